@@ -1,0 +1,48 @@
+# Everything below runs inside a virtual environment that `make setup` builds; a machine needs git, make and Python >= 3.11.
+PYTHON ?= python3
+UV     := .tools/bin/uv
+RUN    := .venv/bin/
+export UV_COMPILE_BYTECODE := 1
+export NO_ALBUMENTATIONS_UPDATE := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export DVC_NO_ANALYTICS := 1
+
+.PHONY: help setup demo test lint types contracts pytest bench clean
+
+help:            ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: .venv/.ready   ## build the environment from uv.lock
+
+.tools/bin/uv:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Vortex needs Python >= 3.11; run: make PYTHON=/path/to/python3.11 setup")'
+	$(PYTHON) -m venv .tools
+	.tools/bin/python -m pip install --quiet --disable-pip-version-check 'uv==0.13.*'
+
+.venv/.ready: $(UV) uv.lock pyproject.toml
+	$(UV) sync --locked --quiet --python $(PYTHON)
+	@touch $@
+
+demo: setup      ## run the main job on synthetic frames: two domains, a specialist, a promotion
+	$(RUN)vortex demo
+
+test: setup lint types contracts pytest   ## lint, types, import contracts, tests
+
+lint: setup
+	$(RUN)ruff check
+	$(RUN)ruff format --check
+
+types: setup
+	$(RUN)mypy
+
+contracts: setup
+	$(RUN)lint-imports
+
+pytest: setup
+	$(RUN)python -m pytest -n 2
+
+bench: setup     ## the benchmarks that docs/performance.md quotes
+	$(RUN)python benchmarks/run.py
+
+clean:           ## remove everything derived; data/ and mlruns/ stay
+	rm -rf build .venv .tools .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,125 @@
+"""Files that are whole or absent: atomic writes, staged directories, locks, and paths that stay inside a root."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from core.errors import VortexError
+
+
+def sync_directory(path: Path) -> None:
+    """Flush a directory entry, so that a rename survives a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Write `content` to `path` so that a reader sees the old file or the new one, never a part.
+
+    Raises VortexError when the disk is full or the folder cannot be written; the previous file is then intact.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    with staged_file(path) as staging, open(staging, "wb") as stream:
+        stream.write(data)
+
+
+@contextmanager
+def staged_file(path: Path) -> Iterator[Path]:
+    """Yield a staging name beside `path`; on a clean exit it is flushed and replaces `path`, otherwise it is removed."""
+    staging = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.staging")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield staging
+        with open(staging, "rb") as stream:
+            os.fsync(stream.fileno())
+        os.replace(staging, path)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        staging.unlink(missing_ok=True)
+
+
+@contextmanager
+def staged_directory(final: Path) -> Iterator[Path]:
+    """Yield an empty staging folder beside `final`; on a clean exit it becomes `final`, otherwise it is removed.
+
+    Raises VortexError when `final` already exists or the disk is full.
+    """
+    if final.exists():
+        raise VortexError(f"{final} already exists", "choose another name, or remove it first")
+    staging = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.staging")
+    try:
+        staging.mkdir(parents=True)
+        yield staging
+        # Files first, folder entries after: the rename must never become durable before what it names.
+        for folder, _, names in os.walk(staging):
+            for name in names:
+                descriptor = os.open(os.path.join(folder, name), os.O_RDONLY)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+            sync_directory(Path(folder))
+        os.rename(staging, final)
+        sync_directory(final.parent)
+    except OSError as error:
+        raise _cannot_write(final, error) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _cannot_write(path: Path, error: OSError) -> VortexError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return VortexError(f"{path}: no space left on the disk; nothing was written", "free some space and run the command again")
+    return VortexError(f"{path}: cannot be written ({error.strerror or error})", "check the folder's permissions and the disk")
+
+
+@contextmanager
+def locked(path: Path, timeout: float = 60.0) -> Iterator[None]:
+    """Hold an exclusive lock file between processes. Raises VortexError when another process keeps it past `timeout` seconds."""
+    from filelock import FileLock, Timeout
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=timeout)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise VortexError(
+            f"{path}: another vortex process has held this lock for {timeout:.0f} s",
+            "wait for it to finish, or end it, and run the command again",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def inside(root: Path, relative: str) -> Path:
+    """Resolve a POSIX path below `root`.
+
+    Raises VortexError for an absolute path, a path with `..`, or a link that leads out of `root`.
+    """
+    pure = PurePosixPath(relative)
+    if not relative or pure.is_absolute() or ".." in pure.parts or "\\" in relative or "\0" in relative:
+        raise VortexError(f"path {relative!r} leaves the dataset", "use a path relative to the dataset's folder, without '..'")
+    path = root / relative
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise VortexError(f"path {relative!r} leads out of {root} through a link", "put the file itself inside the dataset's folder")
+    return path
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,97 @@
+"""The demo's workspace, and what its versions measured."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.errors import VortexError
+from pipelines import workspace
+from pipelines.init import init
+from pipelines.workspace import Workspace
+
+if TYPE_CHECKING:
+    from registry.versions import Version
+
+MARKER = ".vortex-demo"
+BASE, SPECIALIST = "v6", "v10"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One version's headline: RMSE in metres and mIoU in percent, domain by domain."""
+
+    version: str
+    trained_on: str
+    cells: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class DemoSummary:
+    """What the demo ends with; every figure is a metric that the registry holds."""
+
+    workspace: Path
+    domains: tuple[str, ...]
+    rows: tuple[Row, ...]
+    findings: tuple[str, ...]
+    pictures: tuple[Path, ...]
+    seconds: float
+
+
+def prepare(folder: Path | None) -> Workspace:
+    """Make the demo's own workspace (default `build/demo`); an earlier demo there is replaced, anything else is left alone.
+
+    Raises VortexError when the folder holds something that no demo made.
+    """
+    if folder is None:
+        try:
+            folder = workspace.find().build / "demo"
+        except VortexError:
+            folder = Path("vortex-demo")
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / MARKER).exists():
+            raise VortexError(f"{folder} is not empty and no demo made it", "name a new folder: vortex demo DIR")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARKER).touch()
+    return init(folder)
+
+
+def summary(ws: Workspace, seconds: float) -> DemoSummary:
+    """Read the two versions back from the registry, compare them frame by frame, and draw what they see."""
+    from pipelines.evaluate import compare
+    from pipelines.hub import hub
+    from pipelines.report.predictions import draw
+
+    versions = [hub(ws).get(name) for name in (BASE, SPECIALIST)]
+    measured = [_by_domain(version) for version in versions]
+    domains = ("rooms", "corridor")
+    rows = tuple(
+        Row(version.name, version.domain or "–", tuple(cell for domain in domains for cell in _cells(values.get(domain))))
+        for version, values in zip(versions, measured, strict=True)
+    )
+    findings = []
+    for domain, gain, loss in (("corridor", "beats its base", "does not beat its base"), ("rooms", "forgot nothing", "forgot")):
+        before, after = measured[0][domain]["rmse"], measured[1][domain]["rmse"]
+        interval = compare(ws, SPECIALIST, BASE, domain=domain)
+        verdict = gain if interval.high < 0 else loss if interval.low > 0 else "cannot be told from its base"
+        findings.append(
+            f"{SPECIALIST} {verdict} on {domain}: RMSE {before:.3f} → {after:.3f} m ({after / before - 1:+.0%}; "
+            f"difference {interval.difference:+.3f} m, 95 % interval {interval.low:+.3f} to {interval.high:+.3f}, {interval.frames} frames)"
+        )
+    pictures = tuple(draw(ws, SPECIALIST, domain, ws.build / f"{SPECIALIST}-{domain}.png") for domain in domains)
+    return DemoSummary(ws.root, domains, rows, tuple(findings), pictures, seconds)
+
+
+def _by_domain(version: Version) -> dict[str, Mapping[str, float]]:
+    return {metrics.domain: metrics.values for metrics in version.metrics}
+
+
+def _cells(values: Mapping[str, float] | None) -> tuple[float | None, float | None]:
+    if values is None:
+        return None, None
+    miou = values.get("miou")
+    return values["rmse"], None if miou is None else 100 * miou

@@ -1,0 +1,154 @@
+"""What is installed, what is reachable, and what to do about the rest."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from core.errors import VortexError
+from pipelines import workspace
+from pipelines.workspace import Workspace
+
+NEEDED = ("torch", "torchvision", "timm", "ray", "mlflow", "dvc", "great-expectations", "albumentations", "onnx", "onnxruntime")
+MIN_FREE_GB = 5.0
+"""A demo workspace takes well under 1 GB; a real run keeps a checkpoint of 21 MB (61 MB with optimiser state) an epoch."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the examination. `optional` is missing too, but nothing here needs it."""
+
+    name: str
+    state: Literal["ok", "optional", "missing"]
+    found: str
+    remedy: str = ""
+
+
+def doctor(folder: Path | None = None) -> list[Finding]:
+    """Examine this machine and the workspace at `folder` (default: here or above)."""
+    return [*_packages(), _gpu(), _git(), _slurm(), *_workspace(folder)]
+
+
+def _packages() -> Iterator[Finding]:
+    yield Finding("python", "ok", platform.python_version())
+    for name in NEEDED:
+        try:
+            yield Finding(name, "ok", importlib.metadata.version(name))
+        except importlib.metadata.PackageNotFoundError:
+            yield Finding(name, "missing", "not installed", "run: make setup")
+
+
+def _gpu() -> Finding:
+    try:
+        import torch
+    except ImportError as error:
+        return Finding("gpu", "missing", f"torch does not import ({error})", "run: make clean setup")
+    if torch.cuda.is_available():
+        names = ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
+        return Finding("gpu", "ok", f"{names} (CUDA {torch.version.cuda})")
+    return Finding(
+        "gpu", "optional", f"none; training uses {os.cpu_count()} CPU cores", "train small sizes here, full sizes where a GPU is"
+    )
+
+
+def _git() -> Finding:
+    if shutil.which("git") is None:
+        return Finding("git", "missing", "not on the PATH", "install git: versions record the commit they were made from")
+    version = subprocess.run(["git", "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    return Finding("git", "ok", version.removeprefix("git version "))
+
+
+def _slurm() -> Finding:
+    found = shutil.which("sbatch")
+    return (
+        Finding("slurm", "ok", found)
+        if found
+        else Finding("slurm", "optional", "no sbatch on the PATH", "log in to a cluster's login node to submit jobs")
+    )
+
+
+def _workspace(folder: Path | None) -> Iterator[Finding]:
+    try:
+        ws = workspace.load(folder) if folder else workspace.find()
+    except VortexError as error:
+        yield Finding("workspace", "missing", error.message, error.hint)
+        return
+    yield Finding("workspace", "ok", str(ws.root))
+    for name, examine in (("data", _data), ("dvc remote", _remote), ("registry", _tracking), ("ledger", _ledger), ("disk", _disk)):
+        try:
+            yield examine(ws)
+        except VortexError as error:
+            yield Finding(name, "missing", error.message, error.hint)
+
+
+def _data(ws: Workspace) -> Finding:
+    from pipelines import datasets
+
+    if not (ws.root / "data.dvc").exists():
+        return Finding("data", "missing", "no data.dvc", f"run: vortex init {ws.root}")
+    names = [dataset.name for dataset in datasets.listing(ws)]
+    if not names:
+        return Finding("data", "optional", "no datasets yet", "vortex data synth rooms --world rooms --frames 200")
+    if datasets.unversioned_changes(ws):
+        return Finding("data", "missing", "data/ differs from data.dvc", "dvc checkout data.dvc brings the recorded frames back")
+    return Finding("data", "ok", f"{len(names)} dataset(s): {', '.join(names)}")
+
+
+def _remote(ws: Workspace) -> Finding:
+    from dvc.config import Config
+
+    config = Config(dvc_dir=str(ws.root / ".dvc"))
+    name = config["core"].get("remote")
+    if not name:
+        return Finding(
+            "dvc remote", "optional", "none configured", "dvc remote add --default store /path/or/ssh/url keeps a copy of every dataset"
+        )
+    return Finding("dvc remote", "ok", f"{name}: {config['remote'][name].get('url', '?')}")
+
+
+def _tracking(ws: Workspace) -> Finding:
+    return _reach("registry", ws.tracking_uri, "the first training run makes it")
+
+
+def _ledger(ws: Workspace) -> Finding:
+    finding = _reach("ledger", ws.ledger_url, "the first registered version makes it")
+    if finding.state != "ok" or "does not exist" in finding.found:
+        return finding
+    from registry.ledger import Ledger
+
+    count = Ledger(ws.ledger_url).verify()
+    return Finding("ledger", "ok", f"{count} event(s), hash chain intact")
+
+
+def _reach(name: str, uri: str, when: str) -> Finding:
+    parts = urlsplit(uri)
+    if parts.scheme.startswith("sqlite"):
+        path = Path(uri.partition(":///")[2])
+        if not path.exists():
+            return Finding(name, "ok", f"{path} does not exist yet; {when}")
+        if not os.access(path, os.W_OK):
+            return Finding(name, "missing", f"{path} cannot be written", "check the file's owner and permissions")
+        return Finding(name, "ok", str(path))
+    host, port = parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme, 5432)
+    shown = f"{parts.scheme}://{host}:{port}"
+    try:
+        with socket.create_connection((host or "localhost", port), timeout=3):
+            return Finding(name, "ok", f"{shown} answers")
+    except OSError as error:
+        return Finding(name, "missing", f"{shown} does not answer ({error.strerror or error})", "start the server, or mend vortex.toml")
+
+
+def _disk(ws: Workspace) -> Finding:
+    free = shutil.disk_usage(ws.root).free / 1e9
+    if free < MIN_FREE_GB:
+        return Finding("disk", "missing", f"{free:.1f} GB free", f"free some space: at least {MIN_FREE_GB:.0f} GB")
+    return Finding("disk", "ok", f"{free:.0f} GB free")

@@ -1,0 +1,178 @@
+"""The workspace: the folder with `vortex.toml` in which every command works."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core.errors import VortexError
+from core.files import write_atomic
+
+FILE = "vortex.toml"
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+"""Names of datasets, domains and devices: they become folders, MLflow aliases and command-line words."""
+
+
+class Domain(BaseModel):
+    """A place or family of places. `kind` names the bounds in `validation/policies.yaml` that its frames are judged by."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str = "indoor"
+    description: str = ""
+
+
+class Device(BaseModel):
+    """Something that runs a student: this machine (`onnxruntime`) or, later, a Jetson (`tensorrt`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    runtime: Literal["onnxruntime", "tensorrt"] = "onnxruntime"
+    description: str = ""
+
+
+class WorkspaceConfig(BaseModel):
+    """`vortex.toml`, typed. Environment variables such as `$SCRATCH` are expanded in every path and URI."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tracking_uri: str = "sqlite:///mlruns/mlflow.db"
+    artifact_root: str = "mlruns/artifacts"
+    ledger: str = "sqlite:///mlruns/ledger.db"
+    data: str = "data"
+    build: str = "build"
+    domains: dict[str, Domain] = Field(default_factory=dict)
+    devices: dict[str, Device] = Field(default_factory=lambda: {"host": Device()})
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A loaded workspace: absolute places, ready to use."""
+
+    root: Path
+    config: WorkspaceConfig
+
+    @property
+    def data(self) -> Path:
+        """Datasets, one folder each; versioned by `data.dvc`."""
+        return self._path("data", self.config.data)
+
+    @property
+    def build(self) -> Path:
+        """Everything derived: runs, exports, pictures, validation reports. Safe to delete."""
+        return self._path("build", self.config.build)
+
+    @property
+    def artifact_root(self) -> Path | str:
+        """Where MLflow keeps artifacts: a folder, or an object-store URI when the setting has a scheme."""
+        value = _expand("artifact_root", self.config.artifact_root)
+        return value if "://" in value else self._path("artifact_root", self.config.artifact_root)
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's store; a relative sqlite path is relative to the workspace."""
+        return self._uri("tracking_uri", self.config.tracking_uri)
+
+    @property
+    def ledger_url(self) -> str:
+        """SQLAlchemy URL of the ledger; a relative sqlite path is relative to the workspace."""
+        return self._uri("ledger", self.config.ledger)
+
+    def domain(self, name: str) -> Domain:
+        """Look a domain up. Raises VortexError naming the known ones."""
+        if name not in self.config.domains:
+            known = ", ".join(sorted(self.config.domains)) or "none yet"
+            raise VortexError(
+                f"unknown domain {name!r}; this workspace has: {known}",
+                f"add frames of it with: vortex data add NAME PATH --format plain --domain {name}",
+            )
+        return self.config.domains[name]
+
+    def device(self, name: str | None) -> str:
+        """Name of the device; None is the only configured one. Raises VortexError when it is unknown or ambiguous."""
+        known = ", ".join(sorted(self.config.devices))
+        if name is None:
+            if len(self.config.devices) == 1:
+                return next(iter(self.config.devices))
+            raise VortexError(f"which device? this workspace has: {known}", "name one with --device")
+        if name not in self.config.devices:
+            raise VortexError(f"unknown device {name!r}; this workspace has: {known}", f"add [devices.{name}] to {FILE}")
+        return name
+
+    def add_domain(self, name: str, kind: str) -> Workspace:
+        """Write a new domain into `vortex.toml`, keeping its comments, and return the workspace as it then is."""
+        import tomlkit
+
+        check_name("domain", name)
+        path = self.root / FILE
+        document = tomlkit.parse(path.read_text())
+        domains = document.setdefault("domains", tomlkit.table(is_super_table=True))
+        entry = tomlkit.table()
+        entry["kind"] = kind
+        domains[name] = entry
+        write_atomic(path, tomlkit.dumps(document))
+        return load(self.root)
+
+    def _path(self, key: str, value: str) -> Path:
+        return (self.root / _expand(key, value)).absolute()
+
+    def _uri(self, key: str, value: str) -> str:
+        value = _expand(key, value)
+        scheme, separator, rest = value.partition(":///")
+        if separator and scheme.startswith("sqlite") and not rest.startswith("/"):
+            return f"{scheme}:///{(self.root / rest).absolute()}"
+        return value
+
+
+def check_name(what: str, name: str) -> str:
+    """Return `name` when it can be one. Raises VortexError saying what a name looks like."""
+    if not NAME.fullmatch(name):
+        raise VortexError(
+            f"{what} name {name!r} is not allowed", "use a-z, 0-9, '-' and '_', starting with a letter, at most 63 characters"
+        )
+    return name
+
+
+def find(start: Path | None = None) -> Workspace:
+    """The workspace that holds `start` (default: here), looking upwards as git does. Raises VortexError when there is none."""
+    here = (start or Path.cwd()).absolute()
+    for folder in (here, *here.parents):
+        if (folder / FILE).is_file():
+            return load(folder)
+    raise VortexError(f"no {FILE} in {here} or above it", "make a workspace here with: vortex init")
+
+
+def load(root: Path) -> Workspace:
+    """Read `root/vortex.toml`. Raises VortexError listing every fault of the file."""
+    path = root / FILE
+    try:
+        raw = tomllib.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise VortexError(f"{path} does not exist", f"make a workspace there with: vortex init {root}") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise VortexError(
+            f"{path}: not readable as TOML ({error})", "mend the file; `vortex init` in an empty folder shows a good one"
+        ) from error
+    try:
+        config = WorkspaceConfig.model_validate(raw)
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+        raise VortexError(f"{path}: {len(faults)} fault(s)", f"allowed keys: {', '.join(WorkspaceConfig.model_fields)}", faults) from error
+    for what, names in (("domain", config.domains), ("device", config.devices)):
+        for name in names:
+            check_name(what, name)
+    return Workspace(root.absolute(), config)
+
+
+def _expand(key: str, value: str) -> str:
+    expanded = os.path.expanduser(os.path.expandvars(value))
+    unset = re.search(r"\$\{?(\w+)", expanded)
+    if unset:
+        raise VortexError(f"{FILE}: {key} = {value!r} names ${unset[1]}, which is not set", f"export {unset[1]}=… or write the path out")
+    return expanded

@@ -1,0 +1,30 @@
+"""Fixtures every test may use: a fresh workspace, and the real frames where they are present."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pipelines.workspace import Workspace
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """A workspace as `vortex init` leaves it."""
+    from pipelines.init import init
+
+    return init(tmp_path / "workspace")
+
+
+@pytest.fixture(scope="session")
+def real_frames() -> Path:
+    """Folder of real RGB-D sets (kitchen_kinect, office_hololens, …) that VORTEX_FRAMES names."""
+    folder = os.environ.get("VORTEX_FRAMES")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("real frames are absent: set VORTEX_FRAMES to the folder that holds kitchen_kinect/ and its siblings")
+    return Path(folder)

@@ -1,0 +1,98 @@
+"""Files are whole or absent, and paths stay where they belong."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+
+from core.errors import GateRefused, VortexError
+from core.files import inside, locked, sha256_file, staged_directory, staged_file, write_atomic
+
+
+def test_write_atomic_replaces_whole_content(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file.txt"
+    write_atomic(path, "first")
+    write_atomic(path, b"second")
+    assert path.read_text() == "second"
+    assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
+
+
+def test_failed_write_keeps_the_previous_file(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    write_atomic(path, "kept")
+    with pytest.raises(RuntimeError), staged_file(path) as staging:
+        staging.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "kept"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_full_disk_is_one_clear_line_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(VortexError, match="no space left"), staged_directory(tmp_path / "set") as staging:
+        (staging / "a").write_text("x")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_full_disk_for_real(tmp_path: Path) -> None:
+    """/dev/full refuses every write with ENOSPC, as a full disk does."""
+    with pytest.raises(VortexError, match="no space left"), staged_file(tmp_path / "x") as staging:
+        staging.symlink_to("/dev/full")
+        with open(staging, "wb") as stream:
+            stream.write(b"x" * 10)
+    assert not (tmp_path / "x").exists()
+
+
+def test_staged_directory_appears_at_once_and_refuses_an_existing_name(tmp_path: Path) -> None:
+    final = tmp_path / "set"
+    with staged_directory(final) as staging:
+        (staging / "frames").mkdir()
+        (staging / "frames" / "0.txt").write_text("0")
+        assert not final.exists()
+    assert (final / "frames" / "0.txt").read_text() == "0"
+    with pytest.raises(VortexError, match="already exists"), staged_directory(final):
+        raise AssertionError("the body must not run")
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x", "", "a\\..\\x", "a\0b"])
+def test_paths_that_leave_are_refused(tmp_path: Path, path: str) -> None:
+    with pytest.raises(VortexError, match="leaves the dataset"):
+        inside(tmp_path, path)
+
+
+def test_links_that_lead_out_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "link").symlink_to(tmp_path)
+    with pytest.raises(VortexError, match="through a link"):
+        inside(tmp_path / "root", "link/secret")
+    assert inside(tmp_path / "root", "a/b.png") == tmp_path / "root" / "a/b.png"
+
+
+def test_lock_is_exclusive_between_processes(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with locked(lock), multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert "another vortex process" in pool.apply(_try_lock, (lock,))
+    assert _try_lock(lock) == "free"
+
+
+def _try_lock(path: Path) -> str:
+    try:
+        with locked(path, timeout=0.2):
+            return "free"
+    except VortexError as error:
+        return error.message
+
+
+def test_errors_survive_pickling_whole() -> None:
+    error = pickle.loads(pickle.dumps(GateRefused("no", "do this", ["a", "b"])))
+    assert (type(error), error.message, error.hint, error.details) == (GateRefused, "no", "do this", ("a", "b"))
+
+
+def test_sha256_of_a_known_text(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert sha256_file(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -1,0 +1,90 @@
+"""The workspace file: found from below, typed, every fault at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from core.errors import VortexError
+from pipelines import workspace as module
+from pipelines.init import init
+from pipelines.workspace import FILE, Workspace
+
+
+def test_found_from_a_folder_below(workspace: Workspace) -> None:
+    below = workspace.root / "data" / "deep"
+    below.mkdir(parents=True)
+    assert module.find(below).root == workspace.root
+
+
+def test_missing_workspace_names_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(VortexError) as caught:
+        module.find(tmp_path)
+    assert FILE in caught.value.message and "vortex init" in caught.value.hint
+
+
+def test_every_fault_is_reported_together(workspace: Workspace) -> None:
+    (workspace.root / FILE).write_text('trackin_uri = "x"\n[devices.host]\nruntime = "abacus"\n')
+    with pytest.raises(VortexError) as caught:
+        module.load(workspace.root)
+    assert len(caught.value.details) == 2
+    assert any("trackin_uri" in detail for detail in caught.value.details)
+    assert any("onnxruntime" in detail for detail in caught.value.details)
+
+
+@pytest.mark.parametrize("content", ["not = [toml", "\x00", b"\xff\xfe"])
+def test_unreadable_file_is_one_clear_error(workspace: Workspace, content: str | bytes) -> None:
+    (workspace.root / FILE).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(VortexError, match="not readable as TOML"):
+        module.load(workspace.root)
+
+
+def test_environment_variables_expand_and_unset_ones_are_named(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    (workspace.root / FILE).write_text('build = "$SCRATCH_FOR_TEST/build"\n')
+    loaded = module.load(workspace.root)
+    with pytest.raises(VortexError, match="SCRATCH_FOR_TEST"):
+        _ = loaded.build
+    monkeypatch.setenv("SCRATCH_FOR_TEST", "/scratch/me")
+    assert loaded.build == Path("/scratch/me/build")
+
+
+def test_relative_sqlite_stays_in_the_workspace(workspace: Workspace) -> None:
+    assert workspace.tracking_uri == f"sqlite:///{workspace.root}/mlruns/mlflow.db"
+    assert workspace.ledger_url == f"sqlite:///{workspace.root}/mlruns/ledger.db"
+
+
+def test_unknown_domain_and_device_list_what_exists(workspace: Workspace) -> None:
+    with pytest.raises(VortexError, match="corridor, rooms"):
+        workspace.domain("attic")
+    with pytest.raises(VortexError, match="host"):
+        workspace.device("orin")
+    assert workspace.device(None) == "host"
+
+
+def test_new_domain_is_written_and_comments_stay(workspace: Workspace) -> None:
+    grown = workspace.add_domain("kitchen", "room")
+    assert grown.domain("kitchen").kind == "room"
+    text = (workspace.root / FILE).read_text()
+    assert text.startswith("# A Vortex workspace.")
+    assert module.load(workspace.root).domain("rooms").kind == "room"
+    with pytest.raises(VortexError, match="not allowed"):
+        workspace.add_domain("../x", "room")
+
+
+def test_init_is_repeatable_and_keeps_what_is_there(workspace: Workspace) -> None:
+    (workspace.root / FILE).write_text('build = "elsewhere"\n')
+    again = init(workspace.root)
+    assert again.config.build == "elsewhere"
+    pointer = yaml.safe_load((workspace.root / "data.dvc").read_text())
+    assert pointer["outs"][0]["nfiles"] == 0
+    assert (workspace.root / "mlruns" / ".gitignore").read_text().strip().endswith("!.gitignore")
+    config = (workspace.root / ".dvc" / "config").read_text().lower()
+    assert "analytics = false" in config
+
+
+def test_init_on_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(VortexError, match="is a file"):
+        init(tmp_path / "file")

@@ -1,0 +1,106 @@
+"""The `vortex` command: what exists, the options every command takes, and the one place where errors end."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from core.errors import VortexError
+from vortex_cli import console
+from vortex_cli.commands import demo, doctor, init
+
+app = typer.Typer(
+    name="vortex",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="From teacher to robot, with every version accounted for.",
+    epilog="Start with: vortex demo",
+)
+
+WorkspaceOption = Annotated[Path | None, typer.Option("--workspace", metavar="DIR", help="The workspace; default: here or above.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+TracebackOption = Annotated[bool, typer.Option("--traceback", help="Show the Python traceback of an error.")]
+
+
+def register(group: typer.Typer, function: Callable[..., None], panel: str, name: str | None = None) -> None:
+    """Make `function` a command of `group`: add the common options, and show its docstring's `Example:` below the help."""
+    text, _, example = inspect.cleandoc(function.__doc__ or "").partition("Example:")
+    group.command(
+        name or function.__name__.rstrip("_").replace("_", "-"),
+        help=text.strip(),
+        epilog=f"Example: {' '.join(example.split())}" if example else None,
+        rich_help_panel=panel,
+    )(_with_common_options(function))
+
+
+def _with_common_options(function: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(function)
+    def command(*args: Any, workspace_dir: Path | None, as_json: bool, show_traceback: bool, **options: Any) -> None:
+        console.session.workspace_dir = workspace_dir
+        console.session.json = as_json
+        console.session.traceback = show_traceback
+        function(*args, **options)
+
+    own = inspect.signature(function, eval_str=True)
+    extra = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, default, annotation in (
+            ("workspace_dir", None, WorkspaceOption),
+            ("as_json", False, JsonOption),
+            ("show_traceback", False, TracebackOption),
+        )
+    ]
+    signature = own.replace(parameters=[*own.parameters.values(), *extra])
+    # Typer reads the signature and the annotations; `wraps` would lead it to the undecorated function.
+    del command.__wrapped__  # type: ignore[attr-defined]
+    command.__signature__ = signature  # type: ignore[attr-defined]
+    command.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()}
+    return command
+
+
+register(app, init.init, "Start")
+register(app, demo.demo, "Start")
+register(app, doctor.doctor, "Start")
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 1 an error to act on, 2 usage, 3 a gate said no, 130 interrupted."""
+    try:
+        app()
+    except VortexError as error:
+        _end(error, error, error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _end(VortexError(f"{where}{error.strerror or error}", "check the path, its permissions and the free space on the disk"), error, 1)
+    except Exception as error:
+        found = str(error).strip().splitlines()[:1]
+        _end(
+            VortexError(
+                f"this is a bug in vortex, please report it: {type(error).__name__}: {found[0] if found else 'no message'}",
+                "run it again with --traceback and send what it prints",
+            ),
+            error,
+            1,
+        )
+
+
+def _end(shown: VortexError, error: BaseException, code: int) -> None:
+    if console.session.traceback:
+        import traceback
+
+        traceback.print_exception(error)
+    console.fail(shown)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
