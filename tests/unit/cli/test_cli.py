@@ -1,0 +1,98 @@
+"""What holds for every command: help with an example, a place in the docs, a light import, one error funnel."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from core.errors import GateRefused, Interrupted, VortexError
+from vortex_cli import console, main
+
+ROOT = Path(__file__).parents[3]
+
+
+def commands(group: typer.Typer = main.app, prefix: str = "vortex") -> Iterator[tuple[str, typer.models.CommandInfo]]:
+    for command in group.registered_commands:
+        yield f"{prefix} {command.name}", command
+    for below in group.registered_groups:
+        assert below.typer_instance is not None
+        yield from commands(below.typer_instance, f"{prefix} {below.name}")
+
+
+COMMANDS = dict(commands())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example_of_itself(name: str) -> None:
+    command = COMMANDS[name]
+    assert command.help and command.help[0].isupper() and command.help.split("\n")[0].endswith((".", "?"))
+    assert command.epilog, f"{name}: the docstring lacks a last paragraph 'Example: …'"
+    assert command.epilog.startswith(f"Example: {name}")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_its_place_in_the_docs(name: str) -> None:
+    pages = "\n".join(page.read_text() for page in (ROOT / "docs").glob("*.md"))
+    assert re.search(rf"^#+ .*`{re.escape(name)}\b", pages, re.MULTILINE), f"no heading for `{name}` in docs/"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_renders(name: str) -> None:
+    from typer.testing import CliRunner
+
+    result = CliRunner().invoke(main.app, [*name.split()[1:], "--help"])
+    assert result.exit_code == 0
+    assert "Example:" in result.output and "--json" in result.output and "--workspace" in result.output
+
+
+def test_importing_the_command_line_stays_light() -> None:
+    heavy = "torch ray mlflow great_expectations pandas numpy cv2 sqlalchemy pydantic dvc timm albumentations onnxruntime scipy".split()
+    code = f"import sys, vortex_cli.main; print([name for name in {heavy!r} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip()
+    assert found == "[]"
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "shown"),
+    [
+        (VortexError("v99 is unknown", "vortex versions lists them"), 1, "v99 is unknown"),
+        (GateRefused("the gate said no"), 3, "the gate said no"),
+        (Interrupted("stopped at epoch 3", "vortex train --resume R"), 130, "vortex train --resume R"),
+        (KeyError("boom"), 1, "this is a bug in vortex"),
+        (PermissionError(13, "Permission denied", "/data/x.png"), 1, "/data/x.png: Permission denied"),
+    ],
+)
+def test_errors_end_in_one_funnel(
+    raised: Exception, code: int, shown: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse() -> None:
+        raise raised
+
+    monkeypatch.setattr(main, "app", refuse)
+    with pytest.raises(SystemExit) as caught:
+        main.main()
+    captured = capsys.readouterr()
+    assert caught.value.code == code
+    assert shown in captured.err and "Traceback" not in captured.err and captured.out == ""
+
+
+def test_usage_errors_exit_2_and_a_missing_workspace_exits_1(tmp_path: Path) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "vortex_cli.main", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "PATH": ""}, check=False)
+
+    assert run("no-such-verb").returncode == 2
+    missing = run("versions")
+    assert missing.returncode == 1
+    assert "no vortex.toml" in missing.stderr and "vortex init" in missing.stderr and "Traceback" not in missing.stderr
+
+
+def test_json_is_strict_and_knows_our_types() -> None:
+    value = {"path": Path("a/b"), "nan": float("nan"), "pair": (1, 2.5), 3: None}
+    assert console.plain(value) == {"path": "a/b", "nan": None, "pair": [1, 2.5], "3": None}
