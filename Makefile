@@ -7,10 +7,10 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help setup demo test lint types contracts pytest bench clean
+.PHONY: help setup demo test lint types contracts pytest clean
 
 help:            ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 setup: .venv/.ready   ## build the environment from uv.lock
 
@@ -41,8 +41,8 @@ contracts: setup
 pytest: setup
 	$(RUN)python -m pytest -n 2
 
-bench: setup     ## the benchmarks that docs/performance.md quotes
-	$(RUN)python benchmarks/run.py
+bench-%: setup  ## bench-cli, bench-real_frames, …: one benchmark of benchmarks/
+	$(RUN)python -m benchmarks.$*
 
 clean:           ## remove everything derived; data/ and mlruns/ stay
 	rm -rf build .venv .tools .mypy_cache .ruff_cache .pytest_cache
