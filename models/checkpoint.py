@@ -1,0 +1,117 @@
+"""A student on disk: one safetensors file that names its architecture and class order, so that it cannot be mistaken for another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from core.classes import CLASSES
+from models.tensors import CheckpointError, read_metadata, read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from models.student import Student, StudentConfig
+
+__all__ = ["FORMAT", "CheckpointError", "load", "load_legacy", "read_header", "save"]
+
+FORMAT: Final = 1
+"""Version of the header's layout; a higher one comes from a newer Vortex and is refused."""
+_KEY: Final = "vortex"
+
+
+def save(path: Path, student: Student, meta: Mapping[str, Any]) -> None:
+    """Write the student's weights with its encoder, size, classes and `meta` (JSON) in the header, whole or not at all."""
+    config = student.config
+    header = {"format": FORMAT, "encoder": config.encoder, "size": list(config.size), "classes": list(config.classes), "meta": dict(meta)}
+    write_tensors(path, student.state_dict(), {_KEY: json.dumps(header)})
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Read format, encoder, size, classes and meta without torch. Raises CheckpointError."""
+    text = read_metadata(Path(path)).get(_KEY)
+    if text is None:
+        raise CheckpointError(
+            f"{path}: a safetensors file, but not a Vortex checkpoint",
+            "give a file that vortex train wrote, or use it as --encoder-weights",
+        )
+    try:
+        header = json.loads(text)
+        well_formed = (
+            isinstance(header["format"], int)
+            and isinstance(header["encoder"], str)
+            and isinstance(header["meta"], dict)
+            and len(header["size"]) == 2
+            and all(isinstance(side, int) and side > 0 for side in header["size"])
+            and all(isinstance(name, str) for name in header["classes"])
+        )
+    except (ValueError, KeyError, TypeError, RecursionError):
+        well_formed = False
+    if not well_formed:
+        raise CheckpointError(f"{path}: damaged Vortex header {text[:80]!r}", "restore the file from its artifact or a backup")
+    if header["format"] > FORMAT:
+        raise CheckpointError(f"{path}: checkpoint format {header['format']}, this Vortex reads up to {FORMAT}", "update Vortex")
+    return dict(header)
+
+
+def load(path: Path, encoder: str | None = None) -> tuple[Student, dict[str, Any]]:
+    """Rebuild the student that `path` holds, in evaluation mode, and its meta. `encoder` names the one wanted, if it matters.
+
+    Raises CheckpointError for a file that is missing, damaged, not finite, of another architecture or of another class order.
+    """
+    from models.student import ENCODERS, StudentConfig
+
+    header = read_header(path)
+    wanted = (encoder,) if encoder else tuple(ENCODERS)
+    if header["encoder"] not in wanted:
+        raise CheckpointError(
+            f"{path}: holds a student with encoder {header['encoder']!r}, wanted {' or '.join(wanted)}",
+            "start from a version with that encoder, or use a recipe with the checkpoint's",
+        )
+    if tuple(header["classes"]) != CLASSES:
+        raise CheckpointError(
+            f"{path}: its classes are {', '.join(header['classes'])}; Vortex's are {', '.join(CLASSES)}",
+            "train it again, or import it with its class order stated",
+        )
+    tensors, _ = read_tensors(path)
+    config = StudentConfig(encoder=header["encoder"], size=(header["size"][0], header["size"][1]))
+    return fill(config, tensors, path), header["meta"]
+
+
+def load_legacy(path: Path, size: tuple[int, int] = (240, 320)) -> Student:
+    """Import a `best_depth_v*.pt` of before Vortex; see `models.legacy`. Raises CheckpointError."""
+    from models import legacy
+
+    return legacy.load(path, size)
+
+
+def fill(config: StudentConfig, tensors: Mapping[str, Tensor], path: Path) -> Student:
+    """Build a student of `config` and give it all of `tensors`; every name and shape must fit. Raises CheckpointError."""
+    import torch
+
+    from models.student import Student
+
+    student = Student(config)
+    wanted = student.state_dict()
+    faults = [f"{name} is missing" for name in wanted if name not in tensors]
+    faults += [f"{name} is not part of the student" for name in tensors if name not in wanted]
+    faults += [
+        f"{name} has shape {tuple(tensors[name].shape)}, wanted {tuple(value.shape)}"
+        for name, value in wanted.items()
+        if name in tensors and tensors[name].shape != value.shape
+    ]
+    if faults:
+        raise CheckpointError(
+            f"{path}: does not fit a student with encoder {config.encoder}: {faults[0]} ({len(faults)} faults)",
+            "give a checkpoint of this architecture",
+            faults[:50],
+        )
+    broken = [name for name, value in tensors.items() if value.is_floating_point() and not bool(torch.isfinite(value).all())]
+    if broken:
+        raise CheckpointError(
+            f"{path}: non-finite weights in {broken[0]} ({len(broken)} tensors)", "use an earlier checkpoint", broken[:50]
+        )
+    student.load_state_dict(dict(tensors))
+    return student.eval()

@@ -1,0 +1,204 @@
+"""Depth and segmentation metrics of one protocol: sums a frame in float64, from which every figure and every test is computed.
+
+Protocol `val-pooled-10m/1`: a reference pixel counts when it is finite and 0 < d ≤ 10 m; figures pool the pixels of all frames.
+Predictions are taken as they are for RMSE and MAE (V1's 75 m must show), and raised to 1 mm where a logarithm or ratio needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.classes import CLASSES, IGNORE
+
+PROTOCOL: Final = "val-pooled-10m/1"
+CAP_M: Final = 10.0
+FLOOR_M: Final = 1e-3
+RANGES_M: Final = {"near": (0.0, 1.5), "mid": (1.5, 3.0), "far": (3.0, 6.0)}
+"""Strata of the reference depth, each (low, high]. Near is what keeps a robot safe."""
+
+Floats = NDArray[np.float64]
+_ERRORS: Final = ("squared", "absolute", "abs_rel", "log10", "log", "log_squared", "delta1", "delta2", "delta3")
+_SCALED: Final = "_median_scaled"
+FRAME_KEYS: Final = (
+    "count",
+    *_ERRORS,
+    *(f"{name}{_SCALED}" for name in _ERRORS),
+    *(f"{part}_{name}" for name in RANGES_M for part in ("count", "squared")),
+)
+"""Columns of `frame_errors`: `count` valid pixels, then sums over them."""
+
+
+def frame_errors(prediction: Any, reference: Any) -> dict[str, Floats]:
+    """Sum the errors of each frame: `prediction` and `reference` are [H,W], [B,H,W] or [B,1,H,W], in metres, tensors or arrays.
+
+    Gives one float64 array [B] for each of `FRAME_KEYS`. A frame without valid pixels has count 0 and sums 0; a non-finite
+    prediction on a valid pixel makes that frame's sums non-finite.
+    """
+    predicted, truth = _frames(prediction), _frames(reference)
+    if predicted.shape != truth.shape:
+        raise ValueError(f"prediction {predicted.shape} and reference {truth.shape} differ in shape")
+    rows = [_one_frame(p, t) for p, t in zip(predicted, truth, strict=True)]
+    return {key: np.array([row[key] for row in rows], np.float64) for key in FRAME_KEYS}
+
+
+def _one_frame(predicted: NDArray[Any], truth: NDArray[Any]) -> dict[str, float]:
+    valid = np.isfinite(truth) & (truth > 0) & (truth <= CAP_M)
+    d, p = truth[valid].astype(np.float64), predicted[valid].astype(np.float64)
+    if d.size == 0:
+        return dict.fromkeys(FRAME_KEYS, 0.0)
+    with np.errstate(all="ignore"):
+        log_d = np.log(d)
+        scaled = p * (_median(d) / _median(p))
+        row = {"count": float(d.size), **_sums(p, d, log_d)}
+        row |= {f"{name}{_SCALED}": value for name, value in _sums(scaled, d, log_d).items()}
+        squared = np.square(p - d)
+        for name, (low, high) in RANGES_M.items():
+            stratum = (d > low) & (d <= high)
+            row |= {f"count_{name}": float(np.count_nonzero(stratum)), f"squared_{name}": float(squared.sum(where=stratum))}
+    return row
+
+
+def _sums(p: Floats, d: Floats, log_d: Floats) -> dict[str, float]:
+    error = np.abs(p - d)
+    # np.maximum keeps NaN, so a non-finite prediction is never mended here.
+    log = np.log(np.maximum(p, FLOOR_M)) - log_d
+    distance = np.abs(log)
+    return {
+        "squared": float(np.dot(error, error)),
+        "absolute": float(error.sum()),
+        "abs_rel": float((error / d).sum()),
+        "log10": float(distance.sum() / np.log(10.0)),
+        "log": float(log.sum()),
+        "log_squared": float(np.dot(log, log)),
+        # max(p/d, d/p) < 1.25^k, in logarithms.
+        **{f"delta{k}": float(np.count_nonzero(distance < k * np.log(1.25))) for k in (1, 2, 3)},
+    }
+
+
+class DepthMetrics:
+    """Accumulates frames and states their metrics. Mergeable: what several processes saw adds up to the same figures."""
+
+    def __init__(self, frames: Mapping[str, Floats] | None = None) -> None:
+        """Start empty, or from the columns that `frames()` gave (another process's, or an artifact's)."""
+        self._parts: list[Mapping[str, Floats]] = [] if frames is None else [frames]
+
+    def update(self, prediction: Any, reference: Any) -> dict[str, Floats]:
+        """Add a batch (see `frame_errors`) and return its per-frame sums."""
+        errors = frame_errors(prediction, reference)
+        self._parts.append(errors)
+        return errors
+
+    def merge(self, other: DepthMetrics) -> None:
+        """Add everything that `other` has seen, after what this one has."""
+        self._parts.extend(other._parts)
+
+    def frames(self) -> dict[str, Floats]:
+        """One row a frame, in the order they were added: what a paired bootstrap resamples."""
+        return {key: np.concatenate([np.asarray(part[key], np.float64) for part in self._parts] or [np.empty(0)]) for key in FRAME_KEYS}
+
+    def compute(self) -> dict[str, float]:
+        """State the metrics; a figure without any valid pixel behind it is NaN.
+
+        `silog` is 100·sqrt(mean(e²) − mean(e)²) of e = ln p − ln d. `*_median_scaled` are after scaling each frame by
+        median(d)/median(p). `rmse_per_image` and `delta1_per_image` average the frames' own figures.
+        """
+        frames = self.frames()
+        total = {key: float(column.sum()) for key, column in frames.items()}
+        figures = _figures(total, "") | _figures(total, _SCALED)
+        for name in RANGES_M:
+            figures[f"rmse_{name}"] = _ratio(total[f"squared_{name}"], total[f"count_{name}"]) ** 0.5
+        seen = frames["count"] > 0
+        count = frames["count"][seen]
+        figures["rmse_per_image"] = _mean(np.sqrt(frames["squared"][seen] / count))
+        figures["delta1_per_image"] = _mean(frames["delta1"][seen] / count)
+        figures["pixels"] = total["count"]
+        return figures
+
+
+def _figures(total: Mapping[str, float], suffix: str) -> dict[str, float]:
+    mean = {name: _ratio(total[f"{name}{suffix}"], total["count"]) for name in _ERRORS}
+    figures = {"rmse": mean["squared"] ** 0.5, "mae": mean["absolute"], "abs_rel": mean["abs_rel"], "log10": mean["log10"]}
+    # The variance of equal logarithms may round to just below 0; max() with NaN first keeps NaN.
+    figures["silog"] = 100.0 * max(mean["log_squared"] - mean["log"] ** 2, 0.0) ** 0.5
+    figures |= {name: mean[name] for name in ("delta1", "delta2", "delta3")}
+    return {f"{name}{suffix}": value for name, value in figures.items()}
+
+
+class SegmentationMetrics:
+    """Accumulates confusion matrices, one a frame (truth in rows, prediction in columns). Mergeable."""
+
+    def __init__(self, confusion: NDArray[np.int64] | None = None, classes: Sequence[str] = CLASSES) -> None:
+        """Start empty, or from the [N,C,C] matrices that `frames()` gave."""
+        self.classes = tuple(classes)
+        self._parts: list[NDArray[np.int64]] = [] if confusion is None else [confusion]
+
+    def update(self, prediction: Any, truth: Any) -> NDArray[np.int64]:
+        """Add a batch: `prediction` are logits [B,C,H,W] or classes [B,H,W], `truth` [B,H,W] with 255 ignored."""
+        predicted, labels = _numpy(prediction), _numpy(truth)
+        if predicted.ndim == labels.ndim + 1:
+            predicted = predicted.argmax(axis=-3)
+        n = len(self.classes)
+        size = labels.shape[-2] * labels.shape[-1]
+        predicted, labels = predicted.reshape(-1, size).astype(np.int64), labels.reshape(-1, size).astype(np.int64)
+        known = labels != IGNORE
+        if np.any(known & ((labels < 0) | (labels >= n))):
+            raise ValueError(f"labels must be 0..{n - 1} or {IGNORE}, found {sorted(set(np.unique(labels[known])) - set(range(n)))}")
+        matrices = np.stack(
+            [np.bincount(t[k] * n + p[k], minlength=n * n).reshape(n, n) for p, t, k in zip(predicted, labels, known, strict=True)]
+        )
+        self._parts.append(matrices)
+        return matrices
+
+    def merge(self, other: SegmentationMetrics) -> None:
+        """Add everything that `other` has seen."""
+        self._parts.extend(other._parts)
+
+    def frames(self) -> NDArray[np.int64]:
+        """Matrices [N,C,C], one a frame."""
+        n = len(self.classes)
+        return np.concatenate(self._parts) if self._parts else np.empty((0, n, n), np.int64)
+
+    def compute(self) -> dict[str, float]:
+        """State IoU per class (NaN for a class that neither occurs nor is predicted), mIoU over the others, and pixel accuracy."""
+        confusion = self.frames().sum(axis=0)
+        hit = np.diag(confusion)
+        union = confusion.sum(axis=0) + confusion.sum(axis=1) - hit
+        iou = [_ratio(float(h), float(u)) for h, u in zip(hit, union, strict=True)]
+        figures = {"miou": _mean(np.array([value for value in iou if not np.isnan(value)]))}
+        figures |= {f"iou_{name}": value for name, value in zip(self.classes, iou, strict=True)}
+        figures["pixel_accuracy"] = _ratio(float(hit.sum()), float(confusion.sum()))
+        figures["labelled_pixels"] = float(confusion.sum())
+        return figures
+
+
+def _median(values: Floats) -> float:
+    """As `np.median` on finite values, with one partition instead of its three (0.3 against 1.3 ms for a 240×320 map)."""
+    half = values.size // 2
+    parts = np.partition(values, half)
+    return float(parts[half] if values.size % 2 else (parts[:half].max() + parts[half]) / 2)
+
+
+def _numpy(values: Any) -> NDArray[Any]:
+    if hasattr(values, "detach"):
+        values = values.detach()
+        # numpy has no bfloat16.
+        values = values.float() if values.is_floating_point() else values
+        values = values.cpu().numpy()
+    return np.asarray(values)
+
+
+def _frames(values: Any) -> NDArray[Any]:
+    array = _numpy(values)
+    return array.reshape(-1, *array.shape[-2:])
+
+
+def _ratio(numerator: float, denominator: float) -> float:
+    return numerator / denominator if denominator else float("nan")
+
+
+def _mean(values: Floats) -> float:
+    return float(values.mean()) if values.size else float("nan")

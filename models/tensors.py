@@ -1,0 +1,126 @@
+"""Files of named tensors: safetensors in and out, and old .pt files in, without ever running what a pickle asks for."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import struct
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from core.errors import VortexError
+from core.files import staged_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+HEADER_CAP: Final = 100 * 1024 * 1024
+"""Largest header that the safetensors format allows, in bytes."""
+
+
+class CheckpointError(VortexError):
+    """A weights file is missing, damaged, or not of the network that was asked for."""
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Read a safetensors file's metadata without torch and without its tensors. Raises CheckpointError."""
+    try:
+        size = path.stat().st_size
+        with open(path, "rb") as stream:
+            prefix = stream.read(8)
+            length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else HEADER_CAP + 1
+            if length > min(HEADER_CAP, size - 8):
+                raise _damaged(path, f"its header claims {length} of {size} bytes" if len(prefix) == 8 else f"it has {size} bytes")
+            header = json.loads(stream.read(length))
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, "its header is not JSON") from error
+    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else None
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise _damaged(path, "its header has no metadata")
+    return metadata
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors and metadata as one safetensors file, whole or not at all. Raises VortexError when the disk is full."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    whole = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
+    with staged_file(path) as staging:
+        try:
+            save_file(whole, staging, dict(metadata))
+        except SafetensorError as error:  # it wraps the system's error in its own, which staged_file cannot see
+            raise VortexError(f"{path}: cannot be written ({error})", "check the free space and the folder's permissions") from error
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a safetensors file, or a .pt/.pth/.bin/.tar file of tensors. Gives the tensors and the metadata.
+
+    Raises CheckpointError when the file is missing, damaged, or a pickle that holds more than tensors and plain values.
+    """
+    if path.suffix.lower() in (".pt", ".pth", ".bin", ".tar"):
+        return state_dict_of(read_pickle(path), path), {}
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    metadata = read_metadata(path)
+    try:
+        return load_file(path), metadata
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except SafetensorError as error:
+        raise _damaged(path, str(error)) from error
+
+
+def read_pickle(path: Path) -> Any:
+    """Unpickle a torch file of tensors and plain values (numpy scalars, as saved metrics are, included); nothing else is allowed."""
+    import numpy as np
+    import torch
+    from torch.serialization import safe_globals
+
+    # numpy's scalars pickle as a call of numpy._core.multiarray.scalar (numpy.core before 2.0); neither can run code.
+    scalar: Any = np.float64(0).__reduce__()[0]
+    numbers = [type(np.dtype(kind)) for kind in ("f8", "f4", "i8", "i4", "?")]
+    try:
+        with warnings.catch_warnings(), safe_globals([scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype, *numbers]):
+            warnings.simplefilter("ignore")  # remarks on the pickle's protocol: what matters is said by the errors below
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+        reason = "it holds objects other than tensors and plain values" if "Unsupported" in str(error) else "it is not a torch file"
+        raise _damaged(path, reason) from error
+
+
+def state_dict_of(content: Any, path: Path) -> dict[str, Tensor]:
+    """Find the network's state dict in a loaded .pt: the content itself, or the largest one in the wrapper around it."""
+    import torch
+
+    def is_state(value: Any) -> bool:
+        return isinstance(value, Mapping) and bool(value) and all(isinstance(tensor, torch.Tensor) for tensor in value.values())
+
+    if is_state(content):
+        return dict(content)
+    states = {key: value for key, value in content.items() if is_state(value)} if isinstance(content, Mapping) else {}
+    largest = [key for key in states if len(states[key]) == max(map(len, states.values()))]
+    if len(largest) != 1:
+        found = f"{len(largest)} alike: {', '.join(map(repr, largest))}" if largest else "none"
+        raise CheckpointError(f"{path}: one state dict of tensors is wanted, found {found}", "save the network's state_dict() alone")
+    return dict(states[largest[0]])
+
+
+def _unreadable(path: Path, error: OSError) -> CheckpointError:
+    if isinstance(error, FileNotFoundError):
+        return CheckpointError(f"{path}: no such weights file", "check the path, or train or import the version that should have it")
+    return CheckpointError(f"{path}: cannot be read ({error.strerror or error})", "check the path and its permissions")
+
+
+def _damaged(path: Path, found: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: not a whole weights file: {found}", "restore the file from its artifact or a backup, or train the version again"
+    )
