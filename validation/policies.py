@@ -1,0 +1,188 @@
+"""`policies.yaml`, typed: the bounds that frames are judged by, and what each promotion stage asks for."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from core.errors import VortexError
+
+FILE = Path(__file__).with_name("policies.yaml")
+STAGES = ("candidate", "staging", "production")
+
+
+def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
+    low, high = bounds
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise ValueError(f"[{low}, {high}] is not a range: give [low, high], both finite")
+    return bounds
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
+
+
+class Strict(BaseModel):
+    """Frozen, and an unknown key is a fault: a misspelt bound must never be a bound that is silently off."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Bounds(Strict):
+    """Ranges for one statistic: of `every` frame, of `most` frames (`most_share`), and of the `median` over the frames."""
+
+    every: Range | None = None
+    most: Range | None = None
+    median: Range | None = None
+
+
+class MapBounds(Strict):
+    """Bounds of one depth map: valid fraction in [0, 1], median and 95th percentile of its valid pixels in metres."""
+
+    valid: Bounds
+    median: Bounds
+    p95: Bounds
+
+
+class Kind(Strict):
+    """What frames of one kind of place look like. `sizes: aspect` lets maps differ in resolution, not in shape."""
+
+    description: str
+    sizes: Literal["equal", "aspect"]
+    depth: MapBounds
+    tof: MapBounds
+    teacher: MapBounds
+    teacher_to_sensor: Bounds
+    teacher_rank: Bounds
+    tof_to_depth: Bounds
+
+
+class DataPolicy(Strict):
+    """What the data gate asks."""
+
+    most_share: float = Field(gt=0, le=1)
+    required_splits: tuple[Literal["train", "gap", "val", "test"], ...]
+    gap_steps: int = Field(ge=1)
+    kinds: dict[str, Kind] = Field(min_length=1)
+
+    def kind(self, name: str) -> Kind:
+        """The bounds of a kind. Raises VortexError naming the known ones."""
+        if name not in self.kinds:
+            raise VortexError(
+                f"unknown kind of data {name!r}; policies.yaml has: {', '.join(sorted(self.kinds))}",
+                "name one of them with --kind or as the domain's `kind` in vortex.toml, or add its bounds to validation/policies.yaml",
+            )
+        return self.kinds[name]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of what this policy asks; comments and spacing do not count."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+class DataPassed(Strict):
+    """The data that the version was trained on has passed its gate."""
+
+    check: Literal["data-passed"]
+
+
+class MetricsPresent(Strict):
+    """These metrics were measured on the channel's domain, and are finite."""
+
+    check: Literal["metrics-present"]
+    metrics: tuple[str, ...] = Field(min_length=1)
+
+
+class OnnxParity(Strict):
+    """The exported network differs from the trained one by at most `depth_m` metres, and agrees on this share of class pixels."""
+
+    check: Literal["onnx-parity"]
+    depth_m: float = Field(gt=0)
+    class_agreement: float = Field(ge=0, le=1)
+
+
+class DeviceSize(Strict):
+    """Input sizes (H, W) that a runtime takes; a runtime that is not named takes any."""
+
+    check: Literal["device-size"]
+    sizes: dict[str, tuple[int, int]]
+
+
+class NotWorse(Strict):
+    """`metric` is at most `tolerance` (a share of the incumbent's value) worse than the incumbent's."""
+
+    check: Literal["not-worse"]
+    metric: str
+    direction: Literal["lower", "higher"]
+    tolerance: float = Field(ge=0)
+
+
+Rule = Annotated[DataPassed | MetricsPresent | OnnxParity | DeviceSize | NotWorse, Field(discriminator="check")]
+
+
+class PromotionPolicy(Strict):
+    """What each stage asks for, as complete lists."""
+
+    candidate: tuple[Rule, ...] = Field(min_length=1)
+    staging: tuple[Rule, ...] = Field(min_length=1)
+    production: tuple[Rule, ...] = Field(min_length=1)
+
+    def stage(self, name: str) -> tuple[Rule, ...]:
+        """The rules of a stage. Raises VortexError naming the known stages."""
+        if name not in STAGES:
+            raise VortexError(f"unknown stage {name!r}; the stages are: {', '.join(STAGES)}", "name one of them with --stage")
+        rules: tuple[Rule, ...] = getattr(self, name)
+        return rules
+
+
+class Policies(Strict):
+    """The whole file."""
+
+    data: DataPolicy
+    promotion: PromotionPolicy
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of what the file asks; comments and spacing do not count."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def load_policies(path: Path | None = None) -> Policies:
+    """Read `policies.yaml` (default: the one beside this module). Raises VortexError listing every fault of the file."""
+    import yaml
+
+    path = path or FILE
+    try:
+        raw = yaml.load(path.read_text(), Loader=_loader())
+    except FileNotFoundError as error:
+        raise VortexError(f"{path} does not exist", "restore it from the repository: git checkout validation/policies.yaml") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise VortexError(f"{path}: not readable as YAML ({' '.join(str(error).split())})", "mend the line it names") from error
+    try:
+        return Policies.model_validate(raw)
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']}" for fault in error.errors()]
+        raise VortexError(
+            f"{path}: {len(faults)} fault(s)", "every key is written out in the repository's own validation/policies.yaml", faults
+        ) from error
+
+
+def _loader() -> type[Any]:
+    """A safe loader that refuses a key given twice, where YAML would quietly let the last one win."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            seen: set[Any] = set()
+            for key_node, _ in node.value:
+                key = self.construct_object(key_node, deep=True)
+                if key in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+                seen.add(key)
+            return super().construct_mapping(node, deep)
+
+    return Loader
