@@ -1,0 +1,189 @@
+"""Measure the registry: a listing of 10,000 versions from the shell, and races for names and channels.
+
+    python benchmarks/registry.py listing      # 10,000 versions in `vortex versions`, start-up included, target 1 s
+    python benchmarks/registry.py races        # 200 rounds x 8 promoters, 8 registering processes: one winner each, no gap, no loss
+
+Races run on sqlite, and also on PostgreSQL where VORTEX_TEST_POSTGRES names an empty database.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from registry.folding import MEASURED  # noqa: E402
+from registry.ledger import Ledger  # noqa: E402
+from registry.stages import Channel, ChannelMoved, StageJudgement, channel_state, record_promotion  # noqa: E402
+from registry.versions import Artifact, DataUse, Metrics, NewVersion, Parent, append_registration, measurement  # noqa: E402
+
+CHANNEL = Channel("host", "corridor")
+
+
+def new_version(number: int) -> NewVersion:
+    """A version with as much recorded about it as a real one has."""
+    use = DataUse("corridor", "corridor", "corridor", f"{number:064x}", f"{number:032x}.dir", True, {"train": 717, "gap": 80, "val": 197})
+    recipe = {"name": "v6", "student": {"encoder": "efficientvit_b1"}, "stages": [{"name": f"s{n}", "data": ["rooms"]} for n in range(20)]}
+    return NewVersion(
+        recipe=None,
+        derived=True,
+        recipe_config=recipe,
+        parents=(
+            Parent("weights", f"v{max(6, number // 2)}"),
+            Parent("teacher", "da3-metric-large"),
+            Parent("data", use.name, use.digest),
+        ),
+        domain="corridor",
+        data=(use,),
+        size=(240, 320),
+        run_id=f"{number:032x}",
+        run=f"run-{number}",
+        checkpoint=Artifact(f"{number:032x}/artifacts/best.safetensors", f"{number:064x}", 21_000_000),
+        environment={f"package{n}": "1.0" for n in range(40)},
+        codename="Lighthouse",
+    )
+
+
+def fill(ledger: Ledger, count: int) -> None:
+    """Register `count` versions with two measurements each."""
+    values = {f"measure{n}": 0.123456789 for n in range(20)} | {"rmse": 0.382, "miou": 0.316}
+    with ledger.transaction() as tx:
+        for number in range(10, 10 + count):
+            name = append_registration(tx, new_version(number), number, actor="Ada Lovelace <ada@example.org>", reason="benchmark")
+            for domain, camera in (("corridor", "femto-bolt"), ("rooms", "kinect")):
+                one = Metrics(domain, camera, "val-pooled-10m/1", domain, "ab" * 32, values, 197)
+                tx.append(MEASURED, name, *measurement(one), actor="Ada Lovelace")
+
+
+def listing(count: int, rounds: int) -> dict[str, Any]:
+    """Time `vortex versions` on `count` versions, as a shell would run it."""
+    from pipelines.init import init
+
+    with tempfile.TemporaryDirectory() as folder:
+        ws = init(Path(folder) / "workspace")
+        fill(Ledger(ws.ledger_url), count)
+        result: dict[str, Any] = {"versions": count, "ledger_mb": round((ws.root / "mlruns/ledger.db").stat().st_size / 1e6, 1)}
+        vortex = Path(sys.executable).with_name("vortex")
+        for label, words in (("table", ["versions"]), ("json", ["versions", "--json"]), ("one", ["show", "v10"])):
+            times = []
+            for _ in range(rounds):
+                start = time.perf_counter()
+                answer = subprocess.run([vortex, *words, "--workspace", ws.root], capture_output=True, text=True, check=True, cwd=ROOT)
+                times.append(time.perf_counter() - start)
+            if label == "table":
+                result["lines"] = answer.stdout.count("\n")
+            result[f"{label}_s"] = round(statistics.median(times), 3)
+        return result
+
+
+def promote_once(url: str, version: str, seq: int, gate: Any, answers: Any) -> None:
+    """One racer: wait for the start, then promote what was judged at `seq`."""
+    ledger = Ledger(url)
+    gate.wait()
+    try:
+        record_promotion(ledger, CHANNEL, version, [StageJudgement("candidate", True)], seq, actor=version)
+        answers.put(True)
+    except ChannelMoved:
+        answers.put(False)
+
+
+def promotion_race(url: str, rounds: int, racers: int) -> dict[str, Any]:
+    """Rounds in which all racers judged the same state: exactly one may win each."""
+    ledger = Ledger(url)
+    fill(ledger, racers)
+    context = multiprocessing.get_context("fork")
+    start = time.perf_counter()
+    winners = []
+    for round_ in range(rounds):
+        gate, answers = context.Barrier(racers), context.Queue()
+        seq = channel_state(ledger, CHANNEL).seq
+        crowd = [context.Process(target=promote_once, args=(url, f"v{10 + racer}", seq, gate, answers)) for racer in range(racers)]
+        for process in crowd:
+            process.start()
+        winners.append(sum(answers.get(timeout=120) for _ in crowd))
+        for process in crowd:
+            process.join()
+        if channel_state(ledger, CHANNEL).seq != round_ + 1:
+            raise SystemExit(f"round {round_}: the channel is at {channel_state(ledger, CHANNEL).seq}")
+    ledger.verify()
+    return {"rounds": rounds, "racers": racers, "one_winner": winners.count(1), "seconds": round(time.perf_counter() - start, 1)}
+
+
+def register_many(url: str, worker: int, count: int) -> None:
+    """One process that registers `count` runs."""
+    ledger = Ledger(url)
+    for number in range(count):
+        with ledger.transaction() as tx:
+            append_registration(tx, new_version(worker * 10_000 + number), 1, actor=f"worker {worker}")
+
+
+def registration_race(url: str, workers: int, count: int) -> dict[str, Any]:
+    """Processes that register at once, on a ledger that does not exist yet: numbers without gap or repeat, the chain whole."""
+    context = multiprocessing.get_context("fork")
+    start = time.perf_counter()
+    crowd = [context.Process(target=register_many, args=(url, worker, count)) for worker in range(1, workers + 1)]
+    for process in crowd:
+        process.start()
+    for process in crowd:
+        process.join()
+    seconds = time.perf_counter() - start
+    numbers = sorted(event.head["number"] for event in Ledger(url).events(kinds=("version.registered",), bodies=False))
+    whole = numbers == list(range(10, 10 + workers * count)) and not any(process.exitcode for process in crowd)
+    Ledger(url).verify()
+    return {"processes": workers, "versions": len(numbers), "no_gap_no_repeat": whole, "per_second": round(len(numbers) / seconds)}
+
+
+def races(rounds: int, racers: int) -> dict[str, Any]:
+    """Both races on every database at hand; sqlite always."""
+    result: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        result["sqlite"] = {
+            "register": registration_race(f"sqlite:///{folder}/register.db", racers, 50),
+            "promote": promotion_race(f"sqlite:///{folder}/promote.db", rounds, racers),
+        }
+    if url := os.environ.get("VORTEX_TEST_POSTGRES"):
+        result["postgresql"] = {
+            "register": registration_race(emptied(url), racers, 50),
+            "promote": promotion_race(emptied(url), rounds, racers),
+        }
+    return result
+
+
+def emptied(url: str) -> str:
+    """The PostgreSQL test database without a ledger."""
+    from sqlalchemy import create_engine, text
+
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE IF EXISTS claims, events CASCADE"))
+    engine.dispose()
+    return url
+
+
+def main() -> None:
+    """Run what was asked and print one JSON document."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("listing", "races"))
+    parser.add_argument("--versions", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=None, help="rounds: 5 listings, or 200 races")
+    parser.add_argument("--racers", type=int, default=8)
+    options = parser.parse_args()
+    if options.what == "listing":
+        print(json.dumps(listing(options.versions, options.rounds or 5), indent=2))
+    else:
+        print(json.dumps(races(options.rounds or 200, options.racers), indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,241 @@
+"""MLflow, seen from Vortex: runs, metrics, inputs, artifacts and the model `vortex-student`. The only place that imports it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from core.errors import VortexError
+from core.files import locked, sha256_file, staged_file
+from registry import database
+from registry.records import Artifact, DataUse
+
+MODEL: Final = "vortex-student"
+EXPERIMENT: Final = "vortex"
+RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
+BATCH: Final = {"metrics": 1000, "params": 100, "tags": 100}
+"""The most that MLflow takes in one `log_batch`."""
+LONGEST: Final = {"params": 6000, "tags": 5000}
+"""The longest values that MLflow takes."""
+
+
+class MlflowStore:
+    """An MLflow store. The constructor opens it, and creates and migrates an embedded one, under a lock between processes.
+
+    Several processes that open a fresh sqlite store at once spoil it (measured: 1 of 6 survived), hence the lock. Raises VortexError
+    when the store cannot be reached.
+    """
+
+    def __init__(self, tracking_uri: str, artifact_root: Path | str) -> None:
+        self.tracking_uri = tracking_uri
+        self.artifact_root = artifact_root
+        self._file = database.sqlite_path(tracking_uri)
+        with self._explained("open"), self._initialisation_lock():
+            self._client: Any = _client(tracking_uri)
+            self.experiment_id = self._experiment()
+            self._model()
+
+    def start_run(self, name: str, tags: Mapping[str, str] | None = None) -> str:
+        """Start a run and return its id."""
+        with self._explained("start a run"):
+            run = self._client.create_run(self.experiment_id, run_name=name, tags={**(tags or {}), "mlflow.source.name": "vortex"})
+            return str(run.info.run_id)
+
+    def end_run(self, run_id: str, status: RunStatus = "FINISHED") -> None:
+        """Mark a run as ended."""
+        with self._explained("end a run"):
+            self._client.set_terminated(run_id, status)
+
+    def resume_run(self, run_id: str) -> None:
+        """Mark an ended run as running again."""
+        with self._explained("resume a run"):
+            self._client.update_run(run_id, status="RUNNING")
+
+    def log_params(self, run_id: str, params: Mapping[str, object]) -> None:
+        """Log parameters, nested ones as `a.b`; values that are too long for MLflow are cut there (the ledger keeps them whole)."""
+        from mlflow.entities import Param
+
+        flat = [Param(key, str(value)[: LONGEST["params"]]) for key, value in _flat(params)]
+        self._log(run_id, "params", flat)
+
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Log a step's metrics as one batch."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        self._log(run_id, "metrics", [Metric(_metric_name(key), float(value), now, step) for key, value in metrics.items()])
+
+    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags of a run."""
+        from mlflow.entities import RunTag
+
+        self._log(run_id, "tags", [RunTag(key, value[: LONGEST["tags"]]) for key, value in tags.items()])
+
+    def log_inputs(self, run_id: str, data: Sequence[DataUse]) -> None:
+        """Record which datasets a run reads, each by the hash of the data it saw."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        inputs = []
+        for use in data:
+            # The record that `MetaDataset` makes for a local source, written directly: its own way there warns of a second local source.
+            dataset = Dataset(use.name, _digest(use), "local", json.dumps({"uri": f"data/{use.name}"}))
+            tags = {"mlflow.data.context": "training", "vortex.domain": use.domain, "vortex.digest": use.digest}
+            inputs.append(DatasetInput(dataset, [InputTag(key, value) for key, value in tags.items()]))
+        with self._explained("record a run's data"):
+            self._client.log_inputs(run_id, datasets=inputs)
+
+    def log_artifact(self, run_id: str, path: Path, folder: str = "") -> Artifact:
+        """Store a file with a run; it is whole or absent. Raises VortexError when the disk is full."""
+        digest, size = sha256_file(path), path.stat().st_size
+        within = f"{folder}/{path.name}" if folder else path.name
+        if isinstance(self.artifact_root, Path):
+            # Where MLflow would put it, but computed from today's artifact root: the location in its database may be an older one.
+            relative = f"{run_id}/artifacts/{within}"
+            with staged_file(self.artifact_root / relative) as staging:
+                shutil.copyfile(path, staging)
+            return Artifact(relative, digest, size)
+        with self._explained("store an artifact"):
+            self._client.log_artifact(run_id, str(path), folder or None)
+            uri = str(self._client.get_run(run_id).info.artifact_uri)
+        return Artifact(f"{uri.rstrip('/')}/{within}", digest, size)
+
+    def fetch(self, uri: str) -> Path:
+        """A remote artifact as a local file."""
+        import mlflow.artifacts
+
+        with self._explained(f"fetch {uri}"):
+            return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=self.tracking_uri))
+
+    def register_model(self, run_id: str, tags: Mapping[str, str]) -> int:
+        """Make a run's student a version of the registered model and return MLflow's own number for it.
+
+        A version of the same run that no ledger entry acknowledges (a crash came between) is taken up again.
+        """
+        with self._explained("register a model version"):
+            cut = {key: value[: LONGEST["tags"]] for key, value in tags.items()}
+            self._client.get_run(run_id)  # MLflow would take a version of a run that it does not know
+            left = self._client.search_model_versions(f"name = '{MODEL}' and run_id = '{run_id}'")
+            if left:
+                number = int(left[0].version)
+                self.set_version_tags(number, cut)
+                return number
+            made = self._client.create_model_version(MODEL, f"runs:/{run_id}/checkpoint", run_id=run_id, tags=cut, await_creation_for=0)
+            return int(made.version)
+
+    def set_version_tags(self, version: int, tags: Mapping[str, str]) -> None:
+        """Set tags of a model version."""
+        with self._explained("tag a model version"):
+            for key, value in tags.items():
+                self._client.set_model_version_tag(MODEL, str(version), key, value)
+
+    def set_alias(self, alias: str, version: int) -> None:
+        """Point an alias of the model at a version."""
+        with self._explained("set an alias"):
+            self._client.set_registered_model_alias(MODEL, alias, str(version))
+
+    def _log(self, run_id: str, what: str, items: Sequence[Any]) -> None:
+        with self._explained(f"log {what}"):
+            for start in range(0, len(items), BATCH[what]):
+                self._client.log_batch(run_id, **{what: items[start : start + BATCH[what]]})
+
+    def _experiment(self) -> str:
+        from mlflow.exceptions import MlflowException
+
+        local = isinstance(self.artifact_root, Path)
+        location = self.artifact_root.absolute().as_uri() if isinstance(self.artifact_root, Path) else self.artifact_root
+        found = self._client.get_experiment_by_name(EXPERIMENT)
+        if found is None:
+            try:
+                return str(self._client.create_experiment(EXPERIMENT, artifact_location=location))
+            except MlflowException:  # on a server another process may have been first
+                found = self._client.get_experiment_by_name(EXPERIMENT)
+                if found is None:
+                    raise
+        if local and self._file and found.artifact_location.rstrip("/") != location:
+            _follow_move(self._file, found.artifact_location.rstrip("/"), location)
+        return str(found.experiment_id)
+
+    def _model(self) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.create_registered_model(MODEL, description="Students distilled by Vortex; `vortex versions` names them.")
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    def _initialisation_lock(self) -> Any:
+        return locked(self._file.with_name(f".{self._file.name}.lock"), 120.0) if self._file else nullcontext()
+
+    @contextmanager
+    def _explained(self, action: str) -> Iterator[None]:
+        try:
+            yield
+        except VortexError:
+            raise
+        except Exception as error:
+            if not isinstance(error, OSError) and type(error).__module__.split(".")[0] not in (
+                "mlflow",
+                "sqlalchemy",
+                "sqlite3",
+                "alembic",
+                "requests",
+            ):
+                raise
+            found = next(iter(str(getattr(error, "orig", None) or error).strip().splitlines()), type(error).__name__)
+            raise VortexError(
+                f"MLflow store {database.shown(self.tracking_uri)}: could not {action}: {found}",
+                "check tracking_uri in vortex.toml, that the store can be reached and written, and the free space; `vortex doctor` looks at it",
+            ) from error
+
+
+def _client(tracking_uri: str) -> Any:
+    os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_ALLOW_PICKLE_DESERIALIZATION="false")
+    for name in ("alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    from mlflow import MlflowClient
+
+    for name in ("alembic", "mlflow"):  # the import configures its own loggers
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+def _follow_move(file: Path, old: str, new: str) -> None:
+    """Rewrite the artifact locations that an embedded store keeps as absolute paths, after its repository was moved or copied.
+
+    MLflow has no call for it; without it a copy would write into the original's artifacts.
+    """
+    places = {"experiments": ("artifact_location",), "runs": ("artifact_uri",), "model_versions": ("source", "storage_location")}
+    with closing(sqlite3.connect(file, timeout=60)) as connection, connection:
+        for table, columns in places.items():
+            for column in columns:
+                connection.execute(
+                    f"UPDATE {table} SET {column} = :new || substr({column}, length(:old) + 1)"
+                    f" WHERE {column} = :old OR substr({column}, 1, length(:old) + 1) = :old || '/'",
+                    {"old": old, "new": new},
+                )
+
+
+def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _metric_name(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "_-./ :" else "_" for letter in name)
+
+
+def _digest(use: DataUse) -> str:
+    # MLflow keeps 36 characters of a digest: exactly the length of DVC's `<md5>.dir`; the whole digest is a tag beside it.
+    return (use.dvc or use.digest)[:36]

@@ -1,0 +1,278 @@
+"""The ledger: appended to, never changed, whole after every accident, and the same on both databases."""
+
+from __future__ import annotations
+
+import importlib.util
+import multiprocessing
+import os
+import signal
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.errors import VortexError
+from registry.ledger import ChainHead, Ledger
+
+
+def add(ledger: Ledger, count: int = 1) -> None:
+    for number in range(count):
+        ledger.append("note", f"subject {number}", {"number": number}, {"text": "ünïcode"}, actor="Ada", reason="test", commit="abc")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def both(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+    if request.param == "sqlite":
+        yield Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+        return
+    url = os.environ.get("VORTEX_TEST_POSTGRES")
+    if not url or not importlib.util.find_spec("psycopg"):
+        pytest.skip("no PostgreSQL: set VORTEX_TEST_POSTGRES to the URL of an empty database, and install the extra 'postgres'")
+    from sqlalchemy import create_engine, text
+
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE IF EXISTS claims, events CASCADE"))
+    engine.dispose()
+    yield Ledger(url)
+
+
+def edit(ledger: Ledger, statement: str) -> None:
+    """Change the file as someone would who means to: triggers first."""
+    assert ledger.path is not None
+    with sqlite3.connect(ledger.path) as connection:
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            connection.execute(f"DROP TRIGGER {name}")
+        connection.execute(statement)
+    connection.close()
+
+
+def test_a_ledger_that_does_not_exist_is_empty_and_stays_absent(tmp_path: Path) -> None:
+    ledger = Ledger(f"sqlite:///{tmp_path / 'none' / 'ledger.db'}")
+    assert ledger.events() == []
+    assert ledger.verify().seq == 0
+    assert ledger.highest("version") == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_events_come_back_in_order_with_who_what_when_why_and_commit(both: Ledger) -> None:
+    add(both, 3)
+    events = both.events()
+    assert [event.seq for event in events] == [1, 2, 3]
+    first = events[0]
+    assert (first.kind, first.subject, first.actor, first.reason, first.commit) == ("note", "subject 0", "Ada", "test", "abc")
+    assert first.body == {"text": "ünïcode"}
+    assert first.at.endswith("Z")
+    assert events[1].previous == first.hash
+    assert [event.seq for event in both.events(last=2)] == [2, 3]
+    assert [event.seq for event in both.events(subject="subject 1")] == [2]
+    assert both.events(kinds=("other",)) == []
+    assert both.verify() == ChainHead(3, events[2].hash)
+
+
+def test_a_claim_can_be_taken_once(both: Ledger) -> None:
+    with both.transaction() as tx:
+        tx.append("take", "v10", {}, {}, actor="Ada", claims=(("version", 10),))
+        assert tx.claimed("version", 10) == "v10"
+    with pytest.raises(VortexError), both.transaction() as tx:
+        tx.append("take", "v10 again", {}, {}, actor="Eve", claims=(("version", 10),))
+    assert both.claimed("version", 10) == "v10"
+    assert both.claimed("version", 11) is None
+    assert both.highest("version") == 10
+    assert len(both.events()) == 1, "the refused transaction left an event behind"
+
+
+def test_an_error_in_the_transaction_leaves_nothing(both: Ledger) -> None:
+    add(both)
+    with pytest.raises(ZeroDivisionError), both.transaction() as tx:
+        tx.append("note", "x", {}, {}, actor="Ada")
+        raise ZeroDivisionError
+    assert both.verify().seq == 1
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE events SET actor = 'Eve'",
+        "DELETE FROM events",
+        "UPDATE claims SET event = 2",
+        "DELETE FROM claims",
+    ],
+)
+def test_the_database_refuses_changes(both: Ledger, statement: str) -> None:
+    from sqlalchemy import text
+
+    from registry import database
+
+    with both.transaction() as tx:
+        tx.append("take", "v10", {}, {}, actor="Ada", claims=(("version", 10),))
+    engine = database.engine(both.url, 5)
+    with pytest.raises(Exception, match="append-only"), engine.begin() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+    assert both.verify().seq == 1
+
+
+def test_replace_cannot_slip_past_the_triggers(ledger: Ledger) -> None:
+    add(ledger, 2)
+    assert ledger.path is not None
+    connection = sqlite3.connect(ledger.path)
+    columns = "seq, previous, hash, kind, subject, at, actor, reason, git_commit, head, body"
+    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        connection.execute(f"INSERT OR REPLACE INTO events SELECT {columns.replace('actor', repr('Eve'))} FROM events WHERE seq = 1")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "event"),
+    [
+        ("UPDATE events SET reason = 'another' WHERE seq = 3", 3),
+        ("UPDATE events SET head = '{\"number\":7}' WHERE seq = 2", 2),
+        ("UPDATE events SET git_commit = NULL WHERE seq = 4", 4),
+        ("UPDATE events SET at = '2020-01-01T00:00:00.000Z' WHERE seq = 1", 1),
+        ("DELETE FROM events WHERE seq = 2", 2),
+        ("UPDATE events SET hash = replace(hash, substr(hash, 1, 1), 'x') WHERE seq = 5", 5),
+    ],
+)
+def test_verify_names_the_first_event_that_was_changed(ledger: Ledger, statement: str, event: int) -> None:
+    add(ledger, 5)
+    edit(ledger, statement)
+    with pytest.raises(VortexError, match=f"event {event}:"):
+        ledger.verify()
+
+
+def test_a_rewritten_tail_is_seen_by_who_noted_the_end(ledger: Ledger) -> None:
+    add(ledger, 3)
+    noted = ledger.verify()
+    edit(ledger, "DELETE FROM events WHERE seq = 3")
+    assert ledger.verify().seq == 2
+    with pytest.raises(VortexError, match="event 3: it is missing"):
+        ledger.verify(noted)
+
+
+def test_strange_text_and_numbers_survive(both: Ledger) -> None:
+    both.append(
+        "note", "a\0b", {"value": float("nan")}, {"path": "\udcff", "inf": float("inf")}, actor="\ud800", reason="'; DROP TABLE events;--"
+    )
+    both.verify()
+    event = both.events()[0]
+    assert str(float(event.head["value"])) == "nan"
+    assert event.subject == "ab"
+    assert event.reason == "'; DROP TABLE events;--"
+
+
+def test_processes_that_append_at_once_to_a_fresh_ledger_lose_nothing(both: Ledger) -> None:
+    context = multiprocessing.get_context("fork")
+    crowd = [context.Process(target=add, args=(Ledger(both.url), 5)) for _ in range(4)]
+    for process in crowd:
+        process.start()
+    for process in crowd:
+        process.join()
+    assert [process.exitcode for process in crowd] == [0] * 4
+    assert both.verify().seq == 20
+
+
+def test_a_kill_inside_the_transaction_leaves_the_ledger_as_it_was(ledger: Ledger) -> None:
+    add(ledger)
+
+    def die() -> None:
+        with Ledger(ledger.url).transaction() as tx:
+            tx.append("note", "half", {}, {}, actor="Ada")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    process = multiprocessing.get_context("fork").Process(target=die)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert ledger.verify().seq == 1
+    add(ledger)
+    assert ledger.verify().seq == 2
+
+
+def test_a_damaged_file_ends_in_one_line(ledger: Ledger) -> None:
+    assert ledger.path is not None
+    ledger.path.write_bytes(b"this is not a database, it only looks long enough to be one" * 100)
+    for attempt in (ledger.events, ledger.verify, lambda: add(ledger)):
+        with pytest.raises(VortexError, match="damaged") as caught:
+            attempt()
+        assert str(ledger.path) in caught.value.message
+    assert ledger.path.read_bytes().startswith(b"this is not")
+
+
+def test_a_locked_ledger_says_so(ledger: Ledger) -> None:
+    add(ledger)
+    assert ledger.path is not None
+    holder = sqlite3.connect(ledger.path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(VortexError, match="another process holds it"):
+        add(Ledger(ledger.url, timeout=0.2))
+    assert len(Ledger(ledger.url, timeout=0.2).events()) == 1, "a writer must not keep readers out"
+    holder.execute("ROLLBACK")
+    holder.close()
+
+
+def test_a_full_disk_says_so_and_keeps_what_was_there(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(ledger)
+    from registry import database
+
+    opened = database._open_sqlite
+
+    def small(path: Path, timeout: float, create: bool = False) -> sqlite3.Connection:
+        connection = opened(path, timeout, create)
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count={pages}")
+        return connection
+
+    monkeypatch.setattr(database, "_open_sqlite", small)
+    with pytest.raises(VortexError, match="disk is full"):
+        ledger.append("note", "big", {}, {"text": "x" * 100_000}, actor="Ada")
+    monkeypatch.undo()
+    assert ledger.verify().seq == 1
+
+
+def test_a_read_only_folder_can_be_read_and_not_written(ledger: Ledger) -> None:
+    add(ledger)
+    assert ledger.path is not None
+    # Root may write anywhere, so the check runs as `nobody` where we are root.
+    folder = ledger.path.parent
+    if os.getuid() == 0:
+        for parent in (folder, *list(folder.parents)[:3]):
+            if parent.is_relative_to("/tmp") and parent != Path("/tmp"):
+                parent.chmod(0o755)
+        ledger.path.chmod(0o644)
+    else:
+        folder.chmod(0o555)
+        ledger.path.chmod(0o444)
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            if os.getuid() == 0:
+                os.setgid(65534)
+                os.setuid(65534)
+            seen = len(ledger.events())
+            try:
+                add(Ledger(ledger.url, timeout=1))
+            except VortexError as error:
+                code = 0 if seen == 1 and "cannot be opened or written" in error.message else 2
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    if os.getuid() != 0:
+        folder.chmod(0o755)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_reading_imports_neither_sqlalchemy_nor_mlflow(ledger: Ledger) -> None:
+    import sys
+
+    add(ledger)
+    program = (
+        "import sys; from registry.ledger import Ledger; from registry.versions import Hub\n"
+        f"assert len(Ledger({ledger.url!r}).events()) == 1; Hub.open('x', 'y', {ledger.url!r}).summaries()\n"
+        "print([name for name in ('sqlalchemy', 'mlflow', 'torch', 'pandas', 'numpy') if name in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"

@@ -1,0 +1,149 @@
+"""Channels: one winner, refusals without effect, and a way back."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from multiprocessing.queues import Queue
+
+import pytest
+
+from core.errors import VortexError
+from registry.ledger import Ledger
+from registry.stages import Channel, ChannelMoved, StageJudgement, channel_state, history, record_promotion, rollback
+from registry.versions import NewVersion, append_registration
+
+CHANNEL = Channel("host", "corridor")
+LADDER = ("candidate", "staging", "production")
+
+
+@pytest.fixture
+def filled(ledger: Ledger, make_new: Callable[..., NewVersion]) -> Ledger:
+    """A ledger with v10…v13."""
+    with ledger.transaction() as tx:
+        for number in range(4):
+            append_registration(tx, make_new(f"{number:032x}", recipe=None), number, actor="Ada")
+    return ledger
+
+
+def promote(ledger: Ledger, version: str, upto: str = "production", seq: int | None = None, refuse: str | None = None) -> None:
+    stages = [StageJudgement(stage, stage != refuse, ({"name": "rmse"},)) for stage in LADDER[: LADDER.index(upto) + 1]]
+    expected = channel_state(ledger, CHANNEL).seq if seq is None else seq
+    record_promotion(ledger, CHANNEL, version, stages, expected, actor="Grace", reason="night run", commit="abc")
+
+
+def test_nothing_is_in_a_channel_at_first(filled: Ledger) -> None:
+    state = channel_state(filled, CHANNEL)
+    assert (state.seq, state.production, dict(state.current)) == (0, None, {})
+    assert history(filled) == []
+
+
+def test_a_promotion_records_each_stage_and_moves_the_channel(filled: Ledger) -> None:
+    promote(filled, "v10")
+    state = channel_state(filled, CHANNEL)
+    assert state.seq == 3
+    assert dict(state.current) == dict.fromkeys(LADDER, "v10")
+    events = history(filled, CHANNEL)
+    assert [event.head["stage"] for event in events] == list(LADDER)
+    assert {(event.actor, event.reason, event.commit) for event in events} == {("Grace", "night run", "abc")}
+    assert events[0].body == {"checks": [{"name": "rmse"}]}
+
+
+def test_a_refusal_is_recorded_and_moves_nothing(filled: Ledger) -> None:
+    promote(filled, "v10")
+    promote(filled, "v11", refuse="staging")
+    state = channel_state(filled, CHANNEL)
+    assert dict(state.current) == {"candidate": "v11", "staging": "v10", "production": "v10"}
+    assert (state.stage_of("v11"), state.stage_of("v10"), state.stage_of("v12")) == ("candidate", "production", None)
+    kinds = [event.kind for event in history(filled, CHANNEL)][3:]
+    assert kinds == ["channel.promoted", "channel.refused"], "nothing is recorded after the stage that was refused"
+    promote(filled, "v12", upto="candidate", refuse="candidate")
+    assert channel_state(filled, CHANNEL) == state
+
+
+def test_a_judgement_of_an_older_state_is_not_recorded(filled: Ledger) -> None:
+    promote(filled, "v10", "candidate")
+    with pytest.raises(ChannelMoved, match="host/corridor moved while v11 was judged"):
+        promote(filled, "v11", seq=0)
+    assert [event.head["version"] for event in history(filled)] == ["v10"]
+
+
+def test_rollback_goes_back_through_production(filled: Ledger) -> None:
+    for version in ("v10", "v11", "v11", "v12"):
+        promote(filled, version)
+    assert channel_state(filled, CHANNEL).earlier == ("v10", "v11"), "the incumbent promoted again is not a step of its own"
+    event = rollback(filled, CHANNEL, actor="Grace", reason="glass door")
+    assert (event.head["version"], event.head["replaced"]) == ("v11", "v12")
+    assert rollback(filled, CHANNEL, actor="Grace").head["version"] == "v10"
+    with pytest.raises(VortexError, match="nothing to roll back to: v10 is its first"):
+        rollback(filled, CHANNEL, actor="Grace")
+    promote(filled, "v13")
+    assert rollback(filled, CHANNEL, actor="Grace").head["version"] == "v10"
+
+
+def test_rollback_refuses_an_empty_or_moved_channel(filled: Ledger) -> None:
+    with pytest.raises(VortexError, match="nothing is in production"):
+        rollback(filled, CHANNEL, actor="Grace")
+    promote(filled, "v10")
+    promote(filled, "v11")
+    with pytest.raises(ChannelMoved):
+        rollback(filled, CHANNEL, actor="Grace", expected_seq=3)
+    assert channel_state(filled, CHANNEL).production == "v11"
+
+
+def test_channels_do_not_touch_each_other(filled: Ledger) -> None:
+    promote(filled, "v10")
+    other = Channel("host", "rooms")
+    assert channel_state(filled, other).seq == 0
+    record_promotion(filled, other, "v11", [StageJudgement("candidate", True)], 0, actor="Grace")
+    assert channel_state(filled, CHANNEL).stage_of("v11") is None
+
+
+@pytest.mark.parametrize("stages", [[], ["staging", "candidate"], ["candidate", "candidate"], ["live"]])
+def test_stages_must_be_on_the_ladder(filled: Ledger, stages: list[str]) -> None:
+    with pytest.raises(VortexError, match="cannot be recorded"):
+        record_promotion(filled, CHANNEL, "v10", [StageJudgement(stage, True) for stage in stages], 0, actor="Grace")
+
+
+@pytest.mark.parametrize("version", ["v99", "v", "latest", "v1.5"])
+def test_an_unknown_version_is_not_promoted(filled: Ledger, version: str) -> None:
+    with pytest.raises(VortexError, match="is not registered"):
+        promote(filled, version)
+    assert history(filled) == []
+
+
+def test_aliases_are_valid_and_never_shared() -> None:
+    from mlflow.utils.validation import _validate_model_alias_name, _validate_model_alias_name_reserved
+
+    channels = [Channel("a", "b-for-c"), Channel("a-for-b", "c"), Channel("a_b", "c"), Channel("a", "b_c"), Channel("v9", "latest")]
+    aliases = [channel.alias(stage) for channel in channels for stage in LADDER]
+    assert len(set(aliases)) == len(aliases)
+    for alias in aliases:
+        _validate_model_alias_name(alias)
+        _validate_model_alias_name_reserved(alias)
+    assert Channel.parse("host/corridor") == CHANNEL
+    with pytest.raises(VortexError, match="DEVICE/DOMAIN"):
+        Channel.parse("corridor")
+
+
+def race(url: str, version: str, seq: int, gate: object, answers: Queue[str]) -> None:
+    gate.wait()  # type: ignore[attr-defined]
+    try:
+        promote(Ledger(url), version, "candidate", seq)
+        answers.put("won")
+    except ChannelMoved:
+        answers.put("moved")
+
+
+def test_of_racing_promoters_exactly_one_wins(filled: Ledger) -> None:
+    context = multiprocessing.get_context("fork")
+    for round_ in range(5):
+        gate, answers = context.Barrier(4), context.Queue()
+        crowd = [context.Process(target=race, args=(filled.url, f"v{10 + racer}", round_, gate, answers)) for racer in range(4)]
+        for process in crowd:
+            process.start()
+        assert sorted(answers.get(timeout=60) for _ in crowd) == ["moved", "moved", "moved", "won"]
+        for process in crowd:
+            process.join()
+        assert channel_state(filled, CHANNEL).seq == round_ + 1
+    filled.verify()

@@ -1,0 +1,127 @@
+"""What Vortex writes to MLflow, read back by a plain MLflow client."""
+
+from __future__ import annotations
+
+import logging
+import math
+import multiprocessing
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core.errors import VortexError
+from registry.stages import Channel, StageJudgement, record_promotion
+from registry.store import MODEL, MlflowStore
+from registry.versions import Hub, Metrics, NewVersion
+
+New = Callable[..., NewVersion]
+
+
+def test_any_client_reads_runs_metrics_inputs_artifacts_versions_and_aliases(hub: Hub, finished: New) -> None:
+    from mlflow import MlflowClient
+
+    new = finished()
+    hub.store.log_params(new.run_id, {"recipe": {"optimizer": {"encoder_lr": 3e-5}}, "long": "x" * 9000} | {f"p{n}": n for n in range(150)})
+    for step in range(3):
+        hub.store.log_metrics(new.run_id, {"val/rmse": 1.0 / (step + 1), "train/δ": float("nan")}, step)
+    hub.store.log_inputs(new.run_id, new.data)
+    hub.register(new, actor="Ada")
+    hub.add_metrics("v6", Metrics("corridor", "femto-bolt", "p/1", "corridor", "ab", {"rmse": 0.382}, 20), actor="Ada")
+    channel = Channel("host", "corridor")
+    record_promotion(hub.ledger, channel, "v6", [StageJudgement("candidate", True), StageJudgement("staging", True)], 0, actor="Ada")
+    hub.refresh_aliases(channel)
+
+    client = MlflowClient(hub.tracking_uri)
+    run = client.get_run(new.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["recipe.optimizer.encoder_lr"] == "3e-05"
+    assert len(run.data.params["long"]) == 6000
+    assert len(run.data.params) == 152
+    assert [(one.step, one.value) for one in client.get_metric_history(new.run_id, "val/rmse")] == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
+    assert math.isnan(run.data.metrics["train/δ"])
+    assert run.data.metrics["corridor/femto-bolt/rmse"] == 0.382
+    dataset = run.inputs.dataset_inputs[0]
+    assert (dataset.dataset.name, dataset.dataset.digest) == ("corridor", new.data[0].dvc)
+    assert {tag.key: tag.value for tag in dataset.tags}["vortex.digest"] == new.data[0].digest
+    version = client.get_model_version_by_alias(MODEL, "staging-ON-host-FOR-corridor")
+    assert version.run_id == new.run_id
+    assert version.tags["vortex.version"] == "v6"
+    assert version.tags["vortex.parent.recipe"] == "v5"
+    assert [one.version for one in client.search_model_versions(f"name = '{MODEL}' and tags.`vortex.version` = 'v6'")] == [version.version]
+    downloaded = Path(client.download_artifacts(new.run_id, "checkpoint/best.safetensors"))
+    assert downloaded.read_text() == new.run_id
+
+
+def test_the_store_never_phones_home_nor_loads_pickles(hub: Hub) -> None:
+    assert hub.store.experiment_id
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
+    assert logging.getLogger("alembic").level >= logging.ERROR
+
+
+def open_store(folder: Path) -> None:
+    store = MlflowStore(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts")
+    store.end_run(store.start_run("race"))
+
+
+def test_processes_that_open_a_fresh_store_at_once_all_succeed(tmp_path: Path, migrated: Path) -> None:
+    assert migrated.exists()  # MLflow is imported here, so that each fork need not
+    context = multiprocessing.get_context("fork")
+    crowd = [context.Process(target=open_store, args=(tmp_path,)) for _ in range(3)]
+    for process in crowd:
+        process.start()
+    for process in crowd:
+        process.join()
+    assert [process.exitcode for process in crowd] == [0] * 3
+    store = MlflowStore(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "artifacts")
+    assert len(store._client.search_runs([store.experiment_id])) == 3
+
+
+def test_artifacts_beyond_a_local_folder_keep_their_full_uri(tmp_path: Path, migrated: Path, make_new: New) -> None:
+    import shutil
+
+    from registry.store import EXPERIMENT
+
+    shutil.copyfile(migrated, tmp_path / "mlflow.db")
+    root = (tmp_path / "bucket").as_uri()
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    from mlflow import MlflowClient
+
+    MlflowClient(uri).rename_experiment(MlflowClient(uri).get_experiment_by_name(EXPERIMENT).experiment_id, "older")
+    hub = Hub.open(uri, root, f"sqlite:///{tmp_path / 'ledger.db'}")
+    run_id = hub.store.start_run("remote")
+    file = tmp_path / "best.safetensors"
+    file.write_bytes(b"weights")
+    artifact = hub.store.log_artifact(run_id, file, "checkpoint")
+    assert artifact.uri == f"{root}/{run_id}/artifacts/checkpoint/best.safetensors"
+    made = hub.register(make_new(run_id, checkpoint=artifact), actor="Ada")
+    assert hub.artifact_path(made.checkpoint).read_bytes() == b"weights"
+
+
+def test_a_store_that_cannot_be_opened_says_so_in_one_line(tmp_path: Path, hub: Hub) -> None:
+    (tmp_path / "broken.db").write_bytes(b"not a database" * 500)
+    with pytest.raises(VortexError, match=r"broken.db: could not open: .*not a database"):
+        MlflowStore(f"sqlite:///{tmp_path / 'broken.db'}", tmp_path / "artifacts")
+    with pytest.raises(VortexError, match="could not end a run"):
+        hub.store.end_run("f" * 32)
+    with pytest.raises(VortexError, match="could not register"):
+        hub.store.register_model("f" * 32, {})
+
+
+def test_a_file_that_cannot_be_stored_leaves_nothing(tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+
+    file = tmp_path / "best.safetensors"
+    file.write_bytes(b"weights")
+
+    def full(_: object, to: object) -> None:
+        Path(str(to)).write_bytes(b"we")
+        raise OSError(28, "No space left on device")
+
+    run_id = hub.store.start_run("full")
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(VortexError, match="no space left"):
+        hub.store.log_artifact(run_id, file, "checkpoint")
+    assert list((tmp_path / "artifacts" / run_id).rglob("*.*")) == []
