@@ -8,7 +8,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from core.errors import VortexError
@@ -47,7 +47,9 @@ def staged_file(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise _cannot_write(path, error) from error
     finally:
-        staging.unlink(missing_ok=True)
+        # A clean-up that fails too (a parent that is a file) must not hide why the writing did.
+        with suppress(OSError):
+            staging.unlink()
 
 
 @contextmanager

@@ -13,7 +13,24 @@ import typer
 
 from core.errors import VortexError
 from vortex_cli import console
-from vortex_cli.commands import demo, doctor, init
+from vortex_cli.commands import (
+    compare,
+    data,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    history,
+    init,
+    lineage,
+    promote,
+    recipes,
+    rollback,
+    show,
+    train,
+    validate,
+    versions,
+)
 
 app = typer.Typer(
     name="vortex",
@@ -65,9 +82,32 @@ def _with_common_options(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+data_app = typer.Typer(no_args_is_help=True, help="Frames: put in, make, list, look at.")
+
 register(app, init.init, "Start")
 register(app, demo.demo, "Start")
 register(app, doctor.doctor, "Start")
+
+register(data_app, data.add, "Data")
+register(data_app, data.synth, "Data")
+register(data_app, data.list_, "Data")
+register(data_app, data.show, "Data")
+app.add_typer(data_app, name="data", rich_help_panel="Data")
+register(app, validate.validate, "Data")
+
+register(app, train.train, "Train")
+register(app, recipes.recipes, "Train")
+
+register(app, versions.versions, "Know")
+register(app, show.show, "Know")
+register(app, lineage.lineage, "Know")
+register(app, compare.compare, "Know")
+register(app, evaluate.evaluate, "Know")
+
+register(app, export.export, "Ship")
+register(app, promote.promote, "Ship")
+register(app, rollback.rollback, "Ship")
+register(app, history.history, "Ship")
 
 
 def main() -> None:

@@ -1,0 +1,212 @@
+"""Datasets: folders of frames under `data/`, published whole, versioned with DVC, and named by what their bytes are."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core.errors import VortexError
+from core.files import write_atomic
+from pipelines.digests import dataset_digest
+from pipelines.publishing import pending, publish, refuse_existing, settle, staging_folder
+from pipelines.versioning import data_hash, unversioned_changes, version
+from pipelines.workspace import Workspace
+from validation.manifest import LEGACY_DOMAIN, Supervision, read_manifest
+
+__all__ = [
+    "DataRef",
+    "Dataset",
+    "DatasetCard",
+    "data_hash",
+    "find",
+    "for_domain",
+    "listing",
+    "new_dataset",
+    "refuse_existing",
+    "resolve",
+    "unversioned_changes",
+    "version",
+]
+
+CARD: Final = "dataset.json"
+MANIFEST: Final = "manifest.jsonl"
+
+
+class DatasetCard(BaseModel):
+    """What a dataset says about itself. Counts, cameras and supervision are filled in from its manifest, never from prose."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    domain: str
+    kind: str
+    format: str
+    segmentation: Supervision = "none"
+    cameras: list[str] = Field(default_factory=list)
+    frames: dict[str, int] = Field(default_factory=dict)
+    source: str = ""
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A published dataset: its folder, and its card."""
+
+    name: str
+    root: Path
+    card: DatasetCard
+
+    @property
+    def manifest(self) -> Path:
+        """Its rows, one a frame."""
+        return self.root / MANIFEST
+
+
+@dataclass(frozen=True)
+class DataRef:
+    """Data that a command works on, by name or by manifest. `digest` covers the manifest and the bytes of every file it names."""
+
+    name: str
+    manifest: Path
+    root: Path
+    domain: str
+    kind: str
+    digest: str
+    dvc: str | None
+
+
+def find(ws: Workspace, name: str) -> Dataset:
+    """The dataset `name`. Raises VortexError naming those that exist, or the fault of its card."""
+    settle(ws)
+    root = ws.data / name
+    if not root.is_dir() or name == pending(ws):
+        known = ", ".join(dataset.name for dataset in listing(ws)) or "none yet"
+        raise VortexError(
+            f"unknown dataset {name!r}; this workspace has: {known}",
+            "add frames with: vortex data add NAME PATH, or make some with: vortex data synth NAME",
+        )
+    return Dataset(name, root, _read_card(root / CARD))
+
+
+def listing(ws: Workspace) -> list[Dataset]:
+    """All datasets of the workspace, by name. Raises VortexError when a card is broken."""
+    settle(ws)
+    hidden = pending(ws)
+    cards = sorted(ws.data.glob(f"*/{CARD}")) if ws.data.is_dir() else []
+    return [Dataset(path.parent.name, path.parent, _read_card(path)) for path in cards if path.parent.name != hidden]
+
+
+def for_domain(ws: Workspace, domain: str) -> list[Dataset]:
+    """The datasets of a domain. Raises VortexError when the domain is unknown or has none, naming what exists."""
+    ws.domain(domain)
+    datasets = listing(ws)
+    chosen = [dataset for dataset in datasets if dataset.card.domain == domain]
+    if not chosen:
+        others = ", ".join(f"{dataset.name} ({dataset.card.domain})" for dataset in datasets) or "none yet"
+        raise VortexError(
+            f"domain {domain!r} has no dataset; this workspace has: {others}",
+            f"add frames with: vortex data add NAME PATH --domain {domain}, or make some with: vortex data synth",
+        )
+    return chosen
+
+
+@contextmanager
+def new_dataset(ws: Workspace, name: str, card: DatasetCard) -> Iterator[Path]:
+    """Yield an empty folder to fill with frames and `manifest.jsonl`; on a clean exit it becomes `data/NAME` and is versioned.
+
+    The card's counts, cameras and supervision are taken from the manifest. On any failure nothing of it stays in `data/`, and
+    `data.dvc` is as it was. Raises VortexError when the name is taken, the manifest is broken, or the disk is full.
+    """
+    refuse_existing(ws, name)
+    staging = staging_folder(ws, name)
+    try:
+        staging.mkdir(parents=True)
+        yield staging
+        complete = _complete(card.model_copy(update={"name": name}), staging / MANIFEST)
+        write_atomic(staging / CARD, complete.model_dump_json(indent=2) + "\n")
+        publish(ws, name, staging)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = "no space left on the disk" if full else f"{error.filename or staging}: {error.strerror or error}"
+        raise VortexError(
+            f"dataset {name!r} was not added: {what}; data/ is as it was",
+            "free some space and run the command again" if full else "check the path and its permissions",
+        ) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def resolve(ws: Workspace, *, name_or_manifest: str, domain: str | None = None) -> DataRef:
+    """What a command is to work on: a dataset's name, or the path of a manifest.
+
+    `domain` overrides what the rows say, and is needed for manifests with the legacy keys. Raises VortexError for an unknown name,
+    a broken manifest, one that mixes domains, or an unknown domain.
+    """
+    path = Path(name_or_manifest)
+    if path.suffix == ".jsonl" or os.sep in name_or_manifest:
+        path = path / MANIFEST if path.is_dir() else path
+        if path.parent.resolve().parent == ws.data.resolve() and path.name == MANIFEST:
+            return resolve(ws, name_or_manifest=path.parent.resolve().name, domain=domain)
+        found, digest = _survey(ws, path, path.parent)
+        chosen = domain or _one_domain(path, found)
+        kind = "indoor" if chosen == LEGACY_DOMAIN else ws.domain(chosen).kind
+        return DataRef(path.parent.resolve().name, path, path.parent, chosen, kind, digest, None)
+    dataset = find(ws, name_or_manifest)
+    found, digest = _survey(ws, dataset.manifest, dataset.root)
+    chosen = domain or _one_domain(dataset.manifest, found)
+    return DataRef(dataset.name, dataset.manifest, dataset.root, chosen, dataset.card.kind, digest, data_hash(ws))
+
+
+def _survey(ws: Workspace, manifest: Path, root: Path) -> tuple[set[str], str]:
+    """The domains of the rows, and the digest of everything that they name."""
+    domains: set[str] = set()
+    files: set[str] = set()
+    for frame in read_manifest(manifest):
+        domains.add(frame.domain)
+        files.update(frame.files().values())
+    return domains, dataset_digest(manifest, root, files, ws.build / "digests.sqlite")
+
+
+def _one_domain(manifest: Path, found: set[str]) -> str:
+    if len(found) != 1:
+        raise VortexError(
+            f"{manifest}: its frames name {len(found)} domains ({', '.join(sorted(found))}), allowed: one",
+            "split it into one manifest a domain, or name one with --domain",
+        )
+    return next(iter(found))
+
+
+def _read_card(path: Path) -> DatasetCard:
+    try:
+        return DatasetCard.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise VortexError(
+            f"{path}: is missing, so the folder is no dataset", f"move {path.parent} away and add its frames again"
+        ) from error
+    except (OSError, ValidationError) as error:
+        faults = error.errors() if isinstance(error, ValidationError) else []
+        details = [f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in faults]
+        allowed = ", ".join(DatasetCard.model_fields)
+        raise VortexError(f"{path}: is not a dataset's card, allowed keys: {allowed}", "restore it with: dvc checkout", details) from error
+
+
+def _complete(card: DatasetCard, manifest: Path) -> DatasetCard:
+    frames: Counter[str] = Counter()
+    cameras: dict[str, None] = {}
+    supervision: set[str] = set()
+    for frame in read_manifest(manifest):
+        frames[frame.split] += 1
+        cameras[frame.camera] = None
+        supervision.add(frame.supervision)
+    declared = next(iter(supervision)) if len(supervision) == 1 else "partial"
+    counts = {split: frames[split] for split in ("train", "gap", "val", "test") if frames[split]}
+    return card.model_copy(update={"frames": counts, "cameras": list(cameras), "segmentation": declared})

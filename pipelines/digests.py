@@ -1,0 +1,79 @@
+"""The digest of a dataset: SHA-256 over its manifest and the bytes of every file that it names, with a cache on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from core.files import inside, sha256_file
+
+_TABLE: Final = "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, sha256 TEXT) WITHOUT ROWID"
+_Entry = tuple[str, int, int, str]
+
+
+def dataset_digest(manifest: Path, root: Path, files: Iterable[str], cache: Path) -> str:
+    """Hex SHA-256 of the manifest and of `files` (relative to `root`); a missing file counts as missing, for validation to report.
+
+    A file is read again only when its size or modification time changed. Raises VortexError when a path leads out of `root`.
+    """
+    names = sorted(set(files))
+    for folder in {os.path.dirname(name) for name in names}:
+        if folder:
+            inside(root, folder)
+    base = str(root.resolve())
+    known = _read(cache, base)
+    fresh: list[_Entry] = []
+
+    def entry(name: str) -> str:
+        path = os.path.join(base, name)
+        try:
+            state = os.lstat(path)
+            if os.path.islink(path):
+                state = inside(root, name).stat()
+            seen = known.get(path)
+            if seen and seen[1:3] == (state.st_size, state.st_mtime_ns):
+                return seen[3]
+            found = sha256_file(Path(path))
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return "missing"
+        except PermissionError:
+            return "unreadable"
+        fresh.append((path, state.st_size, state.st_mtime_ns, found))
+        return found
+
+    total = hashlib.sha256(f"manifest {sha256_file(manifest)}\n".encode())
+    # Hashing and reading release the interpreter lock, so threads are enough.
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for name, found in zip(names, pool.map(entry, names, chunksize=64), strict=True):
+            total.update(f"{found} {name}\n".encode())
+    if fresh:
+        _write(cache, fresh)
+    return total.hexdigest()
+
+
+def _read(cache: Path, base: str) -> dict[str, _Entry]:
+    if not cache.exists():
+        return {}
+    try:
+        with closing(sqlite3.connect(f"file:{cache}?mode=ro", uri=True, timeout=10)) as store:
+            rows = store.execute("SELECT path, size, mtime_ns, sha256 FROM files WHERE path >= ? AND path < ?", (f"{base}/", f"{base}0"))
+            return {row[0]: row for row in rows}
+    except sqlite3.Error:
+        # A cache that cannot be used costs time and nothing else.
+        return {}
+
+
+def _write(cache: Path, entries: list[_Entry]) -> None:
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(cache, timeout=10)) as store, store:
+            store.execute(_TABLE)
+            store.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", entries)
+    except (sqlite3.Error, OSError):
+        cache.unlink(missing_ok=True) if os.access(cache.parent, os.W_OK) else None

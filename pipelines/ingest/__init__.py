@@ -1,0 +1,31 @@
+"""Frames in native formats become datasets. One adapter a format: its file, one line here, its test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from core.errors import VortexError
+from pipelines.ingest.contract import Adapter
+from pipelines.ingest.plain import Plain
+from pipelines.ingest.seven_scenes import SevenScenes
+from pipelines.ingest.tum import Tum
+
+ADAPTERS: Final[dict[str, Adapter]] = {"7scenes": SevenScenes(), "tum": Tum(), "plain": Plain()}
+"""By the word after `--format`; detection tries them in this order, the most particular first."""
+
+
+def adapter(root: Path, name: str | None) -> tuple[str, Adapter]:
+    """The adapter of that name, or the one that recognises the folder. Raises VortexError saying what each one looks for."""
+    if not root.is_dir():
+        found = "is a file" if root.exists() else "does not exist"
+        raise VortexError(f"{root}: {found}, allowed: a folder of frames", "name the folder that holds the frames")
+    if name is not None:
+        if name not in ADAPTERS:
+            raise VortexError(f"unknown format {name!r}; Vortex reads: {', '.join(ADAPTERS)}", "leave --format out to have it detected")
+        return name, ADAPTERS[name]
+    for known, candidate in ADAPTERS.items():
+        if candidate.recognises(root):
+            return known, candidate
+    layouts = [f"{known}: {candidate.layout}" for known, candidate in ADAPTERS.items()]
+    raise VortexError(f"{root}: is in none of the formats that Vortex reads", "arrange the frames in one of these layouts", layouts)

@@ -1,0 +1,120 @@
+"""Camera intrinsics as people keep them: a 3×3 text, Open3D's JSON, ROS and OpenCV YAML, or four named numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from validation.manifest import Intrinsics
+
+_TEXTS: Final = ("K.txt", "camera-intrinsics.txt", "intrinsics.txt")
+_SUFFIXES: Final = (".json", ".yaml", ".yml")
+_LARGEST: Final = 1 << 20
+_MATRICES: Final = ("intrinsic_matrix", "camera_matrix", "K", "k")
+_NESTS: Final = ("intrinsics", "intrinsic", "camera", "color", "rgb")
+
+
+@dataclass(frozen=True)
+class Pinhole:
+    """Intrinsics in pixels; `size` (H, W) is known when their file states it."""
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    size: tuple[int, int] | None
+    source: str
+
+    def on(self, size: tuple[int, int]) -> Intrinsics:
+        """The camera on pictures of `size`. Raises ValueError when it cannot be theirs."""
+        if self.size is not None and self.size != size:
+            if self.size[0] * size[1] != self.size[1] * size[0]:
+                raise ValueError(f"{self.source}: is for pictures of {self.size[0]}×{self.size[1]}, the frames are {size[0]}×{size[1]}")
+            return Intrinsics(self.fx, self.fy, self.cx, self.cy, self.size).scaled(size)
+        if not (0 < self.cx < size[1] and 0 < self.cy < size[0]):
+            centre = f"cx {self.cx:g} and cy {self.cy:g}"
+            raise ValueError(f"{self.source}: its {centre} lie outside the frames, which are {size[0]}×{size[1]} (H×W)")
+        return Intrinsics(self.fx, self.fy, self.cx, self.cy, size)
+
+
+def find_pinhole(folder: Path, faults: list[str]) -> Pinhole | None:
+    """The one camera that a folder's files describe, or None. A broken file, or two different cameras, are faults."""
+    found: list[Pinhole] = []
+    for path in sorted(folder.iterdir()):
+        text, structured = path.name in _TEXTS, path.suffix.lower() in _SUFFIXES
+        if not (text or structured) or not path.is_file() or path.stat().st_size > _LARGEST:
+            continue
+        try:
+            pinhole = _from_text(path) if text else _from_mapping(path)
+        except (ValueError, OSError, RecursionError) as error:
+            faults.append(f"{path.name}: {' '.join(str(error).split())}")
+            continue
+        if pinhole is not None:
+            found.append(pinhole)
+    if len({(each.fx, each.fy, each.cx, each.cy) for each in found}) > 1:
+        faults.append(f"{' and '.join(each.source for each in found)}: describe different cameras, allowed: one a folder")
+    return found[0] if found else None
+
+
+def _from_text(path: Path) -> Pinhole:
+    try:
+        numbers = [float(word) for word in path.read_text().replace(",", " ").split()]
+    except ValueError as error:
+        raise ValueError(f"is not a 3×3 matrix of numbers ({error})") from error
+    return _from_matrix(numbers, None, path.name)
+
+
+def _from_mapping(path: Path) -> Pinhole | None:
+    text = path.read_text(encoding="utf-8-sig")
+    if path.suffix.lower() == ".json":
+        document: Any = json.loads(text)
+    else:
+        import yaml
+
+        try:
+            document = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ValueError(f"is not readable as YAML ({error})") from error
+    if not isinstance(document, dict):
+        return None
+    for part in (document, *(document[name] for name in _NESTS if isinstance(document.get(name), dict))):
+        size = _size(part) or _size(document)
+        if all(name in part for name in ("fx", "fy", "cx", "cy")):
+            return _checked([part[name] for name in ("fx", "fy", "cx", "cy")], size, path.name)
+        for name in _MATRICES:
+            if name in part:
+                matrix = part[name]["data"] if isinstance(part[name], dict) and "data" in part[name] else part[name]
+                return _from_matrix(_flat(matrix), size, path.name)
+    return None
+
+
+def _size(part: dict[str, Any]) -> tuple[int, int] | None:
+    for height, width in (("height", "width"), ("image_height", "image_width")):
+        if type(part.get(height)) is int and type(part.get(width)) is int:
+            return part[height], part[width]
+    return None
+
+
+def _flat(matrix: Any) -> list[float]:
+    rows = matrix if isinstance(matrix, list) else []
+    return [number for row in rows for number in (row if isinstance(row, list) else [row])]
+
+
+def _from_matrix(numbers: Sequence[float], size: tuple[int, int] | None, source: str) -> Pinhole:
+    """Nine numbers, by rows or by columns: Open3D writes columns first, and the (0, 0, 1) row tells which it is."""
+    if len(numbers) == 9:
+        for fx, fy, cx, cy, last in ((0, 4, 2, 5, (6, 7, 8)), (0, 4, 6, 7, (2, 5, 8))):
+            if [numbers[place] for place in last] == [0, 0, 1]:
+                return _checked([numbers[fx], numbers[fy], numbers[cx], numbers[cy]], size, source)
+    raise ValueError(f"found {len(numbers)} numbers, allowed: a 3×3 matrix with a (0, 0, 1) row")
+
+
+def _checked(numbers: Sequence[Any], size: tuple[int, int] | None, source: str) -> Pinhole:
+    if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers) or min(numbers[:2]) <= 0:
+        raise ValueError(f"found fx, fy, cx, cy = {list(numbers)}, allowed: finite numbers, fx and fy above 0")
+    fx, fy, cx, cy = map(float, numbers)
+    return Pinhole(fx, fy, cx, cy, size, source)

@@ -1,0 +1,116 @@
+"""What every adapter promises: look at a folder, pair its files, and say everything that is wrong with it at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+from core.errors import VortexError
+from pipelines.ingest.cameras import Pinhole
+from validation.manifest import Unit
+
+SHOWN: Final = 50
+PICTURES: Final = (".png", ".jpg", ".jpeg")
+MAPS: Final = (".png", ".npy")
+
+
+class IngestError(VortexError):
+    """A folder that cannot become a dataset; `details` lists what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user said about the frames. None leaves it to the adapter."""
+
+    unit: Unit | None = None
+    camera: str | None = None
+    pairs_only: bool = False
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One frame where it lies: a colour picture, its depth, and a class mask when there is one."""
+
+    stem: str
+    rgb: Path
+    depth: Path
+    segmentation: Path | None = None
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One continuous stream of one camera, in the order it was recorded. `name` is empty when the set has only one."""
+
+    name: str
+    pairs: Sequence[Pair]
+    pinhole: Pinhole | None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an adapter found. `notes` are remarks that the user should read: frames left out, intrinsics assumed."""
+
+    recordings: Sequence[Recording]
+    unit: Unit
+    camera: str | None
+    notes: Sequence[str] = field(default=())
+
+
+class Adapter(Protocol):
+    """Reads one native format."""
+
+    layout: str
+    """The layout in a line, for help texts and errors."""
+
+    def recognises(self, root: Path) -> bool:
+        """Whether the folder looks like this format; cheap, and no promise that it is whole."""
+
+    def read(self, root: Path, options: Options) -> Found:
+        """Pair the files of `root`, never opening a picture. Raises IngestError listing every fault."""
+
+
+def refuse(root: Path, faults: Sequence[str], hint: str) -> IngestError:
+    """One error for all the faults of a set."""
+    shown = [*faults[:SHOWN], *([f"… and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else [])]
+    if len(faults) == 1:
+        return IngestError(f"{root}: {faults[0]}; nothing was added", hint)
+    return IngestError(f"{root}: {len(faults)} faults; nothing was added", hint, shown)
+
+
+def pair_up(colours: dict[str, Path], depths: dict[str, Path], options: Options, where: str) -> tuple[list[str], list[str], list[str]]:
+    """Stems present on both sides in stream order, the faults of the others, and a note when they may be left out."""
+    both = sorted(colours.keys() & depths.keys(), key=natural)
+    lone = sorted(colours.keys() ^ depths.keys(), key=natural)
+    if not lone:
+        return both, [], []
+    if options.pairs_only:
+        return both, [], [f"{where}{len(lone)} of {len(both) + len(lone)} frames have only a colour picture or only depth: left out"]
+    faults = [
+        f"{where}{stem}: has {'a colour picture but no depth' if stem in colours else 'depth but no colour picture'} "
+        "(--pairs-only leaves such frames out)"
+        for stem in lone
+    ]
+    return both, faults, []
+
+
+def by_stem(paths: Iterable[Path], faults: list[str]) -> dict[str, Path]:
+    """Files by name without suffix; two of one stem are a fault."""
+    found: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in found:
+            faults.append(f"{path.parent.name}/{path.stem}: is there twice ({found[path.stem].suffix} and {path.suffix})")
+        found[path.stem] = path
+    return found
+
+
+def natural(text: str) -> list[tuple[int, int, str]]:
+    """Sorting key that puts frame2 before frame10: file names count, streams do too."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"([0-9]+)", text) if part]
+
+
+def folders(root: Path) -> list[Path]:
+    """Visible folders below `root`, in natural order."""
+    return sorted((path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")), key=lambda path: natural(path.name))

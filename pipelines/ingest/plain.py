@@ -1,0 +1,78 @@
+"""Plain folders: colour pictures and depth with the same stems. Nothing in them says the depth's unit, so the user has to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from pipelines.ingest.cameras import find_pinhole
+from pipelines.ingest.contract import MAPS, PICTURES, Found, IngestError, Options, Pair, Recording, by_stem, folders, pair_up, refuse
+
+COLOURS: Final = ("images", "rgb", "color")
+
+
+class Plain:
+    """`images|rgb|color/` beside `depth/`, and `segmentation/` with Vortex's class ids where there are any."""
+
+    layout = (
+        "images/, rgb/ or color/ beside depth/ with the same stems, in the folder or in one folder a sequence; "
+        "K.txt or a json/yaml of intrinsics and segmentation/ optional"
+    )
+
+    def recognises(self, root: Path) -> bool:
+        """A colour folder and depth/ are here, or one folder down."""
+        return any(_colours(folder) and (folder / "depth").is_dir() for folder in (root, *folders(root)))
+
+    def read(self, root: Path, options: Options) -> Found:
+        """Pair by stem, in the order in which people count."""
+        here = bool(_colours(root)) or (root / "depth").is_dir()
+        sequences = [root] if here else [folder for folder in folders(root) if _colours(folder) and (folder / "depth").is_dir()]
+        if not sequences:
+            raise refuse(root, [f"none of {'/, '.join(COLOURS)}/ with depth/ beside it was found"], f"arrange it as {self.layout}")
+        if options.unit is None:
+            raise IngestError(
+                f"{root}: plain folders do not say the unit of their depth", "state it: --unit mm (most cameras), --unit m or --unit m/5000"
+            )
+        faults: list[str] = []
+        notes: list[str] = []
+        shared = find_pinhole(root, faults)
+        recordings = []
+        for folder in sequences:
+            name = "" if here else folder.name
+            pairs = _pairs(folder, f"{name}/" if name else "", options, faults, notes)
+            pinhole = (find_pinhole(folder, faults) if name else None) or shared
+            if pinhole is None:
+                notes.append(f"{name + '/' if name else ''}no K.txt and no json or yaml of intrinsics: the camera stays unknown")
+            recordings.append(Recording(name, pairs, pinhole))
+        if not faults and not any(recording.pairs for recording in recordings):
+            faults.append("no stem has both a colour picture and depth")
+        if faults:
+            raise refuse(root, faults, f"arrange it as {self.layout}")
+        return Found(recordings, options.unit, options.camera, notes)
+
+
+def _pairs(folder: Path, where: str, options: Options, faults: list[str], notes: list[str]) -> list[Pair]:
+    chosen = _colours(folder)
+    if len(chosen) != 1:
+        faults.append(
+            f"{where}found {', '.join(f'{name}/' for name in chosen) or 'no colour folder'}, allowed: one of {', '.join(COLOURS)}"
+        )
+        return []
+    if not (folder / "depth").is_dir():
+        faults.append(f"{where}depth/ is missing")
+        return []
+    colours = by_stem(_files(folder / chosen[0], PICTURES), faults)
+    depths = by_stem(_files(folder / "depth", MAPS), faults)
+    masks = by_stem(_files(folder / "segmentation", MAPS), faults) if (folder / "segmentation").is_dir() else {}
+    both, lone, left = pair_up(colours, depths, options, where)
+    faults += lone
+    notes += left
+    return [Pair(stem, colours[stem], depths[stem], masks.get(stem)) for stem in both]
+
+
+def _colours(folder: Path) -> list[str]:
+    return [name for name in COLOURS if (folder / name).is_dir()]
+
+
+def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes and not path.name.startswith("."))

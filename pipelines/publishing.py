@@ -1,0 +1,133 @@
+"""How a folder of frames gets into `data/`: staged, flushed, renamed and versioned, or, whatever happens, not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import uuid
+from pathlib import Path
+
+from core.errors import VortexError
+from core.files import sync_directory, write_atomic
+from pipelines.versioning import add, data_lock, pointer, refuse_to_forget, restore
+from pipelines.workspace import Workspace, check_name
+
+
+def refuse_existing(ws: Workspace, name: str) -> None:
+    """Raise VortexError when `name` cannot be a new dataset: not a name, or taken."""
+    check_name("dataset", name)
+    settle(ws)
+    root = ws.data / name
+    if root.exists() or root.is_symlink():
+        raise VortexError(
+            f"{root}: this dataset exists already; nothing is ever overwritten",
+            f"choose another name, or first remove it with: rm -r {root}",
+        )
+
+
+def staging_folder(ws: Workspace, name: str) -> Path:
+    """A folder that a rename can move into `data/`; those that dead processes of this machine left behind are swept."""
+    ws.data.mkdir(parents=True, exist_ok=True)
+    ws.build.mkdir(parents=True, exist_ok=True)
+    same = ws.build.stat().st_dev == ws.data.stat().st_dev
+    folder = ws.build / "staging" if same else ws.data.parent / ".vortex-staging"
+    host = socket.gethostname()
+    for left in folder.glob(f"*@{host}@*"):
+        process = left.name.rsplit("@", 2)[-1]
+        if process.isdigit() and not _alive(int(process)):
+            shutil.rmtree(left, ignore_errors=True)
+    return folder / f"{name}.{uuid.uuid4().hex[:8]}@{host}@{os.getpid()}"
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _flush(root: Path) -> None:
+    """Make the frames durable before the rename that names them. Eight threads let the file system batch its commits."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def flush(path: str) -> None:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    with ThreadPoolExecutor(8) as pool:
+        for folder, _, names in os.walk(root):
+            list(pool.map(flush, [os.path.join(folder, name) for name in names]))
+            sync_directory(Path(folder))
+
+
+def _journal(ws: Workspace) -> Path:
+    return ws.build / "data-publish.json"
+
+
+def publish(ws: Workspace, name: str, staging: Path) -> None:
+    """Rename a staged folder into `data/` and version. On any failure `data/` and `data.dvc` are as they were.
+
+    A journal lets the next command undo what a process that was killed left between the two.
+    """
+    _flush(staging)
+    with data_lock(ws):
+        _publish(ws, name, staging)
+
+
+def _publish(ws: Workspace, name: str, staging: Path) -> None:
+    _undo(ws)
+    refuse_existing(ws, name)
+    refuse_to_forget(ws)
+    before = pointer(ws).read_bytes() if pointer(ws).exists() else None
+    write_atomic(_journal(ws), json.dumps({"name": name, "pointer": None if before is None else before.decode()}))
+    try:
+        os.rename(staging, ws.data / name)
+        sync_directory(ws.data)
+        add(ws)
+    except BaseException:
+        _undo(ws)
+        raise
+    _journal(ws).unlink()
+
+
+def settle(ws: Workspace) -> None:
+    """Undo what a killed `data add` left half done; one that still runs holds the lock and is left alone."""
+    if not _journal(ws).exists():
+        return
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(ws.build / "data.lock", timeout=0):
+            _undo(ws)
+    except Timeout:
+        return
+
+
+def pending(ws: Workspace) -> str | None:
+    """Name of the dataset that another process is publishing right now."""
+    try:
+        return str(json.loads(_journal(ws).read_text())["name"])
+    except FileNotFoundError:
+        return None
+
+
+def _undo(ws: Workspace) -> None:
+    name = pending(ws)
+    if name is None:
+        return
+    said = json.loads(_journal(ws).read_text())["pointer"]
+    if (ws.data / name).exists():
+        trash = staging_folder(ws, name)
+        trash.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(ws.data / name, trash)
+        shutil.rmtree(trash, ignore_errors=True)
+    restore(pointer(ws), None if said is None else said.encode())
+    _journal(ws).unlink()

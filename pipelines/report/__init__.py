@@ -1,0 +1,1 @@
+"""Pictures and pages that show people what the frames and the students look like."""

@@ -1,0 +1,116 @@
+"""The contact sheet of a dataset: a few frames from all over it, as colour, depth in turbo, and classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from core.classes import IGNORE
+from pipelines.datasets import Dataset
+from pipelines.report.pictures import Picture, Tile, class_colours, depth_range, save_grid, turbo
+from validation.decode import read_confidence, read_depth, read_rgb, read_segmentation
+from validation.manifest import UNIT_METRES, Frame, file, load_manifest
+
+_HEADS: Final = {
+    "rgb": "colour",
+    "depth": "depth",
+    "tof": "ToF depth",
+    "tof_confidence": "ToF confidence",
+    "teacher_depth": "teacher depth",
+    "segmentation": "classes",
+}
+_CELL_WIDTH: Final = 300
+
+Depth = npt.NDArray[np.float32]
+
+
+def contact_sheet(dataset: Dataset, path: Path, *, frames: int = 8, on_frame: Callable[[int, int], None] | None = None) -> Path:
+    """Write the sheet of `frames` frames, evenly spread over the dataset, as PNG to `path`.
+
+    All metric depth shares one stated range. Raises VortexError when the manifest or a file is broken.
+    """
+    everything = load_manifest(dataset.manifest)
+    chosen = spread(everything, frames)
+    roles = [role for role in _HEADS if any(role in frame.files() for frame in chosen)]
+    maps: list[dict[str, Any]] = []
+    for done, frame in enumerate(chosen, 1):
+        maps.append(_read(dataset.root, frame))
+        if on_frame:
+            on_frame(done, len(chosen))
+    metric = [depth for read, frame in zip(maps, chosen, strict=True) for depth in _metric(read, frame)]
+    shown = depth_range(metric) if metric else None
+    shape = maps[0]["rgb"].shape
+    groups = 2 if len(roles) <= 2 and len(chosen) > 1 else 1
+    cells = [[_tile(role, frame, read, shown) for role in roles] for frame, read in zip(chosen, maps, strict=True)]
+    rows = [[tile for group in cells[start : start + groups] for tile in group] for start in range(0, len(cells), groups)]
+    card = dataset.card
+    counts = ", ".join(f"{count} {split}" for split, count in card.frames.items())
+    return save_grid(
+        path,
+        rows,
+        columns=[_HEADS[role] for role in roles] * groups,
+        cell=(round(_CELL_WIDTH * shape[0] / shape[1]), _CELL_WIDTH),
+        title=card.name,
+        subtitle=f"domain {card.domain} ({card.kind})   ·   camera {', '.join(card.cameras)}   ·   frames: {counts}   ·   "
+        f"{shape[0]}×{shape[1]} (H×W)",
+        group=len(roles),
+        depth=shown,
+        classes="segmentation" in roles,
+    )
+
+
+def spread(frames: Sequence[Frame], count: int) -> list[Frame]:
+    """`count` frames evenly over the sequence, the first and the last among them."""
+    places = np.linspace(0, len(frames) - 1, max(1, min(count, len(frames)))).round().astype(int)
+    return [frames[place] for place in places]
+
+
+def _read(root: Path, frame: Frame) -> dict[str, Any]:
+    read: dict[str, Any] = {"rgb": read_rgb(file(root, frame.rgb))}
+    if frame.depth and frame.depth_unit:
+        read["depth"] = read_depth(file(root, frame.depth), frame.depth_unit)
+    if frame.tof and frame.tof_unit:
+        read["tof"] = read_depth(file(root, frame.tof), frame.tof_unit)
+    if frame.tof_confidence:
+        read["tof_confidence"] = read_confidence(file(root, frame.tof_confidence))
+    if frame.teacher_depth and frame.teacher_unit:
+        read["teacher_depth"] = read_depth(file(root, frame.teacher_depth), frame.teacher_unit)
+    if frame.segmentation:
+        read["segmentation"] = read_segmentation(file(root, frame.segmentation))
+    return read
+
+
+def _metric(read: dict[str, Any], frame: Frame) -> list[Depth]:
+    teacher = frame.teacher_unit is not None and UNIT_METRES[frame.teacher_unit] is not None
+    return [read[role] for role in ("depth", "tof", *(("teacher_depth",) if teacher else ())) if role in read]
+
+
+def _tile(role: str, frame: Frame, read: dict[str, Any], shown: tuple[float, float] | None) -> Tile:
+    if role == "rgb":
+        return Tile(read["rgb"], f"{_short(frame.id)}  ·  {frame.split}")
+    if role not in read:
+        return Tile(None, "none")
+    values = read[role]
+    if role == "segmentation":
+        labelled = float((values != IGNORE).mean())
+        return Tile(class_colours(values), f"{labelled:.0%} labelled")
+    if role == "tof_confidence":
+        return Tile(_grey(values), f"{float((values >= 0.5).mean()):.0%} at 0.5 or more")
+    if role == "teacher_depth" and frame.teacher_unit == "relative":
+        return Tile(turbo(values, *depth_range([values])), f"{frame.teacher}: relative, own colours")
+    assert shown is not None
+    known = values[np.isfinite(values) & (values > 0)]
+    middle = f"median {float(np.median(known)):.2f} m, " if known.size else ""
+    return Tile(turbo(values, *shown), f"{middle}{known.size / values.size:.0%} valid")
+
+
+def _grey(confidence: npt.NDArray[np.float32]) -> Picture:
+    return (confidence[..., None] * 255).astype(np.uint8).repeat(3, 2)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 30 else f"…{text[-29:]}"

@@ -1,0 +1,118 @@
+"""What a version sees: input, truth, prediction, error and classes side by side, on frames that it was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from core.classes import IGNORE
+from pipelines.evaluate import data_to_measure, truth_of, truth_source
+from pipelines.report.pictures import Tile, class_colours, depth_range, error_colours, save_grid, turbo
+from pipelines.workspace import Workspace
+
+if TYPE_CHECKING:
+    from validation.manifest import Frame
+
+_CELL_WIDTH: Final = 240
+_ERROR_STEPS: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
+_TRUTHS: Final = {"reference": "true depth", "tof_depth": "ToF depth (no truth)", "teacher_depth": "teacher depth (no truth)"}
+
+
+def draw(
+    ws: Workspace,
+    version: str,
+    domain: str | None,
+    path: Path,
+    *,
+    data: str | None = None,
+    split: str = "val",
+    frames: int = 6,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write the grid of `frames` frames, evenly spread over the `split` frames of a domain's datasets (or of `data`), as PNG.
+
+    All depth shares one scale and all errors another, both drawn below. Raises VortexError as `evaluate` does.
+    """
+    import torch
+
+    from models import checkpoint
+    from pipelines.frames import load_arrays
+    from pipelines.hub import hub
+
+    registry = hub(ws)
+    found = registry.get(version)
+    sets = data_to_measure(ws, data=data, domain=domain, own=found.domain, split=split)
+    student, _ = checkpoint.load(registry.artifact_path(found.checkpoint))
+    sources = {ref.digest: truth_source(ref, of_set) for ref, of_set in sets}
+    everything = [(ref, frame) for ref, of_set in sets for frame in of_set]
+    chosen = [everything[at] for at in np.linspace(0, len(everything) - 1, min(frames, len(everything))).round().astype(int)]
+    seen: list[dict[str, Any]] = []
+    for done, (ref, frame) in enumerate(chosen, 1):
+        arrays = load_arrays(ref, [frame], found.size)[0]
+        with torch.inference_mode():
+            prediction = student(torch.from_numpy(arrays["rgb"].transpose(2, 0, 1)[None].copy()).float() / 255)
+        seen.append(
+            {
+                "rgb": arrays["rgb"],
+                "truth": truth_of(arrays, frame, sources[ref.digest], found.size),
+                "depth": prediction.depth[0, 0].numpy(),
+                "classes": prediction.logits[0].argmax(0).numpy().astype(np.uint8),
+                "labels": arrays.get("segmentation"),
+            }
+        )
+        if on_progress:
+            on_progress(done, len(chosen))
+    low, high = depth_range([one["truth"] for one in seen])
+    worst = _error_scale(seen)
+    labelled = any(one["labels"] is not None for one in seen)
+    heads = ["input", _TRUTHS[sources[chosen[0][0].digest]], "predicted depth", "error of depth", "predicted classes"]
+    names = ", ".join(dict.fromkeys(ref.name for ref, _ in chosen))
+    cameras = ", ".join(dict.fromkeys(frame.camera for _, frame in chosen))
+    height, width = found.size
+    return save_grid(
+        path,
+        [_row(frame, one, (low, high), worst, labelled) for (_, frame), one in zip(chosen, seen, strict=True)],
+        columns=[*heads, *(["true classes"] if labelled else [])],
+        cell=(round(_CELL_WIDTH * height / width), _CELL_WIDTH),
+        title=f"{found.name} on {chosen[0][0].domain}",
+        subtitle=f"{len(chosen)} {split} frames of {names}   ·   camera {cameras}   ·   input {height}×{width} (H×W)",
+        depth=(low, high),
+        error=worst,
+        classes=True,
+    )
+
+
+def _row(frame: Frame, one: dict[str, Any], shown: tuple[float, float], worst: float, labelled: bool) -> list[Tile]:
+    truth, depth, labels = one["truth"], one["depth"], one["labels"]
+    valid = (truth > 0) & np.isfinite(truth)
+    difference = np.where(valid, np.abs(depth - truth), np.nan)
+    row = [
+        Tile(one["rgb"], frame.id if len(frame.id) <= 34 else f"…{frame.id[-33:]}"),
+        Tile(turbo(truth, *shown), f"{_median(truth[valid])}, {valid.mean():.0%} valid"),
+        # Depth is never negative; a prediction of exactly 0 is drawn as near, not as missing.
+        Tile(turbo(np.maximum(depth, 1e-6), *shown), _median(depth[valid] if valid.any() else depth)),
+        Tile(error_colours(difference, worst), f"RMSE {np.sqrt(np.mean(difference[valid] ** 2)):.2f} m" if valid.any() else "no truth"),
+    ]
+    known = labels != IGNORE if labels is not None else np.zeros(0, bool)
+    right = f"{(one['classes'] == labels)[known].mean():.0%} of labelled pixels right" if known.any() else "no labels to judge by"
+    row.append(Tile(class_colours(one["classes"]), right))
+    if labelled:
+        row.append(Tile(None, "no labels") if labels is None else Tile(class_colours(labels), f"{known.mean():.0%} labelled"))
+    return row
+
+
+def _median(depth: npt.NDArray[Any]) -> str:
+    return f"median {np.median(depth):.2f} m" if depth.size else "no depth"
+
+
+def _error_scale(seen: Sequence[dict[str, Any]]) -> float:
+    """A round number of metres that holds 98 % of the errors, so that neither one bad pixel nor a good student blanks the pictures."""
+    errors = [np.abs(one["depth"] - one["truth"])[one["truth"] > 0] for one in seen]
+    values = np.concatenate(errors)
+    values = values[np.isfinite(values)]
+    high = float(np.percentile(values, 98)) if values.size else 1.0
+    return next((step for step in _ERROR_STEPS if high <= step), float(np.ceil(high)))

@@ -1,0 +1,211 @@
+"""`data/` and its pointer `data.dvc`, through DVC's own library: quiet, offline, and with one clear error when DVC says no."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from core.errors import VortexError
+from core.files import locked, write_atomic
+from pipelines.workspace import Workspace
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+EMPTY_DIR: Final = "d751713988987e9331980363e24189ce.dir"
+"""Hash of an empty folder: MD5 of the listing `[]`. A fresh clone's pointer names it, and no cache or remote needs to hold it."""
+_LOGGERS: Final = ("dvc", "dvc_data", "dvc_objects")
+
+
+def pointer(ws: Workspace) -> Path:
+    """`data.dvc`, beside `data/`."""
+    return ws.data.with_name(f"{ws.data.name}.dvc")
+
+
+def data_hash(ws: Workspace) -> str | None:
+    """The `.dir` hash that `data.dvc` records for `data/`, or None when there is no pointer. Raises VortexError when it is not one."""
+    path = pointer(ws)
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise VortexError(f"{path}: cannot be read ({error})", f"restore it with: git checkout {path.name}") from error
+    outs = _outs(text)
+    md5 = outs[0].get("md5") if len(outs) == 1 else None
+    if not isinstance(md5, str) or not re.fullmatch(r"[0-9a-f]{32}\.dir", md5):
+        raise VortexError(
+            f"{path}: found no `outs` entry with the md5 of a folder, allowed: what `dvc add` writes",
+            f"restore it with: git checkout {path.name}",
+        )
+    return md5
+
+
+def version(ws: Workspace) -> str:
+    """Version `data/` as it is now: add it to DVC's cache, write `data.dvc`, return its `.dir` hash."""
+    with data_lock(ws):
+        refuse_to_forget(ws)
+        return add(ws)
+
+
+def refuse_to_forget(ws: Workspace) -> None:
+    """Raise VortexError when `data/` was never fetched: the next version would record that all its frames are gone.
+
+    Somebody who removed the frames here still has their listing in DVC's cache, and may go on.
+    """
+    recorded = data_hash(ws)
+    if recorded in (None, EMPTY_DIR) or any(ws.data.glob("*/dataset.json")):
+        return
+    with _repo(ws) as repo:
+        here = repo.cache.local.exists(recorded)
+    if not here:
+        raise VortexError(
+            f"{pointer(ws)} records frames that are not here: adding now would drop them from the next version",
+            "fetch them first with: dvc pull",
+        )
+
+
+def add(ws: Workspace) -> str:
+    """`dvc add data`; the caller holds `data_lock`. Raises VortexError when DVC refuses; the pointer is then as it was."""
+    path = pointer(ws)
+    before = path.read_bytes() if path.exists() else None
+    ws.data.mkdir(parents=True, exist_ok=True)
+    started = time.time()
+    try:
+        with _repo(ws) as repo:
+            repo.add([str(ws.data)])
+            made = data_hash(ws)
+            if made is None:
+                raise VortexError(f"{path}: DVC did not write it", "look at `dvc add data` in the workspace")
+            _check_cache(ws, repo.cache.local, made, started)
+    except BaseException:
+        restore(path, before)
+        raise
+    return made
+
+
+def unversioned_changes(ws: Workspace) -> bool:
+    """Whether `data/` is not what `data.dvc` records: somebody changed frames behind Vortex's back."""
+    recorded = data_hash(ws)
+    present = ws.data.is_dir() and any(files for _, _, files in os.walk(ws.data))
+    if recorded in (None, EMPTY_DIR):
+        return present
+    with _repo(ws) as repo:
+        return bool(repo.status(targets=[str(pointer(ws))]))
+
+
+@contextmanager
+def data_lock(ws: Workspace, timeout: float = 600.0) -> Iterator[None]:
+    """Only one process at a time changes `data/` and `data.dvc`; a large set takes minutes to hash."""
+    with locked(ws.build / "data.lock", timeout):
+        yield
+
+
+def restore(path: Path, before: bytes | None) -> None:
+    """Put the pointer back as it was; a no-op when it still is."""
+    if before is None:
+        path.unlink(missing_ok=True)
+    elif not path.exists() or path.read_bytes() != before:
+        try:
+            write_atomic(path, before)
+        except VortexError:
+            # A full disk has no room for a second copy beside it, but the block that the file has is enough.
+            with open(path, "r+b") as stream:
+                stream.write(before)
+                stream.truncate()
+
+
+def _check_cache(ws: Workspace, cache: Any, made: str, started: float) -> None:
+    """Compare the size of every cached object with its file's, for DVC does not: measured on a full disk, it reports success.
+
+    What DVC left cut short is removed, or the next `dvc add` would take it for whole. Raises VortexError when anything is missing.
+    """
+    if made == EMPTY_DIR:
+        return
+    listing = Path(cache.oid_to_path(made))
+    entries: list[dict[str, str]] = []
+    with suppress(OSError, ValueError):
+        entries = json.loads(listing.read_bytes())
+    pairs = [(Path(cache.oid_to_path(entry["md5"])), ws.data / entry["relpath"]) for entry in entries]
+    lost = [kept for kept, file in pairs if not kept.exists() or kept.stat().st_size != file.stat().st_size]
+    if pairs and not lost:
+        return
+    for kept in lost:
+        kept.unlink(missing_ok=True)
+    for folder in {kept.parent for kept in lost}:
+        for left in folder.glob(".*.tmp"):
+            if left.stat().st_mtime >= started:  # since then the lock was ours, so it is nobody else's
+                left.unlink()
+    full = shutil.disk_usage(ws.root).free < 1 << 20 or shutil.disk_usage(listing.parents[1]).free < 1 << 20
+    what = "no space left on the disk" if full else f"{len(lost) or 'all'} files did not reach DVC's cache"
+    raise VortexError(f"DVC cannot version {ws.data}: {what}; {pointer(ws).name} is as it was", "free some space and run the command again")
+
+
+@contextmanager
+def _repo(ws: Workspace) -> Iterator[Repo]:
+    """DVC's repository object, silent (no bars, no log lines, no analytics), its errors turned into VortexError."""
+    os.environ["DVC_NO_ANALYTICS"] = "1"
+    # Imported first: importing DVC sets its own loggers up.
+    from dvc.exceptions import DvcException, NotDvcRepoError
+    from dvc.lock import LockError
+    from dvc.repo import Repo as DvcRepo
+    from dvc.ui import ui
+
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    levels, spoke = [logger.level for logger in loggers], not ui.error_console.quiet
+    # DVC draws a bar unless its logger is above ERROR, and spinners whatever the logger says.
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    ui.error_console.quiet = True
+    try:
+        repo = DvcRepo(str(ws.root))
+        try:
+            yield repo
+        finally:
+            repo.close()
+    except NotDvcRepoError as error:
+        raise VortexError(
+            f"{ws.root}: has no .dvc folder, so data/ cannot be versioned", f"complete it with: vortex init {ws.root}"
+        ) from error
+    except LockError as error:
+        raise VortexError(
+            f"{ws.root / '.dvc'}: another DVC process holds its lock; nothing was changed",
+            "wait for it to finish, and run the command again",
+        ) from error
+    except DvcException as error:
+        raise VortexError(
+            f"DVC cannot version {ws.data}: {_reason(error)}", "look at `dvc status` and `dvc doctor` in the workspace"
+        ) from error
+    finally:
+        ui.error_console.quiet = not spoke
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause in one line: DVC's own message is often only 'failed to add'."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "no space left on the disk"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _outs(text: str) -> list[dict[str, Any]]:
+    import yaml
+
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return []
+    outs = document.get("outs") if isinstance(document, dict) else None
+    return [out for out in outs if isinstance(out, dict)] if isinstance(outs, list) else []

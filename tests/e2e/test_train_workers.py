@@ -1,0 +1,46 @@
+"""Two real Ray workers train one student, say what they do, and stop when asked to."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import pytest
+
+from core.errors import Interrupted
+from pipelines import workspace as workspaces
+from pipelines.hub import hub
+from pipelines.train import plan as planning
+from pipelines.train.events import TrainEvent
+from pipelines.train.run import train
+from pipelines.workspace import Workspace
+from tests.unit.pipelines.training_set import publish, recipe_file
+
+
+@pytest.mark.slow
+def test_two_workers_train_stop_and_leave_a_run_that_resumes(workspace: Workspace, capfd: pytest.CaptureFixture[str]) -> None:
+    publish(workspace, "small")
+    recipe_file(workspace.root / "tiny.yaml")
+    ws = workspaces.load(workspace.root)
+    options = {"recipe": str(ws.root / "tiny.yaml"), "domain": "rooms", "encoder_weights": "none", "device": "cpu"}
+    plan = planning.plan(ws, **options, epochs=3, workers=2, allow_unvalidated=True)  # type: ignore[arg-type]
+
+    def stop_in_the_second_epoch(event: TrainEvent) -> None:
+        if event.kind == "epoch" and event.epoch == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted, match="was stopped"):
+        train(ws, plan, stop_in_the_second_epoch)
+    assert hub(ws).versions() == []
+    # The workers ended as they do after a last epoch; what they left is whole, and goes on in this process.
+    events: list[TrainEvent] = []
+    result = train(ws, planning.resume(ws, plan.run).model_copy(update={"workers": 0}), events.append)
+    assert result.version.name == "v10"
+    assert [event.epoch for event in events if event.kind == "epoch"] == [2, 3]
+    assert [event.epoch for event in events if event.kind == "started"] == [1]
+    state = json.loads((plan.folder(ws) / "state.json").read_text())
+    run = hub(ws).store._client.get_run(state["mlflow"]["train"])
+    assert run.info.status == "FINISHED" and run.data.params["environment.workers"] == "2"
+    out, err = capfd.readouterr()
+    assert "ray" not in out.lower() and "INFO" not in err

@@ -1,0 +1,227 @@
+"""`vortex validate` from the command line to the record that training asks for."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from core.errors import GateRefused, VortexError
+from pipelines import datasets
+from pipelines.datasets import DataRef
+from pipelines.validate import github, junit, passed, validate
+from pipelines.workspace import Workspace
+from tests.unit.validation.frame_sets import SIZE, FrameSet
+from validation.manifest import ManifestError, write_manifest
+from vortex_cli.commands.validate import validate as command
+from vortex_cli.main import register
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def frames(workspace: Workspace, tmp_path: Path) -> FrameSet:
+    """An honest set of domain `kitchen`, which the workspace knows, with its manifest."""
+    workspace.add_domain("kitchen", "room")
+    made = FrameSet(tmp_path / "set").build()
+    write_manifest(made.root / "manifest.jsonl", made.frames)
+    return made
+
+
+def reload(workspace: Workspace) -> Workspace:
+    from pipelines.workspace import load
+
+    return load(workspace.root)
+
+
+def resolved(workspace: Workspace, frames: FrameSet) -> DataRef:
+    write_manifest(frames.root / "manifest.jsonl", frames.frames)
+    return datasets.resolve(reload(workspace), name_or_manifest=str(frames.root / "manifest.jsonl"))
+
+
+def run(workspace: Workspace, *words: str) -> Result:
+    app = typer.Typer()
+    register(app, command, "Know")
+    return CliRunner().invoke(app, [*words, "--workspace", str(workspace.root)])
+
+
+def test_the_record_answers_for_this_content_kind_and_policy_only(
+    workspace: Workspace, frames: FrameSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = resolved(workspace, frames)
+    assert passed(workspace, ref) is None
+    report = validate(workspace, ref)
+    assert report.passed and report.kind == "room" and report.frames == 12
+    assert passed(workspace, ref) is True
+    assert passed(workspace, replace(ref, digest="0" * 64)) is None
+    assert passed(workspace, replace(ref, kind="corridor")) is None
+
+    from validation import policies
+
+    stricter = frames.root / "policies.yaml"
+    stricter.write_text(policies.FILE.read_text().replace("most_share: 0.98", "most_share: 0.99"))
+    monkeypatch.setattr(policies, "FILE", stricter)
+    assert passed(workspace, ref) is None
+
+
+def test_changed_bytes_are_not_validated_and_refused_ones_say_so(workspace: Workspace, frames: FrameSet) -> None:
+    assert validate(workspace, resolved(workspace, frames)).passed
+    frames.write(str(frames.frames[0].depth), np.zeros(SIZE, np.uint16))
+    ref = resolved(workspace, frames)
+    assert passed(workspace, ref) is None
+    assert [check.name for check in validate(workspace, ref).failed] == ["depth-valid"]
+    assert passed(workspace, ref) is False
+
+
+def test_another_kind_for_once_lets_nothing_into_training(workspace: Workspace, frames: FrameSet) -> None:
+    ref = resolved(workspace, frames)
+    assert validate(workspace, ref, kind="indoor").passed
+    assert passed(workspace, ref) is None
+    with pytest.raises(VortexError, match="unknown kind"):
+        validate(workspace, ref, kind="moon")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": 1}', b"\xff", b'{"passed": true}'])
+def test_a_damaged_record_is_no_answer(workspace: Workspace, frames: FrameSet, content: bytes) -> None:
+    ref = resolved(workspace, frames)
+    path = workspace.build / "validation" / f"{ref.digest}.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    assert passed(workspace, ref) is None
+
+
+def test_progress_counts_to_the_total(workspace: Workspace, frames: FrameSet) -> None:
+    seen: list[tuple[int, int]] = []
+    validate(workspace, resolved(workspace, frames), progress=lambda done, total: seen.append((done, total)), workers=2)
+    assert seen[-1] == (12, 12) and len(seen) == 12
+
+
+def test_nothing_is_left_behind_but_the_record(
+    workspace: Workspace, frames: FrameSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("home", "temporary"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.chdir(tmp_path)
+    before = {path.name for path in tmp_path.iterdir()}
+    ref = resolved(workspace, frames)
+    validate(workspace, ref)
+    assert [path.name for path in (workspace.build / "validation").iterdir()] == [f"{ref.digest}.json"]
+    assert list((tmp_path / "home").iterdir()) == list((tmp_path / "temporary").iterdir()) == []
+    assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def test_a_good_set_exits_0_with_a_table(workspace: Workspace, frames: FrameSet) -> None:
+    result = run(workspace, str(frames.root / "manifest.jsonl"))
+    assert result.exit_code == 0, result.output
+    assert "judged as room: passed" in result.output
+    assert "depth-median" in result.output and "FAIL" not in result.output
+
+
+def spoil(frames: FrameSet) -> str:
+    frames.scale_teacher(0.5, 3, 4)
+    write_manifest(frames.root / "manifest.jsonl", frames.frames)
+    return str(frames.root / "manifest.jsonl")
+
+
+def test_a_refused_set_prints_its_report_and_then_exits_3(workspace: Workspace, frames: FrameSet) -> None:
+    result = run(workspace, spoil(frames))
+    assert isinstance(result.exception, GateRefused)
+    assert result.exception.exit_code == 3
+    assert "teacher-to-sensor" in result.exception.message
+    assert "FAIL" in result.output and "kitchen-000003" in result.output
+
+
+@pytest.mark.parametrize("flags", [("--json",), ("--format", "json")])
+def test_json_is_one_document(workspace: Workspace, frames: FrameSet, flags: tuple[str, ...]) -> None:
+    document = json.loads(run(workspace, spoil(frames), *flags).stdout)
+    assert document["passed"] is False
+    assert [check["name"] for check in document["checks"] if not check["passed"]] == ["teacher-to-sensor"]
+
+
+def test_junit_is_well_formed_and_counts_failures(workspace: Workspace, frames: FrameSet) -> None:
+    suite = ElementTree.fromstring(run(workspace, spoil(frames), "--format", "junit").stdout.partition("\n")[2])[0]
+    cases = suite.findall("testcase")
+    assert (suite.get("failures"), suite.get("tests")) == ("1", str(len(cases)))
+    assert [case.get("name") for case in cases if case.find("failure") is not None] == ["teacher-to-sensor"]
+
+
+def test_github_annotations_point_at_the_lines_of_the_manifest(workspace: Workspace, frames: FrameSet) -> None:
+    lines = run(workspace, spoil(frames), "--format", "github").stdout.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("::error file=")
+    assert ",line=4,title=vortex teacher-to-sensor::kitchen-000003: asked" in lines[0]
+    assert ",line=5," in lines[1]
+
+
+def test_reports_survive_hostile_text(workspace: Workspace, frames: FrameSet) -> None:
+    report = validate(workspace, resolved(workspace, frames))
+    nasty = replace(report.checks[0], passed=False, found='50 % <b>&"\x00\x1b]]>\n::error::', frames=())
+    report = replace(report, name="a<b>\x01", checks=(nasty,), passed=False)
+    parsed = ElementTree.fromstring(junit(report).partition("\n")[2])
+    assert parsed[0][0][0].text is not None
+    annotations = github(report, frames.root)
+    assert annotations.startswith("::error file=manifest.jsonl,line=1,")
+    assert "50 %25" in annotations and len(annotations.splitlines()) == 1
+
+
+def test_a_malformed_manifest_is_refused_before_the_engine_is_imported(workspace: Workspace, frames: FrameSet) -> None:
+    manifest = frames.root / "manifest.jsonl"
+    manifest.write_text(manifest.read_text() + '{"id": NaN}\n')
+    assert isinstance(run(workspace, str(manifest)).exception, ManifestError)
+    code = (
+        "import sys, typer\nfrom vortex_cli.main import register\nfrom vortex_cli.commands.validate import validate\n"
+        "app = typer.Typer()\nregister(app, validate, 'Know')\n"
+        "try:\n    app(sys.argv[1:], standalone_mode=False)\n"
+        "except Exception as error:\n    print(type(error).__name__, 'great_expectations' in sys.modules, 'pandas' in sys.modules)\n"
+    )
+    command = [sys.executable, "-c", code, str(manifest), "--workspace", str(workspace.root)]
+    said = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    assert said.split() == ["ManifestError", "False", "False"]
+
+
+@pytest.mark.frames
+@pytest.mark.parametrize(
+    ("name", "pattern", "depth", "kinds"),
+    [
+        ("kitchen_kinect", "*.color.jpg", "{}.depth.png", ("room", "indoor")),
+        ("office_hololens", "images/*.png", "depth/{}.png", ("indoor",)),
+        ("home_realsense", "color/*.png", "depth/{}.png", ("robot_home",)),
+    ],
+)
+def test_real_frames_pass_as_their_kind(
+    workspace: Workspace, real_frames: Path, name: str, pattern: str, depth: str, kinds: tuple[str, ...]
+) -> None:
+    from validation.gates import data_checks
+    from validation.manifest import Frame, stream_split
+    from validation.policies import load_policies
+
+    root = real_frames / name
+    pictures = sorted(root.glob(pattern))[::5] if name != "home_realsense" else sorted(root.glob("color/*"))
+    stems = [path.name.partition(".")[0] for path in pictures]
+    rows = [
+        Frame(
+            id=stem,
+            domain="d",
+            split=stream_split(index, len(stems)),
+            sequence="s",
+            camera="c",
+            rgb=path.relative_to(root).as_posix(),
+            depth=depth.format(stem),
+            depth_unit="mm",
+        )
+        for index, (stem, path) in enumerate(zip(stems, pictures, strict=True))
+    ]
+    assert len(rows) >= 10
+    for kind in kinds:
+        assert [check for check in data_checks(root, rows, kind, load_policies()).checks if not check.passed] == []

@@ -1,0 +1,54 @@
+"""`vortex compare`: two versions or recipes, what differs in how they were made and in what they measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vortex_cli import console
+from vortex_cli.commands.train import complete_recipes
+from vortex_cli.commands.versions import complete_versions
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from pipelines.compare import Comparison
+
+
+def _complete(incomplete: str) -> list[str]:
+    return sorted({*complete_versions(incomplete), *complete_recipes(incomplete)})
+
+
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="A version, a shipped recipe or a recipe file.", autocompletion=_complete)],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another one.", autocompletion=_complete)],
+) -> None:
+    """Show what differs between the recipes of two versions, and their metrics side by side.
+
+    A registered version stands for what it was really trained with, a name that is not registered for the shipped recipe. Metrics
+    appear in one row only where domain, camera, protocol and dataset are the same.
+
+    Example: vortex compare v5 v6
+    """
+    from pipelines.compare import compare as put_side_by_side
+
+    result = put_side_by_side(console.workspace(), a, b)
+    console.emit(result, *_tables(result))
+
+
+def _tables(result: Comparison) -> list[RenderableType]:
+    a, b = (f"{side.name} ({side.source})" for side in (result.a, result.b))
+    recipe = [(line.key, _text(line.a), _text(line.b)) for line in result.recipe]
+    same = f"the recipes of {result.a.name} and {result.b.name} do not differ"
+    title = f"what differs between {result.a.name} and {result.b.name}"
+    tables: list[RenderableType] = [console.table(["recipe", a, b], recipe, title) if recipe else same]
+    if result.metrics:
+        rows = [(row.domain, row.camera, row.protocol, row.dataset, row.metric, row.a, row.b, row.change) for row in result.metrics]
+        numbers: Any = [(name, "right") for name in (result.a.name, result.b.name, "change")]
+        tables.append(console.table(["domain", "camera", "protocol", "dataset", "metric", *numbers], rows, "measured"))
+    return tables
+
+
+def _text(value: Any) -> str:
+    return "–" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)

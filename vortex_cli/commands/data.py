@@ -1,0 +1,194 @@
+"""`vortex data …`: frames in, datasets out."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from core.errors import UsageError
+from vortex_cli import console
+
+if TYPE_CHECKING:
+    from pipelines.datasets import Dataset
+
+
+_COLUMNS: Final[tuple[console.Column, ...]] = (
+    "name",
+    "domain",
+    "kind",
+    ("train", "right"),
+    ("gap", "right"),
+    ("val", "right"),
+    "cameras",
+    "labels",
+    "format",
+)
+
+
+class Format(StrEnum):
+    """Native formats that Vortex reads."""
+
+    seven_scenes = "7scenes"
+    tum = "tum"
+    plain = "plain"
+
+
+class DepthUnit(StrEnum):
+    """What one step of a stored depth value is."""
+
+    mm = "mm"
+    m = "m"
+    m_5000 = "m/5000"
+
+
+class World(StrEnum):
+    """Worlds that Vortex renders."""
+
+    rooms = "rooms"
+    corridor = "corridor"
+
+
+def add(
+    name: Annotated[str, typer.Argument(help="The new dataset's name.")],
+    path: Annotated[Path, typer.Argument(help="The folder that holds the frames; it is only read.")],
+    format_: Annotated[Format | None, typer.Option("--format", help="Native format; default: detected.")] = None,
+    domain: Annotated[str | None, typer.Option(help="The place the frames show; a new one is written into vortex.toml.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Bounds in validation/policies.yaml to judge by; default: the domain's.")] = None,
+    unit: Annotated[DepthUnit | None, typer.Option(help="Unit of the depth files; plain folders need it.")] = None,
+    split: Annotated[str, typer.Option(metavar="T,G,V", help="Percent of each stream for training, gap and validation.")] = "72,8,20",
+    camera: Annotated[str | None, typer.Option(help="Name of the camera; every metric carries it.")] = None,
+    pairs_only: Annotated[bool, typer.Option("--pairs-only", help="Leave frames out that lack colour or depth.")] = False,
+) -> None:
+    """Take a folder of RGB-D frames into data/, unchanged, checked and versioned with DVC.
+
+    Each stream is split in its own order: first the training frames, then a gap, last the validation frames.
+
+    Example: vortex data add kitchen ~/frames/kitchen --format 7scenes --domain kitchen
+    """
+    from pipelines.ingest.add import add_dataset, parse_split
+
+    with console.progress() as display:
+        task = display.add_task("checking", total=None)
+        added = add_dataset(
+            console.workspace(),
+            name,
+            path,
+            format=format_.value if format_ else None,
+            domain=domain,
+            kind=kind,
+            unit=unit.value if unit else None,
+            split=parse_split(split),
+            camera=camera,
+            pairs_only=pairs_only,
+            on_frame=lambda what, done, total: display.update(task, description=what, completed=done, total=total),
+        )
+    for remark in added.notes:
+        console.note(remark)
+    _emit(added.dataset, added.notes)
+
+
+def synth(
+    name: Annotated[str, typer.Argument(help="The new dataset's name.")],
+    world: Annotated[World, typer.Option(help="Which world to render.")] = World.rooms,
+    frames: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many frames.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same frames.")] = 0,
+    size: Annotated[str, typer.Option(metavar="HxW", help="Size of the pictures.")] = "240x320",
+    domain: Annotated[str | None, typer.Option(help="Domain of the frames; default: the world's name.")] = None,
+) -> None:
+    """Render a synthetic indoor world: exact metric depth, six classes, and a ToF sensor that fails as real ones do.
+
+    Example: vortex data synth practice --world corridor --frames 120 --seed 7
+    """
+    from pipelines.synthetic import synthesise
+
+    with console.progress() as display:
+        task = display.add_task(f"rendering {world.value}", total=frames)
+        dataset = synthesise(
+            console.workspace(),
+            name,
+            world=world.value,
+            frames=frames,
+            seed=seed,
+            size=_size(size),
+            domain=domain,
+            on_frame=lambda done, total: display.update(task, completed=done, total=total),
+        )
+    _emit(dataset, [])
+
+
+def list_() -> None:
+    """List the datasets of this workspace.
+
+    Example: vortex data list
+    """
+    from pipelines import datasets
+
+    ws = console.workspace()
+    found, hash_ = datasets.listing(ws), datasets.data_hash(ws)
+    payload = {"data": hash_, "datasets": [dataset.card for dataset in found]}
+    rows = [_row(dataset) for dataset in found]
+    caption = f"data.dvc: {hash_ or 'not versioned yet'}" if found else "none yet: vortex data add NAME PATH, or vortex data synth NAME"
+    console.emit(payload, console.table(_COLUMNS, rows, caption=caption))
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="A dataset of `vortex data list`.")],
+    frames: Annotated[int, typer.Option(min=1, max=64, help="Frames on the contact sheet.")] = 8,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="PNG", help="Where to write it; default: build/sheets/NAME.png.")
+    ] = None,
+) -> None:
+    """Show what a dataset holds, and write a contact sheet: colour, depth in turbo, classes.
+
+    Example: vortex data show rooms --frames 6
+    """
+    from pipelines import datasets
+    from pipelines.report.contact_sheet import contact_sheet
+
+    ws = console.workspace()
+    dataset = datasets.find(ws, name)
+    with console.progress() as display:
+        task = display.add_task("drawing", total=frames)
+        sheet = contact_sheet(
+            dataset,
+            output or ws.build / "sheets" / f"{name}.png",
+            frames=frames,
+            on_frame=lambda done, total: display.update(task, completed=done, total=total),
+        )
+    changed = datasets.unversioned_changes(ws)
+    if changed:
+        console.note("data/ was changed since it was versioned; `dvc diff` shows where, `dvc checkout` brings it back")
+    facts = [(key, _text(value)) for key, value in dataset.card.model_dump().items() if value not in ("", [], {})]
+    payload = {**dataset.card.model_dump(), "sheet": sheet, "unversioned_changes": changed}
+    console.emit(payload, console.table(("dataset", name), [*facts[1:], ("contact sheet", sheet)]))
+
+
+def _emit(dataset: Dataset, notes: list[str]) -> None:
+    from pipelines import datasets
+
+    hash_ = datasets.data_hash(console.workspace())
+    payload = {**dataset.card.model_dump(), "data": hash_, "notes": notes}
+    console.emit(payload, console.table(_COLUMNS, [_row(dataset)], caption=f"data.dvc: {hash_}"))
+    console.note(f"next: vortex data show {dataset.name}, vortex validate {dataset.name}")
+
+
+def _row(dataset: Dataset) -> tuple[object, ...]:
+    card = dataset.card
+    counts = [card.frames.get(split, 0) for split in ("train", "gap", "val")]
+    return (card.name, card.domain, card.kind, *counts, ", ".join(card.cameras), card.segmentation, card.format)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{key} {_text(item)}" for key, item in value.items() if item not in ([], None))
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.lower().partition("x")
+    if height.isdecimal() and width.isdecimal() and 16 <= int(height) <= 4096 and 16 <= int(width) <= 4096:
+        return int(height), int(width)
+    raise UsageError(f"--size {text!r} is not a size, allowed: HxW with 16 to 4096 pixels each", "for example --size 240x320")

@@ -1,0 +1,156 @@
+"""`vortex evaluate`: measure a version on frames it was not trained on, and record what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from core.classes import CLASSES
+from vortex_cli import console, wording
+from vortex_cli.commands.versions import complete_versions
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from pipelines.bootstrap import Bootstrap
+    from pipelines.workspace import Workspace
+    from registry.records import Metrics
+
+SCALED = "_median_scaled"
+
+
+def evaluate(
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="A registered version.", autocompletion=complete_versions)],
+    domain: Annotated[
+        str | None, typer.Option("--domain", metavar="D", help="Measure on its datasets; default: the version's own.")
+    ] = None,
+    data: Annotated[str | None, typer.Option("--data", metavar="NAME|MANIFEST", help="Measure on this set alone.")] = None,
+    split: Annotated[str, typer.Option("--split", help="Which frames: val, test or train.")] = "val",
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="VERSION", help="Compare with this version, frame by frame.", autocompletion=complete_versions),
+    ] = None,
+    picture: Annotated[bool, typer.Option("--picture", help="Write a grid of input, truth, prediction, error and classes.")] = False,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Frames at a time; it changes the speed, not the figures.")] = 8,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the bootstrap.")] = 0,
+    allow_unvalidated: Annotated[
+        bool, typer.Option("--allow-unvalidated", help="Measure on data that has not passed `vortex validate`.")
+    ] = False,
+) -> None:
+    """Measure a version, and record metrics and per-frame errors in the registry.
+
+    Every figure is that of one domain, one camera and one protocol. With --against, a paired bootstrap over frames says whether
+    the difference in RMSE is more than chance; the other version is measured too where it was not.
+
+    Example: vortex evaluate v10 --domain rooms --against v6
+    """
+    ws = console.workspace()
+    options = {
+        "domain": domain,
+        "data": data,
+        "split": split,
+        "device": device,
+        "batch": batch_size,
+        "allow_unvalidated": allow_unvalidated,
+    }
+    measured = _measure(ws, version, options)
+    found = [(one, _compare(ws, version, against, one, seed, options)) for one in measured if against]
+    drawn = _draw(ws, version, measured[0], domain, data, split) if picture else None
+    payload = {"version": version, "metrics": measured, "against": against, "comparisons": _comparisons(found), "picture": drawn}
+    console.emit(payload, *tables(version, measured), *_findings(version, against, found))
+    if drawn:
+        console.note(f"picture: {drawn}")
+
+
+def tables(version: str, measured: Sequence[Metrics]) -> Iterator[RenderableType]:
+    """Depth as it is and after median scaling, by range; then classes, where any were labelled."""
+    wide = console.stdout().width >= 100
+    heads = ("RMSE m", "MAE m", "AbsRel", *(("log10", "SILog", "δ1 %", "δ2 %", "δ3 %") if wide else ("δ1 %",)), "near m", "mid m", "far m")
+    rows = [row for one in measured for row in (_depth_row(one, "", wide), _depth_row(one, SCALED, wide))]
+    protocol = ", ".join(dict.fromkeys(one.protocol for one in measured))
+    title = f"{version}: depth, {sum(one.frames for one in measured)} frames, protocol {protocol}"
+    caption = "near 0–1.5 m, mid 1.5–3 m, far 3–6 m; median-scaled: each frame by median(truth)/median(prediction)"
+    yield _titled(console.table(["measured on", *((head, "right") for head in heads)], rows, title, caption))
+    labelled = [one for one in measured if "miou" in one.values]
+    names = ("miou", *(f"iou_{name}" for name in CLASSES), *(("pixel_accuracy",) if wide else ()))
+    if labelled:
+        heads = ("mIoU %", *CLASSES, *(("pixels right %",) if wide else ()))
+        rows = [(place(one), *(wording.percent(one.values.get(name)) for name in names)) for one in labelled]
+        yield _titled(console.table(["measured on", *((head, "right") for head in heads)], rows, f"{version}: IoU per class, %"))
+
+
+def _titled(made: Table) -> RenderableType:
+    from rich.padding import Padding
+
+    return Padding(wording.snug(made), (0, 0, 1, 0))
+
+
+def place(one: Metrics) -> str:
+    """Where a figure holds: domain, camera, and the set where its name says more."""
+    return f"{one.domain} · {one.camera}" + (f" ({one.dataset})" if one.dataset != one.domain else "")
+
+
+def _depth_row(one: Metrics, suffix: str, wide: bool) -> tuple[Any, ...]:
+    values = one.values
+    decimals = (("log10", 3), ("silog", 1)) if wide else ()
+    logs = (None if (value := values.get(f"{name}{suffix}")) is None else f"{value:.{digits}f}" for name, digits in decimals)
+    return (
+        "  median-scaled" if suffix else place(one),
+        *(wording.metres(values.get(f"{name}{suffix}")) for name in ("rmse", "mae", "abs_rel")),
+        *logs,
+        *(wording.percent(values.get(f"delta{k}{suffix}")) for k in ((1, 2, 3) if wide else (1,))),
+        *(None if suffix else wording.metres(values.get(f"rmse_{part}")) for part in ("near", "mid", "far")),
+    )
+
+
+def _measure(ws: Workspace, version: str, options: dict[str, Any]) -> list[Metrics]:
+    from pipelines.evaluate import evaluate as measure
+
+    with console.progress() as display:
+        task = display.add_task(f"measuring {version}", total=None)
+        return measure(ws, version, **options, on_progress=lambda done, total: display.update(task, completed=done, total=total))
+
+
+def _compare(ws: Workspace, version: str, against: str | None, one: Metrics, seed: int, options: dict[str, Any]) -> Bootstrap:
+    from pipelines.evaluate import compare_errors
+    from pipelines.hub import hub
+
+    other = hub(ws).get(str(against))
+    if not any((theirs.camera, theirs.protocol, theirs.digest) == (one.camera, one.protocol, one.digest) for theirs in other.metrics):
+        console.note(f"{other.name} was not measured on {one.dataset} yet: measuring it too")
+        _measure(ws, other.name, options | {"domain": options["domain"] or one.domain})
+    return compare_errors(hub(ws), version, other.name, one.domain, camera=one.camera, digest=one.digest, protocol=one.protocol, seed=seed)
+
+
+def _comparisons(found: Iterable[tuple[Metrics, Bootstrap]]) -> list[dict[str, Any]]:
+    return [
+        {"domain": one.domain, "camera": one.camera, "protocol": one.protocol, "shown": boot.shown, **vars(boot)} for one, boot in found
+    ]
+
+
+def _findings(version: str, against: str | None, found: Sequence[tuple[Metrics, Bootstrap]]) -> Iterator[RenderableType]:
+    for one, boot in found:
+        row = (
+            wording.metres(boot.rmse_a),
+            wording.metres(boot.rmse_b),
+            f"{boot.difference:+.4f}",
+            f"{boot.low:+.4f} … {boot.high:+.4f}",
+            f"≤ {boot.p:.4f}" if boot.p <= 1 / boot.resamples else f"{boot.p:.4f}",
+            boot.verdict(version, str(against)),
+        )
+        heads = (f"{version} m", f"{against} m", "difference m", "95 % interval", "p")
+        caption = f"paired bootstrap over {boot.frames} frames, {boot.resamples} resamples, seed {boot.seed}"
+        title = f"{version} against {against}: RMSE on {place(one)}"
+        yield _titled(console.table([*((head, "right") for head in heads), "finding"], [row], title, caption))
+
+
+def _draw(ws: Workspace, version: str, one: Metrics, domain: str | None, data: str | None, split: str) -> Path:
+    from pipelines.report.predictions import draw
+
+    name = f"{version}-{one.dataset if data else one.domain}-{split}.png"
+    return draw(ws, version, domain, ws.build / "pictures" / name, data=data, split=split)

@@ -1,0 +1,48 @@
+"""`vortex export`: a version as an ONNX file, proven against the network that it came from."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from core.errors import GateRefused
+from vortex_cli import console, wording
+from vortex_cli.commands.versions import complete_versions
+
+
+def export(
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="A registered version.", autocompletion=complete_versions)],
+) -> None:
+    """Write a version as ONNX at the size it was trained at, and measure how far it is from the trained network.
+
+    Both run on real validation frames of the version's own data; where those are not here, on seeded noise, and it says so.
+    Exit 3 when they differ by more than validation/policies.yaml allows.
+
+    Example: vortex export v10
+    """
+    from pipelines.export import export as write
+    from pipelines.export import export_path, judged
+    from pipelines.hub import hub
+
+    ws = console.workspace()
+    made = write(ws, version, on_step=console.note)
+    path = export_path(ws, hub(ws).get(version))
+    checks = judged(made)
+    console.emit(
+        {"version": version, "path": path, **vars(made), "passed": all(check.passed for check in checks)},
+        console.table(
+            ("check", "asked", "found", ""),
+            [(check.name, check.asked, check.found, console.verdict(check.passed)) for check in checks],
+            f"{version} as ONNX, opset {made.opset}, input 1x3x{wording.size(made.size or ())}, {wording.megabytes(made.artifact.bytes)}",
+            f"compared on {made.frames} frames of {'seeded noise: the data that it saw is not here' if made.parity_on == 'noise' else made.parity_on}",
+        ),
+    )
+    if made.detail["host_only"]:
+        console.note(f"{wording.size(made.size or ())} runs on hosts only: a Jetson takes 240x320")
+    console.note(f"file: {path}")
+    if not all(check.passed for check in checks):
+        raise GateRefused(
+            f"{version}: the ONNX file differs from the trained network: {checks[0].found}",
+            "it is recorded, and no stage beyond candidate accepts it",
+        )

@@ -1,0 +1,97 @@
+"""`vortex promote`: a version on its way to production, judged at every stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from core.errors import GateRefused
+from vortex_cli import console, wording
+from vortex_cli.commands.versions import complete_versions
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from pipelines.promote import PromotionReport, StageReport
+
+
+SHORT = {"candidate": "cand.", "staging": "stag.", "production": "prod."}
+
+
+class StageName(StrEnum):
+    """The stages, in their order."""
+
+    candidate = "candidate"
+    staging = "staging"
+    production = "production"
+
+
+def promote(
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="A registered version.", autocompletion=complete_versions)],
+    stage: Annotated[StageName, typer.Option("--stage", help="How far; every stage on the way is judged too.")],
+    device: Annotated[str | None, typer.Option("--device", metavar="X", help="Device of the channel; default: the only one.")] = None,
+    domain: Annotated[str | None, typer.Option("--domain", metavar="D", help="Domain of the channel; default: the version's own.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge, and record nothing.")] = False,
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the ledger.")] = "",
+) -> None:
+    """Promote a version on a channel (a device in a domain), stage by stage; exit 3 when a gate says no.
+
+    What each stage asks is written in validation/policies.yaml. Answers, refusals too, are kept in the ledger.
+
+    Example: vortex promote v10 --stage production --reason "glass door fixed"
+    """
+    from pipelines.promote import promote as judge
+
+    report = judge(
+        console.workspace(),
+        version,
+        stage.value,
+        device=device,
+        domain=domain,
+        dry_run=dry_run,
+        reason=reason,
+        on_step=console.note,
+    )
+    console.emit(report, *_tables(report))
+    _refuse(report)
+
+
+def _tables(report: PromotionReport) -> Iterator[RenderableType]:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    if not report.already:
+        # Stages ask much of the same: each question is one row, and each stage that was judged a column.
+        asked = dict.fromkeys((check.name, check.asked, check.found) for one in report.stages for check in one.checks)
+        marks = [{(check.name, check.asked): check.passed for check in one.checks} for one in report.stages]
+        rows = [
+            (
+                *question,
+                *(
+                    console.verdict(mark[question[:2]]) if question[:2] in mark else _unasked(one)
+                    for one, mark in zip(report.stages, marks, strict=True)
+                ),
+            )
+            for question in asked
+        ]
+        title = f"{report.version} on {report.channel}{': dry run, nothing is recorded' if report.dry_run else ''}"
+        heads = [one.stage if console.stdout().width >= 100 else SHORT[one.stage] for one in report.stages]
+        made = wording.snug(console.table(("check", "asked", "found", *heads), rows, title))
+        for column in made.columns:
+            column.no_wrap = column.header not in ("asked", "found")
+        yield Padding(made, (0, 0, 1, 0))
+    if report.passed:
+        yield Text(report.sentence(), "" if report.already else "green")
+
+
+def _unasked(one: StageReport) -> str:
+    return {"held": "held", "not reached": "not asked"}.get(one.state, "–")
+
+
+def _refuse(report: PromotionReport) -> None:
+    if report.refused:
+        kept = "nothing was recorded" if report.dry_run else "the refusal is in the ledger: vortex history"
+        raise GateRefused(report.sentence(), f"the table says what was asked and found; {kept}")

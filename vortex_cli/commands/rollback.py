@@ -1,0 +1,24 @@
+"""`vortex rollback`: put the version back that held production before."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vortex_cli import console
+
+
+def rollback(
+    device: Annotated[str | None, typer.Option("--device", help="Device of the channel; default: the only configured one.")] = None,
+    domain: Annotated[str | None, typer.Option("--domain", help="Domain of the channel; default: the only one in production.")] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the ledger.")] = "",
+) -> None:
+    """Take a channel back to the version that was in production before; the history keeps both.
+
+    Example: vortex rollback --domain corridor --reason "late braking at the glass door"
+    """
+    from pipelines.promote import rollback as roll
+
+    report = roll(console.workspace(), device=device, domain=domain, reason=reason)
+    console.emit(report, report.sentence())

@@ -1,0 +1,147 @@
+"""`vortex train`: a recipe or a version, some data, and a new version at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from core.errors import UsageError
+from vortex_cli import console
+from vortex_cli.commands.versions import complete_versions
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.progress import Progress
+
+    from pipelines.train.events import TrainEvent
+    from pipelines.train.run import TrainResult
+
+
+def complete_recipes(incomplete: str) -> list[str]:
+    """Names of shipped recipes for shell completion, without reading them."""
+    folder = Path(__file__).parents[2] / "pipelines" / "recipes"
+    return sorted(path.stem for path in folder.glob(f"{incomplete}*.yaml"))
+
+
+def train(
+    recipe: Annotated[
+        str | None, typer.Argument(metavar="[RECIPE]", help="A shipped recipe (v1…v9) or a recipe file.", autocompletion=complete_recipes)
+    ] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="vK", help="Fine-tune this version's weights.", autocompletion=complete_versions)
+    ] = None,
+    domain: Annotated[
+        str | None, typer.Option(metavar="D", help="Train on this domain's datasets, and judge by its validation frames.")
+    ] = None,
+    manifest: Annotated[
+        list[str] | None, typer.Option(metavar="NAME|PATH", help="Train on this dataset or manifest; may be repeated.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Length of the schedule; default: the recipe's, 50 with --from.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Frames a step, over all workers.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate of the decoder; the encoder's is a tenth.")] = None,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to train.")] = "auto",
+    resume: Annotated[str | None, typer.Option(metavar="RUN", help="Continue an interrupted run to its end.")] = None,
+    workers: Annotated[int, typer.Option(min=0, max=64, help="Worker processes; 0 trains in this one.")] = 0,
+    size: Annotated[str | None, typer.Option(metavar="HxW", help="Size of the frames; default: the recipe's or the version's.")] = None,
+    limit: Annotated[int | None, typer.Option(min=2, help="Use at most so many frames of each dataset's split.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Decides order, augmentation and random weights.")] = 0,
+    encoder_weights: Annotated[
+        str | None, typer.Option(metavar="imagenet|none|FILE", help="First weights of the encoder; none uses the recipe's scratch rates.")
+    ] = None,
+    allow_unvalidated: Annotated[
+        bool, typer.Option("--allow-unvalidated", help="Train on data that has not passed; the version says so.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
+) -> None:
+    """Train a student and register it as a version. Ctrl-C leaves a run that --resume continues.
+
+    A recipe is trained anew and on its own datasets, or with --domain or --manifest on others; --from takes a version's weights and
+    recipe and fine-tunes them. The first training of a shipped recipe takes its name, later ones the next number from v10.
+
+    Example: vortex train --from v6 --domain corridor --epochs 12
+    """
+    from pipelines.train import plan as planning
+    from pipelines.train.run import train as carry_out
+
+    ws = console.workspace()
+    options = {
+        "recipe": recipe, "from_version": from_, "domain": domain, "manifest": tuple(manifest or ()), "epochs": epochs,
+        "batch_size": batch_size, "lr": lr, "limit": limit, "size": _size(size), "encoder_weights": encoder_weights,
+    }  # fmt: skip
+    if resume and any(options.values()):
+        raise UsageError("--resume continues a run as it was planned: no other option fits it", f"vortex train --resume {resume}")
+    others: Any = {**options, "device": device, "workers": workers, "seed": seed, "allow_unvalidated": allow_unvalidated}
+    plan = planning.resume(ws, resume) if resume else planning.plan(ws, **others)
+    for line in plan.inferred:
+        console.note(line)
+    if dry_run:
+        console.emit(plan)
+        return
+    with console.progress("state") as display:
+        result = carry_out(ws, plan, Display(display).show)
+    console.emit(result, *_result(result))
+
+
+class Display:
+    """Events as a progress bar on a terminal, and one line an epoch everywhere."""
+
+    def __init__(self, display: Progress) -> None:
+        self._display = display
+        self._tasks: dict[str, Any] = {}
+
+    def show(self, event: TrainEvent) -> None:
+        """Take one event in."""
+        if event.kind == "reading":
+            self._bar("reading frames", event.step, event.steps)
+        elif event.kind == "started" and event.epoch:
+            self._line(f"{event.stage}: continues after epoch {event.epoch} of {event.epochs}")
+        elif event.kind == "step":
+            losses = "  ".join(f"{name} {value:.3f}" for name, value in event.values.items())
+            state = f"epoch {event.epoch + 1}/{event.epochs}  {event.frames_per_second:.0f} frames/s  {losses}"
+            self._bar(event.stage, event.epoch * event.steps + event.step, event.epochs * event.steps, state)
+        elif event.kind == "epoch":
+            self._line(_epoch_line(event))
+        elif event.kind == "note":
+            self._line(event.message)
+
+    def _bar(self, name: str, done: int, total: int, state: str = "") -> None:
+        if name not in self._tasks:
+            self._tasks[name] = self._display.add_task(name, total=total, completed=done, state=state)
+        self._display.update(
+            self._tasks[name], completed=done, total=total, state=state, visible=not (name == "reading frames" and done == total)
+        )
+
+    def _line(self, text: str) -> None:
+        if not console.session.json:
+            self._display.console.print(text, markup=False, soft_wrap=True)
+
+
+def _epoch_line(event: TrainEvent) -> str:
+    rmse, best = event.values["val/rmse"], event.values.get("best/rmse")
+    miou = f", mIoU {100 * event.values['val/miou']:.1f} %" if "val/miou" in event.values else ""
+    mark = "  best so far" if best is not None and rmse == best else ""
+    loss = f"loss {event.values['train/loss']:.3f}  " if "train/loss" in event.values else ""
+    return f"epoch {event.epoch}/{event.epochs}  {loss}validation RMSE {rmse:.3f} m{miou}  {event.frames_per_second:.0f} frames/s{mark}"
+
+
+def _result(result: TrainResult) -> list[RenderableType]:
+    version = result.version
+    rows = [
+        (one.domain, one.camera, one.dataset, one.frames, one.values.get("rmse"), one.values.get("abs_rel"), one.values.get("delta1"),
+         100 * one.values["miou"] if "miou" in one.values else None)
+        for one in version.metrics
+    ]  # fmt: skip
+    title = f"{version.name}: best epoch {result.best_epoch}, trained in {result.seconds:.0f} s as {result.run}"
+    numbers: Any = [(name, "right") for name in ("frames", "RMSE m", "AbsRel", "δ1", "mIoU %")]
+    return [console.table(["domain", "camera", "dataset", *numbers], rows, title, f"next: vortex show {version.name}")]
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    height, _, width = text.lower().partition("x")
+    if height.isdigit() and width.isdigit() and 32 <= int(height) <= 4096 and 32 <= int(width) <= 4096:
+        return int(height), int(width)
+    raise UsageError(f"--size {text!r} is not a size, allowed: HxW with 32 to 4096 pixels each", "for example --size 120x160")

@@ -1,0 +1,115 @@
+"""`vortex versions`: every registered version in one line each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vortex_cli import console, wording
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from registry.records import Summary
+
+PRETTY_ROWS = 200
+"""Above this many rows the table is written without rich, which takes 0.4 ms a row."""
+
+
+def versions(
+    domain: Annotated[str | None, typer.Option("--domain", metavar="D", help="Only versions for, or measured on, this domain.")] = None,
+) -> None:
+    """List every version: what it is, what it was made from, how good it is and where it runs.
+
+    RMSE and mIoU are those of the version's own domain; each names the domain and the camera it holds for.
+
+    Example: vortex versions --domain corridor
+    """
+    from pipelines.hub import hub
+
+    ws = console.workspace()
+    if domain is not None:
+        ws.domain(domain)
+    every = hub(ws).summaries()
+    listed = [one for one in every if domain is None or _concerns(one, domain)]
+    if not listed:
+        console.note("no versions yet; make one with: vortex train v6" if not every else f"no version for domain {domain} yet")
+    if len(listed) > PRETTY_ROWS and not console.session.json:
+        console.write(_aligned(*_cells(listed, domain)))
+    else:
+        console.emit([_payload(one) for one in listed], *([_table(listed, domain)] if listed else []))
+
+
+def complete_versions(incomplete: str) -> list[str]:
+    """Names of versions for shell completion; none outside a workspace."""
+    from core.errors import VortexError
+    from pipelines.hub import hub
+
+    try:
+        return [one.name for one in hub(console.workspace()).summaries() if one.name.startswith(incomplete)]
+    except VortexError:  # completion must never print an error into the command line being typed
+        return []
+
+
+def _concerns(one: Summary, domain: str) -> bool:
+    return one.domain == domain or any(line.domain == domain for line in one.headlines)
+
+
+def _payload(one: Summary) -> dict[str, Any]:
+    fields = dict(vars(one))
+    return {**fields, "headline": one.headline, "stages": [{"channel": channel, "stage": stage} for channel, stage in one.stages]}
+
+
+STAGES = ("stages", "left")
+COLUMNS: list[tuple[str, str, int]] = [
+    # name, justify, the least width of the terminal that shows it
+    ("version", "left", 0),
+    ("codename", "left", 100),
+    ("made from", "left", 0),
+    ("for", "left", 135),
+    ("size", "right", 100),
+    ("RMSE m", "right", 0),
+    ("mIoU %", "right", 0),
+    ("measured on", "left", 0),
+    (*STAGES, 0),
+    ("when", "left", 116),
+]
+
+
+def _row(one: Summary, domain: str | None) -> tuple[str, ...]:
+    line = next((line for line in reversed(one.headlines) if line.domain == domain), one.headline)
+    return (
+        one.name + ("†" if one.truncated else ""),
+        one.codename,
+        wording.descent(one.parents) or "–",
+        one.domain or "–",
+        wording.size(one.size),
+        wording.metres(line.rmse if line else None) or "–",
+        wording.percent(line.miou if line else None) or "–",
+        wording.measured_on(line) or (f"{one.domain}, not yet" if one.domain else "not yet"),
+        ", ".join(f"{stage} {wording.place(channel, one.domain)}" for channel, stage in one.stages),
+        wording.when(one.created_at, minutes=False),
+    )
+
+
+def _cells(listed: list[Summary], domain: str | None) -> tuple[list[tuple[str, str]], list[list[str]]]:
+    width = wording.width()
+    shown = [number for number, (_, _, least) in enumerate(COLUMNS) if width >= least]
+    return [COLUMNS[number][:2] for number in shown], [[row[number] for number in shown] for row in (_row(one, domain) for one in listed)]
+
+
+def _table(listed: list[Summary], domain: str | None) -> RenderableType:
+    heads, rows = _cells(listed, domain)
+    stages = heads.index(STAGES)
+    coloured = (wording.stages(one.stages, one.domain) for one in listed)
+    pretty = [[*row[:stages], held, *row[stages + 1 :]] for row, held in zip(rows, coloured, strict=True)]
+    caption = "† its training was cut short: see vortex show" if any(one.truncated for one in listed) else ""
+    return wording.snug(console.table(heads, pretty, caption=caption))  # type: ignore[arg-type]
+
+
+def _aligned(heads: list[tuple[str, str]], rows: list[list[str]]) -> str:
+    lines = [[head for head, _ in heads], *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    form = "  ".join(f"%{'' if justify == 'right' else '-'}{width}s" for (_, justify), width in zip(heads, widths, strict=True))
+    return "\n".join([(form % tuple(line)).rstrip() for line in lines])

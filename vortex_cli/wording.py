@@ -1,0 +1,101 @@
+"""How the registry's things read on a terminal: times, stages, edges, hashes. Words first, colour second."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+    from registry.records import Headline, Parent
+
+STAGE_STYLES = {"production": "bold green", "staging": "yellow", "candidate": "cyan"}
+EDGE_STYLES = {"weights": "bold magenta", "recipe": "blue", "teacher": "yellow", "data": "cyan"}
+
+
+def width() -> int:
+    """Columns of the terminal, 120 when piped, as `console.stdout` has it; asked without importing rich."""
+    return shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
+
+
+def when(at: str, *, minutes: bool = True) -> str:
+    """A recorded UTC time in the reader's own zone."""
+    return _local(at[:16] + "Z")[: 16 if minutes else 10]
+
+
+@lru_cache(maxsize=4096)
+def _local(at: str) -> str:
+    return datetime.fromisoformat(at).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def who(actor: str) -> str:
+    """The name of an actor without the address."""
+    return actor.partition(" <")[0]
+
+
+def size(pixels: Sequence[int]) -> str:
+    """A size as it is typed: height x width."""
+    return f"{pixels[0]}x{pixels[1]}"
+
+
+def stages(held: Iterable[tuple[str, str]], domain: str | None = None) -> Text:
+    """The stages that a version holds, each with its channel; where the channel is in `domain`, its device says enough."""
+    from rich.text import Text
+
+    parts = [Text.assemble((stage, STAGE_STYLES.get(stage, "")), f" {place(channel, domain)}") for channel, stage in held]
+    return Text(", ").join(parts)
+
+
+def place(channel: str, domain: str | None) -> str:
+    """A channel as `device/domain`, or as its device alone when the domain is said already."""
+    device, _, where = channel.partition("/")
+    return device if where == domain else channel
+
+
+def snug(table: Table) -> Table:
+    """A table with two spaces between its columns and none around it, for rows that must fit 80 columns."""
+    table.padding = (0, 1, 0, 0)
+    table.show_edge = False
+    return table
+
+
+def descent(parents: Iterable[Parent]) -> str:
+    """What a version was made from, in a word or two: its weights, else its recipe's parent."""
+    named = {parent.kind: parent.ref for parent in reversed(list(parents))}
+    return next((f"{kind} {named[kind]}" for kind in ("weights", "recipe") if kind in named), "")
+
+
+def measured_on(line: Headline | None) -> str:
+    """Domain and camera of a number, without which it means nothing."""
+    return f"{line.domain} · {line.camera}" if line else ""
+
+
+def metres(value: float | None) -> str | None:
+    """A depth error in metres."""
+    return None if value is None else f"{value:.3f}"
+
+
+def percent(value: float | None) -> str | None:
+    """A share between 0 and 1, in percent."""
+    return None if value is None else f"{100 * value:.1f}"
+
+
+def digest(value: str | None, letters: int = 12) -> str | None:
+    """The start of a hash; `-dirty` stays visible."""
+    if not value:
+        return None
+    name, dirty, _ = value.partition("-dirty")
+    kept = name[:letters]
+    return f"{kept}{dirty}"
+
+
+def megabytes(count: int) -> str:
+    """A file's size for a person."""
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
