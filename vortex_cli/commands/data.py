@@ -28,14 +28,6 @@ _COLUMNS: Final[tuple[console.Column, ...]] = (
 )
 
 
-class Format(StrEnum):
-    """Native formats that Vortex reads."""
-
-    seven_scenes = "7scenes"
-    tum = "tum"
-    plain = "plain"
-
-
 class DepthUnit(StrEnum):
     """What one step of a stored depth value is."""
 
@@ -44,17 +36,37 @@ class DepthUnit(StrEnum):
     m_5000 = "m/5000"
 
 
-class World(StrEnum):
-    """Worlds that Vortex renders."""
+class Teacher(StrEnum):
+    """Teachers that a synthetic world can play: one that speaks metres, one with the unbounded inverse depth that V1 fell for, none."""
 
-    rooms = "rooms"
-    corridor = "corridor"
+    metric = "metric"
+    relative = "relative"
+    none = "none"
+
+
+def complete_formats(incomplete: str) -> list[str]:
+    """Native formats that start with `incomplete`."""
+    from pipelines.ingest import ADAPTERS
+
+    return [name for name in ADAPTERS if name.startswith(incomplete)]
+
+
+def complete_worlds(incomplete: str) -> list[str]:
+    """Worlds that start with `incomplete`."""
+    from pipelines.synthetic.worlds import WORLDS
+
+    return [name for name in WORLDS if name.startswith(incomplete)]
 
 
 def add(
     name: Annotated[str, typer.Argument(help="The new dataset's name.")],
     path: Annotated[Path, typer.Argument(help="The folder that holds the frames; it is only read.")],
-    format_: Annotated[Format | None, typer.Option("--format", help="Native format; default: detected.")] = None,
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format", metavar="FORMAT", help="Native format: 7scenes, tum or plain; default: detected.", autocompletion=complete_formats
+        ),
+    ] = None,
     domain: Annotated[str | None, typer.Option(help="The place the frames show; a new one is written into vortex.toml.")] = None,
     kind: Annotated[str | None, typer.Option(help="Bounds in validation/policies.yaml to judge by; default: the domain's.")] = None,
     unit: Annotated[DepthUnit | None, typer.Option(help="Unit of the depth files; plain folders need it.")] = None,
@@ -76,7 +88,7 @@ def add(
             console.workspace(),
             name,
             path,
-            format=format_.value if format_ else None,
+            format=format_,
             domain=domain,
             kind=kind,
             unit=unit.value if unit else None,
@@ -92,11 +104,15 @@ def add(
 
 def synth(
     name: Annotated[str, typer.Argument(help="The new dataset's name.")],
-    world: Annotated[World, typer.Option(help="Which world to render.")] = World.rooms,
+    world: Annotated[
+        str, typer.Option(metavar="WORLD", help="Which world to render: rooms or corridor.", autocompletion=complete_worlds)
+    ] = "rooms",
     frames: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many frames.")] = 200,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same frames.")] = 0,
     size: Annotated[str, typer.Option(metavar="HxW", help="Size of the pictures.")] = "240x320",
     domain: Annotated[str | None, typer.Option(help="Domain of the frames; default: the world's name.")] = None,
+    teacher: Annotated[Teacher, typer.Option(help="The teacher whose depth goes with the frames.")] = Teacher.metric,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that render; the frames are the same.")] = 2,
 ) -> None:
     """Render a synthetic indoor world: exact metric depth, six classes, and a ToF sensor that fails as real ones do.
 
@@ -105,15 +121,17 @@ def synth(
     from pipelines.synthetic import synthesise
 
     with console.progress() as display:
-        task = display.add_task(f"rendering {world.value}", total=frames)
+        task = display.add_task(f"rendering {world}", total=frames)
         dataset = synthesise(
             console.workspace(),
             name,
-            world=world.value,
+            world=world,
             frames=frames,
             seed=seed,
             size=_size(size),
             domain=domain,
+            teacher=None if teacher is Teacher.none else teacher.value,
+            workers=workers,
             on_frame=lambda done, total: display.update(task, completed=done, total=total),
         )
     _emit(dataset, [])
