@@ -43,9 +43,10 @@ def _table(every: list[Recipe]) -> RenderableType:
         (one.name, one.codename, _from(one), one.student.encoder, _stages(one), *(_published(one, place) for place in places))
         for one in every
     ]
-    return console.table(
+    shown = console.table(
         ["recipe", "codename", "from", "encoder", "data, epochs", *numbers], rows, caption="published numbers, not measured here"
     )
+    return wording.snug(shown)
 
 
 def _whole(one: Recipe) -> list[RenderableType]:

@@ -1,0 +1,112 @@
+"""A student as one ONNX file: static input 1×3×H×W in [0, 1], outputs `depth` in metres and `logits`."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.errors import VortexError
+from core.files import staged_file
+
+if TYPE_CHECKING:
+    from models.student import Student
+
+OPSET = 20
+"""What the dynamo exporter of the pinned torch writes; a wish for 17 is silently answered with 18, so the file is checked."""
+INPUT, DEPTH, LOGITS = "rgb", "depth", "logits"
+
+
+def write_onnx(student: Student, size: tuple[int, int], path: Path, metadata: Mapping[str, str]) -> None:
+    """Export `student` at `size` (H, W) to `path`; the file is whole or absent, and holds its weights itself.
+
+    Normalisation is part of the student's forward pass, so what runs the file only divides bytes by 255.
+    Raises VortexError when the exporter fails or the file is not what was asked for.
+    """
+    import onnx
+    import torch
+
+    student = student.cpu().eval()
+    example = torch.zeros(1, 3, *size)
+    with staged_file(path) as staging:
+        try:
+            with quiet():
+                torch.onnx.export(
+                    student,
+                    (example,),
+                    str(staging),
+                    input_names=[INPUT],
+                    output_names=[DEPTH, LOGITS],
+                    opset_version=OPSET,
+                    dynamo=True,
+                    external_data=False,
+                    verbose=False,
+                )
+        except OSError:
+            raise  # a full disk is `staged_file`'s to explain
+        except Exception as error:
+            first = (str(error).strip().splitlines() or ["no message"])[0]
+            raise VortexError(
+                f"the ONNX exporter could not translate the student: {type(error).__name__}: {first}",
+                "run it again with --traceback; a layer without an ONNX form is the usual cause",
+            ) from error
+        model = onnx.load(str(staging))
+        onnx.helper.set_model_props(model, dict(metadata))
+        onnx.save(model, str(staging))
+        _check(staging, size)
+
+
+def holds(path: Path, metadata: Mapping[str, str]) -> bool:
+    """Whether `path` is a whole ONNX file with exactly this metadata, and so need not be written again."""
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+        onnx.checker.check_model(model)
+    except (OSError, DecodeError, onnx.checker.ValidationError):
+        return False
+    return {entry.key: entry.value for entry in model.metadata_props} == dict(metadata)
+
+
+def _check(path: Path, size: tuple[int, int]) -> None:
+    """Read the file back and hold it against what was asked. Raises VortexError naming the first difference."""
+    import onnx
+
+    model = onnx.load(str(path), load_external_data=False)
+    onnx.checker.check_model(model)
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)
+    shape = [dimension.dim_value for dimension in model.graph.input[0].type.tensor_type.shape.dim]
+    outputs = [value.name for value in model.graph.output]
+    found_asked = (
+        ("opset", opset, OPSET),
+        ("input shape", shape, [1, 3, *size]),
+        ("outputs", outputs, [DEPTH, LOGITS]),
+        ("external weights", sum(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer), 0),
+    )
+    for what, found, asked in found_asked:
+        if found != asked:
+            raise VortexError(
+                f"the exported ONNX file has {what} {found}, asked was {asked}",
+                "install the torch and onnx that uv.lock names: make setup",
+            )
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the exporter's own talk (prints, warnings, log lines) off the user's screen; errors still raise."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,98 @@
+"""A small labelled set and registered versions without training: what evaluating, exporting and promoting are tested on."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines.workspace import Workspace
+from validation.manifest import Frame, write_manifest
+
+SIZE = (64, 96)
+
+
+def write_frames(root: Path, *, val: int = 6, domain: str = "rooms", cameras: tuple[str, ...] = ("kinect",)) -> Path:
+    """A floor that recedes before a wall, in every frame a little further away: 2 train frames, 1 in the gap, then `val` to measure on."""
+    import cv2
+
+    random = np.random.default_rng(0)
+    for folder in ("rgb", "depth", "segmentation"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    frames = []
+    for number, split in enumerate(["train", "train", "gap", *["val"] * val]):
+        name = f"{number:03d}.png"
+        rows = np.linspace(4.0 + 0.1 * number, 0.6, SIZE[0])[:, None].repeat(SIZE[1], 1)
+        depth = np.rint(1000 * rows).astype(np.uint16)
+        depth[:, :8] = 0
+        labels = np.where(rows < 2, 0, 1).astype(np.uint8)
+        labels[:4] = 255
+        picture = np.clip(rows[..., None] * 50 + random.normal(0, 8, (*SIZE, 3)), 0, 255).astype(np.uint8)
+        cv2.imwrite(str(root / "rgb" / name), picture)
+        cv2.imwrite(str(root / "depth" / name), depth)
+        cv2.imwrite(str(root / "segmentation" / name), labels)
+        frames.append(
+            Frame(
+                id=f"{domain}-{number:03d}",
+                domain=domain,
+                split=split,  # type: ignore[arg-type]
+                sequence="one",
+                camera=cameras[number % len(cameras)],
+                rgb=f"rgb/{name}",
+                depth=f"depth/{name}",
+                depth_unit="mm",
+                segmentation=f"segmentation/{name}",
+                supervision="full",
+            )
+        )
+    write_manifest(root / "manifest.jsonl", frames)
+    return root / "manifest.jsonl"
+
+
+@pytest.fixture
+def small_set(tmp_path: Path) -> Path:
+    """Manifest of a small set of the domain `rooms`, outside the workspace's data/."""
+    return write_frames(tmp_path / "small")
+
+
+@pytest.fixture(scope="session")
+def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An `mlruns/` with an empty MLflow store: making one takes seconds, copying it none."""
+    from pipelines.hub import hub
+    from pipelines.init import init
+
+    made = init(tmp_path_factory.mktemp("template") / "workspace")
+    assert hub(made).store
+    return made.root / "mlruns"
+
+
+@pytest.fixture
+def make_version(workspace: Workspace, tmp_path: Path, fresh_store: Path) -> Callable[..., str]:
+    """Register a student with random weights; returns the version's name. `shift` moves its depth by so many metres."""
+    from models.checkpoint import save
+    from models.student import Student, StudentConfig
+    from pipelines.hub import hub
+    from registry.records import DataUse, NewVersion
+
+    shutil.copytree(fresh_store, workspace.root / "mlruns", dirs_exist_ok=True)
+
+    def make(*, shift: float = 0.0, validated: bool = True, domain: str = "rooms", seed: int = 0) -> str:
+        import torch
+
+        torch.manual_seed(seed)
+        student = Student(StudentConfig(encoder="mobilenetv3_small_100", size=SIZE))
+        with torch.no_grad():
+            student.depth_head[0].bias += shift  # type: ignore[operator, index]
+        path = tmp_path / f"student-{seed}-{shift}.safetensors"
+        save(path, student, {})
+        registry = hub(workspace)
+        run = registry.store.start_run("made by a test")
+        checkpoint = registry.store.log_artifact(run, path, "checkpoint")
+        use = DataUse("small", domain, "room", "0" * 64, None, validated, {"train": 2, "val": 6})
+        new = NewVersion(None, False, {}, (), domain, (use,), SIZE, run, "run", checkpoint)
+        return registry.register(new, actor="test").name
+
+    return make

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from core.classes import CLASSES
+from core.errors import VortexError
+from models.student import Prediction, Student, StudentConfig
+from pipelines.datasets import DatasetCard, new_dataset, resolve
+from pipelines.export import export, newest, parity_frames
+from pipelines.export.onnx import DEPTH, INPUT, LOGITS, OPSET, holds, write_onnx
+from pipelines.export.parity import measure_parity, noise, session
+from pipelines.hub import hub
+from pipelines.workspace import Workspace
+from tests.unit.pipelines.conftest import SIZE, write_frames
+
+
+@pytest.fixture(scope="module")
+def student() -> Student:
+    torch.manual_seed(1)
+    return Student(StudentConfig(encoder="mobilenetv3_small_100", size=SIZE)).eval()
+
+
+@pytest.fixture(scope="module")
+def exported(student: Student, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("exports") / "student.onnx"
+    write_onnx(student, SIZE, path, {"vortex.version": "v6"})
+    return path
+
+
+def test_file_is_whole_static_and_named(exported: Path):
+    model = onnx.load(str(exported))
+    assert next(entry.version for entry in model.opset_import if not entry.domain) == OPSET
+    assert [value.name for value in model.graph.input] == [INPUT] and [value.name for value in model.graph.output] == [DEPTH, LOGITS]
+    assert session(exported).get_inputs()[0].shape == [1, 3, *SIZE]
+    assert session(exported).get_modelmeta().custom_metadata_map["vortex.version"] == "v6"
+    assert [path.name for path in exported.parent.iterdir()] == ["student.onnx"]  # no external weights, no staging left
+
+
+class Tiny(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Conv2d(3, 7, 3, padding=1)
+
+    def forward(self, rgb: torch.Tensor) -> Prediction:
+        both = self.layer(rgb)
+        return Prediction(both[:, :1], both[:, 1:])
+
+
+def test_exporter_is_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    write_onnx(Tiny(), SIZE, tmp_path / "tiny.onnx", {"a": "b"})  # type: ignore[arg-type]
+    assert capfd.readouterr() == ("", "")
+    assert holds(tmp_path / "tiny.onnx", {"a": "b"}) and not holds(tmp_path / "tiny.onnx", {"a": "c"})
+    (tmp_path / "tiny.onnx").write_bytes((tmp_path / "tiny.onnx").read_bytes()[:-7])
+    assert not holds(tmp_path / "tiny.onnx", {"a": "b"}) and not holds(tmp_path / "none.onnx", {})
+
+
+def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import errno
+    import os
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(VortexError, match=r"tiny\.onnx: no space left on the disk; nothing was written"):
+        write_onnx(Tiny(), SIZE, tmp_path / "tiny.onnx", {})  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parity_holds_and_notices(exported: Path, student: Student):
+    frames = noise(SIZE, 2)
+    found = measure_parity(student, exported, frames)
+    assert found.depth_m < 1e-4 and found.class_agreement > 0.999 and found.frames == 2
+    with torch.no_grad():
+        student.depth_head[0].bias += 0.5  # type: ignore[operator, index]
+        student.seg_head.bias[2] += 100  # type: ignore[index]
+    off = measure_parity(student, exported, frames)
+    assert off.depth_m == pytest.approx(0.5, abs=1e-4) and off.class_agreement < 0.999
+    with torch.no_grad():
+        student.depth_head[0].bias += float("nan")  # type: ignore[operator, index]
+    assert np.isnan(measure_parity(student, exported, frames).depth_m)
+
+
+def test_what_cannot_be_exported_leaves_no_file(tmp_path: Path):
+    class Odd(torch.nn.Module):
+        def forward(self, rgb: torch.Tensor) -> torch.Tensor:
+            return rgb if rgb.sum() > 0 else -rgb
+
+    with pytest.raises(VortexError, match="could not translate the student"):
+        write_onnx(Odd(), SIZE, tmp_path / "odd.onnx", {})  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_broken_file_is_named(tmp_path: Path):
+    (tmp_path / "bad.onnx").write_bytes(b"no")
+    with pytest.raises(VortexError, match=r"bad\.onnx: ONNX Runtime cannot run it"):
+        session(tmp_path / "bad.onnx")
+
+
+def test_export_is_recorded(workspace: Workspace, make_version: Callable[..., str]):
+    name = make_version()
+    dry = export(workspace, name, record=False)
+    assert hub(workspace).get(name).exports == () and Path(dry.artifact.uri).is_file()
+    made = export(workspace, name)
+    version = hub(workspace).get(name)
+    assert newest(version) == made and made.size == SIZE and made.opset == OPSET
+    assert made.parity_m is not None and made.parity_m < 1e-4 and (made.parity_on, made.frames) == ("noise", 4)
+    assert made.detail["host_only"] is True
+    properties = session(hub(workspace).artifact_path(made.artifact)).get_modelmeta().custom_metadata_map
+    assert properties["vortex.version"] == name and properties["vortex.checkpoint_sha256"] == version.checkpoint.sha256
+    assert properties["vortex.classes"].split(",") == list(CLASSES)
+
+
+def test_parity_uses_the_frames_that_the_version_saw(workspace: Workspace, make_version: Callable[..., str]):
+    import dataclasses
+
+    with new_dataset(workspace, "small", DatasetCard(name="small", domain="rooms", kind="room", format="plain")) as folder:
+        write_frames(folder)
+    version = hub(workspace).get(make_version())
+    assert parity_frames(workspace, version)[1] == "noise"  # the same name, other bytes
+    use = dataclasses.replace(version.data[0], digest=resolve(workspace, name_or_manifest="small").digest)
+    frames, source = parity_frames(workspace, dataclasses.replace(version, data=(use,)))
+    assert source == "small" and frames.shape == (6, *SIZE, 3) and frames.dtype == np.uint8
