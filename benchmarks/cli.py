@@ -17,6 +17,7 @@ from pathlib import Path
 
 from benchmarks.registry import fill
 from pipelines.init import init
+from registry.ledger import Ledger
 
 VORTEX = [sys.executable, "-m", "vortex_cli.main"]
 
@@ -32,6 +33,7 @@ def median_seconds(command: list[str], runs: int) -> float:
 
 
 def main() -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--versions", type=int, default=10_000)
     parser.add_argument("--runs", type=int, default=7)
@@ -41,7 +43,7 @@ def main() -> None:
         options.versions, options.runs = 20, 1
     with tempfile.TemporaryDirectory() as folder:
         workspace = init(Path(folder) / "large")
-        fill(workspace, options.versions)
+        fill(Ledger(workspace.ledger_url), options.versions)
         empty = init(Path(folder) / "empty")
         rows = [
             ("python -c pass", [sys.executable, "-c", "pass"]),
@@ -49,6 +51,7 @@ def main() -> None:
             ("vortex versions, none", [*VORTEX, "versions", "--workspace", str(empty.root)]),
             (f"vortex versions, {options.versions:,}", [*VORTEX, "versions", "--workspace", str(workspace.root)]),
             (f"vortex versions --json, {options.versions:,}", [*VORTEX, "versions", "--json", "--workspace", str(workspace.root)]),
+            ("vortex show v10", [*VORTEX, "show", "v10", "--workspace", str(workspace.root)]),
         ]
         for name, command in rows:
             print(f"{name:<36} {median_seconds(command, options.runs):7.3f} s")

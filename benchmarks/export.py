@@ -1,6 +1,7 @@
 """ONNX Runtime against torch eager: one frame of 240×320 on one thread, in interleaved rounds, with the parity of the two.
 
-Run with: .venv/bin/python benchmarks/export.py [--size 240x320] [--rounds 30] [--checkpoint student.safetensors]
+    make bench-export            (benchmarks/export.py [--size 240x320] [--rounds 30] [--checkpoint student.safetensors] [--smoke])
+
 The target is a ratio taken side by side (≥ 1.7 at ≤ 1e-4 m of depth difference), because absolute times drift from machine to machine.
 """
 
@@ -29,11 +30,14 @@ CALLS = 3
 
 def main() -> None:
     """Measure and print one table."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--size", default="240x320", help="H x W")
-    options.add_argument("--rounds", type=int, default=30)
-    options.add_argument("--checkpoint", type=Path, help="a trained student; default: random weights, which take as long")
-    chosen = options.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", default="240x320", help="H x W")
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--checkpoint", type=Path, help="a trained student; default: random weights, which take as long")
+    parser.add_argument("--smoke", action="store_true", help="two rounds of a tiny picture: does it work at all?")
+    chosen = parser.parse_args()
+    if chosen.smoke:
+        chosen.size, chosen.rounds = "64x96", 2
     height, width = (int(part) for part in chosen.size.split("x"))
     torch.set_num_threads(1)
     torch.manual_seed(0)

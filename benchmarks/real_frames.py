@@ -52,6 +52,7 @@ def baselines(folder: Path, name: str, size: tuple[int, int]) -> tuple[float, fl
 
 
 def main() -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--recipe", default="v4")
@@ -82,7 +83,9 @@ def main() -> None:
         measured = vortex(folder, f"evaluate {version} --domain {name} --picture")
         constant, mean_map = baselines(folder, name, (height, width))
         values = measured["metrics"][0]["values"]
-        print(f"{name}: {version} RMSE {values['rmse']:.3f} m (median-scaled {values['rmse_median_scaled']:.3f} m, δ1 {values['delta1']:.3f})")
+        print(
+            f"{name}: {version} RMSE {values['rmse']:.3f} m (median-scaled {values['rmse_median_scaled']:.3f} m, δ1 {values['delta1']:.3f})"
+        )
         print(f"{name}: constant depth {constant:.3f} m, mean depth map {mean_map:.3f} m; trained in {trained['seconds']:.0f} s")
         print(f"{name}: picture {measured['picture']}", flush=True)
 

@@ -1,6 +1,6 @@
 """Seconds per training step on the CPU: eager fp32, channels_last, channels_last with bfloat16.
 
-    python -m benchmarks.step [--size 120x160] [--batch 8] [--rounds 5] [--threads 2] [--encoder efficientvit_b1]
+    make bench-step            (benchmarks/step.py [--size 120x160] [--batch 8] [--rounds 5] [--threads 2] [--encoder efficientvit_b1] [--smoke])
 
 The variants take turns within each round, so that a drift of the machine meets all of them; the figure is the median over rounds.
 """
@@ -61,7 +61,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--encoder", default="efficientvit_b1")
+    parser.add_argument("--smoke", action="store_true", help="one round of a tiny step: does it work at all?")
     options = parser.parse_args()
+    if options.smoke:
+        options.size, options.batch, options.rounds = "64x96", 2, 1
     torch.set_num_threads(options.threads)
     height, width = map(int, options.size.split("x"))
     steps = {name: step_of(*flags, options.encoder, (height, width), options.batch) for name, flags in VARIANTS.items()}

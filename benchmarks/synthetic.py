@@ -1,4 +1,6 @@
-"""How fast the synthetic worlds are filmed, on one core, writing included. Run: python -m benchmarks.synthetic
+"""How fast the synthetic worlds are filmed, on one core, writing included.
+
+    make bench-synthetic            (benchmarks/synthetic.py [--frames 120] [--size 240x320] [--smoke])
 
 Target: at least 10 frames/s/core at 240×320. The median frame is shown beside the whole run, because building a layout (about a
 second) is shared by all frames of its sequence.
@@ -24,17 +26,21 @@ def main() -> None:
 
     from pipelines.synthetic import WORLDS, Job, render_dataset
 
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=120)
-    parser.add_argument("--size", type=int, nargs=2, default=(240, 320), metavar=("H", "W"))
+    parser.add_argument("--size", default="240x320", help="H x W")
+    parser.add_argument("--smoke", action="store_true", help="a few tiny frames: does it work at all?")
     options = parser.parse_args()
+    if options.smoke:
+        options.frames, options.size = 12, "48x64"
+    height, width = (int(side) for side in options.size.split("x"))
     cv2.setNumThreads(1)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     print(f"{'world':10} {'frames':>7} {'frames/s/core':>14} {'of CPU time':>12} {'median frame':>13} {'kB/frame':>9}")
     for world in WORLDS:
         with tempfile.TemporaryDirectory() as folder:
-            job = Job(world, world, options.frames, 0, tuple(options.size), None)
+            job = Job(world, world, options.frames, 0, (height, width), None)
             stamps = [time.perf_counter()]
             cpu = time.process_time()
             render_dataset(Path(folder), job, on_frame=lambda done, total, stamps=stamps: stamps.append(time.perf_counter()))

@@ -76,7 +76,7 @@ def _with_common_options(function: Callable[..., None]) -> Callable[..., None]:
     ]
     signature = own.replace(parameters=[*own.parameters.values(), *extra])
     # Typer reads the signature and the annotations; `wraps` would lead it to the undecorated function.
-    del command.__wrapped__  # type: ignore[attr-defined]
+    del command.__wrapped__
     command.__signature__ = signature  # type: ignore[attr-defined]
     command.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()}
     return command
