@@ -22,7 +22,7 @@ class Side:
     """What one name stands for: a registered version, or a recipe."""
 
     name: str
-    source: Literal["version", "recipe"]
+    source: Literal["version", "recipe", "version without recipe"]
 
 
 @dataclass(frozen=True)
@@ -61,18 +61,20 @@ class Comparison:
 def compare(ws: Workspace, a: str, b: str) -> Comparison:
     """Put two versions or recipes side by side. Raises VortexError for a name that is neither, saying what exists."""
     (side_a, recipe_a, version_a), (side_b, recipe_b, version_b) = (_look_up(ws, name) for name in (a, b))
-    different = recipes.differences(recipe_a, recipe_b)
+    different = recipes.differences(recipe_a, recipe_b) if recipe_a and recipe_b else []
     made = tuple(Difference(*line) for line in different if line[0].partition(".")[0] not in TOLD_APART)
     return Comparison(side_a, side_b, made, tuple(_rows(version_a, version_b)))
 
 
-def _look_up(ws: Workspace, name: str) -> tuple[Side, Recipe, Version | None]:
+def _look_up(ws: Workspace, name: str) -> tuple[Side, Recipe | None, Version | None]:
+    """What a name stands for; a version that was brought without a recipe has none."""
     registry = hub(ws)
     registered = any(summary.name == name for summary in registry.summaries())
     if not registered and (name in recipes.names() or name.endswith((".yaml", ".yml"))):
         return Side(name, "recipe"), recipes.load(name), None
     version = registry.get(name)
-    return Side(name, "version"), recipes.parse(version.recipe_config, f"the recipe of {name}"), version
+    made = recipes.parse(version.recipe_config, f"the recipe of {name}") if version.recipe_config else None
+    return Side(name, "version" if made else "version without recipe"), made, version
 
 
 def _rows(a: Version | None, b: Version | None) -> list[MetricRow]:

@@ -40,7 +40,8 @@ def compare(
 def _tables(result: Comparison) -> list[RenderableType]:
     a, b = (f"{side.name} ({side.source})" for side in (result.a, result.b))
     recipe = [(line.key, _text(line.a), _text(line.b)) for line in result.recipe]
-    same = f"the recipes of {result.a.name} and {result.b.name} do not differ"
+    lacking = [side.name for side in (result.a, result.b) if side.source == "version without recipe"]
+    same = f"no recipe is known of {', '.join(lacking)}" if lacking else f"the recipes of {result.a.name} and {result.b.name} do not differ"
     title = f"what differs between {result.a.name} and {result.b.name}"
     tables: list[RenderableType] = [console.table(["recipe", a, b], recipe, title) if recipe else same]
     if result.metrics:

@@ -1,0 +1,282 @@
+"""Recipes: how a version is made, complete in one typed file each. Editing v2 can never change v3; `parents` is lineage, not inheritance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from core.errors import VortexError
+
+FOLDER = Path(__file__).parent / "recipes"
+
+Rate = Annotated[float, Field(gt=0, le=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Epochs = Annotated[int, Field(ge=1)]
+
+
+class RecipeError(VortexError):
+    """A recipe that does not exist or does not fit the schema."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RecipeParent(_Part):
+    """What a version came from: a recipe's configuration, trained anew, or a version's weights, trained on."""
+
+    kind: Literal["recipe", "weights"]
+    version: str
+
+
+class StudentRecipe(_Part):
+    """The network: a timm encoder, and the size (H, W) it is trained at."""
+
+    encoder: str
+    size: tuple[Annotated[int, Field(ge=32)], Annotated[int, Field(ge=32)]]
+
+
+class TeacherRecipe(_Part):
+    """The foundation model whose depth is the target. `relative` depth against metric truth is the trap of V1 and V2."""
+
+    name: str
+    unit: Literal["m", "relative"]
+
+
+class LossWeights(_Part):
+    """Factors of the three terms; with Kendall weighting the learnt variances multiply the first two."""
+
+    depth: Annotated[float, Field(ge=0)]
+    segmentation: Annotated[float, Field(ge=0)]
+    smoothness: Annotated[float, Field(ge=0)]
+
+
+class Kendall(_Part):
+    """Form of the uncertainty weights, and the bounds of log σ² that a projection after each step keeps."""
+
+    form: Literal["regression_half", "both_half"]
+    clamp: tuple[float, float]
+
+
+class LossRecipe(_Part):
+    """What is minimised: names are those of `models.losses`."""
+
+    depth: Literal["berhu", "mse"]
+    berhu_threshold: Literal["p80", "max20"]
+    depth_target: Literal["per_frame", "per_pixel"]
+    weighting: Literal["kendall", "fixed"]
+    weights: LossWeights
+    kendall: Kendall
+
+
+class Rates(_Part):
+    """AdamW's two learning rates, the encoder's frozen warm-up and the batch. Used from the `scratch` block when nothing is pretrained."""
+
+    encoder_lr: Rate
+    decoder_lr: Rate
+    freeze_encoder_epochs: Annotated[int, Field(ge=0)]
+    batch_size: Annotated[int, Field(ge=1)]
+
+
+class Optimizer(Rates):
+    """The rates for an encoder that starts from trained weights."""
+
+    weight_decay: Annotated[float, Field(ge=0)]
+
+
+class Schedule(_Part):
+    """Annealing of both rates to zero over a stage."""
+
+    kind: Literal["cosine"]
+    per: Literal["epoch", "step"]
+
+
+class ColorJitter(_Part):
+    """Ranges of torchvision's ColorJitter."""
+
+    brightness: Annotated[float, Field(ge=0)]
+    contrast: Annotated[float, Field(ge=0)]
+    saturation: Annotated[float, Field(ge=0)]
+    hue: Annotated[float, Field(ge=0, le=0.5)]
+
+
+class Crop(_Part):
+    """A random crop of this share of the area, resized back."""
+
+    probability: Probability
+    scale: tuple[Probability, Probability]
+
+
+class AugmentationRecipe(_Part):
+    """Joint augmentation of image, depth and classes; null switches a part off."""
+
+    hflip: Probability
+    color_jitter: ColorJitter | None
+    random_crop_resize: Crop | None
+
+
+class StageData(_Part):
+    """One dataset (or domain) of a stage; `share` is its part of every batch, null means by its size."""
+
+    dataset: str
+    share: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+
+class Stage(_Part):
+    """One training run. `stopped_at` is the epoch at which the published run was ended before its schedule was."""
+
+    name: str
+    data: Annotated[tuple[StageData, ...], Field(min_length=1)]
+    mixing: Literal["within_batch", "alternating"]
+    epochs: Epochs
+    stopped_at: Epochs | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Stage:
+        shares = [data.share for data in self.data]
+        given = [share for share in shares if share is not None]
+        if given and (len(given) < len(shares) or abs(sum(given) - 1) > 1e-6):
+            raise ValueError("shares must be given for every dataset of the stage and sum to 1, or for none")
+        if self.stopped_at is not None and self.stopped_at >= self.epochs:
+            raise ValueError(f"stopped_at {self.stopped_at} must be below epochs {self.epochs}")
+        return self
+
+
+class PublishedMetric(_Part):
+    """A number that the lineage published; it means nothing without its dataset and camera."""
+
+    dataset: str
+    camera: str
+    metric: Literal["rmse", "miou"]
+    value: float
+
+
+class Job(_Part):
+    """A cluster job of the published run, and how it ended."""
+
+    job: str
+    stage: str
+    outcome: str
+
+
+class Variant(_Part):
+    """A paired control that differs from the recipe in its loss weighting alone."""
+
+    name: str
+    weighting: Literal["kendall", "fixed"]
+    summary: str
+
+
+class Recipe(_Part):
+    """A whole recipe. `assumed` names the values that the published sources do not state."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+    codename: str
+    summary: str
+    lesson: str
+    status: str
+    parents: tuple[RecipeParent, ...]
+    student: StudentRecipe
+    teacher: TeacherRecipe
+    loss: LossRecipe
+    optimizer: Optimizer
+    scratch: Rates
+    schedule: Schedule
+    augmentation: AugmentationRecipe
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    published: tuple[PublishedMetric, ...]
+    history: tuple[Job, ...] = ()
+    variants: tuple[Variant, ...] = ()
+    assumed: tuple[str, ...] = ()
+
+    @field_validator("stages")
+    @classmethod
+    def _distinct(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        if len({stage.name for stage in stages}) < len(stages):
+            raise ValueError("stages must have different names")
+        return stages
+
+    @property
+    def weights_parent(self) -> str | None:
+        """The version whose weights training starts from, if any."""
+        return next((parent.version for parent in self.parents if parent.kind == "weights"), None)
+
+    @property
+    def truncated(self) -> str | None:
+        """What the published version says of its truncated stages."""
+        said = [f"{stage.name} stopped at {stage.stopped_at}/{stage.epochs} epochs" for stage in self.stages if stage.stopped_at]
+        return ", ".join(said) or None
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML keeps the last of two equal keys silently; here the second is a fault."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if twice:
+            raise yaml.MarkedYAMLError(problem=f"key {', '.join(twice)} appears twice", problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def names() -> list[str]:
+    """The shipped recipes, in order."""
+    return sorted((path.stem for path in FOLDER.glob("v*.yaml")), key=lambda name: int(name[1:]))
+
+
+def load(name_or_path: str | Path) -> Recipe:
+    """Read a shipped recipe by name, or any recipe file by path. Raises RecipeError listing every fault of the file."""
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        if str(name_or_path) not in names():
+            raise RecipeError(
+                f"unknown recipe {str(name_or_path)!r}; shipped are: {', '.join(names())}", "name one of them, or a recipe's .yaml file"
+            )
+        path = FOLDER / f"{name_or_path}.yaml"
+    try:
+        raw = yaml.load(path.read_text(), _UniqueKeys)
+    except FileNotFoundError as error:
+        raise RecipeError(f"{path} does not exist", f"shipped recipes are: {', '.join(names())}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"{path}: not readable as YAML ({' '.join(str(error).split())})", "mend the file") from error
+    return parse(raw, str(path))
+
+
+def parse(raw: object, where: str) -> Recipe:
+    """A recipe from plain values. Raises RecipeError with every fault; `where` names the source in it."""
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in error.errors() if not _follows(fault, error)]
+        hint = f"{FOLDER.name}/{names()[-1]}.yaml beside the shipped ones is a complete example"
+        raise RecipeError(f"{where}: {len(faults)} fault(s) in the recipe", hint, faults) from error
+
+
+def _follows(fault: Any, error: ValidationError) -> bool:
+    """Whether a fault only follows from others: a list counts as too short when its items are faulty."""
+    inner = any(len(other["loc"]) > len(fault["loc"]) and other["loc"][: len(fault["loc"])] == fault["loc"] for other in error.errors())
+    return fault["type"] == "too_short" and inner
+
+
+def differences(a: Recipe, b: Recipe) -> list[tuple[str, Any, Any]]:
+    """What two recipes say differently, as (dotted key, value in a, value in b); a part that only one has is None in the other."""
+    left, right = (dict(leaves(recipe)) for recipe in (a, b))
+    keys = list(left) + [key for key in right if key not in left]
+    return [(key, left.get(key), right.get(key)) for key in keys if left.get(key) != right.get(key)]
+
+
+def leaves(recipe: Recipe) -> list[tuple[str, Any]]:
+    """Every setting of a recipe as (dotted key, value)."""
+    return _flat("", recipe.model_dump(mode="json"))
+
+
+def _flat(prefix: str, value: Any) -> list[tuple[str, Any]]:
+    """Dotted leaves; a list of plain values is one leaf, a list of blocks is numbered."""
+    if isinstance(value, dict) and value:
+        return [leaf for key, item in value.items() for leaf in _flat(f"{prefix}.{key}" if prefix else key, item)]
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        return [leaf for index, item in enumerate(value, 1) for leaf in _flat(f"{prefix}.{index}", item)]
+    return [(prefix, value or None if isinstance(value, (list, dict)) else value)]

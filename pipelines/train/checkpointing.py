@@ -1,0 +1,162 @@
+"""Checkpoints that are whole or absent: a folder each, staged, flushed and renamed, then `latest` is pointed at it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from core.errors import VortexError
+from core.files import staged_directory, sync_directory
+from models import checkpoint
+from models.losses import MultiTaskLoss
+from models.student import Student
+from models.tensors import read_tensors, write_tensors
+
+LATEST = "latest"
+STUDENT, BEST, STATE, PROGRESS = "student.safetensors", "best.safetensors", "state.safetensors", "progress.json"
+
+
+@dataclass
+class Progress:
+    """How far a stage is: the next step is `step` of `epoch` (both from 0); everything that follows is a function of this and the weights.
+
+    `sums` adds up the epoch's losses so far, `bad_streak` counts batches in a row whose total was not finite.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    best: float | None = None
+    best_epoch: int = 0
+    bad_streak: int = 0
+    skipped: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    validation: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one stage. `latest` can be read at any moment, also after a power cut."""
+
+    folder: Path
+
+    @property
+    def latest(self) -> Path | None:
+        """The newest whole checkpoint."""
+        pointer = self.folder / LATEST
+        return pointer.resolve() if (pointer / PROGRESS).is_file() else None
+
+    @property
+    def best(self) -> Path:
+        """The best student so far. Raises VortexError when there is none."""
+        path = self.latest and self.latest / BEST
+        if path is None or not path.is_file():
+            raise VortexError(f"{self.folder}: holds no best student", "no epoch was validated with a finite RMSE; train again")
+        return path
+
+    def progress(self) -> Progress | None:
+        """How far the newest checkpoint is. Raises VortexError when it is damaged."""
+        if self.latest is None:
+            return None
+        try:
+            return Progress(**json.loads((self.latest / PROGRESS).read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise VortexError(f"{self.latest / PROGRESS}: not readable as a run's progress", "start the training anew") from error
+
+    def save(
+        self,
+        student: Student,
+        optimizer: torch.optim.Optimizer,
+        loss: MultiTaskLoss,
+        progress: Progress,
+        meta: dict[str, Any],
+        *,
+        is_best: bool,
+    ) -> None:
+        """Write everything that the rest of the run depends on, then make it the latest and drop older ones.
+
+        The best student travels inside, so that it always belongs to the progress beside it.
+        """
+        before = self.latest
+        final = self.folder / f"epoch-{progress.epoch:04d}-step-{progress.step:06d}{'-best' if is_best else ''}"
+        if final == before:
+            return
+        # A folder of that name that is not the latest was left by a crash before its pointer was set.
+        shutil.rmtree(final, ignore_errors=True)
+        with staged_directory(final) as staging:
+            checkpoint.save(staging / STUDENT, student, meta)
+            write_tensors(staging / STATE, dict(_state(optimizer, loss)), {"format": "1"})
+            (staging / PROGRESS).write_text(json.dumps(asdict(progress)))
+            if is_best:
+                _link(staging / STUDENT, staging / BEST)
+            elif before and (before / BEST).is_file():
+                _link(before / BEST, staging / BEST)
+        self._point_at(final)
+        for old in self.folder.glob("epoch-*"):
+            if old != final:
+                shutil.rmtree(old, ignore_errors=True)
+
+    def restore(self, student: Student, optimizer: torch.optim.Optimizer, loss: MultiTaskLoss) -> Progress | None:
+        """Put the newest checkpoint back; None when there is none. Raises CheckpointError for a damaged file."""
+        progress = self.progress()
+        if self.latest is None or progress is None:
+            return None
+        saved, _ = checkpoint.load(self.latest / STUDENT)
+        student.load_state_dict(saved.state_dict())
+        state, _ = read_tensors(self.latest / STATE)
+        loss.load_state_dict({name.removeprefix("loss."): tensor for name, tensor in state.items() if name.startswith("loss.")})
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": _moments(optimizer, state)})
+        torch.set_rng_state(state["random.cpu"])
+        if torch.cuda.is_available() and "random.cuda" in state:
+            torch.cuda.set_rng_state(state["random.cuda"])
+        return progress
+
+    def _point_at(self, final: Path) -> None:
+        pointer = self.folder / f".{LATEST}.{os.getpid()}"
+        pointer.unlink(missing_ok=True)
+        pointer.symlink_to(final.name)
+        os.replace(pointer, self.folder / LATEST)
+        sync_directory(self.folder)
+
+
+def _state(optimizer: torch.optim.Optimizer, loss: MultiTaskLoss) -> Iterator[tuple[str, Tensor]]:
+    for index, moments in optimizer.state_dict()["state"].items():
+        for key, value in moments.items():
+            yield f"optimizer.{index}.{key}", torch.as_tensor(value)
+    for name, value in loss.state_dict().items():
+        yield f"loss.{name}", value
+    yield "random.cpu", torch.get_rng_state()
+    if torch.cuda.is_available():
+        yield "random.cuda", torch.cuda.get_rng_state()
+
+
+def _moments(optimizer: torch.optim.Optimizer, state: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    """The optimiser's state from a checkpoint, each moment laid out in memory as its parameter is.
+
+    A file holds tensors row by row; the fused AdamW walks parameter and moments side by side in memory, so with a parameter that is
+    channels-last it would silently pair each weight with another one's moments.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in state.items():
+        if name.startswith("optimizer."):
+            _, number, key = name.split(".")
+            like = parameters[int(number)]
+            same = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape and tensor.ndim else tensor
+            moments.setdefault(int(number), {})[key] = same.detach()
+    return moments
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same bytes under a second name; a copy where the file system has no hard links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

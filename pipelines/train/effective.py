@@ -1,0 +1,84 @@
+"""The recipe that is really trained: a shipped or inherited one, after the data it gets and the options it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipelines import recipe as recipes
+from pipelines.datasets import DataRef
+from pipelines.recipe import Optimizer, Rates, Recipe, RecipeParent, Stage, StageData
+
+if TYPE_CHECKING:
+    from registry.records import Version
+
+FINE_TUNING_EPOCHS = 50
+FINE_TUNING = Rates(encoder_lr=3e-5, decoder_lr=3e-4, freeze_encoder_epochs=5, batch_size=8)
+"""The protocol of V7 and V9: cosine, two rates, batch 8, 50 epochs."""
+DERIVED = "derived"
+ENCODER_SHARE = 0.1
+"""The encoder's part of a rate given as `--lr`, as in the lineage's 3e-5 and 3e-4."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a command says about a recipe. `one_stage` trains its last stage alone, `scratch` uses its scratch rates."""
+
+    scratch: bool = False
+    one_stage: bool = False
+    size: tuple[int, int] | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    lr: float | None = None
+
+
+def fine_tuning(parent: Version) -> Recipe:
+    """The recipe of a version under the fine-tuning schedule, with the version's weights as its parent."""
+    base = recipes.parse(parent.recipe_config, f"the recipe of {parent.name}")
+    stage = base.stages[-1].model_copy(update={"epochs": FINE_TUNING_EPOCHS, "stopped_at": None})
+    return base.model_copy(
+        update={
+            "codename": "",
+            "summary": f"The weights and recipe of {parent.name}, fine-tuned.",
+            "lesson": "",
+            "status": DERIVED,
+            "parents": (RecipeParent(kind="weights", version=parent.name),),
+            "student": base.student.model_copy(update={"size": parent.size}),
+            "optimizer": Optimizer(**FINE_TUNING.model_dump(), weight_decay=base.optimizer.weight_decay),
+            "stages": (stage,),
+            "variants": (),
+            "assumed": (),
+        }
+    )
+
+
+def effective(base: Recipe, data: Sequence[Sequence[DataRef]], options: Options) -> Recipe:
+    """`base` on `data` (one list of datasets a stage) with every option applied."""
+    originals = (base.stages[-1].model_copy(update={"name": "train", "stopped_at": None}),) if options.one_stage else base.stages
+    stages = tuple(_stage(stage, refs, options.epochs) for stage, refs in zip(originals, data, strict=True))
+    rates = base.scratch if options.scratch else base.optimizer
+    # A shortened schedule keeps the share of it for which the encoder is frozen, and always trains it in the end.
+    frozen = min(round(rates.freeze_encoder_epochs * stages[-1].epochs / originals[-1].epochs), stages[-1].epochs - 1)
+    optimizer = Optimizer(
+        encoder_lr=options.lr * ENCODER_SHARE if options.lr else rates.encoder_lr,
+        decoder_lr=options.lr or rates.decoder_lr,
+        freeze_encoder_epochs=frozen,
+        batch_size=options.batch_size or rates.batch_size,
+        weight_decay=base.optimizer.weight_decay,
+    )
+    student = base.student.model_copy(update={"size": options.size or base.student.size})
+    # What the lineage published and how its jobs ended are facts of another run.
+    told: dict[str, object] = {"published": (), "history": ()}
+    if options.one_stage and base.status != DERIVED:
+        told["summary"] = f"The last stage of {base.name}, on {' + '.join(ref.name for ref in data[0])}."
+    return base.model_copy(update={"optimizer": optimizer, "stages": stages, "student": student, **told})
+
+
+def _stage(stage: Stage, refs: Sequence[DataRef], epochs: int | None) -> Stage:
+    """A stage on the datasets it really gets; shares hold only where those are the recipe's own, one for one."""
+    shares = {data.dataset: data.share for data in stage.data}
+    found = [shares.get(ref.name, shares.get(ref.domain)) for ref in refs]
+    own = len(refs) == len(stage.data) and None not in found
+    data = tuple(StageData(dataset=ref.name, share=share if own else None) for ref, share in zip(refs, found, strict=True))
+    return stage.model_copy(update={"data": data} | ({"epochs": epochs, "stopped_at": None} if epochs else {}))

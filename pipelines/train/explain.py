@@ -1,0 +1,82 @@
+"""A plan in words: what was inferred, so that a person can stop before hours are spent on a wrong guess."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from pipelines.train.sources import StagePlan
+
+if TYPE_CHECKING:
+    from pipelines.train.plan import TrainPlan
+
+
+def explain(plan: TrainPlan) -> tuple[str, ...]:
+    """The lines that are printed before training starts."""
+    rates = plan.recipe.optimizer
+    frozen = f", encoder frozen for {rates.freeze_encoder_epochs} epoch(s)" if rates.freeze_encoder_epochs else ""
+    where = f"{plan.workers} workers on {plan.device}" if plan.workers else plan.device
+    name = plan.recipe.name if plan.recipe.codename == "" else f"{plan.recipe.name} ({plan.recipe.codename})"
+    lines = [
+        f"recipe   {name}: {plan.recipe.summary}",
+        f"start    {plan.start}",
+        *(line for stage in plan.stages for line in _stage(stage, plan)),
+        f"student  {plan.recipe.student.encoder} at {plan.size[0]}x{plan.size[1]}, on {where}",
+        f"rates    encoder {rates.encoder_lr:g}, others {rates.decoder_lr:g}, batch {rates.batch_size}{frozen}, seed {plan.seed}",
+        f"best by  RMSE on the validation frames of {plan.target}",
+    ]
+    if plan.truncated:
+        lines.append(f"stops    {plan.truncated}, as the published version did (--epochs N trains a whole schedule)")
+    lines += [f"note     {line}" for line in _remarks(plan)]
+    lines.append(f"becomes  {plan.number}, if no other run is registered first")
+    return tuple(lines)
+
+
+def all_ignore_probability(stage: StagePlan, batch_size: int) -> float:
+    """Probability that a batch of the stage's mixture has no labelled frame."""
+    from validation.gates import all_ignore_probability as of_frames
+
+    frames = [data.load()["train"] for data in stage.data]
+    shares = [data.share for data in stage.stage.data]
+    if None in shares:
+        return of_frames((frame for part in frames for frame in part), batch_size)
+    parts = zip(frames, shares, strict=True)
+    return math.prod(of_frames(part, round((share or 0) * batch_size)) for part, share in parts)
+
+
+def _stage(stage: StagePlan, plan: TrainPlan) -> list[str]:
+    lines = []
+    for data, share in zip(stage.data, stage.stage.data, strict=True):
+        part = f", {share.share:.0%} of every batch" if share.share else ""
+        state = "passed validation" if data.validated else "NOT VALIDATED"
+        lines.append(
+            f"data     {data.name} (domain {data.domain}): {data.frames['train']} frames to train, {data.frames['val']} to validate, {state}{part}"
+        )
+        lines.append(f"target   depth from {_targets(data.targets)}; {data.labelled} of {data.frames['train']} frames have classes")
+    probability = all_ignore_probability(stage, plan.recipe.optimizer.batch_size)
+    if probability == 1.0:
+        lines.append("classes  no frame is labelled: depth alone is trained")
+    elif probability > 0:
+        lines.append(f"classes  a batch without any label has probability {probability:.2g}; such batches train depth alone")
+    lines.append(f"stage    {stage.stage.name}: {stage.last_epoch} epoch(s)")
+    return lines
+
+
+def _targets(targets: dict[str, int]) -> str:
+    words = {"reference": "the reference (no teacher, no ToF)", "tof": "the ToF sensor (no teacher)"}
+    return ", ".join(f"{words.get(name, name)}{f' for {count}' if len(targets) > 1 else ''}" for name, count in targets.items())
+
+
+def _remarks(plan: TrainPlan) -> list[str]:
+    teacher = plan.recipe.teacher
+    data = [item for stage in plan.stages for item in stage.data]
+    remarks = []
+    if any(item.relative for item in data):
+        remarks.append("a teacher's depth is relative: the student will learn no metres (finding F1 of the lineage)")
+    elif teacher.unit == "relative":
+        remarks.append(
+            f"recipe {plan.recipe.name} was taught by relative depth ({teacher.name}); these frames are metric, so its failure is not repeated"
+        )
+    if plan.start.kind == "none":
+        remarks.append("nothing is pretrained, so the recipe's scratch rates are used")
+    return remarks

@@ -1,0 +1,138 @@
+"""The shipped recipes say what the lineage says, and a faulty file is told all its faults at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines import recipe
+from pipelines.recipe import FOLDER, Recipe, RecipeError
+
+MOBILE, EFFICIENT = "mobilenetv3_small_100", "efficientvit_b1"
+RELATIVE, METRIC = ("da2-large", "relative"), ("da3-metric-large", "m")
+
+# codename, parent, encoder, teacher, augmented, stages as (datasets, epochs, stopped_at), NYU RMSE, NYU mIoU, corridor, LILocBench
+LINEAGE: dict[str, tuple[object, ...]] = {
+    "v1": ("Compass", None, MOBILE, RELATIVE, False, [(["nyu"], 100, None)], 75.37, None, None, None),
+    "v2": ("Sextant", ("recipe", "v1"), MOBILE, RELATIVE, False, [(["nyu"], 100, None)], None, None, None, None),
+    "v3": ("Anchor", ("recipe", "v2"), MOBILE, METRIC, False, [(["nyu"], 200, None)], 1.160, 0.393, None, None),
+    "v4": ("Pivot", ("recipe", "v3"), EFFICIENT, METRIC, False, [(["nyu"], 200, None)], 0.774, 0.510, 1.373, None),
+    "v5": ("Atlas", ("recipe", "v4"), EFFICIENT, METRIC, True, [(["nyu"], 200, None)], 0.572, 0.637, 2.186, None),
+    "v6": (
+        "Cornerstone",
+        ("recipe", "v5"),
+        EFFICIENT,
+        METRIC,
+        True,
+        [(["sunrgbd", "diode", "nyu"], 50, 38), (["nyu"], 200, 154)],
+        0.519,
+        0.485,
+        2.158,
+        None,
+    ),
+    "v7": ("Tunnel", ("weights", "v5"), EFFICIENT, METRIC, True, [(["lilocbench"], 50, None)], 1.315, 0.475, 1.982, 0.445),
+    "v8": ("Confluence", ("weights", "v5"), EFFICIENT, METRIC, True, [(["lilocbench", "nyu"], 50, None)], 0.592, 0.629, 2.266, None),
+    "v9": ("Lighthouse", ("weights", "v6"), EFFICIENT, METRIC, True, [(["lilocbench"], 50, None)], 1.553, 0.316, 1.589, 0.382),
+}
+CAMERAS = {"nyu": "kinect", "corridor_eval": "femto_bolt", "lilocbench": "realsense_d455"}
+
+
+def published(found: Recipe, dataset: str, metric: str) -> float | None:
+    return next((one.value for one in found.published if (one.dataset, one.metric) == (dataset, metric)), None)
+
+
+def test_nine_recipes_are_shipped() -> None:
+    assert recipe.names() == list(LINEAGE)
+
+
+@pytest.mark.parametrize("name", LINEAGE)
+def test_recipe_states_its_row_of_the_lineage(name: str) -> None:
+    found = recipe.load(name)
+    codename, parent, encoder, teacher, augmented, stages, rmse, miou, corridor, liloc = LINEAGE[name]
+    assert (found.name, found.codename) == (name, codename)
+    assert [(p.kind, p.version) for p in found.parents] == ([parent] if parent else [])
+    assert (found.student.encoder, found.student.size) == (encoder, (240, 320))
+    assert (found.teacher.name, found.teacher.unit) == teacher
+    assert (found.augmentation.hflip == 0.5) is augmented
+    assert (found.augmentation.color_jitter is not None) is (found.augmentation.random_crop_resize is not None) is augmented
+    assert [([data.dataset for data in stage.data], stage.epochs, stage.stopped_at) for stage in found.stages] == stages
+    assert published(found, "nyu", "rmse") == rmse
+    assert published(found, "nyu", "miou") == miou
+    assert published(found, "corridor_eval", "rmse") == corridor
+    assert published(found, "lilocbench", "rmse") == liloc
+    assert all(one.camera == CAMERAS[one.dataset] for one in found.published)
+
+
+@pytest.mark.parametrize("name", LINEAGE)
+def test_recipe_file_is_complete(name: str) -> None:
+    """Nothing comes from a default that a later edit could change: every field but the optional lists is written out."""
+    written = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+    assert set(Recipe.model_fields) - set(written) <= {"history", "variants", "assumed"}
+    scratch = recipe.load(name).scratch
+    assert (scratch.encoder_lr, scratch.decoder_lr, scratch.freeze_encoder_epochs, scratch.batch_size) == (1e-3, 1e-3, 0, 8)
+
+
+def test_decisions_of_the_lineage() -> None:
+    every = {name: recipe.load(name) for name in recipe.names()}
+    assert [every[name].loss.depth for name in ("v1", "v2", "v3", "v9")] == ["mse", "mse", "berhu", "berhu"]
+    assert all(one.loss.depth_target == "per_frame" and one.loss.berhu_threshold == "p80" for one in every.values())
+    assert all(one.loss.kendall.form == "regression_half" and one.loss.kendall.clamp == (-2, 2) for one in every.values())
+    assert all(one.loss.weights.smoothness == 0.1 for one in every.values())
+    two_rates = [
+        (one.optimizer.encoder_lr, one.optimizer.decoder_lr, one.optimizer.freeze_encoder_epochs) for one in list(every.values())[2:]
+    ]
+    assert two_rates == [(3e-5, 3e-4, 5)] * 7
+    assert {name: one.optimizer.batch_size for name, one in every.items() if one.optimizer.batch_size != 16} == {"v7": 8, "v9": 8}
+    assert [variant.weighting for variant in every["v2"].variants] == ["kendall", "fixed"]
+    assert [job.job for job in every["v6"].history] == ["3084108", "3088530", "3093046", "3098656"]
+    assert every["v6"].truncated == "pretrain stopped at 38/50 epochs, nyu stopped at 154/200 epochs"
+    assert [data.share for data in every["v8"].stages[0].data] == [0.5, 0.5]
+    assert every["v8"].stages[0].mixing == "within_batch"
+
+
+def test_only_the_encoder_differs_between_v3_and_v4() -> None:
+    described = {"name", "codename", "summary", "lesson", "status", "parents", "published", "assumed"}
+    keys = {key for key, _, _ in recipe.differences(recipe.load("v3"), recipe.load("v4")) if key.partition(".")[0] not in described}
+    assert keys == {"student.encoder"}
+
+
+def test_differences_name_both_values() -> None:
+    found = {key: (a, b) for key, a, b in recipe.differences(recipe.load("v5"), recipe.load("v6"))}
+    assert found["stages.1.epochs"] == (200, 50)
+    assert found["stages.2.stopped_at"] == (None, 154)
+    assert "optimizer.decoder_lr" not in found
+    assert recipe.differences(recipe.load("v5"), recipe.load("v5")) == []
+
+
+def test_every_fault_is_reported_together(tmp_path: Path) -> None:
+    raw = yaml.safe_load((FOLDER / "v6.yaml").read_text())
+    raw["loss"]["depth"] = "l1"
+    raw["optimizer"]["decoder_lr"] = -1
+    raw["colour"] = "blue"
+    raw["stages"][0]["stopped_at"] = 60
+    raw["stages"][1]["data"][0]["share"] = 0.4
+    del raw["teacher"]
+    path = tmp_path / "bad.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    with pytest.raises(RecipeError) as caught:
+        recipe.load(path)
+    told = "\n".join(caught.value.details)
+    for part in ("loss.depth", "optimizer.decoder_lr", "colour", "stopped_at 60", "shares", "teacher"):
+        assert part in told
+    assert str(path) in caught.value.message and "6 fault" in caught.value.message
+
+
+def test_a_key_given_twice_is_a_fault(tmp_path: Path) -> None:
+    path = tmp_path / "twice.yaml"
+    path.write_text((FOLDER / "v5.yaml").read_text() + "status: other\n")
+    with pytest.raises(RecipeError, match="status appears twice"):
+        recipe.load(path)
+
+
+def test_an_unknown_recipe_lists_the_shipped_ones(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"unknown recipe 'v12'.*v1, v2"):
+        recipe.load("v12")
+    with pytest.raises(RecipeError, match="does not exist"):
+        recipe.load(tmp_path / "none.yaml")

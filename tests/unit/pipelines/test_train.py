@@ -1,0 +1,223 @@
+"""A training registers what it says, can be stopped between any two steps, and resumes to the very same weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.errors import Interrupted, VortexError
+from models import checkpoint
+from models.tensors import read_tensors
+from pipelines import workspace as workspaces
+from pipelines.hub import hub
+from pipelines.train import plan as planning
+from pipelines.train.checkpointing import STATE, STUDENT, Checkpoints
+from pipelines.train.events import Journal, TrainEvent
+from pipelines.train.loop import START, StageLoop
+from pipelines.train.plan import TrainPlan
+from pipelines.train.run import _lay_out, stage_folder, train
+from pipelines.workspace import Workspace
+from tests.unit.pipelines.training_set import publish, recipe_file
+
+
+@pytest.fixture
+def ws(workspace: Workspace, fresh_store: Path) -> Workspace:
+    shutil.copytree(fresh_store, workspace.root / "mlruns", dirs_exist_ok=True)
+    publish(workspace, "small", teacher="a-teacher")
+    recipe_file(workspace.root / "tiny.yaml")
+    return workspaces.load(workspace.root)
+
+
+def tiny(ws: Workspace, **options: object) -> TrainPlan:
+    given = {"recipe": str(ws.root / "tiny.yaml"), "domain": "rooms", "encoder_weights": "none", "epochs": 3, "device": "cpu"} | options
+    return planning.plan(ws, allow_unvalidated=True, **given)  # type: ignore[arg-type]
+
+
+def ignore(event: TrainEvent) -> None:
+    pass
+
+
+def interrupt_at(epoch: int, step: int, number: signal.Signals = signal.SIGINT) -> Callable[[TrainEvent], None]:
+    """Send this process a signal when the loop reports a step, as Ctrl-C would."""
+
+    def on_event(event: TrainEvent) -> None:
+        if event.kind == "step" and (event.epoch, event.step) == (epoch, step):
+            os.kill(os.getpid(), number)
+
+    return on_event
+
+
+def final_state(ws: Workspace, plan: TrainPlan) -> dict[str, torch.Tensor]:
+    """Everything that the last checkpoint holds: weights, moments, log variances, random state."""
+    latest = Checkpoints(stage_folder(plan.folder(ws), plan, len(plan.stages) - 1)).latest
+    assert latest is not None
+    return (
+        read_tensors(latest / STUDENT)[0]
+        | read_tensors(latest / STATE)[0]
+        | {f"best.{k}": v for k, v in read_tensors(latest / "best.safetensors")[0].items()}
+    )
+
+
+def mlflow_status(ws: Workspace, plan: TrainPlan) -> str:
+    state = json.loads((plan.folder(ws) / "state.json").read_text())
+    run_id = list(state["mlflow"].values())[-1]
+    return str(hub(ws).store._client.get_run(run_id).info.status)
+
+
+def test_a_finished_run_is_a_version_that_knows_where_it_came_from(ws: Workspace) -> None:
+    events: list[TrainEvent] = []
+    plan = tiny(ws)
+    result = train(ws, plan, events.append)
+    version = hub(ws).get("v10")
+    assert result.version.name == version.name == plan.number == "v10"
+    assert [event.epoch for event in events if event.kind == "epoch"] == [1, 2, 3]
+    assert version.recipe_config == plan.recipe.model_dump(mode="json") and version.run == plan.run
+    assert {(parent.kind, parent.ref) for parent in version.parents} == {("data", "small"), ("teacher", "a-teacher")}
+    use = version.data[0]
+    assert (use.name, use.validated, use.frames, use.digest) == ("small", False, {"train": 8, "val": 4}, plan.stages[0].data[0].digest)
+    assert use.dvc and use.dvc.endswith(".dir")
+    assert {"python", "torch", "timm", "ray", "platform", "device", "seed"} <= set(version.environment)
+    student, meta = checkpoint.load(hub(ws).artifact_path(version.checkpoint))
+    assert student.config.size == plan.size and meta["run"] == plan.run
+    metrics = version.metrics_for("rooms", "kinect")
+    assert metrics and metrics.frames == 4 and metrics.errors
+    best = min(event.values["val/rmse"] for event in events if event.kind == "epoch")
+    assert metrics.values["rmse"] == pytest.approx(best, abs=1e-6) == result.best["rmse"]
+    assert mlflow_status(ws, plan) == "FINISHED"
+    history = hub(ws).store._client.get_metric_history(version.run_id, "val/rmse")
+    assert [point.step for point in history] == [1, 2, 3]
+
+    derived = train(
+        ws, planning.plan(ws, from_version="v10", domain="rooms", epochs=1, device="cpu", allow_unvalidated=True), ignore
+    ).version
+    assert (derived.name, derived.derived, derived.size) == ("v11", True, plan.size)
+    assert ("weights", "v10") in {(parent.kind, parent.ref) for parent in derived.parents}
+
+
+@pytest.mark.parametrize(("epoch", "step", "number"), [(0, 1, signal.SIGINT), (1, 1, signal.SIGTERM), (1, 2, signal.SIGINT)])
+def test_a_stopped_run_resumes_to_the_same_bits(ws: Workspace, epoch: int, step: int, number: signal.Signals) -> None:
+    whole, stopped = tiny(ws, epochs=2), tiny(ws, epochs=2)
+    train(ws, whole, ignore)
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted) as caught:
+        train(ws, stopped, interrupt_at(epoch, step, number))
+    assert f"vortex train --resume {stopped.run}" in caught.value.hint and caught.value.exit_code == 130
+    assert signal.getsignal(number) is before
+    assert mlflow_status(ws, stopped) == "KILLED"
+    assert [version.name for version in hub(ws).versions()] == ["v10"]
+    result = train(ws, planning.resume(ws, stopped.run), ignore)
+    assert result.version.name == "v11" and mlflow_status(ws, stopped) == "FINISHED"
+    one, other = final_state(ws, whole), final_state(ws, stopped)
+    assert one.keys() == other.keys() and any(name.startswith("optimizer.") for name in one)
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+def test_a_crash_marks_the_run_failed_registers_nothing_and_resumes_from_the_last_epoch(ws: Workspace) -> None:
+    def crash(event: TrainEvent) -> None:
+        if event.kind == "step" and event.epoch == 1:
+            raise RuntimeError("the machine is on fire")
+
+    whole, crashed = tiny(ws, epochs=2), tiny(ws, epochs=2)
+    with pytest.raises(RuntimeError, match="on fire"):
+        train(ws, crashed, crash)
+    assert mlflow_status(ws, crashed) == "FAILED" and hub(ws).versions() == []
+    seen: list[TrainEvent] = []
+    train(ws, planning.resume(ws, crashed.run), seen.append)
+    assert [event.epoch for event in seen if event.kind == "started"] == [1]
+    train(ws, whole, ignore)
+    one, other = final_state(ws, whole), final_state(ws, crashed)
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+    again = train(ws, planning.resume(ws, crashed.run), ignore)
+    assert again.version.name == "v10" and len(hub(ws).versions()) == 2
+
+
+def test_stages_follow_each_other_from_the_best_before(ws: Workspace) -> None:
+    stages = [
+        {"name": name, "data": [{"dataset": "small", "share": None}], "mixing": "within_batch", "epochs": 2, "stopped_at": stopped}
+        for name, stopped in (("first", 1), ("second", None))
+    ]
+    recipe_file(ws.root / "staged.yaml", stages=stages)
+    plan = tiny(ws, recipe=str(ws.root / "staged.yaml"), domain=None, epochs=None)
+    result = train(ws, plan, ignore)
+    assert result.version.truncated == "first stopped at 1/2 epochs"
+    first, second = (stage_folder(plan.folder(ws), plan, number) for number in (0, 1))
+    begun, best = checkpoint.load(second / START)[0], checkpoint.load(Checkpoints(first).best)[0]
+    assert all(torch.equal(a, b) for a, b in zip(begun.state_dict().values(), best.state_dict().values(), strict=True))
+    assert len(json.loads((plan.folder(ws) / "state.json").read_text())["mlflow"]) == 2
+
+
+def loop(ws: Workspace, plan: TrainPlan, emit: Callable[[TrainEvent], None] = ignore) -> StageLoop:
+    folder = plan.folder(ws)
+    if not folder.exists():
+        _lay_out(plan, folder)
+    return StageLoop(plan, 0, stage_folder(folder, plan, 0), emit, lambda: False)
+
+
+def test_batches_that_are_not_finite_are_skipped_and_five_in_a_row_end_it_naming_the_frames(ws: Workspace) -> None:
+    notes: list[TrainEvent] = []
+    made = loop(ws, tiny(ws, epochs=9), notes.append)
+    head = made.student.depth_head[0]
+    with torch.no_grad():
+        head.weight.fill_(3e38)  # type: ignore[union-attr, operator]
+    before = {name: tensor.clone() for name, tensor in made.student.named_parameters()}
+    with pytest.raises(VortexError, match=r"5 batches in a row.*frames rooms-00") as caught:
+        made.run()
+    assert "--lr" in caught.value.hint
+    assert made.progress.skipped == 5
+    assert sum(event.kind == "note" for event in notes) == 4
+    assert all(torch.equal(before[name], tensor) for name, tensor in made.student.named_parameters())
+
+
+def test_a_frozen_encoder_stays_as_it_was_and_then_learns(ws: Workspace) -> None:
+    recipe_file(ws.root / "frozen.yaml", scratch={"encoder_lr": 1e-3, "decoder_lr": 1e-3, "freeze_encoder_epochs": 100, "batch_size": 4})
+    made = loop(ws, tiny(ws, recipe=str(ws.root / "frozen.yaml"), epochs=2))
+    assert made.recipe.optimizer.freeze_encoder_epochs == 1
+    start = {name: tensor.clone() for name, tensor in made.student.encoder.state_dict().items()}
+    made._train_epoch()
+    assert all(torch.equal(start[name], tensor) for name, tensor in made.student.encoder.state_dict().items())
+    made._judge_epoch()
+    made._train_epoch()
+    assert not all(torch.equal(start[name], tensor) for name, tensor in made.student.encoder.state_dict().items())
+
+
+def test_rates_fall_along_a_cosine(ws: Workspace) -> None:
+    events: list[TrainEvent] = []
+    loop(ws, tiny(ws, epochs=4, lr=1e-3), events.append).run()
+    rates = [(event.values["lr/encoder"], event.values["lr/others"]) for event in events if event.kind == "epoch"]
+    assert [others for _, others in rates] == pytest.approx([1e-3, 0.8535534e-3, 0.5e-3, 0.1464466e-3])
+    assert [encoder for encoder, _ in rates] == pytest.approx([0.1 * others for _, others in rates])
+
+
+def test_latest_is_whole_while_the_next_one_is_written(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = loop(ws, tiny(ws))
+    made._save()
+    kept = made.checkpoints.latest
+    assert kept
+    made._train_epoch()
+
+    def die(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipelines.train.checkpointing.write_tensors", die)
+    with pytest.raises(KeyboardInterrupt):
+        made._save()
+    assert made.checkpoints.latest == kept and checkpoint.load(kept / STUDENT)
+    assert [path.name for path in made.checkpoints.folder.glob("epoch-*")] == [kept.name]
+
+
+def test_a_journal_is_read_line_by_whole_line(tmp_path: Path) -> None:
+    journal, reader = Journal(tmp_path / "events.jsonl"), Journal(tmp_path / "events.jsonl")
+    assert list(reader.read()) == []
+    first = TrainEvent("failed", message="no", details=("a", "b"))
+    journal.write(first)
+    with open(journal.path, "a") as stream:
+        stream.write('{"kind": "step"')
+    assert list(reader.read()) == [first]
+    assert list(reader.read()) == []
