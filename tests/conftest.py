@@ -9,6 +9,8 @@ import pytest
 
 from pipelines.workspace import Workspace
 
+# Two test processes with two torch threads each on two cores spend their time waiting for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 

@@ -8,6 +8,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,14 +30,17 @@ def both(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
         return
     url = os.environ.get("VORTEX_TEST_POSTGRES")
     if not url or not importlib.util.find_spec("psycopg"):
-        pytest.skip("no PostgreSQL: set VORTEX_TEST_POSTGRES to the URL of an empty database, and install the extra 'postgres'")
+        pytest.skip("no PostgreSQL: set VORTEX_TEST_POSTGRES to the URL of an empty database")
     from sqlalchemy import create_engine, text
 
-    engine = create_engine(url)
+    # A schema of its own, because tests run side by side.
+    engine, schema = create_engine(url), f"test_{uuid.uuid4().hex}"
     with engine.begin() as connection:
-        connection.execute(text("DROP TABLE IF EXISTS claims, events CASCADE"))
+        connection.execute(text(f"CREATE SCHEMA {schema}"))
+    yield Ledger(f"{url}?options=-csearch_path%3D{schema}")
+    with engine.begin() as connection:
+        connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
     engine.dispose()
-    yield Ledger(url)
 
 
 def edit(ledger: Ledger, statement: str) -> None:
