@@ -10,8 +10,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from typing import Final
 
 from core.errors import VortexError
+
+NEARLY_FULL: Final = 1 << 20
+"""Free bytes below which a write that failed without a reason is taken to have failed for want of space."""
 
 
 def sync_directory(path: Path) -> None:
@@ -81,8 +85,16 @@ def staged_directory(final: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def disk_full(error: OSError, where: Path) -> bool:
+    """Whether `error` says that the disk under `where` is full. numpy's short writes carry no error number, so the disk is asked."""
+    if error.errno is not None:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    existing = next(folder for folder in (where, *where.absolute().parents) if folder.is_dir())
+    return shutil.disk_usage(existing).free < NEARLY_FULL
+
+
 def _cannot_write(path: Path, error: OSError) -> VortexError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if disk_full(error, path):
         return VortexError(f"{path}: no space left on the disk; nothing was written", "free some space and run the command again")
     return VortexError(f"{path}: cannot be written ({error.strerror or error})", "check the folder's permissions and the disk")
 
@@ -116,7 +128,11 @@ def inside(root: Path, relative: str) -> Path:
     if not relative or pure.is_absolute() or ".." in pure.parts or "\\" in relative or "\0" in relative:
         raise VortexError(f"path {relative!r} leaves the dataset", "use a path relative to the dataset's folder, without '..'")
     path = root / relative
-    if not path.resolve().is_relative_to(root.resolve()):
+    try:
+        resolved = path.resolve()
+    except (OSError, RuntimeError) as error:  # Python 3.11 and 3.12 raise RuntimeError for links that lead in a circle
+        raise VortexError(f"path {relative!r} in {root} leads nowhere ({error})", "put the file itself there instead of a link") from error
+    if not resolved.is_relative_to(root.resolve()):
         raise VortexError(f"path {relative!r} leads out of {root} through a link", "put the file itself inside the dataset's folder")
     return path
 

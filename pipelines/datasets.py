@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from collections import Counter
@@ -14,15 +13,16 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from core.errors import VortexError
-from core.files import write_atomic
+from core.errors import Interrupted, VortexError
+from core.files import disk_full, write_atomic
 from pipelines.digests import dataset_digest
 from pipelines.publishing import pending, publish, refuse_existing, settle, staging_folder
-from pipelines.versioning import data_hash, unversioned_changes, version
-from pipelines.workspace import Workspace
+from pipelines.versioning import FETCH, data_hash, unfetched, unversioned_changes, version
+from pipelines.workspace import FILE, NAME, Workspace
 from validation.manifest import LEGACY_DOMAIN, Supervision, read_manifest
 
 __all__ = [
+    "FETCH",
     "DataRef",
     "Dataset",
     "DatasetCard",
@@ -33,6 +33,7 @@ __all__ = [
     "new_dataset",
     "refuse_existing",
     "resolve",
+    "unfetched",
     "unversioned_changes",
     "version",
 ]
@@ -88,11 +89,13 @@ def find(ws: Workspace, name: str) -> Dataset:
     """The dataset `name`. Raises VortexError naming those that exist, or the fault of its card."""
     settle(ws)
     root = ws.data / name
-    if not root.is_dir() or name == pending(ws):
+    if not NAME.fullmatch(name) or not root.is_dir() or name == pending(ws):
         known = ", ".join(dataset.name for dataset in listing(ws)) or "none yet"
         raise VortexError(
-            f"unknown dataset {name!r}; this workspace has: {known}",
-            "add frames with: vortex data add NAME PATH, or make some with: vortex data synth NAME",
+            f"unknown dataset {name[:80]!r}; this workspace has: {known}",
+            f"data.dvc records frames that are not here, {FETCH}"
+            if unfetched(ws)
+            else "add frames with: vortex data add NAME PATH, or make some with: vortex data synth NAME",
         )
     return Dataset(name, root, _read_card(root / CARD))
 
@@ -134,8 +137,10 @@ def new_dataset(ws: Workspace, name: str, card: DatasetCard) -> Iterator[Path]:
         complete = _complete(card.model_copy(update={"name": name}), staging / MANIFEST)
         write_atomic(staging / CARD, complete.model_dump_json(indent=2) + "\n")
         publish(ws, name, staging)
+    except KeyboardInterrupt as error:
+        raise Interrupted(f"interrupted: dataset {name!r} was not added; data/ is as it was", "run the same command again") from error
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = disk_full(error, staging)
         what = "no space left on the disk" if full else f"{error.filename or staging}: {error.strerror or error}"
         raise VortexError(
             f"dataset {name!r} was not added: {what}; data/ is as it was",
@@ -158,7 +163,12 @@ def resolve(ws: Workspace, *, name_or_manifest: str, domain: str | None = None) 
             return resolve(ws, name_or_manifest=path.parent.resolve().name, domain=domain)
         found, digest = _survey(ws, path, path.parent)
         chosen = domain or _one_domain(path, found)
-        kind = "indoor" if chosen == LEGACY_DOMAIN else ws.domain(chosen).kind
+        try:
+            kind = "indoor" if chosen == LEGACY_DOMAIN else ws.domain(chosen).kind
+        except VortexError as error:
+            raise VortexError(
+                f"{path}: {error.message}", f"add [domains.{chosen}] with a kind to {ws.root / FILE}, or correct the rows"
+            ) from error
         return DataRef(path.parent.resolve().name, path, path.parent, chosen, kind, digest, None)
     dataset = find(ws, name_or_manifest)
     found, digest = _survey(ws, dataset.manifest, dataset.root)
@@ -173,7 +183,10 @@ def _survey(ws: Workspace, manifest: Path, root: Path) -> tuple[set[str], str]:
     for frame in read_manifest(manifest):
         domains.add(frame.domain)
         files.update(frame.files().values())
-    return domains, dataset_digest(manifest, root, files, ws.build / "digests.sqlite")
+    try:
+        return domains, dataset_digest(manifest, root, files, ws.build / "digests.sqlite")
+    except VortexError as error:
+        raise VortexError(f"{manifest}: {error.message}", error.hint) from error
 
 
 def _one_domain(manifest: Path, found: set[str]) -> str:

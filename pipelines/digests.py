@@ -7,7 +7,7 @@ import os
 import sqlite3
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
@@ -42,7 +42,7 @@ def dataset_digest(manifest: Path, root: Path, files: Iterable[str], cache: Path
             found = sha256_file(Path(path))
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return "missing"
-        except PermissionError:
+        except OSError:  # no permission, a bad disk, a name that is too long: validation names the frame
             return "unreadable"
         fresh.append((path, state.st_size, state.st_mtime_ns, found))
         return found
@@ -64,7 +64,7 @@ def _read(cache: Path, base: str) -> dict[str, _Entry]:
         with closing(sqlite3.connect(f"file:{cache}?mode=ro", uri=True, timeout=10)) as store:
             rows = store.execute("SELECT path, size, mtime_ns, sha256 FROM files WHERE path >= ? AND path < ?", (f"{base}/", f"{base}0"))
             return {row[0]: row for row in rows}
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeEncodeError):  # the latter for a path that is no text
         # A cache that cannot be used costs time and nothing else.
         return {}
 
@@ -75,5 +75,9 @@ def _write(cache: Path, entries: list[_Entry]) -> None:
         with closing(sqlite3.connect(cache, timeout=10)) as store, store:
             store.execute(_TABLE)
             store.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", entries)
+    except UnicodeEncodeError:  # a path that is no text is hashed each time
+        return
     except (sqlite3.Error, OSError):
-        cache.unlink(missing_ok=True) if os.access(cache.parent, os.W_OK) else None
+        # The next run tries again with a fresh one; without permission to remove it there is none, and that costs time only.
+        with suppress(OSError):
+            cache.unlink()

@@ -7,8 +7,10 @@ import os
 import platform
 import shutil
 import socket
+import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -80,14 +82,18 @@ def _workspace(folder: Path | None) -> Iterator[Finding]:
     try:
         ws = workspace.load(folder) if folder else workspace.find()
     except VortexError as error:
-        yield Finding("workspace", "missing", error.message, error.hint)
+        yield Finding("workspace", "missing", "; ".join((error.message, *error.details)), error.hint)
         return
     yield Finding("workspace", "ok", str(ws.root))
     for name, examine in (("data", _data), ("dvc remote", _remote), ("registry", _tracking), ("ledger", _ledger), ("disk", _disk)):
         try:
             yield examine(ws)
         except VortexError as error:
-            yield Finding(name, "missing", error.message, error.hint)
+            yield Finding(name, "missing", "; ".join((error.message, *error.details)), error.hint)
+        except OSError as error:
+            yield Finding(
+                name, "missing", f"{error.filename or ws.root}: {error.strerror or error}", "check the owner, the permissions and the disk"
+            )
 
 
 def _data(ws: Workspace) -> Finding:
@@ -96,17 +102,27 @@ def _data(ws: Workspace) -> Finding:
     if not (ws.root / "data.dvc").exists():
         return Finding("data", "missing", "no data.dvc", f"run: vortex init {ws.root}")
     names = [dataset.name for dataset in datasets.listing(ws)]
+    if datasets.unfetched(ws):
+        return Finding("data", "missing", "data.dvc records frames that are not here", datasets.FETCH)
     if not names:
         return Finding("data", "optional", "no datasets yet", "vortex data synth rooms --world rooms --frames 200")
-    if datasets.unversioned_changes(ws):
+    changed = datasets.unversioned_changes(ws)
+    if changed:
         return Finding("data", "missing", "data/ differs from data.dvc", "dvc checkout data.dvc brings the recorded frames back")
-    return Finding("data", "ok", f"{len(names)} dataset(s): {', '.join(names)}")
+    found = f"{len(names)} dataset{'s' if len(names) > 1 else ''}: {', '.join(names)}"
+    return Finding("data", "ok", found if changed is False else f"{found} (the workspace is read-only: not compared with data.dvc)")
 
 
 def _remote(ws: Workspace) -> Finding:
-    from dvc.config import Config
+    from dvc.config import Config, ConfigError
 
-    config = Config(dvc_dir=str(ws.root / ".dvc"))
+    try:
+        config = Config(dvc_dir=str(ws.root / ".dvc"))
+    except ConfigError as error:
+        raise VortexError(
+            f"{ws.root / '.dvc' / 'config'}: DVC cannot read its settings ({' '.join(str(error).split())})",
+            "mend the file, or restore it with: git checkout .dvc/config",
+        ) from error
     name = config["core"].get("remote")
     if not name:
         return Finding(
@@ -116,29 +132,38 @@ def _remote(ws: Workspace) -> Finding:
 
 
 def _tracking(ws: Workspace) -> Finding:
-    return _reach("registry", ws.tracking_uri, "the first training run makes it")
+    return _reach(ws, "registry", ws.tracking_uri, "the first training run makes it")
 
 
 def _ledger(ws: Workspace) -> Finding:
-    finding = _reach("ledger", ws.ledger_url, "the first registered version makes it")
+    finding = _reach(ws, "ledger", ws.ledger_url, "the first registered version makes it")
     if finding.state != "ok" or "does not exist" in finding.found:
         return finding
     from registry.ledger import Ledger
 
-    count = Ledger(ws.ledger_url).verify()
-    return Finding("ledger", "ok", f"{count} event(s), hash chain intact")
+    count = Ledger(ws.ledger_url).verify().seq
+    return Finding("ledger", "ok", f"{count} event{'s' if count != 1 else ''}, hash chain intact")
 
 
-def _reach(name: str, uri: str, when: str) -> Finding:
+def _reach(ws: Workspace, name: str, uri: str, when: str) -> Finding:
     parts = urlsplit(uri)
     if parts.scheme.startswith("sqlite"):
         path = Path(uri.partition(":///")[2])
+        shown = str(path.relative_to(ws.root) if path.is_relative_to(ws.root) else path)
         if not path.exists():
-            return Finding(name, "ok", f"{path} does not exist yet; {when}")
+            return Finding(name, "ok", f"{shown} does not exist yet; {when}")
         if not os.access(path, os.W_OK):
-            return Finding(name, "missing", f"{path} cannot be written", "check the file's owner and permissions")
-        return Finding(name, "ok", str(path))
-    host, port = parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme, 5432)
+            return Finding(name, "missing", f"{shown} cannot be written", "check the file's owner and permissions")
+        try:
+            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=3)) as connection:
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.Error as error:
+            return Finding(name, "missing", f"{shown} cannot be read ({error})", "restore it from a backup")
+        return Finding(name, "ok", shown)
+    try:
+        host, port = parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme, 5432)
+    except ValueError as error:
+        return Finding(name, "missing", f"its address is not one ({error})", f"mend it in {workspace.FILE}")
     shown = f"{parts.scheme}://{host}:{port}"
     try:
         with socket.create_connection((host or "localhost", port), timeout=3):

@@ -69,7 +69,7 @@ def init(folder: Path) -> Workspace:
 
 
 def _ignore(path: Path) -> None:
-    lines = path.read_text().splitlines() if path.exists() else []
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     # `/data` is how DVC itself writes the entry; both spellings ignore the folder.
     missing = [entry for entry in IGNORED if entry not in lines and entry.rstrip("/") not in lines]
     if missing:

@@ -8,16 +8,20 @@ import shutil
 import socket
 import uuid
 from pathlib import Path
+from typing import Final
 
 from core.errors import VortexError
 from core.files import sync_directory, write_atomic
-from pipelines.versioning import add, data_lock, pointer, refuse_to_forget, restore
-from pipelines.workspace import Workspace, check_name
+from pipelines.versioning import add, data_lock, pointer, refuse_to_forget, refuse_unversionable, restore
+from pipelines.workspace import NAME, Workspace, check_name
+
+STAGING: Final = ".vortex-staging"
 
 
 def refuse_existing(ws: Workspace, name: str) -> None:
     """Raise VortexError when `name` cannot be a new dataset: not a name, or taken."""
     check_name("dataset", name)
+    refuse_unversionable(ws)
     settle(ws)
     root = ws.data / name
     if root.exists() or root.is_symlink():
@@ -31,14 +35,29 @@ def staging_folder(ws: Workspace, name: str) -> Path:
     """A folder that a rename can move into `data/`; those that dead processes of this machine left behind are swept."""
     ws.data.mkdir(parents=True, exist_ok=True)
     ws.build.mkdir(parents=True, exist_ok=True)
-    same = ws.build.stat().st_dev == ws.data.stat().st_dev
-    folder = ws.build / "staging" if same else ws.data.parent / ".vortex-staging"
+    folder = _staging_place(ws)
     host = socket.gethostname()
     for left in folder.glob(f"*@{host}@*"):
         process = left.name.rsplit("@", 2)[-1]
         if process.isdigit() and not _alive(int(process)):
             shutil.rmtree(left, ignore_errors=True)
     return folder / f"{name}.{uuid.uuid4().hex[:8]}@{host}@{os.getpid()}"
+
+
+def _staging_place(ws: Workspace) -> Path:
+    """A folder on the file system of `data/`: only there is the move into it one rename."""
+    device = ws.data.stat().st_dev
+    if ws.build.stat().st_dev == device:
+        return ws.build / "staging"
+    if ws.data.parent.stat().st_dev == device:
+        return ws.data.parent / STAGING
+    # data/ is a mount of its own. DVC reads what to leave out from a file beside it, never from inside.
+    ignore = ws.data.parent / ".dvcignore"
+    entry = f"/{ws.data.name}/{STAGING}"
+    lines = ignore.read_text(encoding="utf-8").splitlines() if ignore.exists() else []
+    if entry not in lines:
+        write_atomic(ignore, "\n".join([*lines, entry]) + "\n")
+    return ws.data / STAGING
 
 
 def _alive(process: int) -> bool:
@@ -113,21 +132,42 @@ def settle(ws: Workspace) -> None:
 
 def pending(ws: Workspace) -> str | None:
     """Name of the dataset that another process is publishing right now."""
+    entry = _read_journal(ws)
+    return entry and entry[0]
+
+
+def _read_journal(ws: Workspace) -> tuple[str, str | None] | None:
+    """The dataset under way, and what `data.dvc` held before it. Raises VortexError for a journal that says something else."""
+    path = _journal(ws)
     try:
-        return str(json.loads(_journal(ws).read_text())["name"])
+        said = json.loads(path.read_text(encoding="utf-8"))
+        name, before = said["name"], said["pointer"]
+        if NAME.fullmatch(name) and (before is None or isinstance(before, str)):
+            return name, before
     except FileNotFoundError:
         return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        # Written whole or not at all: only a damaged disk or a person gets here.
+        raise _damaged(path) from error
+    raise _damaged(path)
+
+
+def _damaged(path: Path) -> VortexError:
+    return VortexError(
+        f"{path}: is not the note of an interrupted `vortex data add`, so that cannot be undone",
+        "compare data/ with `dvc status`, then remove the note and run the command again",
+    )
 
 
 def _undo(ws: Workspace) -> None:
-    name = pending(ws)
-    if name is None:
+    entry = _read_journal(ws)
+    if entry is None:
         return
-    said = json.loads(_journal(ws).read_text())["pointer"]
+    name, before = entry
     if (ws.data / name).exists():
         trash = staging_folder(ws, name)
         trash.parent.mkdir(parents=True, exist_ok=True)
         os.rename(ws.data / name, trash)
         shutil.rmtree(trash, ignore_errors=True)
-    restore(pointer(ws), None if said is None else said.encode())
+    restore(pointer(ws), None if before is None else before.encode())
     _journal(ws).unlink()

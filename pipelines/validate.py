@@ -77,14 +77,14 @@ def validate(
         manifest=str(ref.manifest),
         policies=policies.data.digest,
     )
-    write_atomic(_record(ws, ref, judged_as), json.dumps(asdict(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_atomic(_record(ws, ref, judged_as), json.dumps(asdict(report), indent=1, allow_nan=False) + "\n")
     return report
 
 
 def passed(ws: Workspace, ref: DataRef) -> bool | None:
     """Whether this very content passed under today's policies and its own kind; None when it was never judged so."""
     try:
-        record = json.loads(_record(ws, ref, ref.kind).read_text())
+        record = json.loads(_record(ws, ref, ref.kind).read_text(encoding="utf-8"))
         current = (VERSION, ref.digest, ref.kind, load_policies().data.digest)
         known = (record["version"], record["digest"], record["kind"], record["policies"])
         answer = record["passed"]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 EMPTY_DIR: Final = "d751713988987e9331980363e24189ce.dir"
 """Hash of an empty folder: MD5 of the listing `[]`. A fresh clone's pointer names it, and no cache or remote needs to hold it."""
+FETCH: Final = "fetch them with: dvc pull; `dvc remote list` shows from where"
+RESTORE: Final = "restore it with: git checkout {0}; where nothing has it, remove it: the next `vortex data add` versions data/ anew"
 _LOGGERS: Final = ("dvc", "dvc_data", "dvc_objects")
 
 
@@ -35,17 +37,17 @@ def data_hash(ws: Workspace) -> str | None:
     """The `.dir` hash that `data.dvc` records for `data/`, or None when there is no pointer. Raises VortexError when it is not one."""
     path = pointer(ws)
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise VortexError(f"{path}: cannot be read ({error})", f"restore it with: git checkout {path.name}") from error
+        raise VortexError(f"{path}: cannot be read ({error})", RESTORE.format(path.name)) from error
     outs = _outs(text)
     md5 = outs[0].get("md5") if len(outs) == 1 else None
     if not isinstance(md5, str) or not re.fullmatch(r"[0-9a-f]{32}\.dir", md5):
         raise VortexError(
             f"{path}: found no `outs` entry with the md5 of a folder, allowed: what `dvc add` writes",
-            f"restore it with: git checkout {path.name}",
+            RESTORE.format(path.name),
         )
     return md5
 
@@ -55,6 +57,16 @@ def version(ws: Workspace) -> str:
     with data_lock(ws):
         refuse_to_forget(ws)
         return add(ws)
+
+
+def refuse_unversionable(ws: Workspace) -> None:
+    """Raise VortexError where DVC could not version `data/`, before any work is done for it."""
+    if ws.data.is_symlink() or not ws.data.resolve().is_relative_to(ws.root.resolve()):
+        raise VortexError(
+            f"{ws.data}: is a link or lies outside {ws.root}, and DVC versions neither",
+            "make it a folder of the workspace (another disk may be mounted there); "
+            "`dvc cache dir DIR` moves the second copy that DVC keeps of the frames",
+        )
 
 
 def refuse_to_forget(ws: Workspace) -> None:
@@ -93,14 +105,27 @@ def add(ws: Workspace) -> str:
     return made
 
 
-def unversioned_changes(ws: Workspace) -> bool:
-    """Whether `data/` is not what `data.dvc` records: somebody changed frames behind Vortex's back."""
+def unfetched(ws: Workspace) -> bool:
+    """Whether `data.dvc` records frames and none are here, as in a fresh clone."""
+    return data_hash(ws) not in (None, EMPTY_DIR) and not any(ws.data.glob("*/dataset.json"))
+
+
+def unversioned_changes(ws: Workspace) -> bool | None:
+    """Whether `data/` is not what `data.dvc` records: somebody changed frames behind Vortex's back.
+
+    None where that cannot be known: DVC takes a lock to look, which a read-only workspace does not let it.
+    """
     recorded = data_hash(ws)
     present = ws.data.is_dir() and any(files for _, _, files in os.walk(ws.data))
     if recorded in (None, EMPTY_DIR):
         return present
-    with _repo(ws) as repo:
-        return bool(repo.status(targets=[str(pointer(ws))]))
+    try:
+        with _repo(ws) as repo:
+            return bool(repo.status(targets=[str(pointer(ws))]))
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        return None
 
 
 @contextmanager
@@ -155,6 +180,7 @@ def _repo(ws: Workspace) -> Iterator[Repo]:
     """DVC's repository object, silent (no bars, no log lines, no analytics), its errors turned into VortexError."""
     os.environ["DVC_NO_ANALYTICS"] = "1"
     # Imported first: importing DVC sets its own loggers up.
+    from dvc.config import ConfigError
     from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc.lock import LockError
     from dvc.repo import Repo as DvcRepo
@@ -180,6 +206,11 @@ def _repo(ws: Workspace) -> Iterator[Repo]:
         raise VortexError(
             f"{ws.root / '.dvc'}: another DVC process holds its lock; nothing was changed",
             "wait for it to finish, and run the command again",
+        ) from error
+    except ConfigError as error:
+        raise VortexError(
+            f"{ws.root / '.dvc' / 'config'}: DVC cannot read its settings: {_reason(error)}",
+            "mend the file, or restore it with: git checkout .dvc/config",
         ) from error
     except DvcException as error:
         raise VortexError(

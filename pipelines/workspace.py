@@ -7,16 +7,20 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from core.errors import VortexError
-from core.files import write_atomic
+from core.errors import UsageError, VortexError
+from core.files import locked, write_atomic
 
 FILE = "vortex.toml"
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 """Names of datasets, domains and devices: they become folders, MLflow aliases and command-line words."""
+STORES: Final = {"tracking_uri": ("sqlite", "http", "https", "postgresql", "mysql", "mssql"), "ledger": ("sqlite", "postgresql")}
+"""Schemes of the two databases' URIs, before the `+driver` that some have."""
+
+_Setting = Annotated[str, Field(min_length=1)]
 
 
 class Domain(BaseModel):
@@ -42,11 +46,11 @@ class WorkspaceConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    tracking_uri: str = "sqlite:///mlruns/mlflow.db"
-    artifact_root: str = "mlruns/artifacts"
-    ledger: str = "sqlite:///mlruns/ledger.db"
-    data: str = "data"
-    build: str = "build"
+    tracking_uri: _Setting = "sqlite:///mlruns/mlflow.db"
+    artifact_root: _Setting = "mlruns/artifacts"
+    ledger: _Setting = "sqlite:///mlruns/ledger.db"
+    data: _Setting = "data"
+    build: _Setting = "build"
     domains: dict[str, Domain] = Field(default_factory=dict)
     devices: dict[str, Device] = Field(default_factory=lambda: {"host": Device()})
 
@@ -61,12 +65,12 @@ class Workspace:
     @property
     def data(self) -> Path:
         """Datasets, one folder each; versioned by `data.dvc`."""
-        return self._path("data", self.config.data)
+        return self._folder("data", self.config.data)
 
     @property
     def build(self) -> Path:
         """Everything derived: runs, exports, pictures, validation reports. Safe to delete."""
-        return self._path("build", self.config.build)
+        return self._folder("build", self.config.build)
 
     @property
     def artifact_root(self) -> Path | str:
@@ -111,19 +115,40 @@ class Workspace:
 
         check_name("domain", name)
         path = self.root / FILE
-        document = tomlkit.parse(path.read_text())
-        domains = document.setdefault("domains", tomlkit.table(is_super_table=True))
-        entry = tomlkit.table()
-        entry["kind"] = kind
-        domains[name] = entry
-        write_atomic(path, tomlkit.dumps(document))
+        # Two processes that each add a domain would otherwise write the file without the other's.
+        with locked(self.build / "vortex.toml.lock"):
+            document = tomlkit.parse(path.read_text(encoding="utf-8"))
+            domains = document.setdefault("domains", tomlkit.table(is_super_table=True))
+            if name not in domains:
+                entry = tomlkit.table()
+                entry["kind"] = kind
+                domains[name] = entry
+                write_atomic(path, tomlkit.dumps(document))
         return load(self.root)
+
+    def _folder(self, key: str, value: str) -> Path:
+        path = self._path(key, value)
+        if self.root.is_relative_to(os.path.normpath(path)):
+            raise VortexError(
+                f"{self.root / FILE}: {key} = {value!r} is the workspace itself, allowed: a folder of its own",
+                f"for example {key} = {key!r}",
+            )
+        if path.exists() and not path.is_dir():
+            raise VortexError(f"{path}: is a file, allowed: the folder that `{key}` names", f"move it away, or set `{key}` in {FILE}")
+        return path
 
     def _path(self, key: str, value: str) -> Path:
         return (self.root / _expand(key, value)).absolute()
 
     def _uri(self, key: str, value: str) -> str:
         value = _expand(key, value)
+        scheme, separator, rest = value.partition("://")
+        kind = scheme.partition("+")[0]
+        if not separator or not rest or kind not in STORES[key] or (kind == "sqlite" and not rest.startswith("/")):
+            # What follows the scheme may hold a password.
+            shown = f"{scheme}://…" if separator else value[:60]
+            allowed = ", ".join("sqlite:///FILE" if each == "sqlite" else f"{each}://…" for each in STORES[key])
+            raise VortexError(f"{self.root / FILE}: {key} is {shown!r}, allowed: {allowed}", f"leave {key} out for the embedded default")
         scheme, separator, rest = value.partition(":///")
         if separator and scheme.startswith("sqlite") and not rest.startswith("/"):
             return f"{scheme}:///{(self.root / rest).absolute()}"
@@ -131,17 +156,20 @@ class Workspace:
 
 
 def check_name(what: str, name: str) -> str:
-    """Return `name` when it can be one. Raises VortexError saying what a name looks like."""
+    """Return `name` when it can be one. Raises UsageError saying what a name looks like."""
     if not NAME.fullmatch(name):
-        raise VortexError(
-            f"{what} name {name!r} is not allowed", "use a-z, 0-9, '-' and '_', starting with a letter, at most 63 characters"
+        raise UsageError(
+            f"{what} name {name[:80]!r} is not allowed", "use a-z, 0-9, '-' and '_', starting with a letter, at most 63 characters"
         )
     return name
 
 
 def find(start: Path | None = None) -> Workspace:
     """The workspace that holds `start` (default: here), looking upwards as git does. Raises VortexError when there is none."""
-    here = (start or Path.cwd()).absolute()
+    try:
+        here = (start or Path.cwd()).absolute()
+    except FileNotFoundError as error:
+        raise VortexError("the current folder was removed", "change to a folder that exists, or name one with --workspace DIR") from error
     for folder in (here, *here.parents):
         if (folder / FILE).is_file():
             return load(folder)
@@ -152,9 +180,11 @@ def load(root: Path) -> Workspace:
     """Read `root/vortex.toml`. Raises VortexError listing every fault of the file."""
     path = root / FILE
     try:
-        raw = tomllib.loads(path.read_text())
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise VortexError(f"{path} does not exist", f"make a workspace there with: vortex init {root}") from error
+    except NotADirectoryError as error:
+        raise VortexError(f"{root} is a file, allowed: a folder that holds {FILE}", "name the workspace's folder") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise VortexError(
             f"{path}: not readable as TOML ({error})", "mend the file; `vortex init` in an empty folder shows a good one"
@@ -163,10 +193,15 @@ def load(root: Path) -> Workspace:
         config = WorkspaceConfig.model_validate(raw)
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-        raise VortexError(f"{path}: {len(faults)} fault(s)", f"allowed keys: {', '.join(WorkspaceConfig.model_fields)}", faults) from error
+        what = faults[0] if len(faults) == 1 else f"{len(faults)} faults"
+        hint = f"mend it; allowed keys: {', '.join(WorkspaceConfig.model_fields)}"
+        raise VortexError(f"{path}: {what}", hint, faults if len(faults) > 1 else []) from error
     for what, names in (("domain", config.domains), ("device", config.devices)):
         for name in names:
-            check_name(what, name)
+            try:
+                check_name(what, name)
+            except UsageError as error:
+                raise VortexError(f"{path}: {error.message}", error.hint) from error
     return Workspace(root.absolute(), config)
 
 

@@ -91,8 +91,12 @@ def shown(url: str) -> str:
     if path:
         return str(path)
     from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
 
-    return make_url(url).render_as_string(hide_password=True)
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except (ArgumentError, ValueError):  # not a URL at all: show no more of it than cannot be a password
+        return f"{url.partition('://')[0][:20]}://…"
 
 
 def read(url: str, query: str, values: Mapping[str, object], timeout: float) -> Iterator[tuple[Any, ...]]:

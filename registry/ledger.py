@@ -75,7 +75,7 @@ class Reader:
             # One call for all heads: half the time of one call each.
             heads = json.loads(f"[{','.join([row[9] for row in rows])}]")
             return [Event._make((*row[:9], head, json.loads(row[10]) if bodies else None)) for row, head in zip(rows, heads, strict=True)]
-        except ValueError:
+        except (ValueError, TypeError):
             return [_event(row) for row in rows]
 
     def claimed(self, scope: str, number: int) -> str | None:
@@ -204,9 +204,24 @@ class Ledger(Reader):
                 last = ChainHead(row["seq"], row["hash"])
                 if expected and expected.seq == last.seq and expected.hash != last.hash:
                     raise _broken(self.url, last.seq, f"it is {last.hash[:12]}…, but {expected.hash[:12]}… was noted")
+        claimed = int(next(iter(self._rows("SELECT max(event) FROM claims", {})), (0,))[0] or 0)
+        if claimed > last.seq:
+            raise _broken(self.url, last.seq + 1, f"it is missing: the chain ends at {last.seq}, but event {claimed} has taken a number")
         if expected and expected.seq > last.seq:
             raise _broken(self.url, last.seq + 1, f"it is missing: the chain ends at {last.seq}, but {expected.seq} was noted")
         return last
+
+    @contextmanager
+    def understood(self) -> Iterator[None]:
+        """Around what folds events: one that lacks what it should say ends in VortexError, naming the first event that was changed."""
+        try:
+            yield
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            self.verify()
+            raise VortexError(
+                f"ledger {database.shown(self.url)}: its chain is intact, but an event lacks what this vortex expects ({error!r})",
+                "it was perhaps written by a newer vortex: update this one",
+            ) from error
 
     @contextmanager
     def _creation_lock(self) -> Iterator[None]:
@@ -242,7 +257,7 @@ def _select(kinds: Sequence[str], subject: str | None, bodies: bool, last: int |
 def _event(row: Sequence[Any]) -> Event:
     try:
         return Event._make((*row[:9], json.loads(row[9]), json.loads(row[10]) if len(row) > 10 else None))
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise VortexError(f"ledger event {row[0]} is not readable: {error}", "restore the ledger from a backup") from error
 
 

@@ -199,7 +199,10 @@ def _parse(path: Path, data: bytes) -> Header:
         found = "an empty file" if not data else f"a file that begins with {data[:8]!r}"
         raise FrameFileError(f"{path}: found {found}, allowed: PNG, JPEG or .npy", _READ_HINT)
     if header is None:
-        raise FrameFileError(f"{path}: its header is cut off or damaged, allowed: a whole PNG, JPEG or .npy", _READ_HINT)
+        raise FrameFileError(
+            f"{path}: its header is cut off, damaged, or of a kind of numbers that no role takes, allowed: a whole PNG, JPEG or .npy",
+            _READ_HINT,
+        )
     height, width = header.size
     if not 0 < height * width <= PIXEL_CAP:
         raise FrameFileError(f"{path}: found {height}×{width} pixels, allowed: 1 to {PIXEL_CAP}", _READ_HINT)

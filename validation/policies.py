@@ -157,7 +157,7 @@ def load_policies(path: Path | None = None) -> Policies:
 
     path = path or FILE
     try:
-        raw = yaml.load(path.read_text(), Loader=_loader())
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())
     except FileNotFoundError as error:
         raise VortexError(f"{path} does not exist", "restore it from the repository: git checkout validation/policies.yaml") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

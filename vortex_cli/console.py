@@ -62,7 +62,12 @@ def stderr() -> Console:
 def emit(payload: object, *renderables: RenderableType) -> None:
     """Print the result of a command: `payload` as one JSON document under `--json`, otherwise the renderables."""
     if session.json:
-        sys.stdout.write(json.dumps(plain(payload), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        text = json.dumps(plain(payload), indent=2, ensure_ascii=False, allow_nan=False)
+        try:
+            text.encode(sys.stdout.encoding or "utf-8")
+        except UnicodeEncodeError:  # an ASCII terminal, or a file name that is no text: JSON has its own spelling for both
+            text = json.dumps(plain(payload), indent=2, allow_nan=False)
+        sys.stdout.write(text + "\n")
         return
     console = stdout()
     for renderable in renderables:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
+import io
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from core.errors import VortexError
+from core.errors import Interrupted, VortexError
 from vortex_cli import console
 from vortex_cli.commands import (
     compare,
@@ -63,7 +65,10 @@ def _with_common_options(function: Callable[..., None]) -> Callable[..., None]:
         console.session.workspace_dir = workspace_dir
         console.session.json = as_json
         console.session.traceback = show_traceback
-        function(*args, **options)
+        try:
+            function(*args, **options)
+        except KeyboardInterrupt as error:  # typer would end the process here, without a word
+            raise Interrupted("interrupted", "run the same command again") from error
 
     own = inspect.signature(function, eval_str=True)
     extra = [
@@ -113,11 +118,13 @@ register(app, history.history, "Ship")
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 an error to act on, 2 usage, 3 a gate said no, 130 interrupted."""
     try:
+        _mend_streams()
+        _refuse_nowhere()
         app()
     except VortexError as error:
         _end(error, error, error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        _end(Interrupted("interrupted", "run the same command again"), error, Interrupted.exit_code)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _end(VortexError(f"{where}{error.strerror or error}", "check the path, its permissions and the free space on the disk"), error, 1)
@@ -131,6 +138,23 @@ def main() -> None:
             error,
             1,
         )
+
+
+def _mend_streams() -> None:
+    """A closed stream swallows what is said, and a character that a terminal cannot show is spelt out: neither ends a command."""
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  it stays open until the process ends
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _refuse_nowhere() -> None:
+    """Libraries end the process with a riddle when the folder that it was started in is gone."""
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise VortexError("the current folder was removed", "change to a folder that exists, and run the command again") from error
 
 
 def _end(shown: VortexError, error: BaseException, code: int) -> None:

@@ -32,7 +32,10 @@ def when(at: str, *, minutes: bool = True) -> str:
 
 @lru_cache(maxsize=4096)
 def _local(at: str) -> str:
-    return datetime.fromisoformat(at).astimezone().strftime("%Y-%m-%d %H:%M")
+    try:
+        return datetime.fromisoformat(at).astimezone().strftime("%Y-%m-%d %H:%M")
+    except ValueError:  # a ledger that was tampered with: `vortex doctor` says so, a listing shows what it holds
+        return at
 
 
 def who(actor: str) -> str:

@@ -21,6 +21,7 @@ from validation.policies import load_policies
 Shares = tuple[int, int, int]
 SHARES: Final[Shares] = (72, 8, 20)
 """Percent of a stream for training, for the gap, and for validation."""
+LONGEST_ID: Final = 200
 OnFrame = Callable[[str, int, int], None]
 """Called with what is being done, how many frames are done, and how many there are."""
 
@@ -72,7 +73,14 @@ def add_dataset(
     if "val" not in splits or "train" not in splits:
         notes.append(f"{len(plan)} frames split {split} leave no {'validation' if 'val' not in splits else 'training'} frames")
     settings = {"unit": found.unit, "split": list(split), "sequences": len(found.recordings), "notes": list(found.notes)}
-    card = DatasetCard(name=name, domain=domain, kind=bounds, format=known, source=str(path.absolute()), settings=settings)
+    card = DatasetCard(
+        name=name,
+        domain=domain,
+        kind=bounds,
+        format=known,
+        source=os.fsencode(path.absolute()).decode(errors="backslashreplace"),
+        settings=settings,
+    )
     with new_dataset(ws, name, card) as staging:
         for done, row in enumerate(plan, 1):
             for source, relative in row.files:
@@ -80,9 +88,10 @@ def add_dataset(
             (on_frame or _silent)("copying", done, len(plan))
         write_manifest(staging / MANIFEST, (row.frame for row in plan))
         (on_frame or _silent)("versioning", len(plan), len(plan))
-        if domain not in ws.config.domains:
-            ws.add_domain(domain, bounds)
-            notes.append(f"domain {domain!r} (kind {bounds!r}) is new and was written into vortex.toml")
+    # Only now: a set that did not arrive leaves no domain behind.
+    if domain not in ws.config.domains:
+        ws.add_domain(domain, bounds)
+        notes.append(f"domain {domain!r} (kind {bounds!r}) is new and was written into vortex.toml")
     return Added(find(ws, name), notes)
 
 
@@ -121,8 +130,16 @@ def _plan(path: Path, name: str, domain: str, found: Found, split: Shares, on_fr
     rows: list[_Row] = []
     total = sum(len(recording.pairs) for recording in found.recordings)
     several = len(found.recordings) > 1
+    taken: dict[str, str] = {}
     for recording in found.recordings:
         for row in _recording_rows(path, name, domain, found, recording, split, several, faults):
+            shown = _relative(row.files[0][0], path)
+            # File systems of other machines may not tell upper from lower case, and every role's file is named by the id.
+            first = taken.setdefault(row.frame.id.casefold(), shown)
+            if first != shown:
+                faults.append(
+                    f"{shown}: would get the id {row.frame.id!r} that {first} has; allowed: names that differ in letters or digits"
+                )
             rows.append(row)
             on_frame("checking", len(rows), total)
     if not faults and not rows:
@@ -152,6 +169,9 @@ def _recording_rows(
             faults.append(f"{shown}: is {_size(own)}, the frames before it are {_size(size)}; allowed: one size a recording")
         identity = re.sub(r"[^\w.+=@,~-]", "_", f"{recording.name}-{pair.stem}" if several else pair.stem)
         identity = identity if re.match(r"\w", identity) else f"_{identity}"
+        if len(identity) > LONGEST_ID:
+            faults.append(f"{shown}: its name is {len(identity)} characters long, allowed: {LONGEST_ID}")
+            continue
         files = {"rgb": pair.rgb, "depth": pair.depth} | ({"segmentation": pair.segmentation} if pair.segmentation else {})
         places = {role: f"{role}/{identity}{source.suffix.lower()}" for role, source in files.items()}
         mask = places.get("segmentation")

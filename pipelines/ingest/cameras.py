@@ -13,6 +13,7 @@ from validation.manifest import Intrinsics
 
 _TEXTS: Final = ("K.txt", "camera-intrinsics.txt", "intrinsics.txt")
 _SUFFIXES: Final = (".json", ".yaml", ".yml")
+_KINDS: Final = "a 3×3 matrix, or fx, fy, cx and cy"
 _LARGEST: Final = 1 << 20
 _MATRICES: Final = ("intrinsic_matrix", "camera_matrix", "K", "k")
 _NESTS: Final = ("intrinsics", "intrinsic", "camera", "color", "rgb")
@@ -50,7 +51,10 @@ def find_pinhole(folder: Path, faults: list[str]) -> Pinhole | None:
             continue
         try:
             pinhole = _from_text(path) if text else _from_mapping(path)
-        except (ValueError, OSError, RecursionError) as error:
+        except RecursionError:
+            faults.append(f"{path.name}: is nested too deeply to be a camera, allowed: {_KINDS}")
+            continue
+        except (ValueError, OSError) as error:
             faults.append(f"{path.name}: {' '.join(str(error).split())}")
             continue
         if pinhole is not None:
@@ -62,7 +66,7 @@ def find_pinhole(folder: Path, faults: list[str]) -> Pinhole | None:
 
 def _from_text(path: Path) -> Pinhole:
     try:
-        numbers = [float(word) for word in path.read_text().replace(",", " ").split()]
+        numbers = [float(word) for word in path.read_text(encoding="utf-8").replace(",", " ").split()]
     except ValueError as error:
         raise ValueError(f"is not a 3×3 matrix of numbers ({error})") from error
     return _from_matrix(numbers, None, path.name)
@@ -71,7 +75,10 @@ def _from_text(path: Path) -> Pinhole:
 def _from_mapping(path: Path) -> Pinhole | None:
     text = path.read_text(encoding="utf-8-sig")
     if path.suffix.lower() == ".json":
-        document: Any = json.loads(text)
+        try:
+            document: Any = json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"is not readable as JSON ({error})") from error
     else:
         import yaml
 

@@ -75,6 +75,7 @@ class Adapter(Protocol):
 def refuse(root: Path, faults: Sequence[str], hint: str) -> IngestError:
     """One error for all the faults of a set."""
     shown = [*faults[:SHOWN], *([f"… and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else [])]
+    hint = hint if hint.startswith("mend") else f"mend what is named above, or {hint}"
     if len(faults) == 1:
         return IngestError(f"{root}: {faults[0]}; nothing was added", hint)
     return IngestError(f"{root}: {len(faults)} faults; nothing was added", hint, shown)

@@ -87,7 +87,7 @@ def _holds(folder: Path, quantifier: Callable[[Iterable[object]], bool]) -> bool
 def _list(folder: Path, name: str, where: str, faults: list[str]) -> list[tuple[float, str, Path]]:
     """(stamp, its text, file) of each line, by stamp."""
     try:
-        lines = (folder / name).read_text().splitlines()
+        lines = (folder / name).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         faults.append(f"{where}{name}: is missing or cannot be read ({getattr(error, 'strerror', None) or error})")
         return []

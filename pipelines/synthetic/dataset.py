@@ -102,8 +102,9 @@ def synthesise(
     card = DatasetCard(name=name, domain=job.domain, kind=kind, format="synthetic", source=f"world {world}, seed {seed}", settings=settings)
     with new_dataset(ws, name, card) as staging:
         write_manifest(staging / MANIFEST, render_dataset(staging, job, workers, on_frame))
-        if known is None:
-            ws.add_domain(job.domain, kind)
+    # Only now: a set that did not arrive leaves no domain behind.
+    if known is None:
+        ws.add_domain(job.domain, kind)
     return find(ws, name)
 
 

@@ -59,8 +59,8 @@ def complete_worlds(incomplete: str) -> list[str]:
 
 
 def add(
-    name: Annotated[str, typer.Argument(help="The new dataset's name.")],
-    path: Annotated[Path, typer.Argument(help="The folder that holds the frames; it is only read.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The new dataset's name.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The folder that holds the frames; it is only read.")],
     format_: Annotated[
         str | None,
         typer.Option(
@@ -103,7 +103,7 @@ def add(
 
 
 def synth(
-    name: Annotated[str, typer.Argument(help="The new dataset's name.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The new dataset's name.")],
     world: Annotated[
         str, typer.Option(metavar="WORLD", help="Which world to render: rooms or corridor.", autocompletion=complete_worlds)
     ] = "rooms",
@@ -148,12 +148,17 @@ def list_() -> None:
     found, hash_ = datasets.listing(ws), datasets.data_hash(ws)
     payload = {"data": hash_, "datasets": [dataset.card for dataset in found]}
     rows = [_row(dataset) for dataset in found]
-    caption = f"data.dvc: {hash_ or 'not versioned yet'}" if found else "none yet: vortex data add NAME PATH, or vortex data synth NAME"
+    if found:
+        caption = f"data.dvc: {hash_ or 'not versioned yet'}"
+    elif datasets.unfetched(ws):
+        caption = f"none here, but data.dvc records frames: {datasets.FETCH}"
+    else:
+        caption = "none yet: vortex data add NAME PATH, or vortex data synth NAME"
     console.emit(payload, console.table(_COLUMNS, rows, caption=caption))
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="A dataset of `vortex data list`.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A dataset of `vortex data list`.")],
     frames: Annotated[int, typer.Option(min=1, max=64, help="Frames on the contact sheet.")] = 8,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="PNG", help="Where to write it; default: build/sheets/NAME.png.")

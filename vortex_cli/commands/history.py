@@ -52,7 +52,9 @@ def history(
         console.note("nothing recorded" + (" for that" if version or domain or device else " yet; it begins with: vortex train v6"))
     elif not last and newest and len(shown) == newest:
         console.note(f"the newest {newest} lines; more with --last N, all with --json")
-    console.emit([payload(event) for event in shown], *([table(shown)] if shown else []))
+    with registry.ledger.understood():
+        rendered = [table(shown)] if shown else []
+    console.emit([payload(event) for event in shown], *rendered)
 
 
 def recorded(

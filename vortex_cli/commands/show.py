@@ -178,6 +178,8 @@ def _settings(values: Mapping[str, Any]) -> RenderableType:
     grid.add_column(style="dim")
     grid.add_column(overflow="fold")
     for key, value in _names_first(values):
+        if value in (None, "", [], {}):
+            continue
         grid.add_row(f"  {key}", Text(_brief(value)))
     grid.add_row("", "")
     return grid

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -52,7 +53,22 @@ def test_help_renders(name: str) -> None:
 
 
 def test_importing_the_command_line_stays_light() -> None:
-    heavy = ["torch", "ray", "mlflow", "great_expectations", "pandas", "numpy", "cv2", "sqlalchemy", "pydantic", "dvc", "timm", "albumentations", "onnxruntime", "scipy"]
+    heavy = [
+        "torch",
+        "ray",
+        "mlflow",
+        "great_expectations",
+        "pandas",
+        "numpy",
+        "cv2",
+        "sqlalchemy",
+        "pydantic",
+        "dvc",
+        "timm",
+        "albumentations",
+        "onnxruntime",
+        "scipy",
+    ]
     code = f"import sys, vortex_cli.main; print([name for name in {heavy!r} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip()
     assert found == "[]"
@@ -96,3 +112,36 @@ def test_usage_errors_exit_2_and_a_missing_workspace_exits_1(tmp_path: Path) -> 
 def test_json_is_strict_and_knows_our_types() -> None:
     value = {"path": Path("a/b"), "nan": float("nan"), "pair": (1, 2.5), 3: None}
     assert console.plain(value) == {"path": "a/b", "nan": None, "pair": [1, 2.5], "3": None}
+
+
+def test_ctrl_c_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "app", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        main.main()
+    assert caught.value.code == 130 and "interrupted" in capsys.readouterr().err
+
+
+def test_odd_streams_and_folders_end_in_words(tmp_path: Path) -> None:
+    start = f"cd '{tmp_path}' && PYTHONPATH='{ROOT}' PYTHONIOENCODING=ascii '{sys.executable}' -m vortex_cli.main"
+
+    def shell(line: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+
+    assert shell(f"{start} init 'küche' >/dev/null").returncode == 0
+    closed = shell(f"{start} data list --workspace 'küche' >&-")
+    assert closed.returncode == 0 and closed.stderr == ""
+    ascii_only = shell(f"{start} init 'küche' --json")
+    assert json.loads(ascii_only.stdout)["workspace"] == str(tmp_path / "küche")
+    gone = shell(start.replace("&&", "&& mkdir gone && cd gone && rmdir ../gone &&") + " doctor")
+    assert gone.returncode == 1 and "current folder was removed" in gone.stderr and gone.stdout == ""
+
+
+@pytest.mark.parametrize("name", ["vortex data add", "vortex data synth", "vortex data show"])
+def test_arguments_are_upper_case(name: str) -> None:
+    from typer.testing import CliRunner
+
+    result = CliRunner().invoke(main.app, [*name.split()[1:], "--help"])
+    assert "NAME" in result.output and "{name}" not in result.output and "{path}" not in result.output

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import GateRefused, VortexError
-from core.files import inside, locked, sha256_file, staged_directory, staged_file, write_atomic
+from core.files import disk_full, inside, locked, sha256_file, staged_directory, staged_file, write_atomic
 
 
 def test_write_atomic_replaces_whole_content(tmp_path: Path) -> None:
@@ -96,3 +96,16 @@ def test_errors_survive_pickling_whole() -> None:
 def test_sha256_of_a_known_text(tmp_path: Path) -> None:
     (tmp_path / "abc").write_bytes(b"abc")
     assert sha256_file(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_links_in_a_circle_are_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "a.png").symlink_to("a.png")
+    with pytest.raises(VortexError, match=r"'a\.png'.*leads nowhere"):
+        inside(tmp_path, "a.png")
+
+
+def test_a_short_write_without_a_number_is_a_full_disk_only_where_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = OSError("19200 requested and 3040 written")
+    assert short.errno is None and not disk_full(short, tmp_path / "not" / "yet")
+    monkeypatch.setattr("core.files.NEARLY_FULL", 1 << 62)
+    assert disk_full(short, tmp_path / "not" / "yet")

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from core.errors import VortexError
+from core.errors import Interrupted, VortexError
 from pipelines import datasets, versioning
 from pipelines.datasets import DatasetCard, new_dataset
 from pipelines.workspace import Workspace
@@ -99,7 +100,7 @@ def _broken(staging: Path) -> None:
     (staging / "manifest.jsonl").write_text("{\n")
 
 
-@pytest.mark.parametrize(("trouble", "error"), [(_full, VortexError), (_interrupted, KeyboardInterrupt), (_broken, ManifestError)])
+@pytest.mark.parametrize(("trouble", "error"), [(_full, VortexError), (_interrupted, Interrupted), (_broken, ManifestError)])
 def test_a_failure_leaves_nothing(workspace: Workspace, trouble: Callable[[Path], None], error: type[BaseException]) -> None:
     make(workspace, "one")
     before = state(workspace)
@@ -248,3 +249,19 @@ def test_a_manifest_outside_data(workspace: Workspace, tmp_path: Path) -> None:
     write_manifest(folder / "manifest.jsonl", [Frame(id="f", domain="rooms", split="train", sequence="s", camera="c", rgb="out/hostname")])
     with pytest.raises(VortexError, match="through a link"):
         datasets.resolve(workspace, name_or_manifest=str(folder))
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../mlruns", "x" * 200])
+def test_what_is_no_name_is_an_unknown_dataset(workspace: Workspace, name: str) -> None:
+    with pytest.raises(VortexError, match="unknown dataset"):
+        datasets.find(workspace, name)
+
+
+def test_a_clone_without_its_frames_says_how_to_get_them(workspace: Workspace) -> None:
+    make(workspace, "one")
+    assert not datasets.unfetched(workspace)
+    shutil.rmtree(workspace.data)
+    assert datasets.unfetched(workspace)
+    with pytest.raises(VortexError) as caught:
+        datasets.find(workspace, "one")
+    assert "dvc pull" in caught.value.hint

@@ -228,3 +228,25 @@ def test_tum_lists_are_read_strictly(workspace: Workspace, tmp_path: Path) -> No
         "depth.txt: is missing",
     ):
         assert part in text
+
+
+def test_names_that_cannot_become_ids_are_said_before_anything_is_copied(workspace: Workspace, tmp_path: Path) -> None:
+    source = plain(tmp_path / "s")
+    for part in ("rgb", "depth"):
+        (source / part / "0.png").rename(source / part / f"{'a' * 240}.png")
+        (source / part / "1.png").rename(source / part / "b 1.png")
+        (source / part / "2.png").rename(source / part / "B_1.png")
+    with pytest.raises(VortexError) as caught:
+        add_dataset(workspace, "s", source, domain="rooms", unit="mm")
+    long, twice = caught.value.details
+    assert "240 characters long, allowed: 200" in long
+    assert "rgb/B_1.png" in twice and "rgb/b 1.png" in twice
+    assert not any(workspace.data.iterdir())
+
+
+def test_broken_cameras_are_explained(tmp_path: Path) -> None:
+    (tmp_path / "K.json").write_text('{"a":' * 100_000)
+    (tmp_path / "L.json").write_text("[[1")
+    faults: list[str] = []
+    assert find_pinhole(tmp_path, faults) is None
+    assert "nested too deeply" in faults[0] and "not readable as JSON" in faults[1]

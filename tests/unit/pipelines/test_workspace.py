@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,47 @@ def test_init_on_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(VortexError, match="is a file"):
         init(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("setting", "property_", "found"),
+    [
+        ('ledger = "wat"', "ledger_url", "ledger is 'wat', allowed: sqlite:///FILE, postgresql://…"),
+        ('ledger = "mysql://u:secret@h/x"', "ledger_url", "ledger is 'mysql://…'"),
+        ('tracking_uri = "file:mlruns"', "tracking_uri", "tracking_uri is 'file:mlruns'"),
+        ('tracking_uri = "sqlite://"', "tracking_uri", "tracking_uri is"),
+        ('data = "."', "data", "is the workspace itself"),
+        ('build = "vortex.toml"', "build", "is a file"),
+    ],
+)
+def test_settings_that_cannot_be_say_what_can(workspace: Workspace, setting: str, property_: str, found: str) -> None:
+    (workspace.root / FILE).write_text(setting + "\n")
+    with pytest.raises(VortexError) as caught:
+        getattr(module.load(workspace.root), property_)
+    assert found in caught.value.message and "secret" not in str(caught.value) and caught.value.hint
+
+
+def test_a_single_fault_stands_in_the_message(workspace: Workspace) -> None:
+    (workspace.root / FILE).write_text('data = ""\n')
+    with pytest.raises(VortexError, match=r"vortex\.toml: data: String should have at least 1 character"):
+        module.load(workspace.root)
+    (workspace.root / FILE).write_text('[domains."A B"]\n')
+    with pytest.raises(VortexError, match=r"vortex\.toml: domain name 'A B' is not allowed"):
+        module.load(workspace.root)
+    with pytest.raises(VortexError, match="is a file, allowed: a folder that holds"):
+        module.load(workspace.root / FILE)
+
+
+def test_a_removed_current_folder_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(VortexError, match="current folder was removed"):
+        module.find()
+
+
+def test_domains_added_at_once_are_all_kept(workspace: Workspace) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: workspace.add_domain(f"place{number}", "room"), range(8)))
+    assert {f"place{number}" for number in range(8)} < set(module.load(workspace.root).config.domains)

@@ -1,0 +1,71 @@
+"""The doctor names what is wrong and what to do, whatever state the workspace is in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines import doctor
+from pipelines.doctor import Finding
+from pipelines.workspace import Workspace
+from registry.ledger import Ledger
+
+
+def findings(ws: Workspace) -> dict[str, Finding]:
+    return {finding.name: finding for finding in doctor._workspace(ws.root)}
+
+
+def test_a_fresh_workspace_lacks_nothing_needed(workspace: Workspace) -> None:
+    found = findings(workspace)
+    assert {name: finding.state for name, finding in found.items() if name != "disk"} == {
+        "workspace": "ok",
+        "data": "optional",
+        "dvc remote": "optional",
+        "registry": "ok",
+        "ledger": "ok",
+    }
+    assert found["ledger"].found.startswith("mlruns/ledger.db does not exist yet")
+
+
+def test_the_ledger_is_walked(workspace: Workspace) -> None:
+    Ledger(workspace.ledger_url).append("note", "a", {}, {}, actor="me")
+    assert findings(workspace)["ledger"].found == "1 event, hash chain intact"
+
+
+def _spoil_store(root: Path) -> None:
+    (root / "mlruns" / "mlflow.db").write_bytes(b"x" * 9000)
+
+
+def _spoil_ledger(root: Path) -> None:
+    (root / "mlruns" / "ledger.db").write_bytes(b"x" * 9000)
+
+
+def _spoil_dvc(root: Path) -> None:
+    (root / ".dvc" / "config").write_text("[core")
+
+
+def _spoil_port(root: Path) -> None:
+    (root / "vortex.toml").write_text('tracking_uri = "http://127.0.0.1:999999"\n')
+
+
+def _forget_frames(root: Path) -> None:
+    pointer = root / "data.dvc"
+    pointer.write_text(pointer.read_text().replace("d751713988987e9331980363e24189ce", "0" * 32))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "name", "shown"),
+    [
+        (_spoil_store, "registry", "not a database"),
+        (_spoil_ledger, "ledger", "not a database"),
+        (_spoil_dvc, "dvc remote", "DVC cannot read its settings"),
+        (_spoil_port, "registry", "address"),
+        (_forget_frames, "data", "frames that are not here"),
+    ],
+)
+def test_what_is_spoilt_is_a_line_with_a_remedy(workspace: Workspace, spoil: object, name: str, shown: str) -> None:
+    assert callable(spoil)
+    spoil(workspace.root)
+    finding = findings(workspace)[name]
+    assert finding.state == "missing" and shown in finding.found and finding.remedy
