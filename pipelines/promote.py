@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from registry.records import Export, Metrics, Version
     from registry.stages import Channel, ChannelState
     from registry.versions import Hub
-    from validation.gates import Check, PromotionEvidence
+    from validation.checks import Check
+    from validation.gates import PromotionEvidence
     from validation.policies import Policies
 
 STAGES = ("candidate", "staging", "production")

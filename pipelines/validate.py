@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from core.files import write_atomic
-from validation.gates import Check, all_ignore_batch, data_checks
+from validation.checks import Check
+from validation.gates import all_ignore_batch, data_checks
 from validation.manifest import load_manifest
 from validation.policies import load_policies
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from core.classes import CLASSES, IGNORE
+from validation.checks import Check
 from validation.frames import MAPS
-from validation.gates import Check
 from validation.policies import Bounds, DataPolicy, Kind, MapBounds
 
 if TYPE_CHECKING:

@@ -8,22 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
+from validation.checks import Check
 from validation.policies import DataPassed, DeviceSize, MetricsPresent, NotWorse, OnnxParity, Policies, Rule
 
 if TYPE_CHECKING:
     from validation.frames import Progress
     from validation.manifest import Frame
-
-
-@dataclass(frozen=True)
-class Check:
-    """One question of a gate and its answer; `frames` are ids of examples that speak against it."""
-
-    name: str
-    asked: str
-    found: str
-    passed: bool
-    frames: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from registry.records import Export, Version
-    from validation.gates import Check
+    from validation.checks import Check
 
 OnStep = Callable[[str], None]
 """Called with what is being done now, for a progress line."""

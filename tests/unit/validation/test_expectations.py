@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from tests.unit.validation.frame_sets import SIZE, FrameSet, blank, scene
+from validation.checks import Check
 from validation.expectations import judge
 from validation.frames import frame_statistics
-from validation.gates import Check, data_checks
+from validation.gates import data_checks
 from validation.policies import Bounds, load_policies
 
 POLICIES = load_policies()
