@@ -61,7 +61,8 @@ def load(path: Path, encoder: str | None = None) -> tuple[Student, dict[str, Any
 
     Raises CheckpointError for a file that is missing, damaged, not finite, of another architecture or of another class order.
     """
-    from models.student import ENCODERS, StudentConfig
+    from models.encoders import ENCODERS
+    from models.student import StudentConfig
 
     header = read_header(path)
     wanted = (encoder,) if encoder else tuple(ENCODERS)

@@ -21,7 +21,8 @@ def load(path: Path, size: tuple[int, int] = (240, 320)) -> Student:
 
     Only tensors and plain values are unpickled. Raises CheckpointError for anything that is not such a checkpoint.
     """
-    from models.student import ENCODERS, StudentConfig
+    from models.encoders import ENCODERS
+    from models.student import StudentConfig
 
     tensors = state_dict_of(read_pickle(path), path)
     if "neck.0.weight" not in tensors or "seg_head.weight" not in tensors or "seg_head.bias" not in tensors:

@@ -14,13 +14,8 @@ from torch.nn import functional as F
 
 from core.classes import CLASSES
 from core.errors import VortexError
+from models.encoders import ENCODERS
 from models.pretrained import load_encoder_weights
-
-ENCODERS: Final[dict[str, tuple[int, ...]]] = {
-    "efficientvit_b1": (0, 1, 2, 3),
-    "mobilenetv3_small_100": (1, 2, 3, 4),
-}
-"""timm names of the encoders the lineage uses, and the `out_indices` that give strides 4, 8, 16 and 32."""
 
 NECK_CHANNELS: Final = 128
 DECODER_CHANNELS: Final = (64, 32, 16)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import pickle
+import re
 import struct
 import warnings
 import zipfile
@@ -54,8 +57,10 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     with staged_file(path) as staging:
         try:
             save_file(whole, staging, dict(metadata))
-        except SafetensorError as error:  # it wraps the system's error in its own, which staged_file cannot see
-            raise VortexError(f"{path}: cannot be written ({error})", "check the free space and the folder's permissions") from error
+        except SafetensorError as error:  # it wraps the system's error in its own; unwrapped, staged_file explains it
+            found = re.search(r"os error (\d+)", str(error))
+            number = int(found[1]) if found else errno.EIO
+            raise OSError(number, os.strerror(number)) from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -163,9 +163,17 @@ def data_to_measure(
 
     Raises VortexError when there is no such set, or none of them has frames of that split.
     """
-    from validation.manifest import load_manifest
+    from validation.manifest import LEGACY_DOMAIN, load_manifest
 
-    sets = [(ref, load_manifest(ref.manifest)) for ref in _refs(ws, data, domain, own)]
+    sets = []
+    for ref in _refs(ws, data, domain, own):
+        frames = load_manifest(ref.manifest)
+        # A domain picks frames, it does not rename them: figures of rooms must never be recorded as those of a corridor.
+        of_domain = [frame for frame in frames if frame.domain in (ref.domain, LEGACY_DOMAIN)]
+        if not of_domain:
+            found = ", ".join(sorted({frame.domain for frame in frames})) or "no domain"
+            raise VortexError(f"{ref.name} has no frames of the domain {ref.domain!r}, they are of: {found}", "name data of that domain")
+        sets.append((ref, of_domain))
     chosen = [(ref, [frame for frame in frames if frame.split == split]) for ref, frames in sets]
     if any(frames for _, frames in chosen):
         return [(ref, frames) for ref, frames in chosen if frames]

@@ -9,12 +9,17 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from core.errors import VortexError
+from models.encoders import ENCODERS
 
 FOLDER = Path(__file__).parent / "recipes"
+_EXAMPLE = f"a complete example is {FOLDER / 'v9.yaml'}"
 
 Rate = Annotated[float, Field(gt=0, le=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Epochs = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=32, le=4096)]
+Range = Annotated[float, Field(ge=0, le=1)]
+LARGEST_BATCH = 4096
 
 
 class RecipeError(VortexError):
@@ -36,7 +41,14 @@ class StudentRecipe(_Part):
     """The network: a timm encoder, and the size (H, W) it is trained at."""
 
     encoder: str
-    size: tuple[Annotated[int, Field(ge=32)], Annotated[int, Field(ge=32)]]
+    size: tuple[Side, Side]
+
+    @field_validator("encoder")
+    @classmethod
+    def _known(cls, encoder: str) -> str:
+        if encoder not in ENCODERS:
+            raise ValueError(f"unknown encoder, allowed: {', '.join(ENCODERS)}")
+        return encoder
 
 
 class TeacherRecipe(_Part):
@@ -60,6 +72,13 @@ class Kendall(_Part):
     form: Literal["regression_half", "both_half"]
     clamp: tuple[float, float]
 
+    @field_validator("clamp")
+    @classmethod
+    def _ordered(cls, clamp: tuple[float, float]) -> tuple[float, float]:
+        if not -50 <= clamp[0] < clamp[1] <= 50:
+            raise ValueError("allowed is (lower, upper) with -50 <= lower < upper <= 50")
+        return clamp
+
 
 class LossRecipe(_Part):
     """What is minimised: names are those of `models.losses`."""
@@ -78,7 +97,7 @@ class Rates(_Part):
     encoder_lr: Rate
     decoder_lr: Rate
     freeze_encoder_epochs: Annotated[int, Field(ge=0)]
-    batch_size: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1, le=LARGEST_BATCH)]
 
 
 class Optimizer(Rates):
@@ -97,9 +116,9 @@ class Schedule(_Part):
 class ColorJitter(_Part):
     """Ranges of torchvision's ColorJitter."""
 
-    brightness: Annotated[float, Field(ge=0)]
-    contrast: Annotated[float, Field(ge=0)]
-    saturation: Annotated[float, Field(ge=0)]
+    brightness: Range
+    contrast: Range
+    saturation: Range
     hue: Annotated[float, Field(ge=0, le=0.5)]
 
 
@@ -108,6 +127,13 @@ class Crop(_Part):
 
     probability: Probability
     scale: tuple[Probability, Probability]
+
+    @field_validator("scale")
+    @classmethod
+    def _ordered(cls, scale: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < scale[0] <= scale[1]:
+            raise ValueError("allowed is (least, greatest) with 0 < least <= greatest <= 1")
+        return scale
 
 
 class AugmentationRecipe(_Part):
@@ -128,7 +154,7 @@ class StageData(_Part):
 class Stage(_Part):
     """One training run. `stopped_at` is the epoch at which the published run was ended before its schedule was."""
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
     data: Annotated[tuple[StageData, ...], Field(min_length=1)]
     mixing: Literal["within_batch", "alternating"]
     epochs: Epochs
@@ -240,8 +266,12 @@ def load(name_or_path: str | Path) -> Recipe:
         raw = yaml.load(path.read_text(), _UniqueKeys)
     except FileNotFoundError as error:
         raise RecipeError(f"{path} does not exist", f"shipped recipes are: {', '.join(names())}") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RecipeError(f"{path}: not readable as YAML ({' '.join(str(error).split())})", "mend the file") from error
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read ({error.strerror or error})", "name a recipe's .yaml file") from error
+    except (UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError) as error:
+        raise RecipeError(f"{path}: not readable as YAML ({_unreadable(error)})", "mend the file") from error
+    if not isinstance(raw, dict):
+        raise RecipeError(f"{path}: holds {'nothing' if raw is None else f'a {type(raw).__name__}'}, wanted are a recipe's keys", _EXAMPLE)
     return parse(raw, str(path))
 
 
@@ -250,9 +280,22 @@ def parse(raw: object, where: str) -> Recipe:
     try:
         return Recipe.model_validate(raw)
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in error.errors() if not _follows(fault, error)]
-        hint = f"{FOLDER.name}/{names()[-1]}.yaml beside the shipped ones is a complete example"
-        raise RecipeError(f"{where}: {len(faults)} fault(s) in the recipe", hint, faults) from error
+        faults = [_told(fault) for fault in error.errors() if not _follows(fault, error)]
+        raise RecipeError(f"{where}: {len(faults)} fault(s) in the recipe", _EXAMPLE, faults) from error
+
+
+def _told(fault: Any) -> str:
+    """A fault in one line: the key, what is allowed there, and what was found where that is short enough to read."""
+    found = fault["input"]
+    shown = f", found {found!r}" if fault["type"] != "missing" and not isinstance(found, dict) and len(repr(found)) <= 60 else ""
+    return f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg'].removeprefix('Value error, ')}{shown}"
+
+
+def _unreadable(error: Exception) -> str:
+    """What a YAML error found and where, without the parser's name for the text."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        return f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}: {error.problem or error.context}"
+    return "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
 
 
 def _follows(fault: Any, error: ValidationError) -> bool:

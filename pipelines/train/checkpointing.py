@@ -11,17 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from core.errors import VortexError
-from core.files import staged_directory, sync_directory
+from core.files import sha256_file, staged_directory, sync_directory
 from models import checkpoint
 from models.losses import MultiTaskLoss
 from models.student import Student
-from models.tensors import read_tensors, write_tensors
+from models.tensors import CheckpointError, read_tensors, write_tensors
 
 LATEST = "latest"
 STUDENT, BEST, STATE, PROGRESS = "student.safetensors", "best.safetensors", "state.safetensors", "progress.json"
+DIGESTS = "sha256"
+"""Key of the file digests beside the progress: a flipped bit in a weight leaves a file that reads well and trains on as another."""
 
 
 @dataclass
@@ -39,6 +42,9 @@ class Progress:
     skipped: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     validation: dict[str, float] = field(default_factory=dict)
+
+
+_PROGRESS = TypeAdapter(Progress)
 
 
 @dataclass(frozen=True)
@@ -59,16 +65,12 @@ class Checkpoints:
         path = self.latest and self.latest / BEST
         if path is None or not path.is_file():
             raise VortexError(f"{self.folder}: holds no best student", "no epoch was validated with a finite RMSE; train again")
+        self._verify(path)
         return path
 
     def progress(self) -> Progress | None:
         """How far the newest checkpoint is. Raises VortexError when it is damaged."""
-        if self.latest is None:
-            return None
-        try:
-            return Progress(**json.loads((self.latest / PROGRESS).read_text()))
-        except (OSError, ValueError, TypeError) as error:
-            raise VortexError(f"{self.latest / PROGRESS}: not readable as a run's progress", "start the training anew") from error
+        return None if self.latest is None else _read(self.latest / PROGRESS)[0]
 
     def save(
         self,
@@ -93,11 +95,12 @@ class Checkpoints:
         with staged_directory(final) as staging:
             checkpoint.save(staging / STUDENT, student, meta)
             write_tensors(staging / STATE, dict(_state(optimizer, loss)), {"format": "1"})
-            (staging / PROGRESS).write_text(json.dumps(asdict(progress)))
             if is_best:
                 _link(staging / STUDENT, staging / BEST)
             elif before and (before / BEST).is_file():
                 _link(before / BEST, staging / BEST)
+            digests = {path.name: sha256_file(path) for path in sorted(staging.iterdir())}
+            (staging / PROGRESS).write_text(json.dumps({**asdict(progress), DIGESTS: digests}))
         self._point_at(final)
         for old in self.folder.glob("epoch-*"):
             if old != final:
@@ -108,6 +111,8 @@ class Checkpoints:
         progress = self.progress()
         if self.latest is None or progress is None:
             return None
+        for name in (STUDENT, STATE):
+            self._verify(self.latest / name)
         saved, _ = checkpoint.load(self.latest / STUDENT)
         student.load_state_dict(saved.state_dict())
         state, _ = read_tensors(self.latest / STATE)
@@ -118,12 +123,29 @@ class Checkpoints:
             torch.cuda.set_rng_state(state["random.cuda"])
         return progress
 
+    def _verify(self, path: Path) -> None:
+        """Raise CheckpointError unless the file is the one that was saved."""
+        asked = _read(path.parent / PROGRESS)[1].get(path.name)
+        if not path.is_file() or sha256_file(path) != asked:
+            found = "it is damaged: its bytes are not those that were saved" if path.is_file() else "it is gone"
+            raise CheckpointError(f"{path}: {found}", "start the training anew")
+
     def _point_at(self, final: Path) -> None:
         pointer = self.folder / f".{LATEST}.{os.getpid()}"
         pointer.unlink(missing_ok=True)
         pointer.symlink_to(final.name)
         os.replace(pointer, self.folder / LATEST)
         sync_directory(self.folder)
+
+
+def _read(path: Path) -> tuple[Progress, dict[str, str]]:
+    """A checkpoint's progress, and the digests of the files beside it."""
+    try:
+        raw = json.loads(path.read_text())
+        digests = raw.pop(DIGESTS)
+        return _PROGRESS.validate_python(raw), dict(digests)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise VortexError(f"{path}: not readable as a run's progress", "start the training anew") from error
 
 
 def _state(optimizer: torch.optim.Optimizer, loss: MultiTaskLoss) -> Iterator[tuple[str, Tensor]]:

@@ -61,8 +61,8 @@ def effective(base: Recipe, data: Sequence[Sequence[DataRef]], options: Options)
     # A shortened schedule keeps the share of it for which the encoder is frozen, and always trains it in the end.
     frozen = min(round(rates.freeze_encoder_epochs * stages[-1].epochs / originals[-1].epochs), stages[-1].epochs - 1)
     optimizer = Optimizer(
-        encoder_lr=options.lr * ENCODER_SHARE if options.lr else rates.encoder_lr,
-        decoder_lr=options.lr or rates.decoder_lr,
+        encoder_lr=rates.encoder_lr if options.lr is None else options.lr * ENCODER_SHARE,
+        decoder_lr=rates.decoder_lr if options.lr is None else options.lr,
         freeze_encoder_epochs=frozen,
         batch_size=options.batch_size or rates.batch_size,
         weight_decay=base.optimizer.weight_decay,

@@ -29,6 +29,9 @@ from pipelines.train.validating import evaluations, headline, judged_by
 START = "start.safetensors"
 BAD_BATCHES = 5
 """Batches in a row without a finite total after which training stops: one is bad luck, five are a diverged network."""
+DIVERGED_M = 1000.0
+"""Best validation RMSE beyond which a student has learnt nothing: a hundred times the farthest depth that is judged. The lineage's
+relative teachers missed by 75 m, and that is a finding to keep."""
 TERMS = ("loss", "depth", "segmentation", "smoothness")
 
 
@@ -77,9 +80,12 @@ class StageLoop:
         while self.progress.epoch < self.stage.last_epoch:
             self._train_epoch()
             self._judge_epoch()
-        if self.progress.best is None:
+        best = self.progress.best
+        if best is None or best > DIVERGED_M:
+            found = "no epoch had a finite validation RMSE" if best is None else f"the best validation RMSE is {best:.3g} m"
             raise VortexError(
-                f"{self.plan.run}: no epoch had a finite validation RMSE", "lower --lr, and look at the data: vortex validate"
+                f"{self.plan.run} diverged: {found}, so nothing is registered",
+                "train again with a lower --lr, and look at the data: vortex validate",
             )
 
     def _train_epoch(self) -> None:
@@ -172,7 +178,11 @@ class StageLoop:
     def _save(self, *, is_best: bool = False) -> None:
         if self.team.leads:
             meta = {"run": self.plan.run, "recipe": self.recipe.name, "stage": self.stage.stage.name, "epoch": self.progress.epoch}
-            self.checkpoints.save(self.student, self.optimizer, self.loss, self.progress, meta, is_best=is_best)
+            try:
+                self.checkpoints.save(self.student, self.optimizer, self.loss, self.progress, meta, is_best=is_best)
+            except VortexError as error:
+                message = f"{self.plan.run}: its checkpoint cannot be written, the one before it is kept ({error.message})"
+                raise VortexError(message, f"{error.hint}: vortex train --resume {self.plan.run}", error.details) from error
 
     def _read(self) -> TrainingData:
         def tell(done: int, total: int) -> None:

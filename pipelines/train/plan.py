@@ -21,6 +21,8 @@ from pipelines.train.sources import StagePlan, Start
 from pipelines.workspace import Workspace
 
 PLAN = "plan.json"
+LARGEST_SEED = 2**63 - 1
+"""What every random generator that is seeded here takes."""
 
 Device = Literal["cpu", "cuda"]
 
@@ -93,6 +95,7 @@ def plan(
     registry = hub(ws)
     own_data = bool(domain or manifest)
     _check_options(recipe, from_version, own_data, encoder_weights, limit)
+    _check_numbers(lr, batch_size, seed)
     chosen = choose_device(device)
     if from_version:
         start, parent = sources.version_start(registry, from_version)
@@ -103,6 +106,8 @@ def plan(
     refs = [sources.given_data(ws, domain, manifest)] if own_data else sources.recipe_data(ws, base)
     options = Options(scratch=start.kind == "none", one_stage=own_data, size=size, epochs=epochs, batch_size=batch_size, lr=lr)
     made = effective(base, refs, options)
+    for stage_refs in refs:
+        sources.require_different(stage_refs)
     if workers and made.optimizer.batch_size % workers:
         raise UsageError(f"batches of {made.optimizer.batch_size} cannot be divided among {workers} workers", f"--batch-size {8 * workers}")
     described = {ref.digest: sources.describe(ws, ref, limit) for stage in refs for ref in stage}
@@ -111,6 +116,8 @@ def plan(
     )
     target = domain or stages[-1].data[-1].domain
     sources.require_frames(stages, target)
+    for stage in stages:
+        sources.require_batches(stage, made, workers)
     if not allow_unvalidated:
         sources.require_passed(ws, list(described.values()))
     claim = recipe if recipe in recipes.names() else None
@@ -144,8 +151,13 @@ def resume(ws: Workspace, run: str) -> TrainPlan:
     sources.require_unchanged(ws, made.stages)
     from pipelines.hub import hub
 
-    made = made.model_copy(update={"resumed": True, "number": hub(ws).next_name(made.claim, made.derived)})
-    return made.model_copy(update={"inferred": (f"resumes  {run}", *explain(made))})
+    registry = hub(ws)
+    done = next((version.name for version in registry.versions() if version.run == run), None)
+    made = made.model_copy(update={"resumed": True, "number": done or registry.next_name(made.claim, made.derived)})
+    lines = explain(made)
+    if done:
+        lines = (*lines[:-1], f"is       {done} already: what its registration lacks is added, nothing is registered twice")
+    return made.model_copy(update={"inferred": (f"resumes  {run}", *lines)})
 
 
 def choose_device(device: str) -> Device:
@@ -174,3 +186,12 @@ def _check_options(recipe: str | None, from_version: str | None, own_data: bool,
         raise UsageError("--encoder-weights does not fit --from: the version's weights hold the encoder", "leave one of the two out")
     if limit is not None and limit < 2:
         raise UsageError(f"--limit {limit} leaves no batch", "use 2 frames or more")
+
+
+def _check_numbers(lr: float | None, batch_size: int | None, seed: int) -> None:
+    if lr is not None and not 0 < lr <= 1:  # NaN fails every comparison, and so is refused too
+        raise UsageError(f"--lr {lr:g} is not a learning rate, allowed: above 0, up to 1", "the recipes use 3e-4, and 1e-3 from scratch")
+    if batch_size is not None and not 1 <= batch_size <= recipes.LARGEST_BATCH:
+        raise UsageError(f"--batch-size {batch_size} is out of range, allowed: 1 to {recipes.LARGEST_BATCH}", "the recipes use 8 and 16")
+    if not 0 <= seed <= LARGEST_SEED:
+        raise UsageError(f"--seed {seed} is out of range, allowed: 0 to {LARGEST_SEED}", "any small number will do")

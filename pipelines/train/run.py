@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter
 
 from core.errors import Interrupted, VortexError
 from core.files import locked, staged_directory, write_atomic
@@ -51,12 +53,20 @@ class RunState:
     def read(cls, folder: Path) -> RunState:
         """The state of a run; a fresh one before anything was done."""
         path = folder / STATE
-        return cls(folder, **json.loads(path.read_text())) if path.exists() else cls(folder)
+        if not path.exists():
+            return cls(folder)
+        try:
+            return _STATE.validate_python({**json.loads(path.read_text()), "folder": folder})
+        except (ValueError, TypeError) as error:
+            raise VortexError(f"{path}: not readable as a run's state", "start the training anew") from error
 
     def write(self) -> None:
         """Keep it, atomically."""
         kept = {name: value for name, value in asdict(self).items() if name != "folder"}
         write_atomic(self.folder / STATE, json.dumps(kept, indent=1))
+
+
+_STATE = TypeAdapter(RunState)
 
 
 def train(ws: Workspace, plan: TrainPlan, on_event: Emit) -> TrainResult:
@@ -65,14 +75,19 @@ def train(ws: Workspace, plan: TrainPlan, on_event: Emit) -> TrainResult:
     A failure marks the MLflow run as failed and registers nothing. Raises Interrupted, with the command that resumes, on SIGINT or SIGTERM.
     """
     folder = plan.folder(ws)
-    with stop_on_signals() as stop:
-        if not plan.resumed:
-            _lay_out(plan, folder)
-        with locked(folder / ".lock", timeout=1.0):
-            state = RunState.read(folder)
-            for number in range(len(plan.stages)):
-                _train_stage(ws, plan, number, state, on_event, stop)
-            return _finish(ws, plan, state)
+    try:
+        with stop_on_signals() as stop:
+            if not plan.resumed:
+                _lay_out(plan, folder)
+            with locked(folder / ".lock", timeout=1.0):
+                state = RunState.read(folder)
+                for number in range(len(plan.stages)):
+                    _train_stage(ws, plan, number, state, on_event, stop)
+                return _finish(ws, plan, state)
+    except KeyboardInterrupt as error:  # a second Ctrl-C, which does not wait for the loop
+        begun = (folder / PLAN).is_file()
+        again = f"vortex train --resume {plan.run}" if begun else "run the same command again"
+        raise Interrupted(f"{plan.run} was stopped {'at once' if begun else 'before it began'}", again) from error
 
 
 def stage_folder(folder: Path, plan: TrainPlan, number: int) -> Path:
@@ -111,7 +126,7 @@ def _train_stage(ws: Workspace, plan: TrainPlan, number: int, state: RunState, o
             store.log_metrics(run_id, {**event.values, "train/frames_per_second": event.frames_per_second}, event.epoch)
         on_event(event)
 
-    with _accounted(store, run_id, plan, state):
+    with _accounted(store, run_id, plan, state, stop):
         fit(plan, number, place, follow, stop)
         state.finished.append(name)
     if number + 1 < len(plan.stages):
@@ -137,22 +152,30 @@ def _open(store: MlflowStore, plan: TrainPlan, number: int, state: RunState) -> 
 
 
 @contextmanager
-def _accounted(store: MlflowStore, run_id: str, plan: TrainPlan, state: RunState) -> Iterator[None]:
+def _accounted(store: MlflowStore, run_id: str, plan: TrainPlan, state: RunState, stop: Stop) -> Iterator[None]:
     """Time the block, and tell MLflow how it ended; a stop becomes Interrupted with the command that resumes."""
     from pipelines.train.loop import Stopped
 
     started = time.perf_counter()
+
+    def account() -> None:
+        state.seconds += time.perf_counter() - started
+        state.write()
+
     try:
+        if stop.asked():  # while the libraries were loaded, which takes seconds
+            raise Stopped
         yield
     except (Stopped, KeyboardInterrupt) as error:
+        account()
         store.end_run(run_id, "KILLED")
         raise Interrupted(f"{plan.run} was stopped; nothing of it is lost", f"vortex train --resume {plan.run}") from error
     except BaseException:
-        store.end_run(run_id, "FAILED")
+        with suppress(VortexError):  # on a full disk neither can be written, and why the training failed is to be heard
+            account()
+            store.end_run(run_id, "FAILED")
         raise
-    finally:
-        state.seconds += time.perf_counter() - started
-        state.write()
+    account()
 
 
 def _finish(ws: Workspace, plan: TrainPlan, state: RunState) -> TrainResult:
@@ -166,8 +189,11 @@ def _finish(ws: Workspace, plan: TrainPlan, state: RunState) -> TrainResult:
     registry = hub(ws)
     try:
         version = register(ws, registry, plan, run_id, student, state.seconds)
-    except VortexError:
-        registry.store.end_run(run_id, "FAILED")
+    except BaseException as error:
+        with suppress(VortexError):
+            registry.store.end_run(run_id, "FAILED")
+        if isinstance(error, VortexError):
+            error.hint += f"; the training itself is done, and needs only: vortex train --resume {plan.run}"
         raise
     registry.store.end_run(run_id)
     best_epoch = progress.best_epoch if progress else 0

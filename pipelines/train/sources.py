@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from core.errors import GateRefused, UsageError, VortexError
+from models.encoders import DEEPEST_STRIDE
 from pipelines import recipe as recipes
 from pipelines.datasets import DataRef, find, for_domain, listing, resolve
 from pipelines.recipe import Recipe, Stage
@@ -124,7 +125,7 @@ def recipe_start(registry: Hub, recipe: Recipe, encoder_weights: str | None) -> 
         return Start(kind="imagenet", ref=recipe.student.encoder)
     if encoder_weights == "none":
         return Start(kind="none")
-    path = Path(str(encoder_weights)).absolute()
+    path = Path(str(encoder_weights)).resolve()
     if not path.is_file():
         raise VortexError(f"{path}: no such file of encoder weights", "name a safetensors or .pt file, or imagenet, or none")
     return Start(kind="file", ref=path.name, path=path)
@@ -135,8 +136,20 @@ def given_data(ws: Workspace, domain: str | None, manifests: Sequence[str]) -> l
     if domain:
         ws.domain(domain)
     if manifests:
-        return [resolve(ws, name_or_manifest=name) for name in manifests]
+        return [_given(ws, name, domain) for name in manifests]
     return [resolve(ws, name_or_manifest=dataset.name) for dataset in for_domain(ws, str(domain))]
+
+
+def _given(ws: Workspace, name: str, domain: str | None) -> DataRef:
+    """One dataset or manifest. Rows with the legacy keys name no domain, so theirs is the one that was asked for."""
+    from validation.manifest import LEGACY_DOMAIN
+
+    ref = resolve(ws, name_or_manifest=name)
+    if ref.domain != LEGACY_DOMAIN:
+        return ref
+    if domain is None:
+        raise VortexError(f"{ref.manifest}: its rows name no domain", "say which it is with --domain")
+    return resolve(ws, name_or_manifest=name, domain=domain)
 
 
 def recipe_data(ws: Workspace, recipe: Recipe) -> list[list[DataRef]]:
@@ -218,6 +231,41 @@ def require_frames(stages: Sequence[StagePlan], target: str) -> None:
         raise VortexError(
             f"{' + '.join(data.name for data in judged)}: no frame has the split 'val', so no epoch could be called the best",
             "add the data again with a validation split",
+        )
+
+
+def require_different(refs: Sequence[DataRef]) -> None:
+    """Raise VortexError when a stage names the same frames twice: they would count, and be drawn, twice as often."""
+    by_digest: dict[str, DataRef] = {}
+    for ref in refs:
+        other = by_digest.setdefault(ref.digest, ref)
+        if other is not ref:
+            same = f"{ref.name} is named twice" if ref.name == other.name else f"{other.name} and {ref.name} hold the same frames"
+            raise VortexError(f"{same}: a stage takes every dataset once", "name each once, with --manifest NAME")
+
+
+def require_batches(stage: StagePlan, recipe: Recipe, workers: int) -> None:
+    """Raise VortexError when a batch could not be filled, shared out, or normalised."""
+    size, shares = recipe.optimizer.batch_size, [data.share for data in stage.stage.data]
+    if None in shares:
+        size = min(size, stage.count("train"))
+    else:
+        empty = [data.name for data in stage.data if not data.frames["train"]]
+        if empty:
+            raise VortexError(
+                f"{', '.join(empty)}: no frame has the split 'train', but the stage takes a share of every batch from it",
+                "see what it holds: vortex data show NAME",
+            )
+        if stage.stage.mixing == "within_batch" and min(share or 0 for share in shares) * size < 0.5:
+            raise UsageError(f"a batch of {size} cannot hold a share of each of {len(shares)} datasets", "use a larger --batch-size")
+    each = size // max(1, workers)
+    if not each:
+        raise UsageError(f"{size} training frames cannot be divided among {workers} workers", "use fewer --workers, or more frames")
+    height, width = recipe.student.size
+    if each == 1 and max(height, width) <= DEEPEST_STRIDE:
+        raise UsageError(
+            f"one frame of {height}x{width} at a time cannot be normalised: its deepest map is a single value",
+            "use a larger --batch-size or --size",
         )
 
 

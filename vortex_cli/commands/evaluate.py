@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from core.classes import CLASSES
+from core.errors import UsageError
 from vortex_cli import console, wording
 from vortex_cli.commands.versions import complete_versions
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from registry.records import Metrics
 
 SCALED = "_median_scaled"
+SPLITS = ("val", "test", "train")
 
 
 def evaluate(
@@ -50,6 +52,7 @@ def evaluate(
     Example: vortex evaluate v10 --domain rooms --against v6
     """
     ws = console.workspace()
+    _check(ws, version, against, split)
     options = {
         "domain": domain,
         "data": data,
@@ -65,6 +68,18 @@ def evaluate(
     console.emit(payload, *tables(version, measured), *_findings(version, against, found))
     if drawn:
         console.note(f"picture: {drawn}")
+
+
+def _check(ws: Workspace, version: str, against: str | None, split: str) -> None:
+    """Refuse before anything is measured what could only fail after it."""
+    from pipelines.hub import hub
+
+    if split not in SPLITS:
+        raise UsageError(f"unknown split {split!r}, allowed: {', '.join(SPLITS)}", "leave --split out to measure on val")
+    if against is not None:
+        if against == version:
+            raise UsageError(f"--against {against} is the version itself: nothing to compare", "name another one: vortex versions")
+        hub(ws).get(against)
 
 
 def tables(version: str, measured: Sequence[Metrics]) -> Iterator[RenderableType]:

@@ -28,7 +28,7 @@ def recipes(
     """
     from pipelines import recipe as library
 
-    if name:
+    if name is not None:
         found = library.load(name)
         console.emit(found, *_whole(found))
         return

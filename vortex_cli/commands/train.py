@@ -41,12 +41,12 @@ def train(
     epochs: Annotated[int | None, typer.Option(min=1, help="Length of the schedule; default: the recipe's, 50 with --from.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Frames a step, over all workers.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate of the decoder; the encoder's is a tenth.")] = None,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to train.")] = "auto",
+    device: Annotated[str | None, typer.Option(metavar="auto|cpu|cuda", help="Where to train; default: auto.")] = None,
     resume: Annotated[str | None, typer.Option(metavar="RUN", help="Continue an interrupted run to its end.")] = None,
-    workers: Annotated[int, typer.Option(min=0, max=64, help="Worker processes; 0 trains in this one.")] = 0,
+    workers: Annotated[int | None, typer.Option(min=0, max=64, help="Worker processes; default: 0, in this one.")] = None,
     size: Annotated[str | None, typer.Option(metavar="HxW", help="Size of the frames; default: the recipe's or the version's.")] = None,
     limit: Annotated[int | None, typer.Option(min=2, help="Use at most so many frames of each dataset's split.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Decides order, augmentation and random weights.")] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="Decides order, augmentation and random weights; default: 0.")] = None,
     encoder_weights: Annotated[
         str | None, typer.Option(metavar="imagenet|none|FILE", help="First weights of the encoder; none uses the recipe's scratch rates.")
     ] = None,
@@ -66,14 +66,15 @@ def train(
     from pipelines.train.run import train as carry_out
 
     ws = console.workspace()
-    options = {
+    options: dict[str, Any] = {
         "recipe": recipe, "from_version": from_, "domain": domain, "manifest": tuple(manifest or ()), "epochs": epochs,
         "batch_size": batch_size, "lr": lr, "limit": limit, "size": _size(size), "encoder_weights": encoder_weights,
     }  # fmt: skip
-    if resume and any(options.values()):
+    options |= {"device": device, "workers": workers, "seed": seed, "allow_unvalidated": allow_unvalidated or None}
+    given: Any = {name: value for name, value in options.items() if value not in (None, ())}
+    if resume is not None and given:
         raise UsageError("--resume continues a run as it was planned: no other option fits it", f"vortex train --resume {resume}")
-    others: Any = {**options, "device": device, "workers": workers, "seed": seed, "allow_unvalidated": allow_unvalidated}
-    plan = planning.resume(ws, resume) if resume else planning.plan(ws, **others)
+    plan = planning.plan(ws, **given) if resume is None else planning.resume(ws, resume)
     for line in plan.inferred:
         console.note(line)
     if dry_run:

@@ -128,6 +128,7 @@ def test_evaluate_names_what_is_wrong(workspace: Workspace, small_set: Path, mak
         ({"domain": "attic"}, "unknown domain 'attic'"),
         ({"domain": "corridor"}, "domain 'corridor' has no dataset"),
         ({"data": "kitchen"}, "unknown dataset 'kitchen'"),
+        ({"data": str(small_set), "domain": "corridor"}, "small has no frames of the domain 'corridor', they are of: rooms"),
         ({"data": str(small_set), "split": "test"}, "no 'test' frames to measure on: small has 1 gap, 2 train, 6 val"),
     ):
         with pytest.raises(VortexError, match=message):

@@ -136,3 +136,52 @@ def test_an_unknown_recipe_lists_the_shipped_ones(tmp_path: Path) -> None:
         recipe.load("v12")
     with pytest.raises(RecipeError, match="does not exist"):
         recipe.load(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", "holds nothing"),
+        ("[1, 2]", "holds a list"),
+        ("a: [1", "line 1, column 7"),
+        ("- " * 5000 + "a", "nested too deeply"),
+        ("date: 2026-99-99", "not readable as YAML"),
+    ],
+)
+def test_a_file_that_is_no_recipe_says_what_it_holds(tmp_path: Path, content: str, told: str) -> None:
+    path = tmp_path / "odd.yaml"
+    path.write_text(content)
+    with pytest.raises(RecipeError, match=told) as caught:
+        recipe.load(path)
+    assert "unicode string" not in caught.value.message
+    with pytest.raises(RecipeError, match=r"cannot be read \(Is a directory\)"):
+        path.unlink()
+        path.mkdir()
+        recipe.load(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        (("student", "encoder"), "resnet18", "efficientvit_b1, mobilenetv3_small_100, found 'resnet18'"),
+        (("student", "size"), [100000, 64], "4096, found 100000"),
+        (("augmentation", "random_crop_resize"), {"probability": 1, "scale": [0, 1]}, "least"),
+        (("augmentation", "color_jitter"), {"brightness": 9, "contrast": 0, "saturation": 0, "hue": 0}, "brightness"),
+        (("loss", "kendall"), {"form": "both_half", "clamp": [2, -2]}, "lower < upper"),
+        (("optimizer", "batch_size"), 10**9, "4096"),
+    ],
+)
+def test_what_would_only_fail_in_training_is_refused_before(key: tuple[str, str], value: object, told: str) -> None:
+    raw = yaml.safe_load((FOLDER / "v6.yaml").read_text())
+    raw[key[0]][key[1]] = value
+    with pytest.raises(RecipeError) as caught:
+        recipe.parse(raw, "here")
+    assert told in "\n".join(caught.value.details)
+
+
+def test_a_stage_name_is_no_path() -> None:
+    raw = yaml.safe_load((FOLDER / "v6.yaml").read_text())
+    raw["stages"][0]["name"] = "../../elsewhere"
+    with pytest.raises(RecipeError) as caught:
+        recipe.parse(raw, "here")
+    assert "stages.0.name" in caught.value.details[0]

@@ -22,7 +22,7 @@ from pipelines.train.checkpointing import STATE, STUDENT, Checkpoints
 from pipelines.train.events import Journal, TrainEvent
 from pipelines.train.loop import START, StageLoop
 from pipelines.train.plan import TrainPlan
-from pipelines.train.run import _lay_out, stage_folder, train
+from pipelines.train.run import RunState, _lay_out, stage_folder, train
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.training_set import publish, recipe_file
 
@@ -173,6 +173,51 @@ def test_batches_that_are_not_finite_are_skipped_and_five_in_a_row_end_it_naming
     assert made.progress.skipped == 5
     assert sum(event.kind == "note" for event in notes) == 4
     assert all(torch.equal(before[name], tensor) for name, tensor in made.student.named_parameters())
+
+
+def test_a_student_that_learnt_no_depth_at_all_is_not_registered(ws: Workspace) -> None:
+    plan = tiny(ws, epochs=2, lr=1.0)
+    with pytest.raises(VortexError, match="diverged") as caught:
+        train(ws, plan, ignore)
+    assert "--lr" in caught.value.hint
+    assert hub(ws).versions() == [] and mlflow_status(ws, plan) == "FAILED"
+
+
+@pytest.mark.parametrize("name", [STUDENT, STATE, "best.safetensors", "progress.json"])
+def test_a_damaged_checkpoint_is_never_trained_on(ws: Workspace, name: str) -> None:
+    made = loop(ws, tiny(ws, epochs=2))
+    made._save(is_best=True)
+    latest = made.checkpoints.latest
+    assert latest and made.checkpoints.best
+    damaged = bytearray((latest / name).read_bytes())
+    damaged[len(damaged) // 2] ^= 0x01
+    (latest / name).unlink()  # student and best are one file under two names
+    (latest / name).write_bytes(damaged)
+    with pytest.raises(VortexError, match=f"{name}: (it is damaged|not readable)"):
+        made.checkpoints.restore(made.student, made.optimizer, made.loss)
+        assert made.checkpoints.best
+
+
+@pytest.mark.parametrize("state", ["", "[]", "{", '{"mlflow": 3}', '{"colour": "blue"}', '{"seconds": "long"}'])
+def test_a_damaged_run_state_is_said_in_one_line(tmp_path: Path, state: str) -> None:
+    (tmp_path / "state.json").write_text(state)
+    with pytest.raises(VortexError, match=r"state\.json: not readable as a run's state"):
+        RunState.read(tmp_path)
+
+
+def test_a_second_ctrl_c_ends_at_once_and_names_the_way_back(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = tiny(ws, epochs=1)
+
+    def impatient(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipelines.train.run.register", impatient)
+    with pytest.raises(Interrupted, match="stopped at once") as caught:
+        train(ws, plan, ignore)
+    assert caught.value.hint == f"vortex train --resume {plan.run}"
+    monkeypatch.undo()
+    assert train(ws, planning.resume(ws, plan.run), ignore).version.name == "v10"
+    assert any("v10 already" in line for line in planning.resume(ws, plan.run).inferred)
 
 
 def test_a_frozen_encoder_stays_as_it_was_and_then_learns(ws: Workspace) -> None:
