@@ -1,7 +1,7 @@
 """The main job on real RGB-D frames, from the shell: add, validate, train from scratch, measure, draw.
 
     VORTEX_FRAMES=~/frames make bench-real_frames            (kitchen_kinect and office_hololens below that folder)
-    VORTEX_FRAMES=~/frames python -m benchmarks.real_frames --sets kitchen [--epochs 30] [--smoke]
+    VORTEX_FRAMES=~/frames python -m benchmarks.real_frames --sets kitchen [--epochs 15] [--smoke]
 
 Prints the commands as it runs them, and beside the student's RMSE what costs nothing: one constant depth, and the mean depth map
 of the training frames. Target on the kitchen at 120×160 on two cores: ≤ 0.40 m after ≤ 3 minutes of training.
@@ -55,9 +55,9 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
-    parser.add_argument("--recipe", default="v4")
+    parser.add_argument("--recipe", default="v5")
     parser.add_argument("--size", default="120x160")
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--folder", type=Path, default=Path("build/real-frames"))
     parser.add_argument("--smoke", action="store_true", help="one epoch on a few small frames: does it work at all?")
     options = parser.parse_args()

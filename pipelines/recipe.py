@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from core.errors import VortexError
 from models.encoders import ENCODERS
+from pipelines import strict_yaml
 
 FOLDER = Path(__file__).parent / "recipes"
 _EXAMPLE = f"a complete example is {FOLDER / 'v9.yaml'}"
@@ -18,12 +18,23 @@ Rate = Annotated[float, Field(gt=0, le=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Epochs = Annotated[int, Field(ge=1)]
 Side = Annotated[int, Field(ge=32, le=4096)]
-Range = Annotated[float, Field(ge=0, le=1)]
+Factor = Annotated[float, Field(ge=0)]
 LARGEST_BATCH = 4096
 
 
 class RecipeError(VortexError):
     """A recipe that does not exist or does not fit the schema."""
+
+
+def _rising(low: float, high: float) -> AfterValidator:
+    """A check that a pair of numbers is (least, greatest), both within bounds."""
+
+    def check(pair: tuple[float, float]) -> tuple[float, float]:
+        if not low <= pair[0] <= pair[1] <= high:
+            raise ValueError(f"allowed is (least, greatest) within {low:g} to {high:g}")
+        return pair
+
+    return AfterValidator(check)
 
 
 class _Part(BaseModel):
@@ -61,23 +72,16 @@ class TeacherRecipe(_Part):
 class LossWeights(_Part):
     """Factors of the three terms; with Kendall weighting the learnt variances multiply the first two."""
 
-    depth: Annotated[float, Field(ge=0)]
-    segmentation: Annotated[float, Field(ge=0)]
-    smoothness: Annotated[float, Field(ge=0)]
+    depth: Factor
+    segmentation: Factor
+    smoothness: Factor
 
 
 class Kendall(_Part):
     """Form of the uncertainty weights, and the bounds of log σ² that a projection after each step keeps."""
 
     form: Literal["regression_half", "both_half"]
-    clamp: tuple[float, float]
-
-    @field_validator("clamp")
-    @classmethod
-    def _ordered(cls, clamp: tuple[float, float]) -> tuple[float, float]:
-        if not -50 <= clamp[0] < clamp[1] <= 50:
-            raise ValueError("allowed is (lower, upper) with -50 <= lower < upper <= 50")
-        return clamp
+    clamp: Annotated[tuple[float, float], _rising(-50, 50)]
 
 
 class LossRecipe(_Part):
@@ -103,7 +107,7 @@ class Rates(_Part):
 class Optimizer(Rates):
     """The rates for an encoder that starts from trained weights."""
 
-    weight_decay: Annotated[float, Field(ge=0)]
+    weight_decay: Factor
 
 
 class Schedule(_Part):
@@ -116,9 +120,9 @@ class Schedule(_Part):
 class ColorJitter(_Part):
     """Ranges of torchvision's ColorJitter."""
 
-    brightness: Range
-    contrast: Range
-    saturation: Range
+    brightness: Probability
+    contrast: Probability
+    saturation: Probability
     hue: Annotated[float, Field(ge=0, le=0.5)]
 
 
@@ -126,14 +130,7 @@ class Crop(_Part):
     """A random crop of this share of the area, resized back."""
 
     probability: Probability
-    scale: tuple[Probability, Probability]
-
-    @field_validator("scale")
-    @classmethod
-    def _ordered(cls, scale: tuple[float, float]) -> tuple[float, float]:
-        if not 0 < scale[0] <= scale[1]:
-            raise ValueError("allowed is (least, greatest) with 0 < least <= greatest <= 1")
-        return scale
+    scale: Annotated[tuple[float, float], _rising(0.001, 1)]
 
 
 class AugmentationRecipe(_Part):
@@ -237,17 +234,6 @@ class Recipe(_Part):
         return ", ".join(said) or None
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML keeps the last of two equal keys silently; here the second is a fault."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
-        if twice:
-            raise yaml.MarkedYAMLError(problem=f"key {', '.join(twice)} appears twice", problem_mark=node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
 def names() -> list[str]:
     """The shipped recipes, in order."""
     return sorted((path.stem for path in FOLDER.glob("v*.yaml")), key=lambda name: int(name[1:]))
@@ -263,13 +249,13 @@ def load(name_or_path: str | Path) -> Recipe:
             )
         path = FOLDER / f"{name_or_path}.yaml"
     try:
-        raw = yaml.load(path.read_text(), _UniqueKeys)
+        raw = strict_yaml.parse(path.read_text())
     except FileNotFoundError as error:
         raise RecipeError(f"{path} does not exist", f"shipped recipes are: {', '.join(names())}") from error
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read ({error.strerror or error})", "name a recipe's .yaml file") from error
-    except (UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError) as error:
-        raise RecipeError(f"{path}: not readable as YAML ({_unreadable(error)})", "mend the file") from error
+    except ValueError as error:
+        raise RecipeError(f"{path}: not readable as YAML ({error})", "mend the file") from error
     if not isinstance(raw, dict):
         raise RecipeError(f"{path}: holds {'nothing' if raw is None else f'a {type(raw).__name__}'}, wanted are a recipe's keys", _EXAMPLE)
     return parse(raw, str(path))
@@ -280,28 +266,8 @@ def parse(raw: object, where: str) -> Recipe:
     try:
         return Recipe.model_validate(raw)
     except ValidationError as error:
-        faults = [_told(fault) for fault in error.errors() if not _follows(fault, error)]
+        faults = strict_yaml.faults(error)
         raise RecipeError(f"{where}: {len(faults)} fault(s) in the recipe", _EXAMPLE, faults) from error
-
-
-def _told(fault: Any) -> str:
-    """A fault in one line: the key, what is allowed there, and what was found where that is short enough to read."""
-    found = fault["input"]
-    shown = f", found {found!r}" if fault["type"] != "missing" and not isinstance(found, dict) and len(repr(found)) <= 60 else ""
-    return f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg'].removeprefix('Value error, ')}{shown}"
-
-
-def _unreadable(error: Exception) -> str:
-    """What a YAML error found and where, without the parser's name for the text."""
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        return f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}: {error.problem or error.context}"
-    return "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
-
-
-def _follows(fault: Any, error: ValidationError) -> bool:
-    """Whether a fault only follows from others: a list counts as too short when its items are faulty."""
-    inner = any(len(other["loc"]) > len(fault["loc"]) and other["loc"][: len(fault["loc"])] == fault["loc"] for other in error.errors())
-    return fault["type"] == "too_short" and inner
 
 
 def differences(a: Recipe, b: Recipe) -> list[tuple[str, Any, Any]]:

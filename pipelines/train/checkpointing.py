@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -99,7 +100,7 @@ class Checkpoints:
                 _link(staging / STUDENT, staging / BEST)
             elif before and (before / BEST).is_file():
                 _link(before / BEST, staging / BEST)
-            digests = {path.name: sha256_file(path) for path in sorted(staging.iterdir())}
+            digests = {path.name: sha256_file(path) for path in sorted(staging.iterdir())} | {PROGRESS: _digest(asdict(progress))}
             (staging / PROGRESS).write_text(json.dumps({**asdict(progress), DIGESTS: digests}))
         self._point_at(final)
         for old in self.folder.glob("epoch-*"):
@@ -142,10 +143,16 @@ def _read(path: Path) -> tuple[Progress, dict[str, str]]:
     """A checkpoint's progress, and the digests of the files beside it."""
     try:
         raw = json.loads(path.read_text())
-        digests = raw.pop(DIGESTS)
-        return _PROGRESS.validate_python(raw), dict(digests)
+        digests = dict(raw.pop(DIGESTS))
+        if _digest(raw) != digests[PROGRESS]:
+            raise ValueError("its digest is another")
+        return _PROGRESS.validate_python(raw), digests
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise VortexError(f"{path}: not readable as a run's progress", "start the training anew") from error
+
+
+def _digest(progress: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(progress, sort_keys=True).encode()).hexdigest()
 
 
 def _state(optimizer: torch.optim.Optimizer, loss: MultiTaskLoss) -> Iterator[tuple[str, Tensor]]:

@@ -77,9 +77,19 @@ class StageLoop:
         if self.progress == Progress():
             self._save()
         self._say("started", epoch=self.progress.epoch)
-        while self.progress.epoch < self.stage.last_epoch:
-            self._train_epoch()
-            self._judge_epoch()
+        try:
+            while self.progress.epoch < self.stage.last_epoch:
+                self._train_epoch()
+                self._judge_epoch()
+        except (MemoryError, RuntimeError) as error:
+            # torch's own error on a GPU is a RuntimeError too; on a CPU only its words tell.
+            if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "allocate memory" not in str(error):
+                raise
+            height, width = self.plan.size
+            raise VortexError(
+                f"{self.plan.run}: a batch of {self.recipe.optimizer.batch_size} frames of {height}x{width} does not fit into the memory",
+                "train again with a smaller --batch-size or --size",
+            ) from error
         best = self.progress.best
         if best is None or best > DIVERGED_M:
             found = "no epoch had a finite validation RMSE" if best is None else f"the best validation RMSE is {best:.3g} m"

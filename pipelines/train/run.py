@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from core.errors import Interrupted, VortexError
 from core.files import locked, staged_directory, write_atomic
@@ -43,6 +43,8 @@ class TrainResult:
 @dataclass
 class RunState:
     """What a run has done outside its checkpoints: MLflow run of each stage, stages that are finished, seconds spent training."""
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
 
     folder: Path
     mlflow: dict[str, str] = field(default_factory=dict)

@@ -106,10 +106,11 @@ def version_start(registry: Hub, name: str) -> tuple[Start, Version]:
         )
     version = registry.get(name)
     try:
-        path = registry.artifact_path(version.checkpoint)
+        registry.artifact_path(version.checkpoint, verify=False)
     except VortexError as error:
         message = f"the weights of {name} cannot be used: {error.message}"
         raise VortexError(message, f"{error.hint}; or bring its weights: vortex adopt CHECKPOINT", error.details) from error
+    path = registry.artifact_path(version.checkpoint)
     return Start(kind="version", ref=name, path=path), version
 
 

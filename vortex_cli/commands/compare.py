@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -44,10 +45,17 @@ def _tables(result: Comparison) -> list[RenderableType]:
     same = f"no recipe is known of {', '.join(lacking)}" if lacking else f"the recipes of {result.a.name} and {result.b.name} do not differ"
     title = f"what differs between {result.a.name} and {result.b.name}"
     tables: list[RenderableType] = [console.table(["recipe", a, b], recipe, title) if recipe else same]
-    if result.metrics:
-        rows = [(row.domain, row.camera, row.protocol, row.dataset, row.metric, row.a, row.b, row.change) for row in result.metrics]
-        numbers: Any = [(name, "right") for name in (result.a.name, result.b.name, "change")]
-        tables.append(console.table(["domain", "camera", "protocol", "dataset", "metric", *numbers], rows, "measured"))
+    numbers: Any = [(name, "right") for name in (result.a.name, result.b.name, "change")]
+    # A table for each thing that was measured on: four columns of numbers stay readable where eight would fold them.
+    for (domain, camera, protocol, dataset), group in groupby(
+        result.metrics, lambda row: (row.domain, row.camera, row.protocol, row.dataset)
+    ):
+        rows = [(row.metric, row.a, row.b, row.change) for row in group]
+        title = f"measured on {domain} · {camera} ({dataset}, {protocol})"
+        made = console.table(["metric", *numbers], rows, title)
+        for column in made.columns:
+            column.no_wrap = True
+        tables.append(made)
     return tables
 
 

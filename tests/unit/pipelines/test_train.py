@@ -193,7 +193,7 @@ def test_a_damaged_checkpoint_is_never_trained_on(ws: Workspace, name: str) -> N
     damaged[len(damaged) // 2] ^= 0x01
     (latest / name).unlink()  # student and best are one file under two names
     (latest / name).write_bytes(damaged)
-    with pytest.raises(VortexError, match=f"{name}: (it is damaged|not readable)"):
+    with pytest.raises(VortexError, match=r"it is damaged|not readable"):
         made.checkpoints.restore(made.student, made.optimizer, made.loss)
         assert made.checkpoints.best
 
@@ -203,6 +203,16 @@ def test_a_damaged_run_state_is_said_in_one_line(tmp_path: Path, state: str) -> 
     (tmp_path / "state.json").write_text(state)
     with pytest.raises(VortexError, match=r"state\.json: not readable as a run's state"):
         RunState.read(tmp_path)
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_said_in_words(ws: Workspace) -> None:
+    def too_much(event: TrainEvent) -> None:
+        if event.kind == "step":
+            torch.empty(2**55)
+
+    with pytest.raises(VortexError, match="a batch of 4 frames of 64x96 does not fit") as caught:
+        train(ws, tiny(ws), too_much)
+    assert "--batch-size" in caught.value.hint
 
 
 def test_a_second_ctrl_c_ends_at_once_and_names_the_way_back(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

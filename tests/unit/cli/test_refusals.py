@@ -1,0 +1,46 @@
+"""What the commands refuse before any work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from core.errors import UsageError, VortexError
+from pipelines.workspace import Workspace
+from vortex_cli import console
+from vortex_cli.commands.evaluate import evaluate
+from vortex_cli.commands.train import train
+
+
+@pytest.fixture(autouse=True)
+def _session(workspace: Workspace) -> Iterator[None]:
+    saved = console.Session(**vars(console.session))
+    console.session.workspace_dir = workspace.root
+    yield
+    console.session.restore(saved)
+
+
+@pytest.mark.parametrize("option", [{"workers": 0}, {"seed": 0}, {"device": "auto"}, {"allow_unvalidated": True}, {"lr": 0.0}])
+def test_resume_takes_no_other_option(option: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match="no other option fits") as caught:
+        train(resume="a-run", **option)  # type: ignore[arg-type]
+    assert caught.value.hint == "vortex train --resume a-run"
+
+
+def test_resume_of_nothing_is_not_a_new_training() -> None:
+    with pytest.raises(VortexError, match="unknown run ''"):
+        train(resume="")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"split": "gap"}, "unknown split 'gap', allowed: val, test, train"),
+        ({"against": "v6"}, "the version itself"),
+        ({"against": "v99"}, "'v99' is not registered"),
+    ],
+)
+def test_evaluate_measures_nothing_that_it_could_not_finish(options: dict[str, str], told: str) -> None:
+    with pytest.raises(VortexError, match=told):
+        evaluate("v6", **options)  # type: ignore[arg-type]
