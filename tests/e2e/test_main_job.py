@@ -67,7 +67,7 @@ def test_from_frames_to_production(vortex: Shell) -> None:
     vortex("promote v10 --stage production --dry-run")
     assert vortex.json("show v10")["stages"] == []
     vortex("promote v10 --stage production")
-    assert ["host/corridor", "production"] in vortex.json("show v10")["stages"]
+    assert {"channel": "host/corridor", "stage": "production"} in vortex.json("show v10")["stages"]
     listed = vortex("history").stdout
     assert "v10" in listed and "tester" in listed
     assert "v6" in vortex("lineage").stdout
