@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from core.errors import VortexError
-from core.files import sync_directory, write_atomic
+from core.files import flush, flush_tree, write_atomic
 from pipelines.versioning import add, data_lock, pointer, refuse_to_forget, refuse_unversionable, restore
 from pipelines.workspace import NAME, Workspace, check_name
 
@@ -70,23 +70,6 @@ def _alive(process: int) -> bool:
     return True
 
 
-def _flush(root: Path) -> None:
-    """Make the frames durable before the rename that names them. Eight threads let the file system batch its commits."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    def flush(path: str) -> None:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-    with ThreadPoolExecutor(8) as pool:
-        for folder, _, names in os.walk(root):
-            list(pool.map(flush, [os.path.join(folder, name) for name in names]))
-            sync_directory(Path(folder))
-
-
 def _journal(ws: Workspace) -> Path:
     return ws.build / "data-publish.json"
 
@@ -96,7 +79,7 @@ def publish(ws: Workspace, name: str, staging: Path) -> None:
 
     A journal lets the next command undo what a process that was killed left between the two.
     """
-    _flush(staging)
+    flush_tree(staging)
     with data_lock(ws):
         _publish(ws, name, staging)
 
@@ -109,7 +92,7 @@ def _publish(ws: Workspace, name: str, staging: Path) -> None:
     write_atomic(_journal(ws), json.dumps({"name": name, "pointer": None if before is None else before.decode()}))
     try:
         os.rename(staging, ws.data / name)
-        sync_directory(ws.data)
+        flush(ws.data)
         add(ws)
     except BaseException:
         _undo(ws)

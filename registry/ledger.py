@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,11 +61,11 @@ class ChainHead:
     hash: str
 
 
-class Reader:
+class Reader(ABC):
     """The three questions that both a passer-by and a writer ask."""
 
-    def _rows(self, query: str, values: Mapping[str, object]) -> list[Sequence[Any]]:
-        raise NotImplementedError
+    @abstractmethod
+    def _rows(self, query: str, values: Mapping[str, object]) -> list[Sequence[Any]]: ...
 
     def events(self, *, kinds: Sequence[str] = (), subject: str | None = None, bodies: bool = True, last: int | None = None) -> list[Event]:
         """Events of these kinds and this subject, oldest first, or the newest `last` of them; none while the ledger does not exist."""

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from core.errors import VortexError
-from core.files import sha256_file, staged_directory, sync_directory
+from core.files import flush, sha256_file, staged_directory
 from models import checkpoint
 from models.losses import MultiTaskLoss
 from models.student import Student
@@ -136,7 +136,7 @@ class Checkpoints:
         pointer.unlink(missing_ok=True)
         pointer.symlink_to(final.name)
         os.replace(pointer, self.folder / LATEST)
-        sync_directory(self.folder)
+        flush(self.folder)
 
 
 def _read(path: Path) -> tuple[Progress, dict[str, str]]:
