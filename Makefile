@@ -20,7 +20,7 @@ setup: .venv/.ready   ## build the environment from uv.lock
 	.tools/bin/python -m pip install --quiet --disable-pip-version-check 'uv==0.13.*'
 
 .venv/.ready: $(UV) uv.lock pyproject.toml
-	$(UV) sync --locked --quiet --python $(PYTHON)
+	$(UV) sync --locked --all-extras --quiet --python $(PYTHON)
 	@touch $@
 
 demo: setup      ## run the main job on synthetic frames: two domains, a specialist, a promotion

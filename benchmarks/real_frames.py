@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from pipelines import datasets, workspace
+from pipelines import workspace
+from pipelines.data import datasets
 from pipelines.frames import load_arrays
 from pipelines.init import init
 from validation.manifest import load_manifest

@@ -97,7 +97,7 @@ def _workspace(folder: Path | None) -> Iterator[Finding]:
 
 
 def _data(ws: Workspace) -> Finding:
-    from pipelines import datasets
+    from pipelines.data import datasets
 
     if not (ws.root / "data.dvc").exists():
         return Finding("data", "missing", "no data.dvc", f"run: vortex init {ws.root}")

@@ -17,7 +17,7 @@ from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
     from models.student import Student
-    from pipelines.datasets import DataRef
+    from pipelines.data.datasets import DataRef
     from pipelines.frames import Arrays
     from registry.records import Artifact, Metrics
     from registry.versions import Hub
@@ -186,7 +186,7 @@ def _counted(splits: Iterable[str]) -> str:
 
 
 def _refs(ws: Workspace, data: str | None, domain: str | None, own: str | None) -> list[DataRef]:
-    from pipelines.datasets import for_domain, resolve
+    from pipelines.data.datasets import for_domain, resolve
     from validation.manifest import LEGACY_DOMAIN
 
     if domain is not None:

@@ -19,7 +19,7 @@ from core.errors import VortexError
 from core.files import inside
 
 if TYPE_CHECKING:
-    from pipelines.datasets import DataRef
+    from pipelines.data.datasets import DataRef
     from validation.manifest import Frame
 
 Arrays = dict[str, NDArray[Any]]

@@ -18,7 +18,7 @@ from validation.manifest import load_manifest
 from validation.policies import load_policies
 
 if TYPE_CHECKING:
-    from pipelines.datasets import DataRef
+    from pipelines.data.datasets import DataRef
     from pipelines.workspace import Workspace
 
 BATCH_SIZE = 16

@@ -44,6 +44,7 @@ _ALLOWED: Final = {
     "depth_unit": _METRIC_RULE,
     "tof_unit": _METRIC_RULE,
     "teacher": _LABEL_RULE,
+    "segmentation_teacher": _LABEL_RULE,
     "teacher_unit": ", ".join(UNIT_METRES),
     "supervision": "none, partial, full",
 }
@@ -73,7 +74,11 @@ class Intrinsics:
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """One row. Paths are POSIX, relative to the manifest's folder."""
+    """One row. Paths are POSIX, relative to the manifest's folder.
+
+    `segmentation_teacher` names who made the mask; without it the mask is ground truth. `segmentation_sources` says pixel by pixel
+    which teacher decided, and `provenance` is the JSON record of the teachers: weights, parameters, versions.
+    """
 
     id: _Id
     domain: _Domain
@@ -91,17 +96,20 @@ class Frame:
     teacher: _Label | None = None
     teacher_unit: Unit | None = None
     segmentation: _Path | None = None
+    segmentation_teacher: _Label | None = None
+    segmentation_sources: _Path | None = None
+    provenance: _Path | None = None
     supervision: Supervision = "none"
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
     def files(self) -> dict[str, str]:
-        """The files this frame names, by role: rgb, depth, tof, tof_confidence, teacher_depth, segmentation."""
+        """The files this frame names, by role (`ROLES`)."""
         named = {role: getattr(self, role) for role in ROLES}
         return {role: path for role, path in named.items() if path is not None}
 
 
-ROLES: Final = ("rgb", "depth", "tof", "tof_confidence", "teacher_depth", "segmentation")
+ROLES: Final = ("rgb", "depth", "tof", "tof_confidence", "teacher_depth", "segmentation", "segmentation_sources", "provenance")
 FIELDS: Final = tuple(field.name for field in fields(Frame))
 
 
@@ -183,6 +191,8 @@ def _relations(frame: Frame) -> list[str]:
         faults.append("teacher_depth, teacher and teacher_unit belong together, allowed: all or none")
     if (frame.segmentation is None) is not (frame.supervision == "none"):
         faults.append("segmentation and supervision disagree, allowed: supervision 'none' without a mask, 'partial' or 'full' with one")
+    if frame.segmentation is None and (frame.segmentation_teacher or frame.segmentation_sources):
+        faults.append("segmentation_teacher or segmentation_sources without segmentation, allowed: only beside the mask that they speak of")
     return faults
 
 

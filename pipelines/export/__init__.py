@@ -106,7 +106,7 @@ def parity_frames(ws: Workspace, version: Version) -> tuple[NDArray[np.uint8], s
     """
     import numpy as np
 
-    from pipelines.datasets import resolve
+    from pipelines.data.datasets import resolve
     from pipelines.export.parity import NOISE, noise
     from pipelines.frames import load_arrays
     from validation.manifest import load_manifest

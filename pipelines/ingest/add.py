@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from core.errors import UsageError, VortexError
-from pipelines.datasets import MANIFEST, Dataset, DatasetCard, find, new_dataset, refuse_existing
+from pipelines.data.datasets import MANIFEST, Dataset, DatasetCard, find, new_dataset, refuse_existing
 from pipelines.ingest import adapter
 from pipelines.ingest.contract import Found, IngestError, Options, Pair, Recording, refuse
 from pipelines.workspace import Workspace, check_name, load

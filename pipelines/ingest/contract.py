@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+
+from numpy.typing import NDArray
 
 from core.errors import VortexError
 from pipelines.ingest.cameras import Pinhole
-from validation.manifest import Unit
+from validation.manifest import Split, Unit
 
 SHOWN: Final = 50
 PICTURES: Final = (".png", ".jpg", ".jpeg")
@@ -30,14 +32,47 @@ class Options:
     pairs_only: bool = False
 
 
-@dataclass(frozen=True)
+@runtime_checkable
+class Derived(Protocol):
+    """A map that must be computed: bits to rotate, depth to register to colour, a frame inside an archive.
+
+    Implementations are small frozen dataclasses: they are sent to worker processes, and `read` is called there.
+    """
+
+    @property
+    def origin(self) -> Path:
+        """The file it comes from, for messages."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of what `read` returns, known without reading it."""
+
+    def read(self) -> NDArray[Any]:
+        """Colour as uint8 (H, W, 3) RGB, depth as float32 (H, W) metres with 0 invalid, classes as uint8 (H, W) of Vortex's own ids.
+
+        Raises FrameFileError when the file is not what its format promises.
+        """
+
+
+Source: TypeAlias = Path | Derived
+"""Where a map comes from: a file that is copied byte for byte, or one that is computed and written as PNG (depth in millimetres)."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pair:
-    """One frame where it lies: a colour picture, its depth, and a class mask when there is one."""
+    """One frame where it lies: a colour picture, its depth, and what else the set has of it. Roles are those of the manifest."""
 
     stem: str
-    rgb: Path
-    depth: Path
-    segmentation: Path | None = None
+    rgb: Source
+    depth: Source | None = None
+    tof: Source | None = None
+    tof_confidence: Source | None = None
+    teacher_depth: Source | None = None
+    segmentation: Source | None = None
+    split: Split | None = None
+    """The official split, where the set has one; it outranks the order of the stream."""
+    pinhole: Pinhole | None = None
+    """This frame's own camera, where the set has one a frame; otherwise the recording's."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +86,18 @@ class Recording:
 
 @dataclass(frozen=True)
 class Found:
-    """What an adapter found. `notes` are remarks that the user should read: frames left out, intrinsics assumed."""
+    """What an adapter found. `unit` is that of depth *files*; computed maps are always written in millimetres.
+
+    `notes` are remarks that the user should read: frames left out, intrinsics assumed.
+    """
 
     recordings: Sequence[Recording]
     unit: Unit
     camera: str | None
     notes: Sequence[str] = field(default=())
+    tof_unit: Unit | None = None
+    teacher: tuple[str, Unit] | None = None
+    """Name of the teacher whose depth comes with the set, and the unit of its files."""
 
 
 class Adapter(Protocol):

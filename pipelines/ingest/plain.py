@@ -67,7 +67,7 @@ def _pairs(folder: Path, where: str, options: Options, faults: list[str], notes:
     both, lone, left = pair_up(colours, depths, options, where)
     faults += lone
     notes += left
-    return [Pair(stem, colours[stem], depths[stem], masks.get(stem)) for stem in both]
+    return [Pair(stem=stem, rgb=colours[stem], depth=depths[stem], segmentation=masks.get(stem)) for stem in both]
 
 
 def _colours(folder: Path) -> list[str]:

@@ -48,7 +48,7 @@ class SevenScenes:
             pinhole = (find_pinhole(folder, faults) if name else None) or shared or KINECT
             if pinhole is KINECT:
                 notes.append(f"{where}no camera-intrinsics.txt: {KINECT.source} is assumed (fx = fy = 585 at 640×480)")
-            recordings.append(Recording(name, [Pair(stem, colours[stem], depths[stem]) for stem in both], pinhole))
+            recordings.append(Recording(name, [Pair(stem=stem, rgb=colours[stem], depth=depths[stem]) for stem in both], pinhole))
         if not faults and not any(recording.pairs for recording in recordings):
             faults.append("no frame has both a colour picture and depth")
         if faults:

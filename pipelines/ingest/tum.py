@@ -55,7 +55,7 @@ class Tum:
             if pinhole is None:
                 pinhole = _published(folder)
                 notes.append(f"{where}no intrinsics file: {pinhole.source} is assumed (fx = {pinhole.fx})")
-            recordings.append(Recording(name, [Pair(colours[c][1], colours[c][2], depths[d][2]) for c, d in pairs], pinhole))
+            recordings.append(Recording(name, [Pair(stem=colours[c][1], rgb=colours[c][2], depth=depths[d][2]) for c, d in pairs], pinhole))
         if faults:
             raise refuse(root, faults, f"arrange it as {self.layout}")
         return Found(recordings, options.unit or "m/5000", options.camera or "kinect", notes)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.classes import IGNORE
-from pipelines.datasets import Dataset
+from pipelines.data.datasets import Dataset
 from pipelines.report.pictures import Picture, Tile, class_colours, depth_range, save_grid, turbo
 from validation.decode import read_confidence, read_depth, read_rgb, read_segmentation
 from validation.manifest import UNIT_METRES, Frame, file, load_manifest

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import VortexError
-from pipelines.datasets import MANIFEST, Dataset, DatasetCard, find, new_dataset, refuse_existing
+from pipelines.data.datasets import MANIFEST, Dataset, DatasetCard, find, new_dataset, refuse_existing
 from pipelines.synthetic import teacher as teachers
 from pipelines.synthetic.camera import pinhole, shoot
 from pipelines.synthetic.stage import Scene

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipelines import recipe as recipes
-from pipelines.datasets import DataRef
+from pipelines.data.datasets import DataRef
 from pipelines.recipe import Optimizer, Rates, Recipe, RecipeParent, Stage, StageData
 
 if TYPE_CHECKING:

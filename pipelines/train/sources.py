@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from core.errors import GateRefused, UsageError, VortexError
 from models.encoders import DEEPEST_STRIDE
 from pipelines import recipe as recipes
-from pipelines.datasets import DataRef, find, for_domain, listing, resolve
+from pipelines.data.datasets import DataRef, find, for_domain, listing, resolve
 from pipelines.recipe import Recipe, Stage
 from pipelines.workspace import Workspace
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from models.student import Student
-from pipelines.datasets import DataRef
+from pipelines.data.datasets import DataRef
 from pipelines.evaluate import Evaluation, evaluate_student, pooled_rmse
 from pipelines.train.plan import TrainPlan
 from pipelines.train.sources import DataPlan

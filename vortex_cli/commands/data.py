@@ -12,7 +12,7 @@ from core.errors import UsageError
 from vortex_cli import console
 
 if TYPE_CHECKING:
-    from pipelines.datasets import Dataset
+    from pipelines.data.datasets import Dataset
 
 
 _COLUMNS: Final[tuple[console.Column, ...]] = (
@@ -142,7 +142,7 @@ def list_() -> None:
 
     Example: vortex data list
     """
-    from pipelines import datasets
+    from pipelines.data import datasets
 
     ws = console.workspace()
     found, hash_ = datasets.listing(ws), datasets.data_hash(ws)
@@ -168,7 +168,7 @@ def show(
 
     Example: vortex data show rooms --frames 6
     """
-    from pipelines import datasets
+    from pipelines.data import datasets
     from pipelines.report.contact_sheet import contact_sheet
 
     ws = console.workspace()
@@ -190,7 +190,7 @@ def show(
 
 
 def _emit(dataset: Dataset, notes: list[str]) -> None:
-    from pipelines import datasets
+    from pipelines.data import datasets
 
     hash_ = datasets.data_hash(console.workspace())
     payload = {**dataset.card.model_dump(), "data": hash_, "notes": notes}

@@ -37,8 +37,8 @@ def validate(
 
     Example: vortex validate rooms
     """
-    from pipelines import datasets
     from pipelines import validate as pipeline
+    from pipelines.data import datasets
 
     ws = console.workspace()
     console.session.json = console.session.json or format_ is Format.json

@@ -10,7 +10,7 @@ import pytest
 
 from core.classes import PALETTE
 from core.errors import VortexError
-from pipelines.datasets import Dataset, DatasetCard
+from pipelines.data.datasets import Dataset, DatasetCard
 from pipelines.report import pictures
 from pipelines.report.contact_sheet import contact_sheet, spread
 from validation.manifest import Frame, write_manifest

@@ -17,8 +17,8 @@ import pytest
 import yaml
 
 from core.errors import Interrupted, VortexError
-from pipelines import datasets, versioning
-from pipelines.datasets import DatasetCard, new_dataset
+from pipelines.data import datasets, versioning
+from pipelines.data.datasets import DatasetCard, new_dataset
 from pipelines.workspace import Workspace
 from validation.manifest import Frame, ManifestError, write_manifest
 

@@ -13,7 +13,7 @@ from models.metrics import PROTOCOL, frame_errors
 from models.student import Prediction, Student, StudentConfig
 from pipelines import bootstrap, evaluate
 from pipelines.bootstrap import FrameErrors
-from pipelines.datasets import resolve
+from pipelines.data.datasets import resolve
 from pipelines.frames import load_arrays
 from pipelines.hub import hub
 from pipelines.workspace import Workspace

@@ -11,7 +11,7 @@ import torch
 from core.classes import CLASSES
 from core.errors import VortexError
 from models.student import Prediction, Student, StudentConfig
-from pipelines.datasets import DatasetCard, new_dataset, resolve
+from pipelines.data.datasets import DatasetCard, new_dataset, resolve
 from pipelines.export import export, newest, parity_frames
 from pipelines.export.onnx import DEPTH, INPUT, LOGITS, OPSET, holds, write_onnx
 from pipelines.export.parity import measure_parity, noise, session

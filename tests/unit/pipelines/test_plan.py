@@ -86,7 +86,7 @@ def test_a_recipe_whose_datasets_exist_runs_stage_by_stage_as_published(ws: Work
 
 
 def test_data_that_has_not_passed_is_refused_until_it_has(ws: Workspace) -> None:
-    from pipelines.datasets import resolve
+    from pipelines.data.datasets import resolve
     from pipelines.validate import validate
 
     with pytest.raises(GateRefused, match="small has not been validated") as caught:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import VortexError
-from pipelines import datasets, digests, publishing
+from pipelines.data import datasets, digests, publishing
 from pipelines.workspace import Workspace
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from core.classes import CLASSES
 from core.errors import VortexError
-from pipelines import datasets
+from pipelines.data import datasets
 from pipelines.synthetic import WORLDS, Job, World, render_dataset, synthesise
 from pipelines.synthetic.camera import pinhole, shoot
 from pipelines.synthetic.render import Camera, cast, rays

@@ -13,7 +13,7 @@ import torch
 from core.errors import VortexError
 from models import augment
 from pipelines import frames as frames_module
-from pipelines.datasets import DataRef
+from pipelines.data.datasets import DataRef
 from pipelines.frames import load_arrays
 from pipelines.recipe import load
 from pipelines.train.data import Batch, TrainingData, epoch_order

@@ -16,8 +16,8 @@ import typer
 from typer.testing import CliRunner, Result
 
 from core.errors import GateRefused, VortexError
-from pipelines import datasets
-from pipelines.datasets import DataRef
+from pipelines.data import datasets
+from pipelines.data.datasets import DataRef
 from pipelines.validate import github, junit, passed, validate
 from pipelines.workspace import Workspace
 from tests.unit.validation.frame_sets import SIZE, FrameSet

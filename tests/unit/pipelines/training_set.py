@@ -55,7 +55,7 @@ def fill(root: Path, *, train: int = 8, val: int = 4, domain: str = "rooms", tea
 
 def publish(ws: Workspace, name: str, **options: object) -> None:
     """Make the set a dataset of the workspace."""
-    from pipelines.datasets import DatasetCard, new_dataset
+    from pipelines.data.datasets import DatasetCard, new_dataset
 
     domain = str(options.get("domain", "rooms"))
     if domain not in ws.config.domains:

@@ -12,7 +12,7 @@ from typing import Final
 
 from core.errors import VortexError
 from core.files import flush, flush_tree, write_atomic
-from pipelines.versioning import add, data_lock, pointer, refuse_to_forget, refuse_unversionable, restore
+from pipelines.data.versioning import add, data_lock, pointer, refuse_to_forget, refuse_unversionable, restore
 from pipelines.workspace import NAME, Workspace, check_name
 
 STAGING: Final = ".vortex-staging"

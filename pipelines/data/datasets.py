@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import Interrupted, VortexError
 from core.files import disk_full, write_atomic
-from pipelines.digests import dataset_digest
-from pipelines.publishing import pending, publish, refuse_existing, settle, staging_folder
-from pipelines.versioning import FETCH, data_hash, unfetched, unversioned_changes, version
+from pipelines.data.digests import dataset_digest
+from pipelines.data.publishing import pending, publish, refuse_existing, settle, staging_folder
+from pipelines.data.versioning import FETCH, data_hash, unfetched, unversioned_changes, version
 from pipelines.workspace import FILE, NAME, Workspace
 from validation.manifest import LEGACY_DOMAIN, Supervision, read_manifest
 
