@@ -1,29 +1,21 @@
-"""Take a folder of frames into `data/`: pair, check every header, copy the bytes unchanged, write the manifest, version."""
+"""Take a folder of frames into `data/`: pair, check every header, copy or compute the files, write the manifest, version."""
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from core.errors import UsageError, VortexError
 from pipelines.data.datasets import MANIFEST, Dataset, DatasetCard, find, new_dataset, refuse_existing
-from pipelines.ingest import adapter
-from pipelines.ingest.contract import Found, IngestError, Options, Pair, Recording, refuse
+from pipelines.ingest import FILLED, adapter
+from pipelines.ingest.contract import Found, Options, shown
+from pipelines.ingest.planning import SHARES, OnFrame, Request, Row, Shares, plan
+from pipelines.ingest.statistics import doubts, survey
+from pipelines.ingest.writing import write_rows
 from pipelines.workspace import Workspace, check_name, load
-from validation.decode import FrameFileError, Header, read_header
-from validation.manifest import Frame, Intrinsics, Unit, stream_split, write_manifest
+from validation.manifest import Unit, write_manifest
 from validation.policies import load_policies
-
-Shares = tuple[int, int, int]
-SHARES: Final[Shares] = (72, 8, 20)
-"""Percent of a stream for training, for the gap, and for validation."""
-LONGEST_ID: Final = 200
-OnFrame = Callable[[str, int, int], None]
-"""Called with what is being done, how many frames are done, and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +35,21 @@ def add_dataset(
     domain: str | None = None,
     kind: str | None = None,
     unit: Unit | None = None,
-    split: Shares = SHARES,
+    split: Shares | None = None,
     camera: str | None = None,
     pairs_only: bool = False,
+    filled: bool = False,
+    workers: int = 1,
     on_frame: OnFrame | None = None,
 ) -> Added:
-    """Add the frames in `path` as dataset `name`; nothing is decoded, re-encoded, or changed at the source.
+    """Add the frames in `path` as dataset `name`. Files are copied as they are; only what a format encodes its own way is computed.
 
-    What is not given is inferred and said in the notes. Raises VortexError, with every fault of the set, before anything is
-    written; a failure later leaves `data/` and `data.dvc` as they were.
+    What is not given is inferred and said in the notes. `split` outranks the official splits of a set; without it they hold, and
+    streams without any are split 72, 8, 20. Raises VortexError, with every fault of the set, before anything is written; a failure
+    later leaves `data/` and `data.dvc` as they were.
     """
+    if workers < 1:
+        raise UsageError(f"{workers} workers are not allowed: 1 or more", "leave --workers out for one")
     refuse_existing(ws, name)
     # Another call may have added a domain since this workspace was loaded.
     ws, path = load(ws.root), path.expanduser()
@@ -60,39 +57,39 @@ def add_dataset(
     known, chosen = adapter(path, format)
     if format is None:
         notes.append(f"format {known} detected")
+    if filled and known not in FILLED:
+        raise VortexError(f"format {known} has no in-painted depth, only {', '.join(sorted(FILLED))} do", "leave --filled-depth out")
     domain = _domain(ws, name, domain, notes)
     bounds = kind or (ws.config.domains[domain].kind if domain in ws.config.domains else "indoor")
     load_policies().data.kind(bounds)
     try:
-        found = chosen.read(path, Options(unit, camera, pairs_only))
+        found = chosen.read(path, Options(unit, camera, pairs_only, filled))
     except OSError as error:
-        raise VortexError(f"{error.filename or path}: cannot be read ({error.strerror})", "check the path and its permissions") from error
-    notes += found.notes
-    plan = _plan(path, name, domain, found, split, on_frame or _silent)
-    splits = {row.frame.split for row in plan}
-    if "val" not in splits or "train" not in splits:
-        notes.append(f"{len(plan)} frames split {split} leave no {'validation' if 'val' not in splits else 'training'} frames")
-    settings = {"unit": found.unit, "split": list(split), "sequences": len(found.recordings), "notes": list(found.notes)}
-    card = DatasetCard(
-        name=name,
-        domain=domain,
-        kind=bounds,
-        format=known,
-        source=os.fsencode(path.absolute()).decode(errors="backslashreplace"),
-        settings=settings,
-    )
+        name_ = shown(error.filename or path)
+        raise VortexError(f"{name_}: cannot be read ({error.strerror or error})", "check the path and its permissions") from error
+    empty = [recording.name for recording in found.recordings if not recording.pairs]
+    said = [shown(note) for note in (*found.notes, *(f"sequence {name!r} has no frames: left out" for name in empty))]
+    rows = plan(path, Request(name, domain, split), found, on_frame or _silent)
+    notes += [*said, *_split_notes(rows, found, split)]
+    settings = {
+        "unit": found.unit,
+        "split": "official" if split is None and _official(found) else list(split or SHARES),
+        "sequences": len(found.recordings) - len(empty),
+        "notes": said,
+    }
+    card = DatasetCard(name=name, domain=domain, kind=bounds, format=known, source=shown(path.absolute()), settings=settings)
     with new_dataset(ws, name, card) as staging:
-        for done, row in enumerate(plan, 1):
-            for source, relative in row.files:
-                _copy(source, staging / relative)
-            (on_frame or _silent)("copying", done, len(plan))
-        write_manifest(staging / MANIFEST, (row.frame for row in plan))
-        (on_frame or _silent)("versioning", len(plan), len(plan))
+        write_rows(rows, staging, workers, lambda done: (on_frame or _silent)("writing", done, len(rows)))
+        write_manifest(staging / MANIFEST, (row.frame for row in rows))
+        (on_frame or _silent)("looking", len(rows), len(rows))
+        # The card is completed and written when this block ends.
+        card.settings["statistics"] = survey(rows, staging, workers)
+        (on_frame or _silent)("versioning", len(rows), len(rows))
     # Only now: a set that did not arrive leaves no domain behind.
     if domain not in ws.config.domains:
         ws.add_domain(domain, bounds)
         notes.append(f"domain {domain!r} (kind {bounds!r}) is new and was written into vortex.toml")
-    return Added(find(ws, name), notes)
+    return Added(find(ws, name), [*notes, *doubts(card.settings["statistics"])])
 
 
 def parse_split(text: str) -> Shares:
@@ -103,12 +100,6 @@ def parse_split(text: str) -> Shares:
         if train + gap + validation == 100:
             return train, gap, validation
     raise UsageError(f"--split {text!r} is not a split, allowed: three percentages that make 100", "for example --split 72,8,20")
-
-
-@dataclass(frozen=True)
-class _Row:
-    frame: Frame
-    files: tuple[tuple[Path, str], ...]
 
 
 def _domain(ws: Workspace, name: str, domain: str | None, notes: list[str]) -> str:
@@ -124,137 +115,25 @@ def _domain(ws: Workspace, name: str, domain: str | None, notes: list[str]) -> s
     return name
 
 
-def _plan(path: Path, name: str, domain: str, found: Found, split: Shares, on_frame: OnFrame) -> list[_Row]:
-    """Every frame with its row and its files, headers checked. Raises IngestError with all faults."""
-    faults: list[str] = []
-    rows: list[_Row] = []
-    total = sum(len(recording.pairs) for recording in found.recordings)
-    several = len(found.recordings) > 1
-    taken: dict[str, str] = {}
-    for recording in found.recordings:
-        for row in _recording_rows(path, name, domain, found, recording, split, several, faults):
-            shown = _relative(row.files[0][0], path)
-            # File systems of other machines may not tell upper from lower case, and every role's file is named by the id.
-            first = taken.setdefault(row.frame.id.casefold(), shown)
-            if first != shown:
-                faults.append(
-                    f"{shown}: would get the id {row.frame.id!r} that {first} has; allowed: names that differ in letters or digits"
-                )
-            rows.append(row)
-            on_frame("checking", len(rows), total)
-    if not faults and not rows:
-        faults.append("no frames were found")
-    if faults:
-        raise refuse(path, faults, "mend, replace or remove what is named above, and run the command again")
-    return rows
+def _official(found: Found) -> bool:
+    return any(pair.split is not None for recording in found.recordings for pair in recording.pairs)
 
 
-def _recording_rows(
-    path: Path, name: str, domain: str, found: Found, recording: Recording, split: Shares, several: bool, faults: list[str]
-) -> Iterator[_Row]:
-    size: tuple[int, int] | None = None
-    intrinsics: Intrinsics | None = None
-    for index, pair in enumerate(recording.pairs):
-        shown = _relative(pair.rgb, path)
-        own = _size_of(path, pair, found.unit, faults)
-        if own is None:
-            continue
-        if size is None:
-            size = own
-            try:
-                intrinsics = recording.pinhole.on(size) if recording.pinhole else None
-            except ValueError as error:
-                faults.append(str(error))
-        if own != size:
-            faults.append(f"{shown}: is {_size(own)}, the frames before it are {_size(size)}; allowed: one size a recording")
-        identity = re.sub(r"[^\w.+=@,~-]", "_", f"{recording.name}-{pair.stem}" if several else pair.stem)
-        identity = identity if re.match(r"\w", identity) else f"_{identity}"
-        if len(identity) > LONGEST_ID:
-            faults.append(f"{shown}: its name is {len(identity)} characters long, allowed: {LONGEST_ID}")
-            continue
-        files = {"rgb": pair.rgb, "depth": pair.depth} | ({"segmentation": pair.segmentation} if pair.segmentation else {})
-        places = {role: f"{role}/{identity}{source.suffix.lower()}" for role, source in files.items()}
-        mask = places.get("segmentation")
-        frame = Frame(
-            id=identity,
-            domain=domain,
-            split=stream_split(index, len(recording.pairs), split),
-            sequence=recording.name or name,
-            camera=found.camera or name,
-            intrinsics=intrinsics,
-            rgb=places["rgb"],
-            depth=places["depth"],
-            depth_unit=found.unit,
-            segmentation=mask,
-            supervision="partial" if mask else "none",
+def _split_notes(rows: list[Row], found: Found, split: Shares | None) -> list[str]:
+    notes = []
+    official = _official(found)
+    if official:
+        notes.append(
+            "the set's official splits hold; --split replaces them"
+            if split is None
+            else f"--split {','.join(map(str, split))} replaces the official splits"
         )
-        yield _Row(frame, tuple((source, places[role]) for role, source in files.items()))
-
-
-def _size_of(path: Path, pair: Pair, unit: Unit, faults: list[str]) -> tuple[int, int] | None:
-    """The size of a frame whose files all are what their roles ask for; otherwise the faults say what is not."""
-    before = len(faults)
-    read: list[Header] = []
-    for source in (pair.rgb, pair.depth, *([pair.segmentation] if pair.segmentation else [])):
-        try:
-            read.append(read_header(source, whole=True))
-        except FrameFileError as error:
-            faults.append(error.message.replace(str(source), _relative(source, path), 1))
-    if len(faults) > before:
-        return None
-    colour, depth, *masks = read
-    if colour.kind == "npy" or colour.bits != 8 or colour.channels < 3:
-        faults.append(f"{_relative(pair.rgb, path)}: found a {colour}, allowed: an 8-bit colour PNG or JPEG")
-    steps = (depth.kind == "png" and depth.bits == 16) or depth.dtype[1:] == "u2"
-    if not (steps or depth.dtype[1:2] == "f") or depth.channels != 1:
-        faults.append(f"{_relative(pair.depth, path)}: found a {depth}, allowed: a 16-bit grey PNG, or a .npy of floats or uint16")
-    elif unit == "m" and steps:
-        found = f"{_relative(pair.depth, path)}: found whole numbers, which cannot be metres"
-        raise IngestError(f"{found}; nothing was added", "state --unit mm or --unit m/5000")
-    if colour.size != depth.size:
-        sizes = f"depth is {_size(depth.size)}, its colour picture {_size(colour.size)}"
-        faults.append(f"{_relative(pair.depth, path)}: {sizes}; allowed: equal sizes, depth registered to colour")
-    for mask in masks:
-        if mask.kind == "jpeg" or mask.channels != 1 or mask.size != colour.size or (mask.kind == "png" and mask.bits != 8):
-            found = f"{_relative(pair.segmentation or path, path)}: found a {mask} of {_size(mask.size)}"
-            faults.append(f"{found}, allowed: an 8-bit grey PNG or a .npy of {_size(colour.size)}")
-    return colour.size if len(faults) == before else None
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy the bytes. The kernel shares the blocks where the file system can (reflink).
-
-    Never a hard link: DVC makes what it caches read-only, and would do so to the user's own file.
-    """
-    try:
-        with open(source, "rb") as reader, open(target, "xb") as writer:
-            left = os.fstat(reader.fileno()).st_size
-            while left > 0 and (copied := _range(reader.fileno(), writer.fileno(), left)):
-                left -= copied
-    except FileNotFoundError:
-        if target.parent.exists():
-            raise
-        target.parent.mkdir(parents=True)
-        _copy(source, target)
-
-
-def _range(reader: int, writer: int, count: int) -> int:
-    try:
-        return os.copy_file_range(reader, writer, count)
-    except OSError as error:
-        import errno
-
-        if error.errno not in (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF):
-            raise
-        return os.write(writer, os.read(reader, 1 << 20))
-
-
-def _relative(file: Path, root: Path) -> str:
-    return str(file.relative_to(root)) if file.is_relative_to(root) else str(file)
-
-
-def _size(size: tuple[int, int]) -> str:
-    return f"{size[0]}×{size[1]}"
+    splits = {row.frame.split for row in rows}
+    for wanted, word in (("train", "training"), ("val", "validation")):
+        if wanted not in splits:
+            how = "with the official splits" if official and split is None else f"split {','.join(map(str, split or SHARES))}"
+            notes.append(f"{len(rows)} frames {how} leave no {word} frames")
+    return notes
 
 
 def _silent(what: str, done: int, total: int) -> None:

@@ -15,6 +15,8 @@ _TEXTS: Final = ("K.txt", "camera-intrinsics.txt", "intrinsics.txt")
 _SUFFIXES: Final = (".json", ".yaml", ".yml")
 _KINDS: Final = "a 3×3 matrix, or fx, fy, cx and cy"
 _LARGEST: Final = 1 << 20
+OFF_CENTRE: Final = 0.2
+"""Share of a side by which a principal point may miss the centre: intrinsics of half the resolution miss it by 0.25."""
 _MATRICES: Final = ("intrinsic_matrix", "camera_matrix", "K", "k")
 _NESTS: Final = ("intrinsics", "intrinsic", "camera", "color", "rgb")
 
@@ -39,6 +41,12 @@ class Pinhole:
         if not (0 < self.cx < size[1] and 0 < self.cy < size[0]):
             centre = f"cx {self.cx:g} and cy {self.cy:g}"
             raise ValueError(f"{self.source}: its {centre} lie outside the frames, which are {size[0]}×{size[1]} (H×W)")
+        if self.size is None and max(abs(self.cx / size[1] - 0.5), abs(self.cy / size[0] - 0.5)) > OFF_CENTRE:
+            centre = f"cx {self.cx:g} and cy {self.cy:g}"
+            raise ValueError(
+                f"{self.source}: its {centre} lie far from the centre of frames of {size[0]}×{size[1]} (H×W): is it for another "
+                "resolution? allowed: within 20 % of the centre, or a json or yaml that states its width and height"
+            )
         return Intrinsics(self.fx, self.fy, self.cx, self.cy, size)
 
 

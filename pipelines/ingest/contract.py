@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ class Options:
     unit: Unit | None = None
     camera: str | None = None
     pairs_only: bool = False
+    filled: bool = False
+    """Take the depth that the set's makers in-painted instead of what the sensor measured, where a set has both."""
 
 
 @runtime_checkable
@@ -48,7 +51,8 @@ class Derived(Protocol):
         """(H, W) of what `read` returns, known without reading it."""
 
     def read(self) -> NDArray[Any]:
-        """Colour as uint8 (H, W, 3) RGB, depth as float32 (H, W) metres with 0 invalid, classes as uint8 (H, W) of Vortex's own ids.
+        """Colour as uint8 (H, W, 3) RGB, depth as float32 (H, W) metres with 0 invalid, classes as uint8 (H, W) of Vortex's own ids,
+        confidence as uint8 or as float32 in [0, 1].
 
         Raises FrameFileError when the file is not what its format promises.
         """
@@ -115,11 +119,16 @@ class Adapter(Protocol):
 
 def refuse(root: Path, faults: Sequence[str], hint: str) -> IngestError:
     """One error for all the faults of a set."""
-    shown = [*faults[:SHOWN], *([f"… and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else [])]
+    listed = [*map(shown, faults[:SHOWN]), *([f"… and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else [])]
     hint = hint if hint.startswith("mend") else f"mend what is named above, or {hint}"
     if len(faults) == 1:
-        return IngestError(f"{root}: {faults[0]}; nothing was added", hint)
-    return IngestError(f"{root}: {len(faults)} faults; nothing was added", hint, shown)
+        return IngestError(f"{shown(root)}: {listed[0]}; nothing was added", hint)
+    return IngestError(f"{shown(root)}: {len(faults)} faults; nothing was added", hint, listed)
+
+
+def shown(name: object) -> str:
+    """A path or a message as it can be printed: names on disk are bytes, and need not be text."""
+    return os.fsencode(str(name)).decode("utf-8", errors="backslashreplace")
 
 
 def pair_up(colours: dict[str, Path], depths: dict[str, Path], options: Options, where: str) -> tuple[list[str], list[str], list[str]]:
@@ -150,7 +159,7 @@ def by_stem(paths: Iterable[Path], faults: list[str]) -> dict[str, Path]:
 
 def natural(text: str) -> list[tuple[int, int, str]]:
     """Sorting key that puts frame2 before frame10: file names count, streams do too."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"([0-9]+)", text) if part]
+    return [(0, int(part), "") if re.fullmatch("[0-9]+", part) else (1, 0, part) for part in re.split(r"([0-9]+)", text) if part]
 
 
 def folders(root: Path) -> list[Path]:

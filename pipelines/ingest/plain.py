@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from pipelines.ingest.cameras import find_pinhole
-from pipelines.ingest.contract import MAPS, PICTURES, Found, IngestError, Options, Pair, Recording, by_stem, folders, pair_up, refuse
+from pipelines.ingest.contract import MAPS, PICTURES, Found, IngestError, Options, Pair, Recording, by_stem, folders, pair_up, refuse, shown
 
 COLOURS: Final = ("images", "rgb", "color")
 
@@ -31,7 +31,8 @@ class Plain:
             raise refuse(root, [f"none of {'/, '.join(COLOURS)}/ with depth/ beside it was found"], f"arrange it as {self.layout}")
         if options.unit is None:
             raise IngestError(
-                f"{root}: plain folders do not say the unit of their depth", "state it: --unit mm (most cameras), --unit m or --unit m/5000"
+                f"{shown(root)}: plain folders do not say the unit of their depth",
+                "state it: --unit mm (most cameras), --unit m or --unit m/5000",
             )
         faults: list[str] = []
         notes: list[str] = []

@@ -142,7 +142,19 @@ def test_split_texts() -> None:
             parse_split(text)
 
 
+def test_an_empty_sequence_is_said_and_a_set_of_them_refused(workspace: Workspace, tmp_path: Path) -> None:
+    plain(tmp_path / "s" / "full")
+    plain(tmp_path / "s" / "empty", 0)
+    added = add_dataset(workspace, "s", tmp_path / "s", domain="rooms", unit="mm")
+    assert any("sequence 'empty' has no frames" in note for note in added.notes) and added.dataset.card.settings["sequences"] == 1
+    assert {frame.sequence for frame in load_manifest(added.dataset.manifest)} == {"full"}
+    plain(tmp_path / "t", 0)
+    with pytest.raises(VortexError, match="no stem has both"):
+        add_dataset(workspace, "t", tmp_path / "t", domain="rooms", unit="mm")
+
+
 def test_people_count() -> None:
+    assert natural("a²") == [(1, 0, "a²")], "a digit of Unicode is no number that int() reads"
     assert sorted(["frame10", "frame2", "a1b", "1", "01.5"], key=natural) == ["1", "01.5", "a1b", "frame2", "frame10"]
 
 
