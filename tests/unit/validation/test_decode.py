@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -159,20 +158,6 @@ def test_every_truncation_is_refused(tmp_path: Path, capfd: pytest.CaptureFixtur
             if length:
                 with pytest.raises(FrameFileError):
                     read_header(path, whole=True)
-    assert not capfd.readouterr().err, "a decoder printed by itself"
-
-
-def test_flipped_bits_never_change_depth_silently(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    path = png(tmp_path / "d.png", DEPTH)
-    data, before, dice = path.read_bytes(), read_depth(path, "mm"), random.Random(0)
-    for _ in range(200):
-        flipped = bytearray(data)
-        flipped[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
-        path.write_bytes(flipped)
-        try:
-            np.testing.assert_array_equal(read_depth(path, "mm"), before)
-        except FrameFileError as error:
-            assert str(path) in error.message
     assert not capfd.readouterr().err, "a decoder printed by itself"
 
 
