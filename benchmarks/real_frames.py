@@ -25,6 +25,7 @@ from pipelines import workspace
 from pipelines.data import datasets
 from pipelines.frames import load_arrays
 from pipelines.init import init
+from pipelines.pack import packs_folder
 from validation.manifest import load_manifest
 
 SETS = {
@@ -42,11 +43,14 @@ def vortex(folder: Path, line: str) -> Any:
 
 def baselines(folder: Path, name: str, size: tuple[int, int]) -> tuple[float, float]:
     """Validation RMSE in metres of the mean training depth, and of the mean training depth map."""
-    ref = datasets.resolve(workspace.load(folder), name_or_manifest=name)
+    ws = workspace.load(folder)
+    ref = datasets.resolve(ws, name_or_manifest=name)
     frames = load_manifest(ref.manifest)
     train, val = (
         np.ma.masked_equal(np.stack([rows[index]["reference"] for index in range(len(rows))]), 0)
-        for rows in (load_arrays(ref, [frame for frame in frames if frame.split == split], size) for split in ("train", "val"))
+        for rows in (
+            load_arrays(packs_folder(ws), ref, [frame for frame in frames if frame.split == split], size) for split in ("train", "val")
+        )
     )
     mean_map = train.mean(axis=0).filled(train.mean())
     return float(np.sqrt(((val - train.mean()) ** 2).mean())), float(np.sqrt(((val - mean_map) ** 2).mean()))

@@ -6,6 +6,7 @@ The seed of an item comes from the caller (run seed, epoch, index), so the strea
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -30,20 +31,42 @@ class Augmentation:
     """What `build` returns: call it with an RGB image [H,W,3] uint8, its maps [H,W] and a seed."""
 
     def __init__(self, pipeline: Any) -> None:
-        self._pipeline = pipeline
+        self.pipeline = pipeline
 
     def __call__(self, rgb: Array, maps: Mapping[str, Array], seed: int) -> tuple[Array, dict[str, Array]]:
         """Return the image and maps at the size asked for, dtypes kept. Metric depth keeps its values: a crop moves no wall."""
-        unknown = sorted(set(maps) - set(MAPS))
-        if unknown:
-            raise VortexError(f"unknown map {unknown[0]!r} to augment", f"use: {', '.join(MAPS)}")
-        if self._pipeline is None:
+        _check_maps(maps)
+        if not self.changes:
             return rgb, dict(maps)
+        out = self._run(rgb, maps, seed)
+        return np.ascontiguousarray(out["image"]), {name: np.ascontiguousarray(out[name]).view(maps[name].dtype) for name in maps}
+
+    @property
+    def changes(self) -> bool:
+        """Whether it does anything at all."""
+        return self.pipeline is not None
+
+    def into(self, rgb: Array, maps: Mapping[str, Array], seed: int, rgb_out: Array, maps_out: Mapping[str, Array]) -> None:
+        """As a call, but written into `rgb_out` and `maps_out`, arrays of the size asked for and of the maps' own types."""
+        _check_maps(maps)
+        if not self.changes:
+            np.copyto(rgb_out, rgb)
+            for name, array in maps.items():
+                np.copyto(maps_out[name], array)
+            return
+        out = self._run(rgb, maps, seed)
+        np.copyto(rgb_out, out["image"])
+        for name, array in maps.items():
+            np.copyto(maps_out[name].view(_carrier(name, array)), out[name])
+
+    def _run(self, rgb: Array, maps: Mapping[str, Array], seed: int) -> dict[str, Any]:
         # Nearest neighbour and flips move bits and compute nothing, so any map travels as the OpenCV type of its width (float16 too).
         carried = {name: np.ascontiguousarray(array).view(_carrier(name, array)) for name, array in maps.items()}
-        self._pipeline.set_random_seed(seed & 0x7FFFFFFF)
-        out = self._pipeline(image=rgb, **carried)
-        return np.ascontiguousarray(out["image"]), {name: np.ascontiguousarray(out[name]).view(maps[name].dtype) for name in maps}
+        # One pair of generators for all steps. `set_random_seed` would give every step the same numbers, so that a frame is flipped
+        # just when it is cropped, and cost 90 µs instead of 25.
+        self.pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        out: dict[str, Any] = self.pipeline(image=rgb, **carried)
+        return out
 
 
 def build(augmentation: Mapping[str, Any], size: tuple[int, int]) -> Augmentation:
@@ -82,6 +105,12 @@ def build(augmentation: Mapping[str, Any], size: tuple[int, int]) -> Augmentatio
     if not steps:
         return Augmentation(None)
     return Augmentation(A.Compose(steps, additional_targets=dict.fromkeys(MAPS, "mask")))
+
+
+def _check_maps(maps: Mapping[str, Array]) -> None:
+    unknown = sorted(set(maps) - set(MAPS))
+    if unknown:
+        raise VortexError(f"unknown map {unknown[0]!r} to augment", f"use: {', '.join(MAPS)}")
 
 
 def _check(augmentation: Mapping[str, Any]) -> None:

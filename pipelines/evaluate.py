@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,7 +19,7 @@ from pipelines.workspace import Workspace
 if TYPE_CHECKING:
     from models.student import Student
     from pipelines.data.datasets import DataRef
-    from pipelines.frames import Arrays
+    from pipelines.frames import Arrays, FrameArrays
     from registry.records import Artifact, Metrics
     from registry.versions import Hub
     from validation.manifest import Frame
@@ -52,11 +53,13 @@ def evaluate_student(
     ref: DataRef,
     frames: Sequence[Frame],
     size: tuple[int, int],
+    packs: Path,
     device: str = "cpu",
     batch: int = 8,
     on_progress: Progress | None = None,
+    on_packing: Progress | None = None,
 ) -> list[Evaluation]:
-    """Run `student` over `frames` at `size` (H, W); one `Evaluation` for each camera and protocol among them.
+    """Run `student` over `frames` at `size` (H, W), read through the set's pack in the folder `packs`; one `Evaluation` for each camera and protocol among them.
 
     Truth is the frames' reference depth. A set without any is judged by its confident ToF, else by its metric teacher, and its
     protocol says so (`…+tof`, `…+teacher`), so that it is never compared with truth. The student is left in the mode (train or
@@ -64,13 +67,15 @@ def evaluate_student(
     Raises VortexError when there is nothing to judge by, or a file is missing or broken.
     """
     from models.metrics import DepthMetrics, SegmentationMetrics
+    from pipelines.frames import load_arrays
 
     reference = truth_source(ref, frames)
+    arrays = load_arrays(packs, ref, frames, size, on_progress=on_packing)
     groups: dict[tuple[str, str], tuple[list[str], DepthMetrics, SegmentationMetrics]] = {}
     training = student.training
     student.eval()
     try:
-        for chunk, depth, logits, truth, labels in _predictions(student, ref, frames, size, device, batch, reference, on_progress):
+        for chunk, depth, logits, truth, labels in _predictions(student, arrays, device, batch, reference, on_progress):
             for row, frame in enumerate(chunk):
                 key = (frame.camera, _protocol(frame.split, reference))
                 ids, of_depth, of_classes = groups.setdefault(key, ([], DepthMetrics(), SegmentationMetrics()))
@@ -110,15 +115,17 @@ def evaluate(
     batch: int = 8,
     allow_unvalidated: bool = False,
     on_progress: Progress | None = None,
+    on_packing: Progress | None = None,
 ) -> list[Metrics]:
     """Measure a registered version on the `split` frames of a domain's datasets, or of one dataset or manifest; record it.
 
-    `domain` defaults to the version's own. Metrics go to the registry, the per-frame sums beside the run as a hashed artifact.
+    `domain` defaults to the version's own. A set is read through its pack; `on_packing` hears of one that is built. Metrics go to the registry, the per-frame sums beside the run as a hashed artifact.
     Raises GateRefused for data that has not passed validation, VortexError for an unknown version, domain or dataset, for weights
     that are not those that were registered, and for a set without frames of that split.
     """
     from models import checkpoint
     from pipelines.hub import actor, commit, hub
+    from pipelines.pack import packs_folder
     from pipelines.train.plan import choose_device
 
     registry = hub(ws)
@@ -130,10 +137,11 @@ def evaluate(
     chosen = choose_device(device)
     student, _ = checkpoint.load(registry.artifact_path(found.checkpoint))
     student.to(chosen)
+    packs = packs_folder(ws)
     recorded = [
         as_metrics(evaluation, ref, log_errors(ws, registry, found.run_id, ref, evaluation))
         for ref, frames in sets
-        for evaluation in evaluate_student(student, ref, frames, found.size, chosen, batch, on_progress)
+        for evaluation in evaluate_student(student, ref, frames, found.size, packs, chosen, batch, on_progress, on_packing)
     ]
     reason = f"evaluated on {split} frames{', data not validated' if allow_unvalidated else ''}"
     registry.add_metrics(found.name, *recorded, actor=actor(), reason=reason, commit=commit(ws))
@@ -205,7 +213,7 @@ def _refs(ws: Workspace, data: str | None, domain: str | None, own: str | None) 
 def _require_passed(ws: Workspace, ref: DataRef) -> None:
     from pipelines.validate import passed
 
-    answer = passed(ws, ref)
+    answer = passed(ws, ref, use="evaluation")
     if answer:
         return
     state = "was never validated as it is now" if answer is None else "failed validation"
@@ -238,21 +246,12 @@ Chunk = tuple[Sequence["Frame"], NDArray[Any], NDArray[Any], NDArray[Any], NDArr
 
 
 def _predictions(
-    student: Student,
-    ref: DataRef,
-    frames: Sequence[Frame],
-    size: tuple[int, int],
-    device: str,
-    batch: int,
-    reference: Reference,
-    on_progress: Progress | None,
+    student: Student, arrays: FrameArrays, device: str, batch: int, reference: Reference, on_progress: Progress | None
 ) -> Iterator[Chunk]:
     """Frames batch by batch with depth [B,H,W], logits [B,C,H,W], true depth [B,H,W] (0 invalid) and labels [B,H,W]."""
     import torch
 
-    from pipelines.frames import load_arrays
-
-    arrays = load_arrays(ref, frames, size)
+    frames, size = arrays.frames, arrays.size
     for start in range(0, len(frames), batch):
         rows = [arrays[index] for index in range(start, min(start + batch, len(frames)))]
         rgb = torch.from_numpy(np.stack([row["rgb"] for row in rows]).transpose(0, 3, 1, 2).copy())

@@ -149,13 +149,17 @@ class StageData(_Part):
 
 
 class Stage(_Part):
-    """One training run. `stopped_at` is the epoch at which the published run was ended before its schedule was."""
+    """One training run. `stopped_at` is the epoch at which the published run was ended before its schedule was.
+
+    Every batch holds at least `labelled_per_batch` frames with classes; 0, which the lineage trained with, leaves it to chance.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
     data: Annotated[tuple[StageData, ...], Field(min_length=1)]
     mixing: Literal["within_batch", "alternating"]
     epochs: Epochs
     stopped_at: Epochs | None = None
+    labelled_per_batch: Annotated[int, Field(ge=0, le=LARGEST_BATCH)] = 0
 
     @model_validator(mode="after")
     def _check(self) -> Stage:

@@ -109,6 +109,7 @@ def parity_frames(ws: Workspace, version: Version) -> tuple[NDArray[np.uint8], s
     from pipelines.data.datasets import resolve
     from pipelines.export.parity import NOISE, noise
     from pipelines.frames import load_arrays
+    from pipelines.pack import packs_folder
     from validation.manifest import load_manifest
 
     for use in sorted(version.data, key=lambda use: use.domain != version.domain):
@@ -120,7 +121,7 @@ def parity_frames(ws: Workspace, version: Version) -> tuple[NDArray[np.uint8], s
         if ref.digest != use.digest or not frames:
             continue
         picked = [frames[index] for index in np.unique(np.linspace(0, len(frames) - 1, PARITY_FRAMES).astype(int))]
-        return np.stack([row["rgb"] for row in load_arrays(ref, picked, version.size)]), use.name
+        return np.stack([row["rgb"] for row in load_arrays(packs_folder(ws), ref, picked, version.size)]), use.name
     return noise(version.size), NOISE
 
 

@@ -42,6 +42,7 @@ def draw(
     from models import checkpoint
     from pipelines.frames import load_arrays
     from pipelines.hub import hub
+    from pipelines.pack import packs_folder
 
     registry = hub(ws)
     found = registry.get(version)
@@ -52,7 +53,7 @@ def draw(
     chosen = [everything[at] for at in np.linspace(0, len(everything) - 1, min(frames, len(everything))).round().astype(int)]
     seen: list[dict[str, Any]] = []
     for done, (ref, frame) in enumerate(chosen, 1):
-        arrays = load_arrays(ref, [frame], found.size)[0]
+        arrays = load_arrays(packs_folder(ws), ref, [frame], found.size)[0]
         with torch.inference_mode():
             prediction = student(torch.from_numpy(arrays["rgb"].transpose(2, 0, 1)[None].copy()).float() / 255)
         seen.append(

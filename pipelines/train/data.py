@@ -1,50 +1,97 @@
-"""Batches: which frames in which order, augmented how, is a function of (seed, epoch, position) alone."""
+"""Which frames in which order: a function of (seed, epoch) alone, whatever the number of threads or workers."""
 
 from __future__ import annotations
 
 import os
-import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from core.classes import IGNORE
-from pipelines.frames import Arrays, FrameArrays
+from core.errors import VortexError
+from pipelines.pack.reading import Order
 
-Order = NDArray[np.int64]
-DEPTHS = ("reference", "tof_depth", "tof_confidence", "teacher_depth")
+Mixing = Literal["within_batch", "alternating"]
+_LABELS = 1
+"""Tells the random stream that places labelled frames from those that shuffle."""
 
 
 @dataclass(frozen=True)
-class Batch:
-    """What the loss takes (images still uint8, channels last in memory), and the ids of its frames."""
+class SamplerState:
+    """Where a sampler stands: `step` batches of `epoch` (both from 0) are done."""
 
-    tensors: dict[str, Tensor]
-    ids: tuple[str, ...]
-
-    def to(self, device: torch.device) -> dict[str, Tensor]:
-        """The tensors on a device, images as float in [0,1]: they travel as bytes and become floats there."""
-        moved = {name: tensor.to(device, non_blocking=True) for name, tensor in self.tensors.items()}
-        return moved | {"rgb": moved["rgb"].float() / 255}
+    seed: int
+    epoch: int
+    step: int
 
 
-def epoch_order(
-    counts: Sequence[int],
-    shares: Sequence[float | None],
-    batch: int,
-    mixing: Literal["within_batch", "alternating"],
-    seed: int,
-    epoch: int,
-) -> Order:
-    """Frame indices [steps, batch] of an epoch over datasets that are laid end to end, with `counts` frames each.
+class Sampler:
+    """The order of a stage's frames, epoch by epoch, and how far it has come.
+
+    `counts` frames of each dataset are laid end to end, `shares` are their parts of a batch. With `labelled_per_batch` every batch
+    holds at least so many frames with labels; `labelled` says which have any.
+    """
+
+    def __init__(
+        self,
+        counts: Sequence[int],
+        shares: Sequence[float | None],
+        batch: int,
+        mixing: Mixing,
+        seed: int,
+        *,
+        labelled: NDArray[np.bool_] | None = None,
+        labelled_per_batch: int = 0,
+    ) -> None:
+        self._counts, self._shares, self._batch, self._mixing = tuple(counts), tuple(shares), batch, mixing
+        self._labelled, self._labelled_per_batch = labelled, labelled_per_batch
+        self._order: tuple[int, Order] | None = None
+        self.seed, self.epoch, self.step = seed, 0, 0
+
+    def order(self) -> Order:
+        """Frame numbers [steps, batch] of the epoch it stands in."""
+        if self._order is None or self._order[0] != self.epoch:
+            order = epoch_order(self._counts, self._shares, self._batch, self._mixing, self.seed, self.epoch)
+            if self._labelled_per_batch and self._labelled is not None:
+                # Datasets with shares keep them: a labelled frame takes the place of one of its own dataset.
+                pools = self._counts if None not in self._shares else (sum(self._counts),)
+                order = with_labels(order, self._labelled, self._labelled_per_batch, pools, self.seed, self.epoch)
+            self._order = (self.epoch, order)
+        return self._order[1]
+
+    def __len__(self) -> int:
+        """Batches of the epoch it stands in."""
+        return len(self.order())
+
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        """The batches that are left of the epoch, as frame numbers; then it stands at the next epoch.
+
+        A batch counts as done when the next one is asked for, so that a state taken in between repeats it.
+        """
+        order = self.order()
+        while self.step < len(order):
+            yield order[self.step]
+            self.step += 1
+        self.epoch, self.step = self.epoch + 1, 0
+
+    def state(self) -> SamplerState:
+        """All that decides what comes next."""
+        return SamplerState(self.seed, self.epoch, self.step)
+
+    def restore(self, state: SamplerState) -> None:
+        """Stand where `state` was taken. Raises VortexError for a state that cannot be."""
+        if min(asdict(state).values()) < 0:
+            raise VortexError(f"{state} is not a sampler's state, allowed: numbers from 0", "restore what state() gave")
+        if state.seed != self.seed:
+            self._order = None
+        self.seed, self.epoch, self.step = state.seed, state.epoch, state.step
+
+
+def epoch_order(counts: Sequence[int], shares: Sequence[float | None], batch: int, mixing: Mixing, seed: int, epoch: int) -> Order:
+    """Frame numbers [steps, batch] of an epoch over datasets that are laid end to end, with `counts` frames each.
 
     Without shares every frame is drawn once (the last incomplete batch is left out; fewer frames than a batch make one small one).
     With shares the dataset that is largest for its share is drawn once and the others are repeated, each lap in a new order;
@@ -60,92 +107,54 @@ def epoch_order(
     starts = np.cumsum([0, *counts[:-1]])
     streams = [_stream(count, int(start), seed, epoch, number) for number, (count, start) in enumerate(zip(counts, starts, strict=True))]
     if mixing == "within_batch":
-        quotas = _quotas(parts, batch)
+        quotas = share_quotas(parts, batch)
         rows = [[next(stream) for stream, quota in zip(streams, quotas, strict=True) for _ in range(quota)] for _ in range(steps)]
     else:
         rows = [list(islice(streams[source], batch)) for source in _turns(parts, steps)]
     return np.array(rows, dtype=np.int64)
 
 
-class TrainingData:
-    """The frames of a stage, as batches for one process of a team."""
+def with_labels(order: Order, labelled: NDArray[np.bool_], least: int, pools: Sequence[int], seed: int, epoch: int) -> Order:
+    """`order` with at least `least` labelled frames in every batch.
 
-    def __init__(self, parts: Sequence[FrameArrays], augmentation: Callable[[], Callable[..., Any]], seed: int, threads: int = 1) -> None:
-        """Take the datasets in the stage's order.
-
-        `augmentation` makes a function `(rgb, maps, seed) -> (rgb, maps)`; every thread makes its own, because it keeps random state.
-        """
-        self.parts = parts
-        self.counts = [len(part) for part in parts]
-        self._make, self._seed, self._threads = augmentation, seed, threads
-        self._own = threading.local()
-
-    def batches(self, order: Order, epoch: int, first: int, rank: int = 0, size: int = 1) -> Iterator[Batch]:
-        """This process's part of each batch of `order`, from step `first` on, prepared ahead in threads."""
-        steps = iter(range(first, len(order)))
-
-        def prepare(step: int) -> Batch:
-            positions = range(rank, order.shape[1], size)
-            return self._collate([self._item(int(order[step, p]), epoch, step * order.shape[1] + p) for p in positions])
-
-        with ThreadPoolExecutor(self._threads) as pool:
-            ahead = deque(pool.submit(prepare, step) for step in islice(steps, 2 * self._threads))
-            try:
-                while ahead:
-                    ready = ahead.popleft().result()
-                    ahead.extend(pool.submit(prepare, step) for step in islice(steps, 1))
-                    yield ready
-            finally:
-                for future in ahead:
-                    future.cancel()
-
-    def _item(self, index: int, epoch: int, position: int) -> tuple[str, Arrays]:
-        if not hasattr(self._own, "augment"):
-            self._own.augment = self._make()
-        part, local = self._locate(index)
-        arrays = self.parts[part][local]
-        maps = {name: array for name, array in arrays.items() if name != "rgb"}
-        # By position, not by frame: a frame that is repeated within an epoch is augmented anew each time.
-        seed = int(np.random.SeedSequence([self._seed, epoch, position]).generate_state(1)[0])
-        rgb, maps = self._own.augment(arrays["rgb"], maps, seed)
-        return self.parts[part].frames[local].id, {"rgb": rgb, **maps}
-
-    def _locate(self, index: int) -> tuple[int, int]:
-        for part, count in enumerate(self.counts):
-            if index < count:
-                return part, index
-            index -= count
-        raise IndexError(index)
-
-    def _collate(self, items: Sequence[tuple[str, Arrays]]) -> Batch:
-        ids, arrays = zip(*items, strict=True)
-        rgb = np.stack([item["rgb"] for item in arrays])
-        empty = np.zeros(rgb.shape[1:3], np.float32)
-        unlabelled = np.full(rgb.shape[1:3], IGNORE, np.uint8)
-        tensors = {name: torch.from_numpy(np.stack([item.get(name, empty) for item in arrays])[:, None]) for name in DEPTHS}
-        tensors["rgb"] = torch.from_numpy(rgb).permute(0, 3, 1, 2)
-        tensors["segmentation"] = torch.from_numpy(np.stack([item.get("segmentation", unlabelled) for item in arrays])).long()
-        tensors["has_teacher"] = torch.tensor(["teacher_depth" in item for item in arrays])
-        return Batch(tensors, ids)
+    Batches that have too few swap unlabelled frames for labelled ones of batches that have more than they need, so that every frame
+    is still drawn as often as before. Only when those run out are labelled frames repeated, each lap in a new order, and frames
+    without labels give up their place for this epoch. Frames are exchanged within a pool alone (`pools` are their sizes, laid end to
+    end). A batch none of whose pools has labels stays as it is: the plan refuses such stages beforehand.
+    """
+    order = order.copy()
+    bounds = np.cumsum([0, *pools])
+    pool_of = np.searchsorted(bounds, order, side="right") - 1
+    random = np.random.default_rng([seed, epoch, _LABELS])
+    # Spare labelled frames of each pool, in random order: which ones move must not depend on where in the epoch they stand.
+    spare: dict[int, list[tuple[int, int]]] = {pool: [] for pool in range(len(pools))}
+    have = labelled[order].sum(axis=1)
+    for row in np.flatnonzero(have > least):
+        for column in random.permutation(np.flatnonzero(labelled[order[row]]))[least:]:
+            spare[int(pool_of[row, column])].append((int(row), int(column)))
+    for places in spare.values():
+        random.shuffle(places)
+    own = {pool: np.flatnonzero(labelled[bounds[pool] : bounds[pool + 1]]) + bounds[pool] for pool in range(len(pools))}
+    again = {pool: _laps(frames, seed, epoch, _LABELS, pool) for pool, frames in own.items() if len(frames)}
+    for row in np.flatnonzero(have < least):
+        for column in np.flatnonzero(~labelled[order[row]]):
+            pool = int(pool_of[row, column])
+            if labelled[order[row]].sum() >= least:
+                break
+            if spare[pool]:
+                place = spare[pool].pop()
+                order[row, column], order[place] = order[place], order[row, column]
+            elif pool in again:
+                order[row, column] = next(again[pool])
+    return order
 
 
-def loader_threads(device: str) -> int:
-    """Threads that prepare batches: one beside a CPU that trains, up to eight to feed a GPU."""
-    return 1 if device == "cpu" else min(8, os.cpu_count() or 1)
+def loader_processes(device: str, team: int = 1) -> int:
+    """Processes that prepare batches: none beside a CPU that trains (one thread keeps up), up to eight to feed each GPU of a team."""
+    return 0 if device == "cpu" else max(1, min(8, (os.cpu_count() or 1) // team - 1))
 
 
-def _shuffled(count: int, *key: int) -> Order:
-    return np.random.default_rng(list(key)).permutation(count).astype(np.int64)
-
-
-def _stream(count: int, start: int, seed: int, epoch: int, number: int) -> Iterator[int]:
-    lap = 0
-    while True:
-        yield from (_shuffled(count, seed, epoch, number, lap) + start).tolist()
-        lap += 1
-
-
-def _quotas(parts: Sequence[float], batch: int) -> list[int]:
+def share_quotas(parts: Sequence[float], batch: int) -> list[int]:
     """Whole numbers that sum to `batch`, as near to the shares as can be (largest remainder)."""
     exact = [part * batch for part in parts]
     quotas = [int(value) for value in exact]
@@ -153,6 +162,22 @@ def _quotas(parts: Sequence[float], batch: int) -> list[int]:
     for index in by_remainder[: batch - sum(quotas)]:
         quotas[index] += 1
     return quotas
+
+
+def _shuffled(count: int, *key: int) -> Order:
+    return np.random.default_rng(list(key)).permutation(count).astype(np.int64)
+
+
+def _stream(count: int, start: int, seed: int, epoch: int, number: int) -> Iterator[int]:
+    return _laps(np.arange(start, start + count), seed, epoch, number)
+
+
+def _laps(frames: NDArray[np.int64], *key: int) -> Iterator[int]:
+    """The frames again and again, each lap in a new order."""
+    lap = 0
+    while True:
+        yield from frames[_shuffled(len(frames), *key, lap)].tolist()
+        lap += 1
 
 
 def _turns(parts: Sequence[float], steps: int) -> list[int]:

@@ -15,7 +15,7 @@ EventKind = Literal["reading", "started", "step", "epoch", "note", "stopped", "f
 class TrainEvent:
     """One thing that happened.
 
-    `reading`: frames are being decoded (`step` of `steps`). `started`: the loop begins at `epoch`. `step`: a training step is done.
+    `reading`: frames are being packed (`step` of `steps`); `message` says it when a pack is done. `started`: the loop begins at `epoch`. `step`: a training step is done.
     `epoch`: an epoch is trained, validated and safe on disk; `values` are its metrics. `note`: something a person should know.
     `stopped`: the loop was asked to stop and has. `failed`: it could not go on; `message`, `hint` and `details` say why.
     """

@@ -54,7 +54,9 @@ def _stage(stage: StagePlan, plan: TrainPlan) -> list[str]:
         )
         lines.append(f"target   depth from {_targets(data.targets)}; {data.labelled} of {data.frames['train']} frames have classes")
     probability = all_ignore_probability(stage, plan.recipe.optimizer.batch_size)
-    if probability == 1.0:
+    if stage.stage.labelled_per_batch:
+        lines.append(f"classes  every batch holds at least {stage.stage.labelled_per_batch} frame(s) with labels")
+    elif probability == 1.0:
         lines.append("classes  no frame is labelled: depth alone is trained")
     elif probability > 0:
         lines.append(f"classes  a batch without any label has probability {probability:.2g}; such batches train depth alone")

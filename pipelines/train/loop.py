@@ -17,10 +17,11 @@ from core.errors import VortexError
 from models import augment, checkpoint
 from models.losses import LossTerms, MultiTaskLoss
 from models.student import Prediction, Student
-from pipelines.frames import load_arrays
+from pipelines.pack import Selection, prepare
+from pipelines.pack.loader import Batch, Loader
 from pipelines.train.building import make_loss, make_optimizer, set_rates
 from pipelines.train.checkpointing import Checkpoints, Progress
-from pipelines.train.data import Batch, TrainingData, epoch_order, loader_threads
+from pipelines.train.data import Sampler, SamplerState, loader_processes
 from pipelines.train.events import Emit, EventKind, TrainEvent
 from pipelines.train.plan import TrainPlan
 from pipelines.train.team import Team
@@ -70,6 +71,7 @@ class StageLoop:
         self.loss = make_loss(self.recipe).to(self.team.device)
         self.optimizer = make_optimizer(self.recipe, self.student, self.loss)
         self.data = self._read()
+        self.sampler = self._sampler()
         self.progress = self.checkpoints.restore(self.student, self.optimizer, self.loss) or Progress()
 
     def run(self) -> None:
@@ -90,6 +92,8 @@ class StageLoop:
                 f"{self.plan.run}: a batch of {self.recipe.optimizer.batch_size} frames of {height}x{width} does not fit into the memory",
                 "train again with a smaller --batch-size or --size",
             ) from error
+        finally:
+            self.data.close()
         best = self.progress.best
         if best is None or best > DIVERGED_M:
             found = "no epoch had a finite validation RMSE" if best is None else f"the best validation RMSE is {best:.3g} m"
@@ -100,10 +104,8 @@ class StageLoop:
 
     def _train_epoch(self) -> None:
         epoch, first = self.progress.epoch, self.progress.step
-        shares = [data.share for data in self.stage.stage.data]
-        order = epoch_order(
-            self.data.counts, shares, self.recipe.optimizer.batch_size, self.stage.stage.mixing, seed=self.plan.seed, epoch=epoch
-        )
+        self.sampler.restore(SamplerState(self.plan.seed, epoch, first))
+        order = self.sampler.order()
         self.student.train()
         self.student.freeze_encoder(epoch < self.recipe.optimizer.freeze_encoder_epochs)
         task = self.team.join(Task(self.student, self.loss))
@@ -194,15 +196,37 @@ class StageLoop:
                 message = f"{self.plan.run}: its checkpoint cannot be written, the one before it is kept ({error.message})"
                 raise VortexError(message, f"{error.hint}: vortex train --resume {self.plan.run}", error.details) from error
 
-    def _read(self) -> TrainingData:
+    def _read(self) -> Loader:
+        """Open the packs of the stage's frames, and make those that are not there; also those it is judged by, before anyone waits."""
+
         def tell(done: int, total: int) -> None:
             if self.should_stop():
                 raise Stopped
             self._say("reading", step=done, steps=total)
 
-        parts = [load_arrays(data.ref, data.load()["train"], self.plan.size, on_progress=tell) for data in self.stage.data]
+        packs = {}
+        for data in (*self.stage.data, *judged_by(self.plan)):
+            if data.digest not in packs:
+                made = prepare(self.plan.packs, data.ref, self.plan.size, progress=tell)
+                packs[data.digest] = made.pack
+                if made.built:
+                    self._say("reading", step=len(made.pack), steps=len(made.pack), message=made.said)
+        parts = [Selection(packs[data.digest], packs[data.digest].select("train", data.limit)) for data in self.stage.data]
         make = partial(augment.build, self.recipe.augmentation.model_dump(), self.plan.size)
-        return TrainingData(parts, make, self.plan.seed, loader_threads(self.plan.device))
+        device = self.plan.device
+        return Loader(parts, make, self.plan.seed, processes=loader_processes(device, self.team.size), pinned=device == "cuda")
+
+    def _sampler(self) -> Sampler:
+        stage = self.stage.stage
+        return Sampler(
+            self.data.counts,
+            [data.share for data in stage.data],
+            self.recipe.optimizer.batch_size,
+            stage.mixing,
+            self.plan.seed,
+            labelled=self.data.labelled,
+            labelled_per_batch=stage.labelled_per_batch,
+        )
 
     def _count(self, terms: LossTerms) -> None:
         """Add a batch's losses up, each over the batches that it was supervised in."""

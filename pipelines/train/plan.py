@@ -13,8 +13,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.errors import UsageError, VortexError
 from pipelines import recipe as recipes
+from pipelines.pack import packs_folder
 from pipelines.recipe import Recipe
 from pipelines.train import sources
+from pipelines.train.data import share_quotas
 from pipelines.train.effective import Options, effective, fine_tuning
 from pipelines.train.explain import explain
 from pipelines.train.sources import StagePlan, Start
@@ -43,6 +45,7 @@ class TrainPlan(BaseModel):
     workers: int
     seed: int
     number: str
+    packs: Path
     inferred: tuple[str, ...] = ()
     resumed: bool = False
 
@@ -118,6 +121,7 @@ def plan(
     sources.require_frames(stages, target)
     for stage in stages:
         sources.require_batches(stage, made, workers)
+        _require_labels(stage, made)
     if not allow_unvalidated:
         sources.require_passed(ws, list(described.values()))
     claim = recipe if recipe in recipes.names() else None
@@ -134,6 +138,7 @@ def plan(
         workers=workers,
         seed=seed,
         number=registry.next_name(claim, from_version is not None),
+        packs=packs_folder(ws),
     )
     return planned.model_copy(update={"inferred": explain(planned)})
 
@@ -145,8 +150,9 @@ def resume(ws: Workspace, run: str) -> TrainPlan:
         known = sorted((found.parent.name for found in runs(ws).glob(f"*/{PLAN}")), reverse=True)
         raise VortexError(f"unknown run {run!r}; runs of this workspace: {', '.join(known[:10]) or 'none'}", "vortex train --resume RUN")
     try:
-        made = TrainPlan.model_validate(json.loads(path.read_text()))
-    except (ValueError, ValidationError) as error:
+        # Packs are derived and can lie elsewhere by now.
+        made = TrainPlan.model_validate(json.loads(path.read_text()) | {"packs": packs_folder(ws)})
+    except (ValueError, TypeError, ValidationError) as error:
         raise VortexError(f"{path}: not readable as a training plan", "start the training anew") from error
     sources.require_unchanged(ws, made.stages)
     from pipelines.hub import hub
@@ -158,6 +164,27 @@ def resume(ws: Workspace, run: str) -> TrainPlan:
     if done:
         lines = (*lines[:-1], f"is       {done} already: what its registration lacks is added, nothing is registered twice")
     return made.model_copy(update={"inferred": (f"resumes  {run}", *lines)})
+
+
+def _require_labels(stage: StagePlan, recipe: Recipe) -> None:
+    """Raise an error unless every batch can hold as many labelled frames as the stage asks for."""
+    wanted, batch = stage.stage.labelled_per_batch, recipe.optimizer.batch_size
+    if not wanted:
+        return
+    asks = f"stage {stage.stage.name} asks for {wanted} labelled frame(s) in every batch"
+    bare = [data.name for data in stage.data if not data.labelled]
+    shares = [data.share or 0.0 for data in stage.stage.data]
+    if len(bare) == len(stage.data):
+        raise VortexError(f"{asks}, but none of {', '.join(bare)} has labels", "vortex label NAME, or set labelled_per_batch: 0")
+    if not any(shares):
+        room = min(batch, stage.count("train"))
+    elif stage.stage.mixing == "within_batch":
+        room = sum(quota for quota, data in zip(share_quotas(shares, batch), stage.data, strict=True) if data.labelled)
+    else:
+        room = 0 if bare else batch
+    if wanted > room:
+        why = f"of {batch} frames at most {room} can be" if room else f"whole batches come from {', '.join(bare)}, which has none"
+        raise UsageError(f"{asks}, but {why}", "use a larger --batch-size, or lower labelled_per_batch in the recipe")
 
 
 def choose_device(device: str) -> Device:

@@ -69,7 +69,8 @@ def parents(plan: TrainPlan, name: str) -> tuple[Parent, ...]:
         found = [Parent("recipe", plan.claim), *(parent for parent in found if parent.kind == "weights")]
     for data in _every(plan):
         found.append(Parent("data", data.name, data.dvc or data.digest))
-        found += [Parent("teacher", target, data.name) for target in data.targets if target not in ("tof", "reference", "nothing")]
+        for teacher, recorded in data.teachers.items():
+            found += [Parent("teacher", teacher, f"{data.name}: {text}") for text in recorded] or [Parent("teacher", teacher, data.name)]
     return tuple(dict.fromkeys(found))
 
 

@@ -38,7 +38,7 @@ class Start(BaseModel):
 
 
 class DataPlan(BaseModel):
-    """One dataset of a stage as it will be used: `frames` counts per split, after `--limit`; `teachers` names who made its targets."""
+    """One dataset of a stage as it will be used: `frames` counts per split, after `--limit`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -56,6 +56,8 @@ class DataPlan(BaseModel):
     """What the depth of the training frames is learnt from → number of frames: a teacher's name, `tof`, `reference` or `nothing`."""
     relative: bool
     limit: int | None
+    teachers: dict[str, list[str]] = {}
+    """Whose labels the training frames have → what is recorded of their weights and where."""
 
     @property
     def ref(self) -> DataRef:
@@ -175,6 +177,7 @@ def recipe_data(ws: Workspace, recipe: Recipe) -> list[list[DataRef]]:
 
 def describe(ws: Workspace, ref: DataRef, limit: int | None) -> DataPlan:
     """Read a dataset's manifest and say how it will be used. Raises ManifestError for a faulty one."""
+    from pipelines.label.provenance import teachers_behind
     from pipelines.validate import passed
     from validation.manifest import load_manifest
 
@@ -194,6 +197,7 @@ def describe(ws: Workspace, ref: DataRef, limit: int | None) -> DataPlan:
         targets=dict(Counter(_target(frame) for frame in train)),
         relative=any(frame.teacher_unit == "relative" for frame in train),
         limit=limit,
+        teachers=teachers_behind(ref.root, train),
     )
 
 

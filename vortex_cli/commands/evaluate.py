@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -128,7 +128,11 @@ def _measure(ws: Workspace, version: str, options: dict[str, Any]) -> list[Metri
 
     with console.progress() as display:
         task = display.add_task(f"measuring {version}", total=None)
-        return measure(ws, version, **options, on_progress=lambda done, total: display.update(task, completed=done, total=total))
+
+        def show(what: str) -> Callable[[int, int], None]:
+            return lambda done, total: display.update(task, description=f"{what} {version}", completed=done, total=total or None)
+
+        return measure(ws, version, **options, on_progress=show("measuring"), on_packing=show("packing frames for"))
 
 
 def _compare(ws: Workspace, version: str, against: str | None, one: Metrics, seed: int, options: dict[str, Any]) -> Bootstrap:

@@ -95,7 +95,9 @@ class Display:
     def show(self, event: TrainEvent) -> None:
         """Take one event in."""
         if event.kind == "reading":
-            self._bar("reading frames", event.step, event.steps)
+            self._bar("packing frames", event.step, event.steps)
+            if event.message:
+                self._line(event.message)
         elif event.kind == "started" and event.epoch:
             self._line(f"{event.stage}: continues after epoch {event.epoch} of {event.epochs}")
         elif event.kind == "step":
@@ -111,7 +113,7 @@ class Display:
         if name not in self._tasks:
             self._tasks[name] = self._display.add_task(name, total=total, completed=done, state=state)
         self._display.update(
-            self._tasks[name], completed=done, total=total, state=state, visible=not (name == "reading frames" and done == total)
+            self._tasks[name], completed=done, total=total, state=state, visible=not (name == "packing frames" and done == total)
         )
 
     def _line(self, text: str) -> None:

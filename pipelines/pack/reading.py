@@ -1,0 +1,207 @@
+"""An open pack: arrays mapped from disk, tables that say which row is whose, and a check of every byte for who asks."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.files import sha256_file
+from pipelines.pack.layout import (
+    ABSENT,
+    IDS,
+    OFFSETS,
+    ROLES,
+    SPLIT_NAMES,
+    SPLITS,
+    ArrayEntry,
+    Index,
+    PackError,
+    checksums_file,
+    read_index,
+    rows_file,
+)
+
+Progress = Callable[[int, int], None]
+"""Called with how much is done, and how much there is."""
+Rows = NDArray[np.int32]
+Order = NDArray[np.int64]
+"""Frame numbers [steps, batch] over selections that are laid end to end."""
+AGAIN = "pack it again: remove the folder and run the command that needs it, or vortex pack NAME"
+_SHOWN = 20
+_BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class Pack:
+    """The frames of a dataset at one size, in the manifest's order. Everything is mapped: opening reads the index and no pixel."""
+
+    path: Path
+    index: Index
+    arrays: dict[str, NDArray[Any]] = field(repr=False)
+    """Role → [rows, H, W] or [rows, H, W, 3], as stored."""
+    tables: dict[str, Rows] = field(repr=False)
+    """Role → for each frame its row in the array, -1 where it lacks the role."""
+    _splits: NDArray[np.uint8] = field(repr=False)
+    _offsets: NDArray[np.int64] = field(repr=False)
+    _ids: NDArray[np.uint8] = field(repr=False)
+
+    @classmethod
+    def open(cls, path: Path) -> Pack:
+        """Map the pack in the folder `path`. Raises PackError for a file that is missing or of another length."""
+        index = read_index(path)
+        wanted = {entry.file: entry.bytes for entry in index.arrays.values()} | {name: entry.bytes for name, entry in index.tables.items()}
+        for name, size in wanted.items():
+            _check_length(path / name, size)
+        _check_shape(path, index)
+        arrays = {}
+        for role, entry in index.arrays.items():
+            shape = (entry.rows, *ROLES[role].shape(index.size))
+            arrays[role] = _map(path / entry.file, ROLES[role].dtype, shape)
+        tables: dict[str, Rows] = {role: _map(path / rows_file(role), np.dtype("<i4"), (index.frames,)) for role in index.arrays}
+        splits = _map(path / SPLITS, np.dtype(np.uint8), (index.frames,))
+        offsets = _map(path / OFFSETS, np.dtype("<i8"), (index.frames + 1,))
+        return cls(path, index, arrays, tables, splits, offsets, _map(path / IDS, np.dtype(np.uint8), (index.tables[IDS].bytes,)))
+
+    def __len__(self) -> int:
+        return self.index.frames
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of every frame."""
+        return self.index.size
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(entry.bytes for entry in self.index.arrays.values())
+
+    def id(self, frame: int) -> str:
+        """The id of a frame."""
+        return bytes(self._ids[self._offsets[frame] : self._offsets[frame + 1]]).decode()
+
+    def ids(self) -> Iterator[str]:
+        """All ids, in order."""
+        for first in range(0, len(self), _BLOCK):
+            ends = self._offsets[first : first + _BLOCK + 1].tolist()
+            text = bytes(self._ids[ends[0] : ends[-1]])
+            yield from (text[a - ends[0] : b - ends[0]].decode() for a, b in pairwise(ends))
+
+    def has(self, role: str, frames: Rows) -> NDArray[np.bool_]:
+        """Which of `frames` have a role."""
+        return self.tables[role][frames] != ABSENT if role in self.tables else np.zeros(len(frames), bool)
+
+    def select(self, split: str, limit: int | None = None) -> Rows:
+        """The frames of a split; with a limit, that many spread evenly over it (as `pipelines.train.sources.pick` takes them)."""
+        chosen = np.flatnonzero(self._splits == SPLIT_NAMES.index(split)).astype(np.int32)
+        if limit is None or len(chosen) <= limit:
+            return chosen
+        return chosen[np.arange(limit) * len(chosen) // limit]
+
+    def find(self, ids: Sequence[str]) -> Rows:
+        """Where the frames of these ids are. Raises PackError naming one that is not in the pack."""
+        places = {name: place for place, name in enumerate(ids)}
+        found = np.full(len(ids), ABSENT, np.int32)
+        for frame, name in enumerate(self.ids()):
+            if name in places:
+                found[places[name]] = frame
+        if (found == ABSENT).any():
+            name = ids[int(np.argmax(found == ABSENT))]
+            raise PackError(f"{self.path}: has no frame {name!r}, its {len(self)} frames are those of another manifest", AGAIN)
+        return found
+
+    def stored(self, frame: int) -> dict[str, NDArray[Any]]:
+        """A frame's roles as stored, without copying."""
+        rows = {role: int(table[frame]) for role, table in self.tables.items()}
+        return {role: self.arrays[role][row] for role, row in rows.items() if row != ABSENT}
+
+    def verify(self, progress: Progress | None = None) -> None:
+        """Read every byte. Raises PackError that lists each damaged array with its first damaged frame, and each damaged table."""
+        faults = [
+            f"{name}: its SHA-256 is not that of the index"
+            for name, entry in self.index.tables.items()
+            if sha256_file(self.path / name) != entry.sha256
+        ]
+        total, done = sum(entry.rows for entry in self.index.arrays.values()), 0
+        for role, entry in self.index.arrays.items():
+            known = np.fromfile(self.path / checksums_file(role), np.dtype("<u4"))
+            damaged = []
+            for row, pixels in enumerate(self.arrays[role]):
+                if zlib.crc32(pixels.data) != known[row]:
+                    damaged.append(row)
+                done += 1
+                if progress and (done % 64 == 0 or done == total):
+                    progress(done, total)
+            if damaged:
+                owner = np.flatnonzero(self.tables[role] == damaged[0])
+                whose = f", the first that of frame {self.id(int(owner[0]))!r}" if len(owner) else ""
+                faults.append(f"{entry.file}: {len(damaged)} of {entry.rows} rows are damaged{whose}")
+        if faults:
+            shown = faults if len(faults) > 1 else []
+            raise PackError(f"{self.path}: {faults[0]}", AGAIN, shown[:_SHOWN])
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Some frames of a pack, in the order in which they are counted."""
+
+    pack: Pack
+    frames: Rows
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles that any of the frames has."""
+        return tuple(role for role in self.pack.index.arrays if self.pack.has(role, self.frames).any())
+
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        """Which frames have a class map."""
+        return self.pack.has("segmentation", self.frames)
+
+
+def table_digest(content: bytes) -> str:
+    """SHA-256 of a table's bytes."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _check_length(path: Path, size: int) -> None:
+    try:
+        found = os.stat(path).st_size
+    except FileNotFoundError as error:
+        raise PackError(f"{path}: is missing", AGAIN) from error
+    if found != size:
+        raise PackError(f"{path}: has {found} bytes, wanted are {size}: it was cut or added to", AGAIN)
+
+
+def _check_shape(path: Path, index: Index) -> None:
+    """Raise PackError unless the index agrees with itself: nothing below may read past the end of a map."""
+    wanted = {IDS: None, OFFSETS: 8 * (index.frames + 1), SPLITS: index.frames}
+    for role, entry in index.arrays.items():
+        if not _fits(role, entry, index.size):
+            raise PackError(f"{path}: its index says of {role!r} what cannot be", AGAIN)
+        wanted |= {rows_file(role): 4 * index.frames, checksums_file(role): 4 * entry.rows}
+    for name, size in wanted.items():
+        if name not in index.tables or (size is not None and index.tables[name].bytes != size):
+            raise PackError(f"{path}: its index and its table {name} disagree", AGAIN)
+
+
+def _fits(role: str, entry: ArrayEntry, size: tuple[int, int]) -> bool:
+    return role in ROLES and entry.dtype == ROLES[role].dtype.str and entry.bytes == entry.rows * ROLES[role].row_bytes(size)
+
+
+def _map(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """The file as an array. A plain array over the map: indexing a `memmap` costs three times as much."""
+    if 0 in shape:
+        return np.zeros(shape, dtype)
+    return np.asarray(np.memmap(path, dtype, "r", shape=shape))
