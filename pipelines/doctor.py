@@ -108,7 +108,12 @@ def _data(ws: Workspace) -> Finding:
         return Finding("data", "optional", "no datasets yet", "vortex data synth rooms --world rooms --frames 200")
     changed = datasets.unversioned_changes(ws)
     if changed:
-        return Finding("data", "missing", "data/ differs from data.dvc", "dvc checkout data.dvc brings the recorded frames back")
+        return Finding(
+            "data",
+            "missing",
+            "data/ differs from data.dvc",
+            "`dvc add data` keeps it as a version, `dvc checkout data.dvc` brings the recorded frames back",
+        )
     found = f"{len(names)} dataset{'s' if len(names) > 1 else ''}: {', '.join(names)}"
     return Finding("data", "ok", found if changed is False else f"{found} (the workspace is read-only: not compared with data.dvc)")
 
@@ -128,7 +133,14 @@ def _remote(ws: Workspace) -> Finding:
         return Finding(
             "dvc remote", "optional", "none configured", "dvc remote add --default store /path/or/ssh/url keeps a copy of every dataset"
         )
-    return Finding("dvc remote", "ok", f"{name}: {config['remote'][name].get('url', '?')}")
+    from pipelines.data.connecting import shown
+
+    url = config["remote"].get(name, {}).get("url")
+    if not url:
+        return Finding(
+            "dvc remote", "missing", f"the default is {name}, which DVC does not know", f"dvc remote add {name} /path/or/ssh/url"
+        )
+    return Finding("dvc remote", "ok", f"{name}: {shown(url)}")
 
 
 def _tracking(ws: Workspace) -> Finding:

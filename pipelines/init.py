@@ -36,16 +36,13 @@ kind = "corridor"
 """
 
 MLRUNS_IGNORE = "# The embedded registry lives here; only this file belongs to git.\n*\n!.gitignore\n"
-IGNORED = ("/build/", "/data/")
-EMPTY_DATA = """\
-outs:
-- md5: d751713988987e9331980363e24189ce.dir
-  size: 0
-  nfiles: 0
-  hash: md5
-  path: data
-"""
-"""What `dvc add` writes for an empty folder: a pointer that needs no remote."""
+REMOTE, FOLDER = "local", "remote"
+"""Name and folder of the DVC remote that a new workspace has: `pipelines.data.remote` says why it lies there."""
+IGNORED = ("/build/", "/data/", f"/{FOLDER}/")
+DVC_IGNORED = (f"/{FOLDER}/", "__pycache__/", "*.pyc")
+"""Copies of frames, which DVC need not search for stages; and what running the code leaves beside it, which is no change of it."""
+EMPTY_DATA = "outs: []\n"
+"""A pointer that records nothing. What `dvc add` writes for an empty folder names a listing, and a clone without a cache fails on it."""
 
 
 def init(folder: Path) -> Workspace:
@@ -61,17 +58,18 @@ def init(folder: Path) -> Workspace:
         for name, content in ((FILE, CONFIG), ("mlruns/.gitignore", MLRUNS_IGNORE), ("data.dvc", EMPTY_DATA)):
             if not (folder / name).exists():
                 write_atomic(folder / name, content)
-        _ignore(folder / ".gitignore")
+        _ignore(folder / ".gitignore", IGNORED)
         _init_dvc(folder)
+        _ignore(folder / ".dvcignore", DVC_IGNORED)
         (folder / "data").mkdir(exist_ok=True)
     (folder / ".vortex.lock").unlink(missing_ok=True)
     return workspace.load(folder)
 
 
-def _ignore(path: Path) -> None:
+def _ignore(path: Path, entries: tuple[str, ...]) -> None:
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     # `/data` is how DVC itself writes the entry; both spellings ignore the folder.
-    missing = [entry for entry in IGNORED if entry not in lines and entry.rstrip("/") not in lines]
+    missing = [entry for entry in entries if entry not in lines and entry.rstrip("/") not in lines]
     if missing:
         write_atomic(path, "\n".join([*lines, *missing]) + "\n")
 
@@ -89,6 +87,7 @@ def _init_dvc(folder: Path) -> None:
     if (folder / ".dvc").is_dir():
         return
     os.environ["DVC_NO_ANALYTICS"] = "1"
+    from dvc.config_schema import RelPath
     from dvc.repo import Repo
 
     logging.getLogger("dvc").setLevel(logging.WARNING)  # dvc sets INFO when it is imported
@@ -98,4 +97,6 @@ def _init_dvc(folder: Path) -> None:
     with repo.config.edit("repo") as config:
         config["core"]["analytics"] = False
         config["core"]["autostage"] = False
+        config["core"]["remote"] = REMOTE
+        config["remote"][REMOTE] = {"url": RelPath(str(folder / FOLDER))}  # so that the folder may move
     repo.close()

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import Interrupted, VortexError
 from core.files import disk_full, write_atomic
+from pipelines.data import switching
 from pipelines.data.digests import dataset_digest
 from pipelines.data.publishing import pending, publish, refuse_existing, settle, staging_folder
 from pipelines.data.versioning import FETCH, data_hash, unfetched, unversioned_changes, version
@@ -26,6 +27,7 @@ __all__ = [
     "DataRef",
     "Dataset",
     "DatasetCard",
+    "complete_card",
     "data_hash",
     "find",
     "for_domain",
@@ -88,6 +90,7 @@ class DataRef:
 def find(ws: Workspace, name: str) -> Dataset:
     """The dataset `name`. Raises VortexError naming those that exist, or the fault of its card."""
     settle(ws)
+    switching.settle(ws)
     root = ws.data / name
     if not NAME.fullmatch(name) or not root.is_dir() or name == pending(ws):
         known = ", ".join(dataset.name for dataset in listing(ws)) or "none yet"
@@ -103,6 +106,7 @@ def find(ws: Workspace, name: str) -> Dataset:
 def listing(ws: Workspace) -> list[Dataset]:
     """All datasets of the workspace, by name. Raises VortexError when a card is broken."""
     settle(ws)
+    switching.settle(ws)
     hidden = pending(ws)
     cards = sorted(ws.data.glob(f"*/{CARD}")) if ws.data.is_dir() else []
     return [Dataset(path.parent.name, path.parent, _read_card(path)) for path in cards if path.parent.name != hidden]
@@ -117,7 +121,9 @@ def for_domain(ws: Workspace, domain: str) -> list[Dataset]:
         others = ", ".join(f"{dataset.name} ({dataset.card.domain})" for dataset in datasets) or "none yet"
         raise VortexError(
             f"domain {domain!r} has no dataset; this workspace has: {others}",
-            f"add frames with: vortex data add NAME PATH --domain {domain}, or make some with: vortex data synth",
+            f"data.dvc records frames that are not here, {FETCH}"
+            if unfetched(ws)
+            else f"add frames with: vortex data add NAME PATH --domain {domain}, or make some with: vortex data synth",
         )
     return chosen
 
@@ -134,7 +140,7 @@ def new_dataset(ws: Workspace, name: str, card: DatasetCard) -> Iterator[Path]:
     try:
         staging.mkdir(parents=True)
         yield staging
-        complete = _complete(card.model_copy(update={"name": name}), staging / MANIFEST)
+        complete = complete_card(card.model_copy(update={"name": name}), staging / MANIFEST)
         write_atomic(staging / CARD, complete.model_dump_json(indent=2) + "\n")
         publish(ws, name, staging)
     except KeyboardInterrupt as error:
@@ -212,7 +218,8 @@ def _read_card(path: Path) -> DatasetCard:
         raise VortexError(f"{path}: is not a dataset's card, allowed keys: {allowed}", "restore it with: dvc checkout", details) from error
 
 
-def _complete(card: DatasetCard, manifest: Path) -> DatasetCard:
+def complete_card(card: DatasetCard, manifest: Path) -> DatasetCard:
+    """The card with counts, cameras and supervision as the manifest has them. Raises ManifestError for a faulty one."""
     frames: Counter[str] = Counter()
     cameras: dict[str, None] = {}
     supervision: set[str] = set()

@@ -1,21 +1,37 @@
-"""How a folder of frames gets into `data/`: staged, flushed, renamed and versioned, or, whatever happens, not at all."""
+"""How a folder of frames gets into `data/`, or a new state of one replaces it: staged, flushed, renamed and versioned, or not at all."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import shutil
 import socket
 import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from core.errors import VortexError
-from core.files import flush, flush_tree, write_atomic
+from core.files import flush, flush_tree, sha256_file, write_atomic
 from pipelines.data.versioning import add, data_lock, pointer, refuse_to_forget, refuse_unversionable, restore
 from pipelines.workspace import NAME, Workspace, check_name
 
 STAGING: Final = ".vortex-staging"
+REPLACED: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}\.[0-9a-f]{8}\.replaced")
+"""Where the old state of a dataset waits until the new one is versioned. Never swept while a journal names it."""
+_NO_LINKS: Final = (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+@dataclass(frozen=True)
+class _Journal:
+    """What is under way: the dataset, what `data.dvc` held before, and for a revision the folder that holds its old state."""
+
+    name: str
+    pointer: str | None
+    old: str | None = None
 
 
 def refuse_existing(ws: Workspace, name: str) -> None:
@@ -88,8 +104,7 @@ def _publish(ws: Workspace, name: str, staging: Path) -> None:
     _undo(ws)
     refuse_existing(ws, name)
     refuse_to_forget(ws)
-    before = pointer(ws).read_bytes() if pointer(ws).exists() else None
-    write_atomic(_journal(ws), json.dumps({"name": name, "pointer": None if before is None else before.decode()}))
+    _begin(ws, name)
     try:
         os.rename(staging, ws.data / name)
         flush(ws.data)
@@ -97,11 +112,82 @@ def _publish(ws: Workspace, name: str, staging: Path) -> None:
     except BaseException:
         _undo(ws)
         raise
-    _journal(ws).unlink()
+    _end(ws)
+
+
+def revise(ws: Workspace, name: str, staging: Path, *, base: str | None = None) -> None:
+    """Replace dataset `name` by its new state and version it: afterwards it is the old one or the new one, never a mixture.
+
+    `staging`, a folder that `staging_folder` named, holds `manifest.jsonl`, `dataset.json` and the new files at their places. All
+    other files of the dataset are taken over by hard links, except those that only the old manifest names. `base` is the SHA-256 of
+    the manifest that the revision was made from. Raises VortexError when that is no longer the dataset's, when the dataset is gone,
+    or when DVC refuses; `data/` and `data.dvc` are then as they were, and a journal lets the next command undo what a kill left.
+    """
+    from pipelines.data.datasets import MANIFEST
+    from validation.manifest import read_manifest
+
+    root = ws.data / name
+    flush_tree(staging)
+    with data_lock(ws):
+        _undo(ws)
+        refuse_unversionable(ws)
+        refuse_to_forget(ws)
+        if not (root / MANIFEST).is_file() or (base is not None and sha256_file(root / MANIFEST) != base):
+            raise VortexError(
+                f"dataset {name!r} was changed or removed by another command meanwhile; nothing was published",
+                "run the command again: it begins with the dataset as it is now",
+            )
+        named = [{path for frame in read_manifest(at / MANIFEST) for path in frame.files().values()} for at in (root, staging)]
+        _take_over(root, staging, named[0] - named[1])
+        for left in staging.parent.glob("*.replaced"):  # of a revision that was published, and killed before it cleaned up
+            shutil.rmtree(left, ignore_errors=True)
+        old = staging.parent / f"{name}.{uuid.uuid4().hex[:8]}.replaced"
+        _begin(ws, name, old.name)
+        try:
+            os.rename(root, old)
+            os.rename(staging, root)
+            flush(ws.data)
+            flush(old.parent)
+            add(ws)
+        except BaseException:
+            _undo(ws)
+            raise
+        _end(ws)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _take_over(root: Path, staging: Path, without: Collection[str]) -> None:
+    """Link every file of `root` into `staging`, except `without` and what is there already. Links stay links."""
+
+    def refuse(error: OSError) -> None:
+        raise error  # what cannot be listed would be lost
+
+    for folder, below, names in os.walk(root, onerror=refuse):
+        here = Path(folder).relative_to(root)
+        linked = [name for name in below if Path(folder, name).is_symlink()]
+        for name in [*names, *linked]:
+            if (here / name).as_posix() in without or os.path.lexists(staging / here / name):
+                continue
+            (staging / here).mkdir(parents=True, exist_ok=True)
+            link(Path(folder, name), staging / here / name)
+        if (staging / here).is_dir():
+            flush(staging / here)
+
+
+def link(source: Path, target: Path) -> None:
+    """A second name for a file; a copy where the file system has no hard links."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        shutil.copy2(source, target, follow_symlinks=False)
+        if not target.is_symlink():
+            flush(target)
 
 
 def settle(ws: Workspace) -> None:
-    """Undo what a killed `data add` left half done; one that still runs holds the lock and is left alone."""
+    """Undo what a killed command left half done; one that still runs holds the lock and is left alone."""
     if not _journal(ws).exists():
         return
     from filelock import FileLock, Timeout
@@ -114,22 +200,34 @@ def settle(ws: Workspace) -> None:
 
 
 def pending(ws: Workspace) -> str | None:
-    """Name of the dataset that another process is publishing right now."""
+    """Name of the dataset that another process is adding right now. One that is being revised is there, whole, all the time."""
     entry = _read_journal(ws)
-    return entry and entry[0]
+    return entry.name if entry and entry.old is None else None
 
 
-def _read_journal(ws: Workspace) -> tuple[str, str | None] | None:
-    """The dataset under way, and what `data.dvc` held before it. Raises VortexError for a journal that says something else."""
+def _begin(ws: Workspace, name: str, old: str | None = None) -> None:
+    before = pointer(ws).read_bytes() if pointer(ws).exists() else None
+    note = {"name": name, "pointer": None if before is None else before.decode()}
+    write_atomic(_journal(ws), json.dumps(note if old is None else {**note, "old": old}))
+
+
+def _end(ws: Workspace) -> None:
+    _journal(ws).unlink()
+    # A note that a power cut brought back would undo what was published.
+    flush(ws.build)
+
+
+def _read_journal(ws: Workspace) -> _Journal | None:
+    """What is under way. Raises VortexError for a journal that says something else."""
     path = _journal(ws)
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
-        name, before = said["name"], said["pointer"]
-        if NAME.fullmatch(name) and (before is None or isinstance(before, str)):
-            return name, before
+        name, before, old = said["name"], said["pointer"], said.get("old")
+        if NAME.fullmatch(name) and (before is None or isinstance(before, str)) and (old is None or REPLACED.fullmatch(old)):
+            return _Journal(name, before, old)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         # Written whole or not at all: only a damaged disk or a person gets here.
         raise _damaged(path) from error
     raise _damaged(path)
@@ -137,7 +235,7 @@ def _read_journal(ws: Workspace) -> tuple[str, str | None] | None:
 
 def _damaged(path: Path) -> VortexError:
     return VortexError(
-        f"{path}: is not the note of an interrupted `vortex data add`, so that cannot be undone",
+        f"{path}: is not the note of an interrupted `vortex data add` or `vortex label`, so that cannot be undone",
         "compare data/ with `dvc status`, then remove the note and run the command again",
     )
 
@@ -146,11 +244,15 @@ def _undo(ws: Workspace) -> None:
     entry = _read_journal(ws)
     if entry is None:
         return
-    name, before = entry
-    if (ws.data / name).exists():
-        trash = staging_folder(ws, name)
+    root, old = ws.data / entry.name, _staging_place(ws) / (entry.old or "")
+    # A revision that did not come to its first rename left the dataset where it is.
+    if root.exists() and (entry.old is None or old.exists()):
+        trash = staging_folder(ws, entry.name)
         trash.parent.mkdir(parents=True, exist_ok=True)
-        os.rename(ws.data / name, trash)
+        os.rename(root, trash)
         shutil.rmtree(trash, ignore_errors=True)
-    restore(pointer(ws), None if before is None else before.encode())
-    _journal(ws).unlink()
+    if entry.old is not None and old.exists():
+        os.rename(old, root)
+        flush(ws.data)
+    restore(pointer(ws), None if entry.pointer is None else entry.pointer.encode())
+    _end(ws)

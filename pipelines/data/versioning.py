@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
 import os
 import re
 import shutil
@@ -12,20 +11,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from core.errors import VortexError
 from core.files import locked, write_atomic
+from pipelines.data.repository import repository
 from pipelines.workspace import Workspace
 
-if TYPE_CHECKING:
-    from dvc.repo import Repo
-
 EMPTY_DIR: Final = "d751713988987e9331980363e24189ce.dir"
-"""Hash of an empty folder: MD5 of the listing `[]`. A fresh clone's pointer names it, and no cache or remote needs to hold it."""
-FETCH: Final = "fetch them with: dvc pull; `dvc remote list` shows from where"
+"""Hash of an empty folder: MD5 of the listing `[]`. A pointer with `outs: []`, as in a fresh clone, stands for it too."""
+FETCH: Final = "fetch them with: vortex data pull; `dvc remote list` shows from where"
 RESTORE: Final = "restore it with: git checkout {0}; where nothing has it, remove it: the next `vortex data add` versions data/ anew"
-_LOGGERS: Final = ("dvc", "dvc_data", "dvc_objects")
 
 
 def pointer(ws: Workspace) -> Path:
@@ -37,13 +33,19 @@ def data_hash(ws: Workspace) -> str | None:
     """The `.dir` hash that `data.dvc` records for `data/`, or None when there is no pointer. Raises VortexError when it is not one."""
     path = pointer(ws)
     try:
-        text = path.read_text(encoding="utf-8")
+        return recorded_hash(path.read_text(encoding="utf-8"), path)
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise VortexError(f"{path}: cannot be read ({error})", RESTORE.format(path.name)) from error
+
+
+def recorded_hash(text: str, path: Path) -> str:
+    """The `.dir` hash in a pointer's text; `path` is what an error names. Raises VortexError when there is none."""
     outs = _outs(text)
-    md5 = outs[0].get("md5") if len(outs) == 1 else None
+    if outs == []:
+        return EMPTY_DIR
+    md5 = outs[0].get("md5") if outs and len(outs) == 1 else None
     if not isinstance(md5, str) or not re.fullmatch(r"[0-9a-f]{32}\.dir", md5):
         raise VortexError(
             f"{path}: found no `outs` entry with the md5 of a folder, allowed: what `dvc add` writes",
@@ -77,12 +79,12 @@ def refuse_to_forget(ws: Workspace) -> None:
     recorded = data_hash(ws)
     if recorded in (None, EMPTY_DIR) or any(ws.data.glob("*/dataset.json")):
         return
-    with _repo(ws) as repo:
+    with repository(ws) as repo:
         here = repo.cache.local.exists(recorded)
     if not here:
         raise VortexError(
             f"{pointer(ws)} records frames that are not here: adding now would drop them from the next version",
-            "fetch them first with: dvc pull",
+            "fetch them first with: vortex data pull",
         )
 
 
@@ -93,7 +95,7 @@ def add(ws: Workspace) -> str:
     ws.data.mkdir(parents=True, exist_ok=True)
     started = time.time()
     try:
-        with _repo(ws) as repo:
+        with repository(ws) as repo:
             repo.add([str(ws.data)])
             made = data_hash(ws)
             if made is None:
@@ -120,7 +122,7 @@ def unversioned_changes(ws: Workspace) -> bool | None:
     if recorded in (None, EMPTY_DIR):
         return present
     try:
-        with _repo(ws) as repo:
+        with repository(ws) as repo:
             return bool(repo.status(targets=[str(pointer(ws))]))
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
@@ -130,8 +132,14 @@ def unversioned_changes(ws: Workspace) -> bool | None:
 
 @contextmanager
 def data_lock(ws: Workspace, timeout: float = 600.0) -> Iterator[None]:
-    """Only one process at a time changes `data/` and `data.dvc`; a large set takes minutes to hash."""
+    """Only one process at a time changes `data/` and `data.dvc`; a large set takes minutes to hash.
+
+    What a killed one left half done is undone first, so that whoever holds the lock sees one version and no mixture of two.
+    """
+    from pipelines.data.switching import settle_locked
+
     with locked(ws.build / "data.lock", timeout):
+        settle_locked(ws)
         yield
 
 
@@ -175,68 +183,13 @@ def _check_cache(ws: Workspace, cache: Any, made: str, started: float) -> None:
     raise VortexError(f"DVC cannot version {ws.data}: {what}; {pointer(ws).name} is as it was", "free some space and run the command again")
 
 
-@contextmanager
-def _repo(ws: Workspace) -> Iterator[Repo]:
-    """DVC's repository object, silent (no bars, no log lines, no analytics), its errors turned into VortexError."""
-    os.environ["DVC_NO_ANALYTICS"] = "1"
-    # Imported first: importing DVC sets its own loggers up.
-    from dvc.config import ConfigError
-    from dvc.exceptions import DvcException, NotDvcRepoError
-    from dvc.lock import LockError
-    from dvc.repo import Repo as DvcRepo
-    from dvc.ui import ui
-
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    levels, spoke = [logger.level for logger in loggers], not ui.error_console.quiet
-    # DVC draws a bar unless its logger is above ERROR, and spinners whatever the logger says.
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    ui.error_console.quiet = True
-    try:
-        repo = DvcRepo(str(ws.root))
-        try:
-            yield repo
-        finally:
-            repo.close()
-    except NotDvcRepoError as error:
-        raise VortexError(
-            f"{ws.root}: has no .dvc folder, so data/ cannot be versioned", f"complete it with: vortex init {ws.root}"
-        ) from error
-    except LockError as error:
-        raise VortexError(
-            f"{ws.root / '.dvc'}: another DVC process holds its lock; nothing was changed",
-            "wait for it to finish, and run the command again",
-        ) from error
-    except ConfigError as error:
-        raise VortexError(
-            f"{ws.root / '.dvc' / 'config'}: DVC cannot read its settings: {_reason(error)}",
-            "mend the file, or restore it with: git checkout .dvc/config",
-        ) from error
-    except DvcException as error:
-        raise VortexError(
-            f"DVC cannot version {ws.data}: {_reason(error)}", "look at `dvc status` and `dvc doctor` in the workspace"
-        ) from error
-    finally:
-        ui.error_console.quiet = not spoke
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost cause in one line: DVC's own message is often only 'failed to add'."""
-    while (cause := error.__cause__ or error.__context__) is not None:
-        error = cause
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "no space left on the disk"
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _outs(text: str) -> list[dict[str, Any]]:
+def _outs(text: str) -> list[dict[str, Any]] | None:
+    """The `outs` of a pointer; None when the text is none."""
     import yaml
 
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError:
-        return []
+        return None
     outs = document.get("outs") if isinstance(document, dict) else None
-    return [out for out in outs if isinstance(out, dict)] if isinstance(outs, list) else []
+    return outs if isinstance(outs, list) and all(isinstance(out, dict) for out in outs) else None

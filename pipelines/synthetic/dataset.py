@@ -29,6 +29,8 @@ FEWEST: Final = 12
 PER_SEQUENCE: Final = 30
 """From about so many frames on, one more layout is worth more than a denser path through the ones there are."""
 CHUNK: Final = 16
+_HAIR: Final = 1e-9
+"""So that a share such as 0.1, which binary numbers miss by a hair, still makes every tenth."""
 
 OnFrame = Callable[[int, int], None]
 """Called with how many frames are done, and how many there are."""
@@ -44,6 +46,8 @@ class Job:
     seed: int
     size: tuple[int, int]
     teacher: str | None
+    labelled: float = 1.0
+    """Share of the training frames that keep their class mask; the other splits are there to be measured on, and keep all."""
 
     def __post_init__(self) -> None:
         find_world(self.world)
@@ -59,11 +63,21 @@ class Job:
         if self.seed < 0:
             raise VortexError(f"seed {self.seed} is not allowed: 0 or a positive whole number", "for example --seed 1")
 
+        if not 0 <= self.labelled <= 1:
+            raise VortexError(f"labelled share {self.labelled} is not allowed: 0 to 1", "for example --labelled 0.06")
+
     @property
     def sequences(self) -> list[int]:
         """Frames of each sequence; every sequence is one layout of the world."""
         count = min(6, max(2, self.frames // PER_SEQUENCE))
         return [self.frames // count + (number < self.frames % count) for number in range(count)]
+
+    def keeps_mask(self, sequence: int, index: int) -> bool:
+        """Whether a frame keeps its class mask. Those that do are spread evenly over the training frames of all sequences."""
+        if stream_split(index, self.sequences[sequence]) != "train":
+            return True
+        place = sum(_training(total) for total in self.sequences[:sequence]) + index
+        return int((place + 1) * self.labelled + _HAIR) > int(place * self.labelled + _HAIR)
 
     def chunks(self) -> list[tuple[int, int, int]]:
         """(sequence, first, stop) pieces of work."""
@@ -84,21 +98,25 @@ def synthesise(
     size: tuple[int, int] = SIZE,
     domain: str | None = None,
     teacher: str | None = None,
+    labelled: float = 1.0,
     workers: int = 1,
     on_frame: OnFrame | None = None,
 ) -> Dataset:
     """Film `frames` frames of a procedural `world` and publish them as dataset `name`, with exact depth, classes and a ToF stream.
 
-    The domain defaults to the world's name. `teacher` adds "metric" or "relative" teacher depth. Raises VortexError for an unknown
-    world or teacher, a size or count that cannot be, and a name that is taken; then nothing is written.
+    The domain defaults to the world's name. `teacher` adds "metric" or "relative" teacher depth. `labelled` is the share of the training
+    frames that keep their class mask. Raises VortexError for an unknown world or teacher, a size, count or share that cannot be, and a
+    name that is taken; then nothing is written.
     """
     refuse_existing(ws, name)
-    job = Job(world, check_name("domain", domain or world), frames, seed, size, teacher)
+    job = Job(world, check_name("domain", domain or world), frames, seed, size, teacher, labelled)
     # Another call may have added a domain since this workspace was loaded.
     ws = load(ws.root)
     known = ws.config.domains.get(job.domain)
     kind = known.kind if known else find_world(world).kind
     settings = {"world": world, "seed": seed, "frames": frames, "size": list(size), "sequences": len(job.sequences), "teacher": teacher}
+    if labelled < 1:
+        settings["labelled"] = labelled
     card = DatasetCard(name=name, domain=job.domain, kind=kind, format="synthetic", source=f"world {world}, seed {seed}", settings=settings)
     with new_dataset(ws, name, card) as staging:
         write_manifest(staging / MANIFEST, render_dataset(staging, job, workers, on_frame))
@@ -122,6 +140,12 @@ def render_dataset(folder: Path, job: Job, workers: int = 1, on_frame: OnFrame |
         if on_frame:
             on_frame(done, job.frames)
     return [frame for place in sorted(rows) for frame in rows[place]]
+
+
+@lru_cache(maxsize=16)
+def _training(total: int) -> int:
+    """How many frames of a sequence are for training: its first ones."""
+    return next((index for index in range(total) if stream_split(index, total) != "train"), total)
 
 
 def _alone(folder: Path, job: Job) -> Iterator[tuple[tuple[int, int], list[Frame]]]:
@@ -170,7 +194,9 @@ def _film(folder: Path, job: Job, sequence: int, index: int) -> Frame:
     _write(folder / f"rgb/{name}.jpg", shot.rgb[..., ::-1])
     _write(folder / f"depth/{name}.png", _millimetres(shot.depth))
     _write(folder / f"tof/{name}.png", _millimetres(shot.tof))
-    _write(folder / f"segmentation/{name}.png", shot.label)
+    masked = job.keeps_mask(sequence, index)
+    if masked:
+        _write(folder / f"segmentation/{name}.png", shot.label)
     _write(folder / f"confidence/{name}.png", np.rint(shot.confidence * 255).astype(np.uint8))
     source, unit = teachers.TEACHERS[job.teacher] if job.teacher else (None, None)
     if job.teacher:
@@ -181,7 +207,7 @@ def _film(folder: Path, job: Job, sequence: int, index: int) -> Frame:
         intrinsics=Intrinsics(camera.fx, camera.fy, camera.cx, camera.cy, job.size), rgb=f"rgb/{name}.jpg", depth=f"depth/{name}.png",
         depth_unit="mm", tof=f"tof/{name}.png", tof_unit="mm", tof_confidence=f"confidence/{name}.png",
         teacher_depth=f"teacher/{name}.npy" if job.teacher else None, teacher=source, teacher_unit=unit,
-        segmentation=f"segmentation/{name}.png", supervision="full",
+        segmentation=f"segmentation/{name}.png" if masked else None, supervision="full" if masked else "none",
     )  # fmt: skip
 
 

@@ -64,19 +64,28 @@ def add(
     format_: Annotated[
         str | None,
         typer.Option(
-            "--format", metavar="FORMAT", help="Native format: 7scenes, tum or plain; default: detected.", autocompletion=complete_formats
+            "--format",
+            metavar="FORMAT",
+            help="Native format, by its name in docs/data.md; default: detected.",
+            autocompletion=complete_formats,
         ),
     ] = None,
     domain: Annotated[str | None, typer.Option(help="The place the frames show; a new one is written into vortex.toml.")] = None,
     kind: Annotated[str | None, typer.Option(help="Bounds in validation/policies.yaml to judge by; default: the domain's.")] = None,
     unit: Annotated[DepthUnit | None, typer.Option(help="Unit of the depth files; plain folders need it.")] = None,
-    split: Annotated[str, typer.Option(metavar="T,G,V", help="Percent of each stream for training, gap and validation.")] = "72,8,20",
+    split: Annotated[
+        str | None,
+        typer.Option(metavar="T,G,V", help="Percent of each stream for training, gap, validation; default: official splits, or 72,8,20."),
+    ] = None,
     camera: Annotated[str | None, typer.Option(help="Name of the camera; every metric carries it.")] = None,
     pairs_only: Annotated[bool, typer.Option("--pairs-only", help="Leave frames out that lack colour or depth.")] = False,
+    filled: Annotated[bool, typer.Option("--filled-depth", help="Take in-painted depth, where a set has it beside the measured.")] = False,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Copies at a time, and processes that decode; the frames are the same.")] = 2,
 ) -> None:
-    """Take a folder of RGB-D frames into data/, unchanged, checked and versioned with DVC.
+    """Take a folder of RGB-D frames into data/, checked and versioned with DVC.
 
-    Each stream is split in its own order: first the training frames, then a gap, last the validation frames.
+    Files are copied as they are; what a format encodes in its own way becomes PNG. Official splits hold. A stream without any is
+    split in its own order: first the training frames, then a gap, last the validation frames.
 
     Example: vortex data add kitchen ~/frames/kitchen --format 7scenes --domain kitchen
     """
@@ -92,9 +101,11 @@ def add(
             domain=domain,
             kind=kind,
             unit=unit.value if unit else None,
-            split=parse_split(split),
+            split=parse_split(split) if split else None,
             camera=camera,
             pairs_only=pairs_only,
+            filled=filled,
+            workers=workers,
             on_frame=lambda what, done, total: display.update(task, description=what, completed=done, total=total),
         )
     for remark in added.notes:
@@ -112,6 +123,9 @@ def synth(
     size: Annotated[str, typer.Option(metavar="HxW", help="Size of the pictures.")] = "240x320",
     domain: Annotated[str | None, typer.Option(help="Domain of the frames; default: the world's name.")] = None,
     teacher: Annotated[Teacher, typer.Option(help="The teacher whose depth goes with the frames.")] = Teacher.metric,
+    labelled: Annotated[
+        float, typer.Option(metavar="SHARE", help="Share of the training frames, 0 to 1, that keep their class mask.")
+    ] = 1.0,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that render; the frames are the same.")] = 2,
 ) -> None:
     """Render a synthetic indoor world: exact metric depth, six classes, and a ToF sensor that fails as real ones do.
@@ -131,6 +145,7 @@ def synth(
             size=_size(size),
             domain=domain,
             teacher=None if teacher is Teacher.none else teacher.value,
+            labelled=labelled,
             workers=workers,
             on_frame=lambda done, total: display.update(task, completed=done, total=total),
         )

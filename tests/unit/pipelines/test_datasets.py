@@ -191,13 +191,11 @@ def test_the_next_command_undoes_what_a_kill_left(workspace: Workspace, place: s
 
 def test_a_clone_that_was_not_pulled_forgets_nothing(workspace: Workspace) -> None:
     path = workspace.root / "data.dvc"
-    outs = yaml.safe_load(path.read_text())
-    outs["outs"][0] |= {"md5": "0123456789abcdef0123456789abcdef.dir", "nfiles": 3}
-    path.write_text(yaml.safe_dump(outs))
+    path.write_text(yaml.safe_dump({"outs": [{"md5": "0123456789abcdef0123456789abcdef.dir", "nfiles": 3, "path": "data"}]}))
     before = state(workspace)
     with pytest.raises(VortexError, match="records frames that are not here") as caught:
         make(workspace, "one")
-    assert "dvc pull" in caught.value.hint and state(workspace) == before
+    assert "vortex data pull" in caught.value.hint and state(workspace) == before
 
 
 def test_broken_pointers_and_cards_are_named(workspace: Workspace) -> None:
@@ -264,4 +262,4 @@ def test_a_clone_without_its_frames_says_how_to_get_them(workspace: Workspace) -
     assert datasets.unfetched(workspace)
     with pytest.raises(VortexError) as caught:
         datasets.find(workspace, "one")
-    assert "dvc pull" in caught.value.hint
+    assert "vortex data pull" in caught.value.hint

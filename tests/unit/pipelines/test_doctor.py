@@ -21,7 +21,7 @@ def test_a_fresh_workspace_lacks_nothing_needed(workspace: Workspace) -> None:
     assert {name: finding.state for name, finding in found.items() if name != "disk"} == {
         "workspace": "ok",
         "data": "optional",
-        "dvc remote": "optional",
+        "dvc remote": "ok",
         "registry": "ok",
         "ledger": "ok",
     }
@@ -50,8 +50,11 @@ def _spoil_port(root: Path) -> None:
 
 
 def _forget_frames(root: Path) -> None:
-    pointer = root / "data.dvc"
-    pointer.write_text(pointer.read_text().replace("d751713988987e9331980363e24189ce", "0" * 32))
+    (root / "data.dvc").write_text(f"outs:\n- md5: {'0' * 32}.dir\n  path: data\n")
+
+
+def _misname_remote(root: Path) -> None:
+    (root / ".dvc" / "config").write_text("[core]\n    no_scm = True\n    remote = nowhere\n")
 
 
 @pytest.mark.parametrize(
@@ -62,6 +65,7 @@ def _forget_frames(root: Path) -> None:
         (_spoil_dvc, "dvc remote", "DVC cannot read its settings"),
         (_spoil_port, "registry", "address"),
         (_forget_frames, "data", "frames that are not here"),
+        (_misname_remote, "dvc remote", "the default is nowhere, which DVC does not know"),
     ],
 )
 def test_what_is_spoilt_is_a_line_with_a_remedy(workspace: Workspace, spoil: object, name: str, shown: str) -> None:

@@ -1,0 +1,86 @@
+"""`vortex data checkout`: bring `data/` back to exactly the frames that a version was trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.errors import VortexError
+from pipelines.data import naming
+from pipelines.data.listings import Listing, present, read
+from pipelines.data.publishing import settle
+from pipelines.data.remote import OnFile, fetch
+from pipelines.data.repository import repository
+from pipelines.data.switching import switch
+from pipelines.data.versioning import EMPTY_DIR, data_hash, data_lock, pointer, refuse_unversionable
+from pipelines.workspace import Workspace
+
+LOCK_SECONDS = 5.0
+"""A person waits for the answer: another command that changes data/ is named, not waited for."""
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """`data/` was `before` and is `data` (both `.dir` hashes); `verified` are the datasets whose digest is the one the version recorded."""
+
+    what: str
+    data: str
+    before: str
+    written: int
+    removed: int
+    fetched: int
+    datasets: dict[str, int]
+    verified: dict[str, str]
+
+
+def checkout(ws: Workspace, what: str, *, remote: str | None = None, on_file: OnFile | None = None) -> Checkout:
+    """Make `data/` and `data.dvc` the version `what`: a registered version, a `.dir` hash (or its beginning), or a commit.
+
+    What DVC's cache lacks is fetched from the remote first. Raises VortexError, and leaves everything as it was, when the name is not one,
+    the remote lacks frames, or `data/` has changes that no version holds.
+    """
+    refuse_unversionable(ws)
+    settle(ws)
+    with repository(ws) as repo:
+        named = naming.resolve(ws, repo, what)
+        refuse_changes(data_hash(ws), read(repo, data_hash(ws) or EMPTY_DIR), present(repo, ws))
+        goal, _, fetched = fetch(repo, named.hash, remote, on_file)
+        with data_lock(ws, LOCK_SECONDS), repo.lock:
+            before = data_hash(ws)
+            refuse_changes(before, read(repo, before or EMPTY_DIR), present(repo, ws))
+            written, removed = switch(ws, repo, goal, on_file and (lambda done, total: on_file("writing", done, total)))
+    verified = _verify(ws, named)
+    return Checkout(named.name, goal.hash, before or EMPTY_DIR, written, removed, len(fetched), goal.datasets, verified)
+
+
+def refuse_changes(recorded: str | None, listing: Listing | None, now: Listing) -> None:
+    """Raise VortexError when `data/` is not what its pointer records, naming the datasets. Where nothing is, nothing can be lost."""
+    if not now.files or (listing is not None and now.files == listing.files):
+        return
+    known = listing.files if listing else {}
+    different = sorted(name for name in now.files.keys() | known.keys() if now.files.get(name) != known.get(name))
+    datasets = sorted({name.partition("/")[0] for name in different})
+    files = [
+        f"{name}: {'not versioned' if name not in known else 'removed' if name not in now.files else 'changed'}" for name in different[:10]
+    ]
+    raise VortexError(
+        f"data/ has changes that no version holds, in {', '.join(datasets)} ({len(different)} files); nothing was changed",
+        "keep them as a version with `dvc add data`, or drop them with "
+        + ("`dvc checkout data.dvc`" if recorded not in (None, EMPTY_DIR) else "`rm -r` on those folders"),
+        files,
+    )
+
+
+def _verify(ws: Workspace, named: naming.Named) -> dict[str, str]:
+    """Dataset → digest, for each one that the version recorded. Raises VortexError when a digest is another."""
+    from pipelines.data.datasets import resolve
+
+    found = {use.name: resolve(ws, name_or_manifest=use.name).digest for use in named.uses}
+    wrong = [f"{use.name}: recorded {use.digest[:12]}, found {found[use.name][:12]}" for use in named.uses if found[use.name] != use.digest]
+    if wrong:
+        raise VortexError(
+            f"data/ is what {pointer(ws).name} recorded for {named.name}, but not what {named.name} saw: "
+            "its frames were changed before it was trained, without a new version of data/",
+            "nothing has the frames that it saw; `vortex show` says what it measured",
+            wrong,
+        )
+    return found

@@ -1,0 +1,146 @@
+"""`vortex data diff`: which frames were added, removed, relabelled, changed or moved between two versions of `data/`.
+
+Both sides are read from listings and manifests in DVC's cache; the frames themselves need not be anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from core.errors import VortexError
+from pipelines.data import naming
+from pipelines.data.listings import Listing, kept, present, read
+from pipelines.data.publishing import settle
+from pipelines.data.repository import repository
+from pipelines.data.versioning import pointer
+from pipelines.workspace import Workspace
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+    from validation.manifest import Frame
+
+MANIFEST: Final = "manifest.jsonl"
+SEEN: Final = ("rgb", "depth", "tof", "tof_confidence")
+"""Roles that a camera delivered; other bytes here make another frame."""
+TAUGHT: Final = ("teacher_depth", "segmentation", "segmentation_sources", "provenance")
+"""Roles that somebody said about a frame; other bytes here relabel it."""
+_SEEN_SAYS: Final = ("domain", "sequence", "camera", "intrinsics", "depth_unit", "tof_unit")
+_TAUGHT_SAYS: Final = ("teacher", "teacher_unit", "segmentation_teacher", "supervision")
+
+
+@dataclass(frozen=True)
+class DatasetDiff:
+    """Ids of the frames of one dataset that differ. A frame that moved between splits may be in a second list too."""
+
+    added: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    relabelled: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    moved: list[str] = field(default_factory=list)
+    same: int = 0
+
+
+@dataclass(frozen=True)
+class DataDiff:
+    """Two versions of `data/` by hash, and dataset by dataset what differs; a dataset without differences is left out."""
+
+    a: str
+    b: str
+    datasets: dict[str, DatasetDiff]
+
+
+@dataclass(frozen=True)
+class _Side:
+    listing: Listing
+    folder: Path | None
+    """`data/` itself, for the side that is there and not in a cache."""
+
+
+def diff(ws: Workspace, a: str, b: str) -> DataDiff:
+    """Compare two versions of `data/`, each named as for a checkout, or `now` for what is in `data/` at this moment.
+
+    Raises VortexError when a name is not one, or DVC's cache lacks a listing or a manifest.
+    """
+    settle(ws)
+    with repository(ws) as repo:
+        left, right = _side(ws, repo, a), _side(ws, repo, b)
+        names = sorted(left.listing.datasets.keys() | right.listing.datasets.keys())
+        found = {}
+        for name in names:
+            before, after = _below(left.listing, name), _below(right.listing, name)
+            if before != after:
+                rows = _rows(repo, left, name, before)
+                same = before.get(MANIFEST) == after.get(MANIFEST)
+                found[name] = compare(rows, rows if same else _rows(repo, right, name, after), before, after)
+    return DataDiff(left.listing.hash, right.listing.hash, found)
+
+
+def compare(a: Mapping[str, Frame], b: Mapping[str, Frame], before: Mapping[str, str], after: Mapping[str, str]) -> DatasetDiff:
+    """Compare two manifests of one dataset (id → row), `before` and `after` naming the MD5 of each of its files."""
+    result = DatasetDiff(added=[id_ for id_ in b if id_ not in a], removed=[id_ for id_ in a if id_ not in b])
+    same = 0
+    for id_, old in a.items():
+        new = b.get(id_)
+        if new is None:
+            continue
+        unlike = old is not new and old != new
+        changed = _differs(old, new, before, after, SEEN) or (unlike and any(getattr(old, key) != getattr(new, key) for key in _SEEN_SAYS))
+        if changed:
+            result.changed.append(id_)
+        elif _differs(old, new, before, after, TAUGHT) or (unlike and any(getattr(old, key) != getattr(new, key) for key in _TAUGHT_SAYS)):
+            result.relabelled.append(id_)
+        elif old.split == new.split:
+            same += 1
+        if old.split != new.split:
+            result.moved.append(id_)
+    return DatasetDiff(result.added, result.removed, result.relabelled, result.changed, result.moved, same)
+
+
+def _differs(old: Frame, new: Frame, before: Mapping[str, str], after: Mapping[str, str], roles: tuple[str, ...]) -> bool:
+    """Whether a frame's files of these roles have other bytes; where they lie does not matter."""
+    for role in roles:
+        one, other = getattr(old, role), getattr(new, role)
+        if (one is None) is not (other is None) or (one is not None and before.get(one) != after.get(other)):
+            return True
+    return False
+
+
+def _side(ws: Workspace, repo: Repo, name: str) -> _Side:
+    if name == naming.NOW:
+        return _Side(present(repo, ws), ws.data)
+    named = naming.resolve(ws, repo, name)
+    listing = read(repo, named.hash)
+    if listing is None:
+        raise _absent(ws, name, f"the listing {named.hash}")
+    return _Side(listing, None)
+
+
+def _below(listing: Listing, name: str) -> dict[str, str]:
+    """File → MD5 of one dataset, paths relative to it."""
+    prefix = f"{name}/"
+    return {path[len(prefix) :]: md5 for path, md5 in listing.files.items() if path.startswith(prefix)}
+
+
+def _rows(repo: Repo, side: _Side, name: str, files: Mapping[str, str]) -> dict[str, Frame]:
+    from validation.manifest import read_manifest
+
+    if MANIFEST not in files:
+        return {}
+    path = side.folder / name / MANIFEST if side.folder else kept(repo, files[MANIFEST])
+    if not path.exists():
+        raise VortexError(
+            f"DVC's cache lacks the manifest of {name} in {side.listing.hash[:12]}",
+            f"fetch that version with: vortex data checkout {side.listing.hash[:12]}",
+        )
+    return {frame.id: frame for frame in read_manifest(path)}
+
+
+def _absent(ws: Workspace, name: str, what: str) -> VortexError:
+    return VortexError(
+        f"{name}: DVC's cache lacks {what}",
+        "fetch it with: vortex data pull" if pointer(ws).exists() else f"fetch it with: vortex data checkout {name}",
+    )

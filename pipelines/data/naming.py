@@ -1,0 +1,100 @@
+"""Names for a version of `data/`: a registered version, a `.dir` hash or the beginning of one, a commit, or `now`."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from core.errors import VortexError
+from pipelines.data import listings
+from pipelines.data.versioning import EMPTY_DIR, data_hash, pointer, recorded_hash
+from pipelines.workspace import Workspace
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+    from registry.records import DataUse, Version
+
+NOW: Final = "now"
+_VERSION: Final = re.compile(r"v[1-9][0-9]*")
+_HASH: Final = re.compile(r"([0-9a-f]{4,32})(?:\.dir)?")
+ALLOWED: Final = "a version such as v9, a .dir hash or at least its first 4 digits, or a commit of data.dvc such as HEAD~1"
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a name stands for: the `.dir` hash, and for a registered version what it recorded about the datasets it saw."""
+
+    name: str
+    hash: str
+    uses: tuple[DataUse, ...] = ()
+
+
+def resolve(ws: Workspace, repo: Repo, what: str) -> Named:
+    """The version of `data/` that `what` names. Raises VortexError when there is none, or more than one."""
+    if _VERSION.fullmatch(what):
+        from pipelines.hub import hub
+
+        return _of_version(hub(ws).get(what))
+    found = _HASH.fullmatch(what)
+    if found:
+        digits = found[1]
+        known = _known(ws, repo)
+        chosen = [hash_ for hash_ in known if hash_.startswith(digits)]
+        if len(chosen) == 1:
+            return Named(what, chosen[0])
+        if len(chosen) > 1:
+            raise VortexError(
+                f"{what!r} begins {len(chosen)} hashes of data/: {', '.join(hash_[:12] for hash_ in chosen[:5])}", "give more of its digits"
+            )
+        if len(digits) == 32:  # whole: a remote may hold what nobody here has seen
+            return Named(what, f"{digits}.dir")
+    text = _committed(ws, what)
+    if text is not None:
+        return Named(what, recorded_hash(text, pointer(ws)))
+    raise VortexError(
+        f"{what[:80]!r} names no version of data/, allowed: {ALLOWED}",
+        "`vortex versions` lists versions, `vortex show v9` the hash that one recorded, `git log data.dvc` the commits",
+    )
+
+
+def _of_version(version: Version) -> Named:
+    inside = [use for use in version.data if use.dvc]
+    hashes = sorted({str(use.dvc) for use in inside})
+    if len(hashes) == 1:
+        return Named(version.name, hashes[0], tuple(inside))
+    if not hashes:
+        names = ", ".join(use.name for use in version.data) or "none that it recorded"
+        raise VortexError(
+            f"{version.name} saw no data of data/: its frames ({names}) came from a manifest outside, which DVC does not keep",
+            "the digest in `vortex show` says whether a manifest is the one it saw",
+        )
+    seen = [f"{use.name}: {use.dvc}" for use in inside]
+    raise VortexError(
+        f"{version.name} saw {len(hashes)} versions of data/, one stage after the other",
+        f"name one by its hash, for example: vortex data checkout {str(inside[-1].dvc)[:12]}",
+        seen,
+    )
+
+
+def _known(ws: Workspace, repo: Repo) -> list[str]:
+    """Every `.dir` hash that the pointer, the cache or the registry speaks of."""
+    from pipelines.hub import hub
+
+    recorded = [parent.ref for version in hub(ws).summaries() for parent in version.parents if parent.kind == "data"]
+    found = {data_hash(ws) or EMPTY_DIR, EMPTY_DIR, *listings.cached(repo), *(ref for ref in recorded if ref.endswith(".dir"))}
+    return sorted(found)
+
+
+def _committed(ws: Workspace, revision: str) -> str | None:
+    """`data.dvc` as a commit has it; None where git has no such thing."""
+    if revision.startswith("-") or ":" in revision or not revision.isprintable():
+        return None
+    try:
+        command = ["git", "-C", str(ws.data.parent), "show", f"{revision}:./{pointer(ws).name}"]
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, ValueError, subprocess.TimeoutExpired):  # no git here
+        return None
+    return answer.stdout if answer.returncode == 0 else None

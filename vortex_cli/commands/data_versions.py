@@ -1,0 +1,101 @@
+"""`vortex data push|pull|checkout|diff`: copies of data/ elsewhere, and its versions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vortex_cli import console
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.progress import Progress
+
+RemoteOption = Annotated[str | None, typer.Option(metavar="NAME", help="A remote of `dvc remote list`; default: the one it calls default.")]
+
+
+def push(remote: RemoteOption = None) -> None:
+    """Copy the frames that data.dvc records to a DVC remote; what is there already stays.
+
+    Example: vortex data push
+    """
+    from pipelines.data.remote import push as carry
+
+    with console.progress() as display:
+        sent = carry(console.workspace(), remote, _bar(display))
+    text = f"{sent.moved} of {sent.files} files pushed to {sent.remote} ({sent.url}); it holds {sent.data}"
+    console.emit(sent, text if sent.remote else "data.dvc records an empty folder: there is nothing to push")
+
+
+def pull(remote: RemoteOption = None) -> None:
+    """Fetch the frames that data.dvc records from a DVC remote into data/.
+
+    Example: vortex data pull
+    """
+    from pipelines.data.remote import pull as carry
+
+    with console.progress() as display:
+        got = carry(console.workspace(), remote, _bar(display))
+    source = f"{got.moved} files fetched from {got.remote} ({got.url})" if got.remote else "everything was in DVC's cache"
+    text = f"{source}; data/ is {got.data}: {got.written} files written, {got.removed} removed"
+    console.emit(got, text if got.files or got.removed else "data.dvc records an empty folder: there is nothing to pull")
+
+
+def checkout(
+    what: Annotated[
+        str, typer.Argument(metavar="WHAT", help="A version (v9), a .dir hash or its beginning, or a commit of data.dvc (HEAD~1).")
+    ],
+    remote: RemoteOption = None,
+) -> None:
+    """Bring data/ back to exactly the frames that a version was trained on.
+
+    Refuses when data/ has changes that no version holds.
+
+    Example: vortex data checkout v6
+    """
+    from pipelines.data.checkout import checkout as bring
+
+    with console.progress() as display:
+        done = bring(console.workspace(), what, remote=remote, on_file=_bar(display))
+    rows = [(name, files, done.verified.get(name)) for name, files in done.datasets.items()]
+    text = f"data.dvc: {done.data}; {done.written} files written, {done.removed} removed, {done.fetched} fetched"
+    console.emit(done, console.table(("dataset", ("files", "right"), f"digest, as {done.what} recorded it"), rows), text)
+    if done.before != done.data:
+        console.note(f"back: vortex data checkout {done.before[:12]}")
+
+
+def diff(
+    a: Annotated[str, typer.Argument(metavar="A", help="A version (v9), a .dir hash, a commit of data.dvc (HEAD~1), or `now`.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The same; default: what is in data/ now.")] = "now",
+) -> None:
+    """Show which frames were added, removed, relabelled, changed or moved between splits, dataset by dataset.
+
+    Reads listings and manifests alone; the frames need not be here. `--json` has every id.
+
+    Example: vortex data diff v6 now
+    """
+    from pipelines.data.diff import diff as compare
+
+    found = compare(console.workspace(), a, b)
+    rows = [
+        (name, *(_ids(getattr(one, what)) for what in ("added", "removed", "relabelled", "changed", "moved")), one.same)
+        for name, one in found.datasets.items()
+    ]
+    columns: tuple[console.Column, ...] = ("dataset", "added", "removed", "relabelled", "changed", "moved", ("same", "right"))
+    text = f"{a}: {found.a}\n{b}: {found.b}" + ("" if rows else "\nno frame differs")
+    console.emit(found, console.table(columns, rows), text)
+
+
+def _bar(display: Progress) -> Callable[[str, int, int], None]:
+    """A progress bar that says what is carried."""
+    task = display.add_task("looking", total=None)
+    return lambda what, done, total: display.update(task, description=what, completed=done, total=total)
+
+
+def _ids(ids: list[str]) -> str | None:
+    """How many, and the first of them."""
+    if not ids:
+        return None
+    return f"{len(ids)}: {', '.join(ids[:3])}{', …' if len(ids) > 3 else ''}"
