@@ -7,7 +7,7 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,6 +19,8 @@ NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 """Names of datasets, domains and devices: they become folders, MLflow aliases and command-line words."""
 STORES: Final = {"tracking_uri": ("sqlite", "http", "https", "postgresql", "mysql", "mssql"), "ledger": ("sqlite", "postgresql")}
 """Schemes of the two databases' URIs, before the `+driver` that some have."""
+PLACES: Final = ("weights", "python")
+"""Settings of a teacher that may name a file of the workspace."""
 
 _Setting = Annotated[str, Field(min_length=1)]
 
@@ -53,6 +55,8 @@ class WorkspaceConfig(BaseModel):
     build: _Setting = "build"
     domains: dict[str, Domain] = Field(default_factory=dict)
     devices: dict[str, Device] = Field(default_factory=lambda: {"host": Device()})
+    teachers: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Settings by teacher; each teacher checks its own."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,17 @@ class Workspace:
         if name not in self.config.devices:
             raise VortexError(f"unknown device {name!r}; this workspace has: {known}", f"add [devices.{name}] to {FILE}")
         return name
+
+    def teacher(self, name: str) -> dict[str, Any]:
+        """The settings in `[teachers.NAME]`: variables expanded, and `weights` and `python` that lie in the workspace made absolute."""
+        settings = {}
+        for key, value in self.config.teachers.get(name, {}).items():
+            if isinstance(value, str) and ("$" in value or value.startswith("~")):
+                value = _expand(f"teachers.{name}.{key}", value)
+            if key in PLACES and isinstance(value, str) and value and (self.root / value).exists():
+                value = str(self.root / value)
+            settings[key] = value
+        return settings
 
     def add_domain(self, name: str, kind: str) -> Workspace:
         """Write a new domain into `vortex.toml`, keeping its comments, and return the workspace as it then is."""

@@ -18,13 +18,16 @@ from vortex_cli import console
 from vortex_cli.commands import (
     compare,
     data,
+    data_versions,
     demo,
     doctor,
     evaluate,
     export,
     history,
     init,
+    label,
     lineage,
+    pack,
     promote,
     recipes,
     rollback,
@@ -97,8 +100,14 @@ register(data_app, data.add, "Data")
 register(data_app, data.synth, "Data")
 register(data_app, data.list_, "Data")
 register(data_app, data.show, "Data")
+register(data_app, data_versions.push, "Data")
+register(data_app, data_versions.pull, "Data")
+register(data_app, data_versions.checkout, "Data")
+register(data_app, data_versions.diff, "Data")
 app.add_typer(data_app, name="data", rich_help_panel="Data")
+register(app, label.label, "Data")
 register(app, validate.validate, "Data")
+register(app, pack.pack, "Data")
 
 register(app, train.train, "Train")
 register(app, recipes.recipes, "Train")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from core.classes import IGNORE
 from pipelines.data.datasets import Dataset
-from pipelines.report.pictures import Picture, Tile, class_colours, depth_range, save_grid, turbo
+from pipelines.report.pictures import UNKNOWN, Picture, Tile, class_colours, depth_range, save_grid, turbo
 from validation.decode import read_confidence, read_depth, read_rgb, read_segmentation
 from validation.manifest import UNIT_METRES, Frame, file, load_manifest
 
@@ -22,7 +22,10 @@ _HEADS: Final = {
     "tof_confidence": "ToF confidence",
     "teacher_depth": "teacher depth",
     "segmentation": "classes",
+    "segmentation_sources": "who decided",
 }
+_SOURCE_COLOURS: Final = (("black", (0, 0, 0)), ("blue", (76, 114, 176)), ("orange", (221, 132, 82)))
+"""A colour for each of `models.teachers.merge.SOURCES`, in their order."""
 _CELL_WIDTH: Final = 300
 
 Depth = npt.NDArray[np.float32]
@@ -81,6 +84,8 @@ def _read(root: Path, frame: Frame) -> dict[str, Any]:
         read["teacher_depth"] = read_depth(file(root, frame.teacher_depth), frame.teacher_unit)
     if frame.segmentation:
         read["segmentation"] = read_segmentation(file(root, frame.segmentation))
+    if frame.segmentation_sources:
+        read["segmentation_sources"] = read_segmentation(file(root, frame.segmentation_sources))
     return read
 
 
@@ -97,7 +102,10 @@ def _tile(role: str, frame: Frame, read: dict[str, Any], shown: tuple[float, flo
     values = read[role]
     if role == "segmentation":
         labelled = float((values != IGNORE).mean())
-        return Tile(class_colours(values), f"{labelled:.0%} labelled")
+        makers = f" by {_short(frame.segmentation_teacher)}" if frame.segmentation_teacher else ""
+        return Tile(class_colours(values), f"{labelled:.0%} labelled{makers}")
+    if role == "segmentation_sources":
+        return _sources(values)
     if role == "tof_confidence":
         return Tile(_grey(values), f"{float((values >= 0.5).mean()):.0%} at 0.5 or more")
     if role == "teacher_depth" and frame.teacher_unit == "relative":
@@ -106,6 +114,20 @@ def _tile(role: str, frame: Frame, read: dict[str, Any], shown: tuple[float, flo
     known = values[np.isfinite(values) & (values > 0)]
     middle = f"median {float(np.median(known)):.2f} m, " if known.size else ""
     return Tile(turbo(values, *shown), f"{middle}{known.size / values.size:.0%} valid")
+
+
+def _sources(values: npt.NDArray[np.uint8]) -> Tile:
+    """Who decided each pixel: the geometry, an outlined object, or nobody."""
+    from models.teachers.merge import SOURCES
+
+    table = np.full((256, 3), UNKNOWN, np.uint8)
+    table[: len(_SOURCE_COLOURS)] = [colour for _, colour in _SOURCE_COLOURS]
+    shares = [
+        f"{colour} {name} {float((values == index).mean()):.0%}"
+        for index, (name, (colour, _)) in enumerate(zip(SOURCES, _SOURCE_COLOURS, strict=True))
+        if index
+    ]
+    return Tile(table[values], ", ".join(shares))
 
 
 def _grey(confidence: npt.NDArray[np.float32]) -> Picture:

@@ -98,5 +98,5 @@ def _others(node: Node) -> Text:
     for kind in ("weights", "recipe", "teacher", "data"):
         refs = [parent.ref + (f"@{parent.detail[:8]}" if kind == "data" else "") for parent in node.others if parent.kind == kind]
         if refs:
-            line.append("  " if line else "").append(kind, wording.EDGE_STYLES[kind]).append(f" {', '.join(refs)}", "dim")
+            line.append("  " if line else "").append(kind, wording.EDGE_STYLES[kind]).append(f" {', '.join(dict.fromkeys(refs))}", "dim")
     return line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,8 +13,8 @@ from core.classes import PALETTE
 from core.errors import VortexError
 from pipelines.data.datasets import Dataset, DatasetCard
 from pipelines.report import pictures
-from pipelines.report.contact_sheet import contact_sheet, spread
-from validation.manifest import Frame, write_manifest
+from pipelines.report.contact_sheet import _sources, contact_sheet, spread
+from validation.manifest import Frame, load_manifest, write_manifest
 
 
 def dataset(root: Path, count: int = 5) -> Dataset:
@@ -109,3 +110,18 @@ def test_faults_are_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(VortexError, match="cannot be written"):
         pictures.save_grid(tmp_path / "file" / "g.png", [], columns=["a"])
+
+
+def test_who_decided_a_pixel_has_a_picture(tmp_path: Path) -> None:
+    made = dataset(tmp_path, 2)
+    sources = np.zeros((48, 64), np.uint8)
+    sources[:24], sources[24:36] = 1, 2
+    cv2.imwrite(str(tmp_path / "sources.png"), sources)
+    rows = load_manifest(made.manifest)
+    write_manifest(made.manifest, [replace(rows[0], segmentation_teacher="yolo+sam2", segmentation_sources="sources.png"), rows[1]])
+    path = contact_sheet(made, tmp_path / "sheet.png", frames=2)
+    plain = contact_sheet(dataset(tmp_path, 2), tmp_path / "plain.png", frames=2)
+    assert cv2.imread(str(path)).shape[1] > cv2.imread(str(plain)).shape[1]
+    tile = _sources(sources)
+    assert tile.label == "blue geometric 50%, orange sam2 25%"
+    assert tile.picture is not None and len(np.unique(tile.picture.reshape(-1, 3), axis=0)) == 3

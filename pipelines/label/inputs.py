@@ -1,0 +1,55 @@
+"""What the teachers see of a frame: picture, camera, and its depth in metres."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import VortexError
+from models.teachers.contract import Camera, View
+from validation import decode
+from validation.manifest import Frame, Unit, file
+
+CONFIDENT: Final = 0.5
+"""Confidence from which a ToF pixel counts, as in training, validation and on the robot."""
+
+
+def view(root: Path, frame: Frame) -> View:
+    """The picture with its camera, scaled to the picture's size. Raises VortexError when the picture cannot be read."""
+    rgb = decode.read_rgb(file(root, frame.rgb))
+    seen = frame.intrinsics
+    camera = None if seen is None else Camera(seen.fx, seen.fy, seen.cx, seen.cy, seen.size).scaled((rgb.shape[0], rgb.shape[1]))
+    return View(frame.id, rgb, camera)
+
+
+def stored_depth(root: Path, frame: Frame, source: str | None) -> NDArray[np.float32]:
+    """The frame's depth in metres [H,W] at its own size, 0 where it is invalid or, for ToF, not confident.
+
+    Raises VortexError when the file cannot be read.
+    """
+    stored: dict[str | None, tuple[str | None, Unit | None]] = {
+        "reference": (frame.depth, frame.depth_unit),
+        "tof": (frame.tof, frame.tof_unit),
+        "teacher": (frame.teacher_depth, frame.teacher_unit),
+    }
+    path, unit = stored.get(source, (None, None))
+    if path is None or unit is None or unit == "relative":
+        raise VortexError(f"frame {frame.id} has no depth in metres")
+    depth = decode.read_depth(file(root, path), unit)
+    depth = np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(0)).astype(np.float32)
+    if source == "tof" and frame.tof_confidence:
+        confidence = decode.read_confidence(file(root, frame.tof_confidence))
+        depth[~(fitted(confidence, (depth.shape[0], depth.shape[1])) >= CONFIDENT)] = 0
+    return depth
+
+
+def fitted(values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """A map at another size [H,W], by nearest neighbour: depth is never averaged over an edge."""
+    if values.shape == size:
+        return values
+    import cv2
+
+    return np.asarray(cv2.resize(values, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT))
