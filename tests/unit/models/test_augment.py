@@ -143,3 +143,30 @@ def test_the_library_still_only_warns_of_bad_arguments_so_our_check_is_needed() 
         warnings.simplefilter("error")
         with pytest.raises(UserWarning):
             A.HorizontalFlip(prob=0.5)
+
+
+def test_steps_are_drawn_independently_of_each_other() -> None:
+    """Seeded step by step with one number, a frame was flipped just when it was cropped."""
+    rgb, _ = frame()
+    numbered = np.arange(SIZE[0] * SIZE[1], dtype=np.uint16).reshape(SIZE)
+    augment = build({"hflip": 0.5, "random_crop_resize": {"probability": 0.5, "scale": (0.5, 0.6)}}, SIZE)
+    seen = set()
+    for seed in range(60):
+        place = augment(rgb, {"reference": numbered}, seed)[1]["reference"].astype(int)
+        seen.add((bool(place[0, 0] > place[0, -1]), len(np.unique(place)) < place.size))
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize("steps", [V5, {}])
+def test_into_writes_what_a_call_returns(steps: dict[str, Any]) -> None:
+    rgb, maps = frame()
+    augment = build(steps, SIZE)
+    rgb_out, maps_out = np.empty_like(rgb), {name: np.empty_like(array) for name, array in maps.items()}
+    for seed in range(4):
+        augment.into(rgb, maps, seed, rgb_out, maps_out)
+        expected_rgb, expected = augment(rgb, maps, seed)
+        np.testing.assert_array_equal(rgb_out, expected_rgb)
+        for name in MAPS:
+            np.testing.assert_array_equal(maps_out[name], expected[name])
+    with pytest.raises(VortexError, match="normals"):
+        augment.into(rgb, {"normals": rgb[..., 0]}, 0, rgb_out, maps_out)

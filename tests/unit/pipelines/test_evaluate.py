@@ -16,6 +16,7 @@ from pipelines.bootstrap import FrameErrors
 from pipelines.data.datasets import resolve
 from pipelines.frames import load_arrays
 from pipelines.hub import hub
+from pipelines.pack import packs_folder
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.conftest import SIZE, write_frames
 from validation.manifest import load_manifest, write_manifest
@@ -47,13 +48,15 @@ def val(ws: Workspace, manifest: Path):
 def test_metrics_are_those_of_the_frames(workspace: Workspace, small_set: Path):
     ref, frames = val(workspace, small_set)
     seen: list[tuple[int, int]] = []
-    (found,) = evaluate.evaluate_student(Oracle(2.0, 1), ref, frames, SIZE, batch=4, on_progress=lambda *at: seen.append(at))  # type: ignore[arg-type]
-    truth = np.stack([row["reference"] for row in load_arrays(ref, frames, SIZE)])
+    (found,) = evaluate.evaluate_student(
+        Oracle(2.0, 1), ref, frames, SIZE, packs_folder(workspace), batch=4, on_progress=lambda *at: seen.append(at)
+    )  # type: ignore[arg-type]
+    truth = np.stack([row["reference"] for row in load_arrays(packs_folder(workspace), ref, frames, SIZE)])
     valid = truth > 0
     assert found.values["rmse"] == pytest.approx(np.sqrt(np.mean((truth[valid] - 2) ** 2)), rel=1e-6)
     near = valid & (truth <= 1.5)
     assert found.values["rmse_near"] == pytest.approx(np.sqrt(np.mean((truth[near] - 2) ** 2)), rel=1e-6)
-    labels = np.stack([row["segmentation"] for row in load_arrays(ref, frames, SIZE)])
+    labels = np.stack([row["segmentation"] for row in load_arrays(packs_folder(workspace), ref, frames, SIZE)])
     assert found.values["iou_wall"] == pytest.approx((labels == 1).sum() / (labels != 255).sum()) and found.values["iou_floor"] == 0
     assert "iou_person" not in found.values
     assert (found.domain, found.camera, found.protocol, found.frames) == ("rooms", "kinect", PROTOCOL, 6)
@@ -66,7 +69,7 @@ def test_metrics_are_those_of_the_frames(workspace: Workspace, small_set: Path):
 def test_batches_and_mode_do_not_matter(workspace: Workspace, small_set: Path):
     ref, frames = val(workspace, small_set)
     network = student().train()
-    one, many = (evaluate.evaluate_student(network, ref, frames, SIZE, batch=batch)[0].values for batch in (1, 4))
+    one, many = (evaluate.evaluate_student(network, ref, frames, SIZE, packs_folder(workspace), batch=batch)[0].values for batch in (1, 4))
     assert network.training
     assert one.keys() == many.keys()
     assert all(one[name] == pytest.approx(many[name], rel=1e-4) for name in one)
@@ -74,7 +77,7 @@ def test_batches_and_mode_do_not_matter(workspace: Workspace, small_set: Path):
 
 def test_each_camera_is_measured_by_itself(workspace: Workspace, tmp_path: Path):
     ref, frames = val(workspace, write_frames(tmp_path / "two", cameras=("kinect", "femto")))
-    found = evaluate.evaluate_student(student(), ref, frames, SIZE)
+    found = evaluate.evaluate_student(student(), ref, frames, SIZE, packs_folder(workspace))
     assert [(one.camera, one.frames) for one in found] == [("femto", 3), ("kinect", 3)]
     assert evaluate.pooled_rmse(found) == pytest.approx(evaluate.pooled_rmse(reversed(found)))
 
@@ -85,7 +88,7 @@ def test_unlabelled_frames_have_no_class_metrics(workspace: Workspace, small_set
     bare = [dataclasses.replace(frame, segmentation=None, supervision="none") for frame in load_manifest(small_set)]
     write_manifest(small_set, bare)
     ref, frames = val(workspace, small_set)
-    (found,) = evaluate.evaluate_student(student(), ref, frames, SIZE)
+    (found,) = evaluate.evaluate_student(student(), ref, frames, SIZE, packs_folder(workspace))
     assert "rmse" in found.values and not any(name.startswith(("iou", "miou")) for name in found.values)
 
 
@@ -95,16 +98,16 @@ def test_tof_stands_in_for_truth_and_says_so(workspace: Workspace, small_set: Pa
     robot = [dataclasses.replace(frame, depth=None, depth_unit=None, tof=frame.depth, tof_unit="mm") for frame in load_manifest(small_set)]
     write_manifest(small_set, robot)
     ref, frames = val(workspace, small_set)
-    (found,) = evaluate.evaluate_student(Oracle(2.0, 1), ref, frames, SIZE)  # type: ignore[arg-type]
+    (found,) = evaluate.evaluate_student(Oracle(2.0, 1), ref, frames, SIZE, packs_folder(workspace))  # type: ignore[arg-type]
     assert found.protocol == f"{PROTOCOL}+tof" and np.isfinite(found.values["rmse"])
     nothing = [dataclasses.replace(frame, tof=None, tof_unit=None) for frame in robot]
     with pytest.raises(VortexError, match="none of the 9 frames has reference depth"):
-        evaluate.evaluate_student(student(), ref, nothing, SIZE)
+        evaluate.evaluate_student(student(), ref, nothing, SIZE, packs_folder(workspace))
 
 
 def test_a_broken_prediction_stays_visible(workspace: Workspace, small_set: Path):
     ref, frames = val(workspace, small_set)
-    (found,) = evaluate.evaluate_student(Oracle(float("nan"), 1), ref, frames, SIZE)  # type: ignore[arg-type]
+    (found,) = evaluate.evaluate_student(Oracle(float("nan"), 1), ref, frames, SIZE, packs_folder(workspace))  # type: ignore[arg-type]
     assert np.isnan(found.values["rmse"])
 
 

@@ -1,41 +1,16 @@
-"""What a batch holds is a function of seed, epoch and position: not of threads, workers or where a run was interrupted."""
+"""The order of an epoch is a function of seed and epoch: not of threads, workers or where a run was interrupted."""
 
 from __future__ import annotations
 
 from collections import Counter
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from core.errors import VortexError
-from models import augment
-from pipelines import frames as frames_module
-from pipelines.data.datasets import DataRef
-from pipelines.frames import load_arrays
-from pipelines.recipe import load
-from pipelines.train.data import Batch, TrainingData, epoch_order
+from pipelines.train.data import Sampler, SamplerState, epoch_order, with_labels
 from pipelines.train.sources import pick
-from tests.unit.pipelines.training_set import SIZE, fill
-from validation.manifest import Frame, write_manifest
-
-
-@pytest.fixture
-def set_of_frames(tmp_path: Path) -> tuple[DataRef, list[Frame]]:
-    frames = fill(tmp_path, teacher="a-teacher")
-    write_manifest(tmp_path / "manifest.jsonl", frames)
-    return DataRef("set", tmp_path / "manifest.jsonl", tmp_path, "rooms", "room", str(tmp_path), None), frames
-
-
-def make(ref: DataRef, frames: list[Frame], *, seed: int = 0, threads: int = 1) -> TrainingData:
-    arrays = load_arrays(ref, frames, SIZE)
-    return TrainingData([arrays], partial(augment.build, load("v5").augmentation.model_dump(), SIZE), seed, threads)
-
-
-def same(a: Batch, b: Batch) -> bool:
-    return a.ids == b.ids and all(torch.equal(a.tensors[name], b.tensors[name]) for name in a.tensors)
+from validation.manifest import Frame
 
 
 def test_every_frame_is_drawn_once_and_each_epoch_in_a_new_order() -> None:
@@ -48,6 +23,11 @@ def test_every_frame_is_drawn_once_and_each_epoch_in_a_new_order() -> None:
 
 def test_fewer_frames_than_a_batch_make_one_small_one() -> None:
     assert epoch_order([3], [None], 16, "within_batch", seed=0, epoch=0).shape == (1, 3)
+
+
+def test_datasets_without_shares_are_concatenated() -> None:
+    order = epoch_order([10, 30], [None, None], 8, "within_batch", seed=0, epoch=0)
+    assert sorted(order.ravel()) == list(range(40))
 
 
 def test_within_batch_mixing_keeps_the_share_in_every_batch_and_repeats_the_smaller_set() -> None:
@@ -66,79 +46,56 @@ def test_alternating_mixing_gives_whole_batches_by_share() -> None:
     assert sum(source == {True} for source in sources) == pytest.approx(len(order) / 4, abs=1)
 
 
-def test_batches_do_not_depend_on_threads_or_on_where_the_epoch_is_entered(set_of_frames: tuple[DataRef, list[Frame]]) -> None:
-    ref, frames = set_of_frames
-    order = epoch_order([len(frames)], [None], 4, "within_batch", seed=0, epoch=2)
-    alone = list(make(ref, frames).batches(order, 2, 0))
-    threaded = list(make(ref, frames, threads=3).batches(order, 2, 0))
-    entered = list(make(ref, frames).batches(order, 2, 1))
-    assert len(alone) == 3
-    assert all(same(a, b) for a, b in zip(alone, threaded, strict=True))
-    assert all(same(a, b) for a, b in zip(alone[1:], entered, strict=True))
+@pytest.mark.parametrize("least", [1, 2])
+def test_every_batch_has_its_labelled_frames_and_every_frame_is_still_drawn_once(least: int) -> None:
+    labelled = np.arange(160) < 32
+    plain = epoch_order([160], [None], 8, "within_batch", seed=3, epoch=1)
+    assert (labelled[plain].sum(axis=1) < least).any()
+    order = with_labels(plain, labelled, least, [160], seed=3, epoch=1)
+    assert labelled[order].sum(axis=1).min() >= least
+    # 32 labelled frames are enough for 20 batches of one, not of two: then they are repeated, and as few as can be.
+    counts = np.bincount(order.ravel(), minlength=160)
+    if least == 1:
+        assert (counts == 1).all()
+    else:
+        assert counts[labelled].min() >= 1 and counts[labelled].sum() == 40 and counts[~labelled].max() == 1
 
 
-def test_workers_share_out_the_same_frames_augmented_the_same(set_of_frames: tuple[DataRef, list[Frame]]) -> None:
-    ref, frames = set_of_frames
-    order = epoch_order([len(frames)], [None], 4, "within_batch", seed=0, epoch=0)
-    whole = next(make(ref, frames).batches(order, 0, 0))
-    parts = [next(make(ref, frames).batches(order, 0, 0, rank, 2)) for rank in range(2)]
-    for rank, part in enumerate(parts):
-        assert part.ids == whole.ids[rank::2]
-        assert torch.equal(part.tensors["rgb"], whole.tensors["rgb"][rank::2])
-        assert torch.equal(part.tensors["teacher_depth"], whole.tensors["teacher_depth"][rank::2])
+def test_labels_do_not_change_the_shares() -> None:
+    labelled = np.concatenate([np.arange(10) < 3, np.zeros(40, bool)])
+    sampler = Sampler([10, 40], [0.5, 0.5], 8, "within_batch", 0, labelled=labelled, labelled_per_batch=2)
+    order = sampler.order()
+    assert ((order < 10).sum(axis=1) == 4).all()
+    assert labelled[order].sum(axis=1).min() >= 2
+    assert np.bincount(order.ravel(), minlength=50)[10:].tolist() == [1] * 40
 
 
-def test_a_seed_changes_the_augmentation(set_of_frames: tuple[DataRef, list[Frame]]) -> None:
-    ref, frames = set_of_frames
-    order = epoch_order([len(frames)], [None], 4, "within_batch", seed=0, epoch=0)
-    a, b = (next(make(ref, frames, seed=seed).batches(order, 0, 0)) for seed in (0, 1))
-    assert a.ids == b.ids and not torch.equal(a.tensors["rgb"], b.tensors["rgb"])
+def test_enough_labels_leave_the_order_alone() -> None:
+    plain = epoch_order([40], [None], 8, "within_batch", seed=0, epoch=0)
+    assert np.array_equal(with_labels(plain, np.ones(40, bool), 3, [40], 0, 0), plain)
 
 
-def test_batch_has_what_the_loss_takes(set_of_frames: tuple[DataRef, list[Frame]]) -> None:
-    ref, frames = set_of_frames
-    order = epoch_order([len(frames)], [None], 4, "within_batch", seed=0, epoch=0)
-    batch = next(make(ref, frames).batches(order, 0, 0))
-    tensors = batch.to(torch.device("cpu"))
-    height, width = SIZE
-    assert tensors["rgb"].shape == (4, 3, height, width) and tensors["rgb"].is_contiguous(memory_format=torch.channels_last)
-    assert tensors["rgb"].min() >= 0 and tensors["rgb"].max() <= 1
-    for name in ("teacher_depth", "tof_depth", "tof_confidence", "reference"):
-        assert tensors[name].shape == (4, 1, height, width) and tensors[name].dtype == torch.float32
-    assert tensors["segmentation"].shape == (4, height, width) and tensors["segmentation"].dtype == torch.int64
-    unlabelled = [index for index, name in enumerate(batch.ids) if int(name[-3:]) % 2]
-    assert all((tensors["segmentation"][index] == 255).all() for index in unlabelled)
-    assert tensors["has_teacher"].all() and (tensors["tof_depth"] == 0).all()
+def test_a_sampler_continues_where_its_state_was_taken() -> None:
+    def make() -> Sampler:
+        return Sampler([25], [None], 4, "within_batch", 7, labelled=np.arange(25) < 3, labelled_per_batch=1)
 
-
-def test_arrays_are_resized_and_in_metres(set_of_frames: tuple[DataRef, list[Frame]]) -> None:
-    ref, frames = set_of_frames
-    arrays = load_arrays(ref, frames, SIZE)
-    assert arrays.resident and load_arrays(ref, frames, SIZE) is arrays
-    first = arrays[0]
-    assert first["rgb"].shape == (*SIZE, 3) and first["rgb"].dtype == np.uint8
-    assert first["reference"].min() > 0.5 and first["reference"].max() < 6
-    assert np.allclose(first["teacher_depth"], first["reference"] * 1.05, atol=2e-3)
-    assert set(np.unique(first["segmentation"])) <= {0, 1}
-    assert "segmentation" not in arrays[1]
-
-
-def test_what_does_not_fit_into_memory_is_decoded_on_demand(set_of_frames: tuple[DataRef, list[Frame]]) -> None:
-    ref, frames = set_of_frames
-    frames_module._cache.clear()
-    lazy = load_arrays(ref, frames, SIZE, budget_bytes=1000)
-    assert not lazy.resident
-    kept = load_arrays(ref, frames, SIZE)
-    for one, other in zip(lazy, kept, strict=True):
-        assert one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
-
-
-def test_a_missing_file_is_named(set_of_frames: tuple[DataRef, list[Frame]]) -> None:
-    ref, frames = set_of_frames
-    (ref.root / frames[3].rgb).unlink()
-    frames_module._cache.clear()
-    with pytest.raises(VortexError, match=r"003\.png: .*missing"):
-        load_arrays(ref, frames, SIZE)
+    whole = make()
+    batches = [row.tolist() for _ in range(3) for row in whole]
+    assert len(batches) == 18 and whole.state() == SamplerState(7, 3, 0)
+    interrupted, seen, state = make(), [], None
+    for _ in range(2):
+        for row in interrupted:
+            if interrupted.state() == SamplerState(7, 1, 4):
+                state = interrupted.state()
+                break
+            seen.append(row.tolist())
+    assert state is not None
+    continued = make()
+    continued.restore(state)
+    seen += [row.tolist() for _ in range(2) for row in continued]
+    assert seen == batches
+    with pytest.raises(VortexError, match="not a sampler's state"):
+        continued.restore(SamplerState(7, -1, 0))
 
 
 def test_a_limit_spreads_over_the_stream() -> None:
