@@ -62,7 +62,7 @@ def choose(ws: Workspace, names: Sequence[str], overrides: Mapping[str, Mapping[
     faults += [f"settings for an unknown teacher {name!r}" for name in overrides if name not in TEACHERS]
     if faults:
         hint = f"teachers: {', '.join(TEACHERS)}; for example --teachers da3,yolo,sam2,geometric"
-        raise UsageError(f"these teachers cannot work together: {faults[0]}", hint, faults[1:])
+        raise UsageError(f"--teachers {','.join(names)!r} cannot be used: {faults[0]}", hint, faults[1:])
     strangers = [name for name in ws.config.teachers if name not in TEACHERS]
     if strangers:
         raise VortexError(

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Literal
 
 from core.errors import UsageError, VortexError
 from core.files import sha256_file
+from pipelines.data.checkout import changes, remedy
 from pipelines.data.datasets import find, resolve, unversioned_changes
-from pipelines.data.versioning import refuse_unversionable
+from pipelines.data.versioning import data_hash, refuse_unversionable
 from pipelines.label.choice import LABELS, Chosen
 from pipelines.label.provenance import Described, Label, Records, work_key
 from validation.manifest import Frame, Split, load_manifest
@@ -123,7 +124,7 @@ class LabelPlan:
             said.append(f"{kept.same} frames are labelled by exactly these teachers already")
         if kept.quarantined:
             said.append(f"{kept.quarantined} frames defeated exactly these teachers before (--relabel tries them again)")
-        said += [f"{count} frames keep {what} (--relabel replaces it)" for what, count in kept.others]
+        said += [f"{count} frames keep {what} (--relabel replaces them)" for what, count in kept.others]
         if self.resumed:
             said.append(f"{self.resumed} of {len(self.tasks)} frames are done: the run continues")
         return said
@@ -146,7 +147,8 @@ def plan(ws: Workspace, request: Request, chosen: tuple[Chosen, ...], described:
     if unversioned_changes(ws):
         raise VortexError(
             f"{ws.data} holds changes that are in no version, and publishing labels would put them into one",
-            "look at them with `dvc diff`; then keep them with `dvc add data`, or undo them with `dvc checkout`",
+            remedy(data_hash(ws)),
+            [f"{file}: {how}" for file, how in changes(ws).items()][:10],
         )
     frames = load_manifest(dataset.manifest)
     chosen_frames = [frame for frame in frames if not request.splits or frame.split in request.splits]
