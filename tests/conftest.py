@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,20 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    """A workspace as `vortex init` leaves it."""
+@pytest.fixture(scope="session")
+def empty_workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace as `vortex init` leaves it, to be copied: nothing in it names its own place."""
     from pipelines.init import init
 
-    return init(tmp_path / "workspace")
+    return init(tmp_path_factory.mktemp("empty") / "workspace")
+
+
+@pytest.fixture
+def workspace(empty_workspace: Workspace, tmp_path: Path) -> Workspace:
+    """A workspace of the test's own, as `vortex init` leaves it."""
+    from pipelines.workspace import load
+
+    return load(shutil.copytree(empty_workspace.root, tmp_path / "workspace"))
 
 
 @pytest.fixture(scope="session")

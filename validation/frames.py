@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,21 +21,20 @@ from numpy.typing import NDArray
 from core.classes import CLASSES, IGNORE
 from core.errors import VortexError
 from validation.manifest import Frame, file
-from validation.splits import Placed, copies, interleaved, leaks
+from validation.pixels import depth_bins, look, roughness, sample
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-Progress: TypeAlias = Callable[[int], None]
-"""Called with the number of frames done so far."""
 Map: TypeAlias = NDArray[np.float32]
+Counts: TypeAlias = NDArray[np.uint16]
 
-GRID = (120, 160)
+VERSION: Final = 1
+"""Raise when a statistic changes its meaning: rows that were kept under another number are measured again."""
 RANKED = 4096
 SHARED = 64
 """Pixels two maps must share before their ratio or rank says anything."""
 CONFIDENT = 0.5
 """Confidence from which a ToF pixel counts, as in training and in the robot's fusion: below it a sensor may say anything."""
+NEAR: Final = np.float32(0.15)
+"""Metres below which no sensor of a robot or a hand-held rig measures; overflowing and wrapped numbers end up there."""
 FLAT = 1.15
 """p95/p5 of a sensor below which a frame is one flat surface: its ranks are noise, and so is their correlation."""
 
@@ -47,73 +44,70 @@ _ROLE = {"depth": "depth", "tof": "tof", "teacher": "teacher_depth"}
 
 @dataclass(slots=True)
 class Row:
-    """Statistics of one frame. NaN and None mean "does not apply", or "could not be read", which another column then says."""
+    """Statistics of one frame. NaN and None mean "does not apply", or "could not be read", which another column then says.
 
-    id: str
-    split: str
-    sequence: str
-    supervision: str
+    `content` is a hash of the pixels (0: not read), `across` and `down` the perceptual hash (see `validation.pixels.look`); `floor`
+    … `other` are shares of the labelled pixels, `floor_row` the mean row of the floor, from 0 (top) to 1.
+    """
+
     missing: str | None = None
     unreadable: str | None = None
     sizes: str | None = None
     aspect: str | None = None
     relative: str | None = None
+    height: float = math.nan
+    width: float = math.nan
+    brightness: float = math.nan
+    contrast: float = math.nan
+    blur: float = math.nan
+    content: int = 0
+    across: int = 0
+    down: int = 0
     depth_bad: float = math.nan
     depth_valid: float = math.nan
     depth_median: float = math.nan
     depth_p95: float = math.nan
+    depth_near: float = math.nan
+    depth_rough: float = math.nan
     tof_bad: float = math.nan
     tof_valid: float = math.nan
     tof_median: float = math.nan
     tof_p95: float = math.nan
+    tof_near: float = math.nan
+    tof_rough: float = math.nan
     teacher_bad: float = math.nan
     teacher_valid: float = math.nan
     teacher_median: float = math.nan
     teacher_p95: float = math.nan
+    teacher_near: float = math.nan
+    teacher_rough: float = math.nan
     teacher_to_sensor: float = math.nan
     teacher_rank: float = math.nan
     tof_to_depth: float = math.nan
+    tof_rank: float = math.nan
     labels: str | None = None
     labelled: float = math.nan
-    content: str | None = None
-
-
-def frame_statistics(
-    root: Path, frames: Iterable[Frame], progress: Progress | None = None, *, workers: int = 1, gap_steps: int = 5
-) -> pd.DataFrame:
-    """Read every file of every frame below `root` and return one row a frame, in order.
-
-    Beside the columns of `Row` there are `copy_of`, `leaks_from`, `beside` (see `validation.splits`) and `unlabelled`: the reason
-    why a frame's labels fall short of its declared supervision. `workers` threads decode; OpenCV releases the interpreter's lock.
-    """
-    import pandas as pd
-
-    rows: list[Row] = []
-    for row in _mapped(lambda frame: measure(root, frame), frames, workers):
-        rows.append(row)
-        if progress:
-            progress(len(rows))
-    table = pd.DataFrame([asdict(row) for row in rows], columns=[field.name for field in fields(Row)])
-    placed = [Placed(row.id, row.split, row.sequence, row.content) for row in rows]
-    for column, values in (
-        ("copy_of", copies(placed)),
-        ("leaks_from", leaks(placed)),
-        ("beside", interleaved(placed, gap_steps)),
-        ("unlabelled", _unlabelled(rows)),
-    ):
-        table[column] = pd.Series(values, dtype=object)
-    return table
+    floor_row: float = math.nan
+    floor: float = math.nan
+    wall: float = math.nan
+    glass: float = math.nan
+    person: float = math.nan
+    furniture: float = math.nan
+    other: float = math.nan
+    depth_bins: Counts | None = None
+    tof_bins: Counts | None = None
+    teacher_bins: Counts | None = None
 
 
 def measure(root: Path, frame: Frame) -> Row:
     """Statistics of one frame; whatever is wrong with its files is in the row."""
     from validation.decode import read_confidence, read_depth, read_rgb, read_segmentation
 
-    row = Row(frame.id, frame.split, frame.sequence, frame.supervision)
+    row = Row()
     reader = _Reader(root, frame, row)
     rgb: NDArray[np.uint8] | None = reader.read("rgb", read_rgb)
     if rgb is not None:
-        row.content = f"{rgb.shape[0]}x{rgb.shape[1]}:{hashlib.blake2b(np.ascontiguousarray(rgb).data, digest_size=16).hexdigest()}"
+        _picture(row, rgb)
     confidence: Map | None = reader.read("tof_confidence", read_confidence)
     maps: dict[str, Map] = {}
     for name in MAPS:
@@ -121,17 +115,27 @@ def measure(root: Path, frame: Frame) -> Row:
         if unit is not None:
             depth = reader.read(_ROLE[name], partial(read_depth, unit=unit))
             trusted = confidence >= CONFIDENT if name == "tof" and confidence is not None else None
-            sample = None if depth is None else _depth(row, name, depth, trusted, metric=unit != "relative")
-            if sample is not None:
-                maps[name] = sample
+            seen = None if depth is None else _depth(row, name, depth, trusted, metric=unit != "relative")
+            if seen is not None:
+                maps[name] = seen
     if frame.teacher_unit == "relative":
         row.relative = f"teacher {frame.teacher} is declared relative"
     _agreement(row, maps)
     labels: NDArray[np.uint8] | None = reader.read("segmentation", read_segmentation)
     if labels is not None:
         _labels(row, labels)
+    reader.read("segmentation_sources", read_segmentation)
+    reader.find("provenance")
     reader.close()
     return row
+
+
+def _picture(row: Row, rgb: NDArray[np.uint8]) -> None:
+    row.height, row.width = float(rgb.shape[0]), float(rgb.shape[1])
+    row.brightness, row.contrast, row.blur, row.across, row.down = look(rgb)
+    digest = hashlib.blake2b(repr(rgb.shape).encode(), digest_size=8)
+    digest.update(np.ascontiguousarray(rgb).data)
+    row.content = int.from_bytes(digest.digest(), "big")
 
 
 class _Reader:
@@ -143,21 +147,34 @@ class _Reader:
         self.missing: list[str] = []
         self.unreadable: list[str] = []
 
-    def read(self, role: str, reader: Callable[[Path], Any]) -> Any:
+    def find(self, role: str) -> Path | None:
+        """The role's file, if the frame names one and it is there."""
         relative = self.files.get(role)
         if relative is None:
             return None
         try:
             path = file(self.root, relative)
-            if not path.is_file():
-                self.missing.append(f"{role} {relative}")
-                return None
+            if path.is_file():
+                return path
+            self.missing.append(f"{role} {relative}")
+        except VortexError as error:
+            self.unreadable.append(f"{role}: {error.message}")
+        except (OSError, ValueError) as error:
+            self.unreadable.append(f"{role}: {relative} ({type(error).__name__}: {error})")
+        return None
+
+    def read(self, role: str, reader: Callable[[Path], Any]) -> Any:
+        """The role's array, or None with the reason noted."""
+        path = self.find(role)
+        if path is None:
+            return None
+        try:
             array = reader(path)
         except VortexError as error:
             self.unreadable.append(f"{role}: {error.message}")
             return None
         except (OSError, ValueError, MemoryError) as error:
-            self.unreadable.append(f"{role}: {relative} ({type(error).__name__}: {error})")
+            self.unreadable.append(f"{role}: {self.files[role]} ({type(error).__name__}: {error})")
             return None
         self.shapes[role] = array.shape[:2]
         return array
@@ -202,20 +219,16 @@ def _depth(row: Row, name: str, depth: Map, trusted: NDArray[np.bool_] | None, *
     setattr(row, f"{name}_valid", np.count_nonzero(good) / depth.size)
     if not metric:
         return None
-    sample = _grid(good)
-    values = sample[sample > 0]
+    seen = sample(good)
+    values = seen[seen > 0]
     if values.size:
         middle, far = np.percentile(values, (50, 95))
         setattr(row, f"{name}_median", float(middle))
         setattr(row, f"{name}_p95", float(far))
-    return sample
-
-
-def _grid(array: Map) -> Map:
-    """A sample of at most `GRID` pixels, spread evenly; maps of different resolution are sampled at the same places."""
-    rows = ((np.arange(GRID[0]) + 0.5) * array.shape[0] / GRID[0]).astype(np.intp)
-    columns = ((np.arange(GRID[1]) + 0.5) * array.shape[1] / GRID[1]).astype(np.intp)
-    return array[np.ix_(rows, columns)]
+        setattr(row, f"{name}_near", np.count_nonzero(values < NEAR) / values.size)
+        setattr(row, f"{name}_rough", roughness(good, seen))
+        setattr(row, f"{name}_bins", depth_bins(values))
+    return seen
 
 
 def _agreement(row: Row, maps: dict[str, Map]) -> None:
@@ -225,7 +238,7 @@ def _agreement(row: Row, maps: dict[str, Map]) -> None:
     if teacher is not None and sensor is not None:
         row.teacher_to_sensor, row.teacher_rank = _compare(teacher, sensor)
     if tof is not None and reference is not None:
-        row.tof_to_depth, _ = _compare(tof, reference)
+        row.tof_to_depth, row.tof_rank = _compare(tof, reference)
 
 
 def _compare(one: Map, sensor: Map) -> tuple[float, float]:
@@ -259,34 +272,12 @@ def _labels(row: Row, labels: NDArray[np.uint8]) -> None:
     if strange:
         shown = ", ".join(map(str, strange[:8])) + (", …" if len(strange) > 8 else "")
         row.labels = f"ids {shown} on {int(counts[strange].sum())} pixels"
-    row.labelled = float(counts[: len(CLASSES)].sum() / max(labels.size, 1))
-
-
-def _unlabelled(rows: list[Row]) -> list[str | None]:
-    """`full` refuses every all-ignore frame; a `partial` set may have them, but not only them; `none` is never asked."""
-    partial_labels = any(row.labelled > 0 for row in rows if row.supervision == "partial")
-    reasons: list[str | None] = []
-    for row in rows:
-        reason = None
-        if row.labelled == 0 and row.labels is None:
-            if row.supervision == "full":
-                reason = "declared full, no labelled pixel"
-            elif row.supervision == "partial" and not partial_labels:
-                reason = "declared partial, no labelled pixel in any frame"
-        reasons.append(reason)
-    return reasons
-
-
-def _mapped(work: Callable[[Frame], Row], frames: Iterable[Frame], workers: int) -> Iterator[Row]:
-    """`map` in order over threads, with a bounded number in flight so that an interrupt ends soon."""
-    if workers <= 1:
-        yield from map(work, frames)
-        return
-    with ThreadPoolExecutor(workers, thread_name_prefix="frames") as pool:
-        waiting: deque[Future[Row]] = deque()
-        for frame in frames:
-            waiting.append(pool.submit(work, frame))
-            if len(waiting) >= 4 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    known = counts[: len(CLASSES)]
+    total = int(known.sum())
+    row.labelled = total / max(labels.size, 1)
+    if total:
+        for name, count in zip(CLASSES, known, strict=True):
+            setattr(row, name, float(count) / total)
+    if known[0]:
+        rows = np.count_nonzero(labels == 0, axis=1)
+        row.floor_row = float((rows * np.arange(0.5, len(rows))).sum() / (rows.sum() * len(rows)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
@@ -12,21 +12,24 @@ from validation.checks import Check
 from validation.policies import DataPassed, DeviceSize, MetricsPresent, NotWorse, OnnxParity, Policies, Rule
 
 if TYPE_CHECKING:
-    from validation.frames import Progress
     from validation.manifest import Frame
+    from validation.statistics import Progress, Statistics
 
 
 @dataclass(frozen=True)
 class DataJudgement:
     """The data gate's answer for one set of frames.
 
-    `labelled` counts frames with at least one labelled pixel; `train_labelled` is their share among the training frames.
+    `labelled` counts frames with at least one labelled pixel; `train_labelled` is their share among the training frames; `splits`
+    counts frames. `evaluation` is a set whose every frame is of split `test`: fit to measure on, never to train on.
     """
 
     checks: tuple[Check, ...]
     frames: int
     labelled: int
     train_labelled: float
+    splits: Mapping[str, int]
+    evaluation: bool
 
     @property
     def passed(self) -> bool:
@@ -35,22 +38,33 @@ class DataJudgement:
 
 
 def data_checks(
-    root: Path, frames: Sequence[Frame], kind: str, policies: Policies, progress: Progress | None = None, workers: int = 1
+    root: Path, frames: Iterable[Frame], kind: str, policies: Policies, progress: Progress | None = None, workers: int = 1
 ) -> DataJudgement:
-    """Judge the frames of one data set (files below `root`) by the bounds of `kind`.
+    """Measure and judge the frames of one data set (files below `root`) by the bounds of `kind`.
 
     `progress` is called with the number of frames read so far. A bad file is a failed check, never an exception;
     VortexError is raised for an unknown kind.
     """
+    policies.data.kind(kind)
+    from validation.statistics import gather
+
+    return judge_statistics(gather(root, frames, progress=progress, workers=workers)[0], kind, policies)
+
+
+def judge_statistics(statistics: Statistics, kind: str, policies: Policies) -> DataJudgement:
+    """Judge frames that were measured before. Raises VortexError for an unknown kind."""
     bounds = policies.data.kind(kind)
     from validation.expectations import judge
-    from validation.frames import frame_statistics
+    from validation.table import judged
 
-    table = frame_statistics(root, frames, progress, workers=workers, gap_steps=policies.data.gap_steps)
+    table = judged(statistics, bounds, policies.data)
+    splits = {str(name): int(count) for name, count in table["split"].value_counts().items()}
+    evaluation = set(splits) == {"test"}
     labelled = table["labelled"] > 0
     train = labelled[table["split"] == "train"]
     share = float(train.mean()) if len(train) else 0.0
-    return DataJudgement(judge(table, bounds, policies.data), len(table), int(labelled.sum()), share)
+    checks = judge(table, bounds, policies.data, evaluation=evaluation)
+    return DataJudgement(checks, len(table), int(labelled.sum()), share, splits, evaluation)
 
 
 def all_ignore_probability(frames: Iterable[Frame], batch_size: int) -> float:

@@ -40,6 +40,7 @@ __all__ = [
     "Split",
     "Supervision",
     "Unit",
+    "count_rows",
     "file",
     "load_manifest",
     "read_manifest",
@@ -49,6 +50,8 @@ __all__ = [
 
 LINE_CAP: Final = 1 << 20
 """Longest line in bytes. A row is about 500 bytes: anything near the cap is not a manifest."""
+BLOCK: Final = 1 << 16
+"""Bytes read at a time."""
 SHOWN: Final = 50
 """Faults listed with an error; the message counts all of them."""
 LEGACY_KEYS: Final = ("stem", "rgb", "depth", "da3_depth", "sam2_seg", "confidence")
@@ -76,13 +79,12 @@ def read_manifest(path: Path) -> Iterator[Frame]:
             for number, line in _lines(stream, faults):
                 try:
                     if legacy is None:
-                        legacy = _count(path) if b'"stem"' in line and b'"id"' not in line else 0
+                        legacy = count_rows(path) if b'"stem"' in line and b'"id"' not in line else 0
                     frame = _from_legacy(line, len(ids), legacy) if legacy else parse(line)
                 except RowFault as fault:
                     faults.add(number, fault.args)
                     continue
-                first = ids.setdefault(frame.id, number)
-                if first != number:
+                if (first := ids.setdefault(frame.id, number)) != number:
                     faults.add(number, (f"id {short(frame.id)} is already on line {first}, allowed: each id once",))
                     continue
                 yield frame
@@ -165,18 +167,25 @@ class _Faults:
 
 
 def _lines(stream: BinaryIO, faults: _Faults) -> Iterator[tuple[int, bytes]]:
-    number = 0
-    while line := stream.readline(LINE_CAP + 1):
-        number += 1
-        if len(line) > LINE_CAP:
-            # Stop: skipping to the end of a 1 GB line would read all of it, only to refuse the file anyway.
-            faults.add(number, (f"the line is longer than {LINE_CAP} bytes, allowed: one JSON object of a frame; reading stopped here",))
-            return
-        if line.strip():
-            yield number, line
+    """Lines that are not blank, with their numbers; read in blocks, which is faster than line by line."""
+    number, rest = 0, b""
+    while block := stream.read(BLOCK):
+        *lines, rest = (rest + block).split(b"\n")
+        for line in [*lines, rest] if len(rest) > LINE_CAP else lines:
+            number += 1
+            if len(line) > LINE_CAP:
+                # Stop: skipping to the end of a 1 GB line would read all of it, only to refuse the file anyway.
+                cap = f"the line is longer than {LINE_CAP} bytes, allowed: one JSON object of a frame; reading stopped here"
+                faults.add(number, (cap,))
+                return
+            if line and not line.isspace():
+                yield number, line
+    if rest and not rest.isspace():
+        yield number + 1, rest
 
 
-def _count(path: Path) -> int:
+def count_rows(path: Path) -> int:
+    """Lines of a manifest that are not blank: a total for progress, not a judgement."""
     with open(path, "rb") as stream:
         return sum(1 for _ in _lines(stream, _Faults(path)))
 

@@ -41,11 +41,63 @@ class Bounds(Strict):
 
 
 class MapBounds(Strict):
-    """Bounds of one depth map: valid fraction in [0, 1], median and 95th percentile of its valid pixels in metres."""
+    """Bounds of one depth map: valid fraction in [0, 1], median and 95th percentile of its valid pixels in metres.
+
+    `near` is the share of valid pixels below 0.15 m, `rough` the share of neighbours with a jump above 10 %.
+    """
 
     valid: Bounds
     median: Bounds
     p95: Bounds
+    near: Bounds
+    rough: Bounds
+
+
+class CameraBounds(Strict):
+    """What a pinhole may be: focal lengths over the picture's width, fy/fx, the principal point over the picture's sides.
+
+    `spread` is how far (as a share of the median) the focal lengths and centres of one camera's frames may lie apart.
+    """
+
+    focal: Range
+    aspect: Range
+    centre: Range
+    spread: float = Field(gt=0, le=1)
+
+
+class ClassBounds(Strict):
+    """Mean share of each class among the labelled pixels of the set, and where the floor lies: its mean row, 0 (top) to 1.
+
+    `blank` is the largest share of frames with a mask that may hold no labelled pixel.
+    """
+
+    floor: Range
+    wall: Range
+    glass: Range
+    person: Range
+    furniture: Range
+    other: Range
+    floor_row: Bounds
+    blank: float = Field(ge=0, le=1)
+
+
+class Twins(Strict):
+    """Perceptual hashes: how many of 128 bits twins may differ in, and the largest shares of frames that may be twins."""
+
+    copy_bits: int = Field(ge=0, le=3)
+    copies: float = Field(ge=0, le=1)
+    leak_bits: int = Field(ge=0, le=3)
+    leaks: float = Field(ge=0, le=1)
+
+
+class DriftLimits(Strict):
+    """How far a delivery may lie from its domain's reference (see `validation.profile` for each distance)."""
+
+    depth: float = Field(gt=0)
+    brightness: float = Field(gt=0)
+    blur: float = Field(gt=0)
+    classes: float = Field(gt=0, le=1)
+    intrinsics: float = Field(gt=0)
 
 
 class Kind(Strict):
@@ -59,6 +111,14 @@ class Kind(Strict):
     teacher_to_sensor: Bounds
     teacher_rank: Bounds
     tof_to_depth: Bounds
+    tof_rank: Bounds
+    tof_over_depth: Bounds
+    brightness: Bounds
+    blur: Bounds
+    camera: CameraBounds
+    classes: ClassBounds
+    twins: Twins
+    drift: DriftLimits
 
 
 class DataPolicy(Strict):
@@ -157,7 +217,7 @@ def load_policies(path: Path | None = None) -> Policies:
 
     path = path or FILE
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=unique_loader())
     except FileNotFoundError as error:
         raise VortexError(f"{path} does not exist", "restore it from the repository: git checkout validation/policies.yaml") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -171,7 +231,7 @@ def load_policies(path: Path | None = None) -> Policies:
         ) from error
 
 
-def _loader() -> type[Any]:
+def unique_loader() -> type[Any]:
     """A safe loader that refuses a key given twice, where YAML would quietly let the last one win."""
     import yaml
 

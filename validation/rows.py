@@ -121,12 +121,13 @@ def parse(line: bytes) -> Frame:
         raise RowFault(*_explain(line, error)) from error
     # The compiled parser keeps the last of two equal keys. A row that says nothing twice has just these quotes and no more:
     # four a text, two and two for each key inside `intrinsics`. Any other count (nulls, escapes) gets the slow look.
-    values = tuple(frame.__dict__.values())
-    quotes = 4 * (len(values) - values.count(None)) + (8 if frame.intrinsics else 0)
-    if line.count(b'"') != quotes or b'"supervision"' not in line:
+    values = [*frame.__dict__.values()]
+    quotes = 4 * (len(values) - values.count(None)) + (8 if frame.intrinsics is not None else 0)
+    # A supervision of "none" may be the default, and then its four quotes are not there.
+    if line.count(b'"') != quotes or (frame.supervision == "none" and b'"supervision"' not in line):
         refuse_twice(line)
-    if faults := _relations(frame):
-        raise RowFault(*faults)
+    if not _related(frame):
+        raise RowFault(*_relations(frame))
     return frame
 
 
@@ -173,6 +174,21 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = sorted({name for name in names if names.count(name) > 1})
         raise RowFault(f"key {', '.join(map(short, twice))} is there twice, allowed: each key once")
     return row
+
+
+def _related(frame: Frame) -> bool:
+    """Whether `_relations` has nothing to say: one expression, for the usual row."""
+    bare = frame.segmentation is None
+    return (
+        (frame.depth is None) is (frame.depth_unit is None)
+        and (frame.tof is None) is (frame.tof_unit is None)
+        and frame.depth_unit != "relative"
+        and frame.tof_unit != "relative"
+        and (frame.tof_confidence is None or frame.tof is not None)
+        and (frame.teacher_depth is None) is (frame.teacher is None) is (frame.teacher_unit is None)
+        and bare is (frame.supervision == "none")
+        and not (bare and (frame.segmentation_teacher or frame.segmentation_sources))
+    )
 
 
 def _relations(frame: Frame) -> list[str]:

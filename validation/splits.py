@@ -3,91 +3,101 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+Indices = NDArray[np.intp]
+Names = NDArray[np.object_]
 HELD_OUT = ("val", "test")
 
 
 class Placed(NamedTuple):
-    """Where a frame belongs, and the hash of its picture (None when it could not be read)."""
+    """Where a frame of a sequence belongs."""
 
     id: str
     split: str
-    sequence: str
-    content: str | None
 
 
-def copies(frames: Sequence[Placed]) -> list[str | None]:
-    """For each frame, the id of an earlier frame of its own split with the same picture."""
-    first: dict[tuple[str, str], str] = {}
-    found: list[str | None] = []
-    for frame in frames:
-        if frame.content is None:
-            found.append(None)
-            continue
-        original = first.setdefault((frame.split, frame.content), frame.id)
-        found.append(None if original == frame.id else original)
+def copies(split: NDArray[Any], content: NDArray[np.uint64]) -> Indices:
+    """For each frame, the first earlier frame of its own split with the same picture, or -1. `content` 0 is a picture not read."""
+    found = np.full(len(content), -1, np.intp)
+    for name in set(split):
+        members = np.flatnonzero((split == name) & (content != 0))
+        _, first, inverse = np.unique(content[members], return_index=True, return_inverse=True)
+        original = members[first][inverse]
+        found[members] = np.where(original == members, -1, original)
     return found
 
 
-def leaks(frames: Sequence[Placed]) -> list[str | None]:
-    """For each held-out frame (val, test), the id of a training frame with the same picture."""
-    trained = {frame.content: frame.id for frame in frames if frame.split == "train" and frame.content}
-    return [trained.get(frame.content) if frame.split in HELD_OUT and frame.content else None for frame in frames]
+def leaks(split: NDArray[Any], content: NDArray[np.uint64]) -> Indices:
+    """For each held-out frame (val, test), a training frame with the same picture, or -1."""
+    found = np.full(len(content), -1, np.intp)
+    trained = np.flatnonzero((split == "train") & (content != 0))
+    held = np.flatnonzero(np.isin(split, HELD_OUT) & (content != 0))
+    if len(trained) and len(held):
+        order = trained[np.argsort(content[trained], kind="stable")]
+        place = np.minimum(np.searchsorted(content[order], content[held]), len(order) - 1)
+        found[held] = np.where(content[order[place]] == content[held], order[place], -1)
+    return found
 
 
-def interleaved(frames: Sequence[Placed], gap_steps: int) -> list[str | None]:
-    """For each held-out frame that lies inside the training part of its own sequence, without a gap, its training neighbour's id.
+def interleaved(ids: Names, split: NDArray[Any], sequence: NDArray[Any], gap_steps: int) -> Indices:
+    """For each held-out frame that lies inside the training part of its own sequence, without a gap, its training neighbour, or -1.
 
     Neighbouring frames of one stream are almost one picture. A sequence is ordered by the numbers in its ids; training frames must
     lie both before and after the held-out frame, and touch its block: no frame of split `gap` between, and no jump in the numbers
     of more than `gap_steps` of the sequence's usual steps.
     """
-    sequences: dict[str, list[int]] = defaultdict(list)
-    for index, frame in enumerate(frames):
-        sequences[frame.sequence].append(index)
-    found: list[str | None] = [None] * len(frames)
-    for members in sequences.values():
-        members.sort(key=lambda index: _natural(frames[index].id))
-        for block, before, after in _held_out_blocks(frames, members):
+    found = np.full(len(ids), -1, np.intp)
+    by_sequence = np.argsort(sequence, kind="stable")
+    bounds = np.flatnonzero(np.diff(sequence[by_sequence])) + 1
+    for part in np.split(by_sequence, bounds):
+        kinds = set(split[part])
+        if "train" not in kinds or not kinds & set(HELD_OUT):
+            continue
+        members = sorted(part.tolist(), key=lambda index: _natural(str(ids[index])))
+        frames = [Placed(str(ids[index]), str(split[index])) for index in members]
+        step: float | None = None
+        for block, before, after in _held_out_blocks(frames):
             if before is None or after is None:
                 continue
-            step = _usual_step(frames, members)
+            step = _usual_step(frames) if step is None else step
             edges = [(before, block[0]), (after, block[-1])]
-            near = [frames[train].id for train, edge in edges if _touch(frames, members, train, edge, step * gap_steps)]
+            near = [train for train, edge in edges if _touch(frames, train, edge, step * gap_steps)]
             for position in block if near else ():
-                found[members[position]] = near[0]
+                found[members[position]] = members[near[0]]
     return found
 
 
-def _held_out_blocks(frames: Sequence[Placed], members: list[int]) -> list[tuple[list[int], int | None, int | None]]:
+def _held_out_blocks(frames: Sequence[Placed]) -> list[tuple[list[int], int | None, int | None]]:
     """Runs of held-out positions between training frames, each with the positions of the training frames before and after it."""
     blocks: list[tuple[list[int], int | None, int | None]] = []
     block: list[int] = []
     before: int | None = None
-    for position, index in enumerate(members):
-        if frames[index].split in HELD_OUT:
+    for position, frame in enumerate(frames):
+        if frame.split in HELD_OUT:
             block.append(position)
-        elif frames[index].split == "train":
+        elif frame.split == "train":
             if block:
                 blocks.append((block, before, position))
             block, before = [], position
     return blocks
 
 
-def _touch(frames: Sequence[Placed], members: list[int], train: int, edge: int, gap: float) -> bool:
+def _touch(frames: Sequence[Placed], train: int, edge: int, gap: float) -> bool:
     if abs(train - edge) > 1:
         return False
-    one, other = _number(frames[members[train]].id), _number(frames[members[edge]].id)
+    one, other = _number(frames[train].id), _number(frames[edge].id)
     return one is None or other is None or abs(one - other) <= gap
 
 
-def _usual_step(frames: Sequence[Placed], members: list[int]) -> float:
-    numbers = [number for index in members if (number := _number(frames[index].id)) is not None]
+def _usual_step(frames: Sequence[Placed]) -> float:
+    numbers = [number for frame in frames if (number := _number(frame.id)) is not None]
     steps = [after - before for before, after in pairwise(numbers) if after > before]
     return median(steps) if steps else 1.0
 

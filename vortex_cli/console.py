@@ -70,8 +70,8 @@ def emit(payload: object, *renderables: RenderableType) -> None:
         sys.stdout.write(text + "\n")
         return
     console = stdout()
-    for renderable in renderables:
-        console.print(renderable, markup=False)
+    for renderable in renderables:  # a line for a pipe is one line; a terminal folds between words
+        console.print(renderable, markup=False, soft_wrap=isinstance(renderable, str) and not console.is_terminal)
 
 
 def write(text: str) -> None:

@@ -90,7 +90,7 @@ def _with_common_options(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-data_app = typer.Typer(no_args_is_help=True, help="Frames: put in, make, list, look at.")
+data_app = typer.Typer(no_args_is_help=True, help="Frames and their versions: put in, make, look at, push, pull, check out, diff.")
 
 register(app, init.init, "Start")
 register(app, demo.demo, "Start")

@@ -60,7 +60,7 @@ class DepthAnything3Settings:
         if not 0 <= self.restarts <= 100:
             faults.append(f"restarts = {self.restarts} is not in 0..100")
         if faults:
-            raise TeacherError(f"teacher da3: {faults[0]}", "mend [teachers.da3] in vortex.toml", faults[1:])
+            raise TeacherError(f"teacher da3: {faults[0]}", "mend [teachers.da3] in vortex.toml, or what --set says", faults[1:])
 
 
 class DepthAnything3:

@@ -30,7 +30,7 @@ def read_settings(kind: type[S], teacher: str, given: Mapping[str, object]) -> S
         if not fits:
             faults.append(f"{key} = {value!r} is not {_words(hints[key])}")
     if faults:
-        raise TeacherError(f"teacher {teacher}: {faults[0]}", f"mend [teachers.{teacher}] in vortex.toml", faults[1:])
+        raise TeacherError(f"teacher {teacher}: {faults[0]}", f"mend [teachers.{teacher}] in vortex.toml, or what --set says", faults[1:])
     return kind(**values)
 
 

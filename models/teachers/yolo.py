@@ -59,7 +59,7 @@ class YoloSettings:
         if not 1 <= self.max_boxes <= 10_000:
             faults.append(f"max_boxes = {self.max_boxes} is not in 1..10000")
         if faults:
-            raise TeacherError(f"teacher yolo: {faults[0]}", "mend [teachers.yolo] in vortex.toml", faults[1:])
+            raise TeacherError(f"teacher yolo: {faults[0]}", "mend [teachers.yolo] in vortex.toml, or what --set says", faults[1:])
 
 
 class Yolo:

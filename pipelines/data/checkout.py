@@ -56,18 +56,32 @@ def refuse_changes(recorded: str | None, listing: Listing | None, now: Listing) 
     """Raise VortexError when `data/` is not what its pointer records, naming the datasets. Where nothing is, nothing can be lost."""
     if not now.files or (listing is not None and now.files == listing.files):
         return
+    found = _changes(listing, now)
+    datasets = sorted({name.partition("/")[0] for name in found})
+    raise VortexError(
+        f"data/ has changes that no version holds, in {', '.join(datasets)} "
+        f"({len(found)} file{'' if len(found) == 1 else 's'}); nothing was changed",
+        remedy(recorded),
+        [f"{name}: {how}" for name, how in found.items()][:10],
+    )
+
+
+def remedy(recorded: str | None) -> str:
+    """What to do about changes of `data/`, whose pointer records `recorded`."""
+    drop = "`dvc checkout data.dvc`" if recorded not in (None, EMPTY_DIR) else "`rm -r` on those folders"
+    return f"keep them as a version with `dvc add data`, or drop them with {drop}"
+
+
+def changes(ws: Workspace) -> dict[str, str]:
+    """File of `data/` → `not versioned`, `removed` or `changed`, against what `data.dvc` records; works in a workspace without git too."""
+    with repository(ws) as repo:
+        return _changes(read(repo, data_hash(ws) or EMPTY_DIR), present(repo, ws))
+
+
+def _changes(listing: Listing | None, now: Listing) -> dict[str, str]:
     known = listing.files if listing else {}
     different = sorted(name for name in now.files.keys() | known.keys() if now.files.get(name) != known.get(name))
-    datasets = sorted({name.partition("/")[0] for name in different})
-    files = [
-        f"{name}: {'not versioned' if name not in known else 'removed' if name not in now.files else 'changed'}" for name in different[:10]
-    ]
-    raise VortexError(
-        f"data/ has changes that no version holds, in {', '.join(datasets)} ({len(different)} files); nothing was changed",
-        "keep them as a version with `dvc add data`, or drop them with "
-        + ("`dvc checkout data.dvc`" if recorded not in (None, EMPTY_DIR) else "`rm -r` on those folders"),
-        files,
-    )
+    return {name: "not versioned" if name not in known else "removed" if name not in now.files else "changed" for name in different}
 
 
 def _verify(ws: Workspace, named: naming.Named) -> dict[str, str]:

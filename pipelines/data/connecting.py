@@ -106,6 +106,10 @@ def connect(repo: Repo, name: str | None) -> Remote:
         cls, config, path = get_cloud_fs(repo.config, name=name)
     except RemoteNotFoundError as error:
         raise VortexError(f"unknown remote {name[:80]!r}; DVC's configuration has: {', '.join(known) or 'none yet'}", ADD) from error
+    except ImportError as error:  # DVC knows the protocol, and its package is an extra
+        raise VortexError(
+            f"remote {name!r} cannot be used: {reason(error)}", "install that package beside vortex, or name another remote"
+        ) from error
     url = shown(str(repo.config["remote"][name.lower()].get("url", path)))
     if config.get("worktree") or config.get("version_aware"):
         raise VortexError(f"remote {name!r} ({url}) is versioned by its cloud, allowed: a plain one", f"use `dvc push --remote {name}`")

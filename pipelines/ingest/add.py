@@ -132,7 +132,7 @@ def _split_notes(rows: list[Row], found: Found, split: Shares | None) -> list[st
     for wanted, word in (("train", "training"), ("val", "validation")):
         if wanted not in splits:
             how = "with the official splits" if official and split is None else f"split {','.join(map(str, split or SHARES))}"
-            notes.append(f"{len(rows)} frames {how} leave no {word} frames")
+            notes.append(f"{'one frame' if len(rows) == 1 else f'{len(rows)} frames'} {how}: no {word} frames")
     return notes
 
 

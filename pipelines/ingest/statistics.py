@@ -57,14 +57,18 @@ def doubts(statistics: dict[str, Any]) -> list[str]:
             continue
         median = said["median"]
         if median is None:
-            notes.append(f"{role} has no valid pixel in the {statistics['frames']} frames that were looked at")
+            notes.append(f"{role} has no valid pixel in the {_frames(statistics['frames'])} that were looked at")
         elif not PLAUSIBLE[0] <= median <= PLAUSIBLE[1]:
             text = "65.5 m or more" if median >= (_BINS - 1) / 1000 else f"{median:g} m"
             notes.append(
-                f"the median {role} of {statistics['frames']} frames is {text}, "
+                f"the median {role} of {_frames(statistics['frames'])} is {text}, "
                 f"usual are {PLAUSIBLE[0]:g} to {PLAUSIBLE[1]:g} m: is its unit what was stated?"
             )
     return notes
+
+
+def _frames(count: int) -> str:
+    return f"{count} frame{'' if count == 1 else 's'}"
 
 
 def _look(row: Row, staging: Path) -> tuple[float, dict[str, tuple[int, NDArray[Any]]]]:

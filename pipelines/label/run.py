@@ -173,7 +173,7 @@ def _unchanged(ws: Workspace, settled: LabelPlan) -> LabelReport:
         why += [f"{count} frames have {what}, which only --relabel replaces" for what, count in kept.others]
         raise VortexError(
             f"{settled.name}: there is nothing for these teachers to label: {'; '.join(why) or 'no frame is of these splits'}",
-            "see what it holds: vortex data show NAME",
+            f"see what it holds: vortex data show {settled.name}",
         )
     return LabelReport(settled.name, settled.key, False, kept=kept, digest=settled.digest, dvc=data_hash(ws))
 

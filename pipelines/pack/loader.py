@@ -24,22 +24,14 @@ from pipelines.pack.reading import Order, Selection
 from pipelines.pack.workers import Workers
 
 DEPTHS: Final = ("reference", "tof_depth", "teacher_depth")
-_TORCH: Final = {"u1": torch.uint8, "u2": torch.uint16, "f2": torch.float16, "b1": torch.bool}
 
 
 class Buffer:
-    """Room for one batch. `arrays` and `tensors` are the same memory, page-locked where a GPU will fetch it."""
+    """Room for one batch. `arrays` and `tensors` are the same memory."""
 
-    def __init__(self, number: int, tensors: dict[str, Tensor]) -> None:
-        self.number, self.tensors = number, tensors
-        self.arrays: dict[str, NDArray[Any]] = {name: tensor.numpy() for name, tensor in tensors.items()}
-        self.fetched: torch.cuda.Event | None = None
-
-    def wait(self) -> None:
-        """Return when the GPU has fetched what it was told to fetch."""
-        if self.fetched is not None:
-            self.fetched.synchronize()
-            self.fetched = None
+    def __init__(self, number: int, arrays: dict[str, NDArray[Any]]) -> None:
+        self.number, self.arrays = number, arrays
+        self.tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 @dataclass(frozen=True)
@@ -67,10 +59,7 @@ class Batch:
         teacher's in its own unit), `tof_confidence` [B,1,H,W] in [0,1], 0 where a frame has none; `segmentation` [B,H,W] int64, 255
         where it has none; `has_teacher` [B].
         """
-        moved = {role: tensor.to(device, non_blocking=True) for role, tensor in self.buffer.tensors.items()}
-        if device.type == "cuda":
-            self.buffer.fetched = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            self.buffer.fetched.record(torch.cuda.current_stream(device))
+        moved = {role: _sent(tensor, device) for role, tensor in self.buffer.tensors.items()}
         count, height, width = moved["rgb"].shape[:3]
 
         def empty(value: int, *shape: int) -> Tensor:
@@ -106,7 +95,6 @@ class Loader:
         threads: int = 1,
         *,
         processes: int = 0,
-        pinned: bool = False,
     ) -> None:
         """Take the selections in the stage's order; all have one size.
 
@@ -116,7 +104,7 @@ class Loader:
         self.counts = [len(part) for part in parts]
         self.labelled: NDArray[np.bool_] = np.concatenate([part.labelled for part in parts])
         self._filler = Filler(parts, augmentation, seed)
-        self._make, self._threads, self._processes, self._pinned = augmentation, threads, processes, pinned
+        self._make, self._threads, self._processes = augmentation, threads, processes
         self._workers: Workers | None = None
         self._buffers: list[Buffer] = []
 
@@ -162,7 +150,6 @@ class Loader:
                     for step in islice(steps, 1):
                         prepare(step)
                 yield batch
-                batch.buffer.wait()
                 free.append(batch.buffer)
                 if len(free) == len(self._buffers):  # nothing was prepared ahead: there is but one buffer
                     for step in islice(steps, 1):
@@ -184,12 +171,10 @@ class Loader:
             wanted = (self._processes or self._threads) + 1
             if self._processes:
                 self._workers = Workers(self._filler, self._make, self._processes, wanted, count)
-                tensors = [_tensors(arrays, self._pinned) for arrays in self._workers.arrays]
+                room = self._workers.arrays
             else:
-                tensors = [_allocate(self._filler, count, self._pinned) for _ in range(wanted)]
-            self._buffers = [Buffer(number, of_buffer) for number, of_buffer in enumerate(tensors)]
-        for buffer in self._buffers:
-            buffer.wait()
+                room = [{name: np.empty(*each) for name, each in self._filler.shapes(count).items()} for _ in range(wanted)]
+            self._buffers = [Buffer(number, arrays) for number, arrays in enumerate(room)]
         return self._buffers
 
 
@@ -202,16 +187,6 @@ def _result(future: Future[None]) -> None:
         ) from error
 
 
-def _allocate(filler: Filler, count: int, pinned: bool) -> dict[str, Tensor]:
-    return {
-        name: torch.empty(shape, dtype=_TORCH[dtype.str[1:]], pin_memory=pinned) for name, (shape, dtype) in filler.shapes(count).items()
-    }
-
-
-def _tensors(arrays: dict[str, NDArray[Any]], pinned: bool) -> dict[str, Tensor]:
-    """Shared memory as tensors; page-locked where the driver allows it, which changes the speed and nothing else."""
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    if pinned:
-        for tensor in tensors.values():
-            torch.cuda.cudart().cudaHostRegister(tensor.data_ptr(), tensor.nbytes, 0)  # type: ignore[no-untyped-call]
-    return tensors
+def _sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """A GPU fetches while the trainer goes on, from page-locked memory that torch keeps and gives to a later batch once it was fetched."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

@@ -6,14 +6,14 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from core.errors import VortexError
 from core.files import disk_full, staged_directory
-from pipelines.pack.layout import PackError, check_size, folder_name, is_folder_of, is_staging_of, read_index
+from pipelines.pack.layout import INDEX, PackError, check_size, folder_name, is_folder_of, is_staging_of, read_index
 from pipelines.pack.reading import Pack, Progress
 from pipelines.pack.writing import Plan, manifest_digest, write_pack
 
@@ -63,12 +63,12 @@ def prepare(packs: Path, ref: DataRef, size: tuple[int, int], *, workers: int = 
     """
     check_size(size)
     final = packs / folder_name(ref.name, size, ref.digest)
-    found = _usable(final)
+    found = _usable(final, size, ref.digest)
     if found:
         return Prepared(found, built=False)
     started = time.perf_counter()
     with _turn(packs, ref.name, progress):
-        found = _usable(final)  # another process may have built it meanwhile
+        found = _usable(final, size, ref.digest)  # another process may have built it meanwhile
         if found:
             return Prepared(found, built=False)
         for left_over in [path for path in packs.iterdir() if is_staging_of(ref.name, path.name)]:
@@ -79,11 +79,21 @@ def prepare(packs: Path, ref: DataRef, size: tuple[int, int], *, workers: int = 
         return Prepared(built, True, time.perf_counter() - started, tuple(_remove_older(packs, built)))
 
 
-def _usable(final: Path) -> Pack | None:
+def _usable(final: Path, size: tuple[int, int], digest: str) -> Pack | None:
+    """The pack in `final`, if it is one of that content and size. Who wrote to it since it was packed has every byte checked, once."""
+    if not final.is_dir():
+        return None
     try:
-        return Pack.open(final) if final.is_dir() else None
+        found = Pack.open(final)
+        if (found.size, found.index.digest) != (size, digest):
+            return None
+        if found.touched:
+            found.verify()
+            with suppress(OSError):  # a folder that cannot be written is checked each time
+                os.utime(final / INDEX)
     except PackError:  # packs are derived: what cannot be used is made again
         return None
+    return found
 
 
 def _build(packs: Path, final: Path, ref: DataRef, size: tuple[int, int], workers: int, progress: Progress | None) -> None:
@@ -95,7 +105,7 @@ def _build(packs: Path, final: Path, ref: DataRef, size: tuple[int, int], worker
     free = shutil.disk_usage(packs).free
     if needed > free:
         raise VortexError(
-            f"{ref.name} at {size[0]}x{size[1]} takes {needed / 1e9:.1f} GB packed, the disk of {packs} has {free / 1e9:.1f} GB free",
+            f"{ref.name} at {size[0]}x{size[1]} takes {needed / 1e6:,.1f} MB packed, the disk of {packs} has {free / 1e6:,.1f} MB free",
             "free some space, or use a smaller --size",
         )
     about = {

@@ -18,6 +18,7 @@ from core.files import sha256_file
 from pipelines.pack.layout import (
     ABSENT,
     IDS,
+    INDEX,
     OFFSETS,
     ROLES,
     SPLIT_NAMES,
@@ -122,6 +123,12 @@ class Pack:
         """A frame's roles as stored, without copying."""
         rows = {role: int(table[frame]) for role, table in self.tables.items()}
         return {role: self.arrays[role][row] for role, row in rows.items() if row != ABSENT}
+
+    @property
+    def touched(self) -> bool:
+        """Whether any file of it was written to after its index, which the packer writes last."""
+        names = [*self.index.tables, *(entry.file for entry in self.index.arrays.values())]
+        return any((self.path / name).stat().st_mtime_ns > (self.path / INDEX).stat().st_mtime_ns for name in names)
 
     def verify(self, progress: Progress | None = None) -> None:
         """Read every byte. Raises PackError that lists each damaged array with its first damaged frame, and each damaged table."""

@@ -51,13 +51,10 @@ class Workers:
             packs = tuple((part.pack.path, part.frames) for part in filler.parts)
             job = _Job(packs, augmentation, filler.seed, f"/proc/{os.getpid()}/fd/{descriptor}", buffers, count)
             self._pool = ProcessPoolExecutor(processes, get_context("spawn"), initializer=_begin, initargs=(job,))
-            # Every process opens the memory before the descriptor is closed.
-            for future in [self._pool.submit(_ready) for _ in range(4 * processes)]:
-                future.result()
-            self._descriptor = descriptor
         except BaseException:
             os.close(descriptor)
             raise
+        self._descriptor = descriptor
 
     def submit(self, buffer: int, numbers: NDArray[np.int64], positions: Sequence[int], epoch: int) -> Future[None]:
         """Have a buffer filled as `Filler.fill` does."""
@@ -96,10 +93,6 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def _ready() -> None:
-    """Answer when the process has begun."""
 
 
 def _fill(buffer: int, numbers: NDArray[np.int64], positions: Sequence[int], epoch: int) -> None:

@@ -125,9 +125,9 @@ def _sources(values: npt.NDArray[np.uint8]) -> Tile:
     shares = [
         f"{colour} {name} {float((values == index).mean()):.0%}"
         for index, (name, (colour, _)) in enumerate(zip(SOURCES, _SOURCE_COLOURS, strict=True))
-        if index
+        if index and (values == index).any()
     ]
-    return Tile(table[values], ", ".join(shares))
+    return Tile(table[values], ", ".join(shares) or "nobody")
 
 
 def _grey(confidence: npt.NDArray[np.float32]) -> Picture:

@@ -186,7 +186,8 @@ def _walk(length: float, width: float, rng: np.random.Generator) -> Walk:
         back, part = lap >= 0.5, (lap % 0.5) / 0.5
         drive, turn = min(part / 0.84, 1.0), max(part - 0.84, 0.0) / 0.16
         along = first + (last - first) * (1 - drive if back else drive)
-        sway = 2 * math.pi * LAPS * phase
+        # Not a whole number of sways a lap: the second lap must not show the pictures of the first, which would leak into validation.
+        sway = 2 * math.pi * 0.7 * LAPS * phase
         side = width * 0.46 + 0.07 * math.sin(3 * sway + waves[0])
         smooth = turn * turn * (3 - 2 * turn)
         yaw = math.pi * (smooth + back) + 0.16 * math.sin(5 * sway + waves[1])

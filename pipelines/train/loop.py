@@ -213,8 +213,7 @@ class StageLoop:
                     self._say("reading", step=len(made.pack), steps=len(made.pack), message=made.said)
         parts = [Selection(packs[data.digest], packs[data.digest].select("train", data.limit)) for data in self.stage.data]
         make = partial(augment.build, self.recipe.augmentation.model_dump(), self.plan.size)
-        device = self.plan.device
-        return Loader(parts, make, self.plan.seed, processes=loader_processes(device, self.team.size), pinned=device == "cuda")
+        return Loader(parts, make, self.plan.seed, processes=loader_processes(self.plan.device, self.team.size))
 
     def _sampler(self) -> Sampler:
         stage = self.stage.stage

@@ -220,11 +220,12 @@ def require_frames(stages: Sequence[StagePlan], target: str) -> None:
     for stage in stages:
         names = " + ".join(data.name for data in stage.data)
         if not stage.count("train"):
-            raise VortexError(f"{names}: no frame has the split 'train'", "see what it holds: vortex data show NAME")
+            raise VortexError(f"{names}: no frame has the split 'train'", f"see what it holds: vortex data show {stage.data[0].name}")
         blind = [data.name for data in stage.data if data.targets.get("nothing")]
         if blind:
             raise VortexError(
-                f"{', '.join(blind)}: frames without teacher, ToF or reference depth cannot be learnt from", "label them: vortex label NAME"
+                f"{', '.join(blind)}: frames without teacher, ToF or reference depth cannot be learnt from",
+                f"label them: vortex label {blind[0]} --teachers da3",
             )
     judged = [data for stage in stages for data in stage.data if data.domain == target]
     if not judged:
@@ -259,7 +260,7 @@ def require_batches(stage: StagePlan, recipe: Recipe, workers: int) -> None:
         if empty:
             raise VortexError(
                 f"{', '.join(empty)}: no frame has the split 'train', but the stage takes a share of every batch from it",
-                "see what it holds: vortex data show NAME",
+                f"see what it holds: vortex data show {empty[0]}",
             )
         if stage.stage.mixing == "within_batch" and min(share or 0 for share in shares) * size < 0.5:
             raise UsageError(f"a batch of {size} cannot hold a share of each of {len(shares)} datasets", "use a larger --batch-size")

@@ -12,7 +12,10 @@ from core.errors import UsageError
 from vortex_cli import console
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from pipelines.data.datasets import Dataset
+    from pipelines.workspace import Workspace
 
 
 _COLUMNS: Final[tuple[console.Column, ...]] = (
@@ -22,10 +25,15 @@ _COLUMNS: Final[tuple[console.Column, ...]] = (
     ("train", "right"),
     ("gap", "right"),
     ("val", "right"),
+    ("test", "right"),
     "cameras",
     "labels",
     "format",
 )
+
+
+WIDE: Final = 100
+"""Columns of a terminal from which on every column of `vortex data list` has room."""
 
 
 class DepthUnit(StrEnum):
@@ -162,14 +170,12 @@ def list_() -> None:
     ws = console.workspace()
     found, hash_ = datasets.listing(ws), datasets.data_hash(ws)
     payload = {"data": hash_, "datasets": [dataset.card for dataset in found]}
-    rows = [_row(dataset) for dataset in found]
     if found:
-        caption = f"data.dvc: {hash_ or 'not versioned yet'}"
+        console.emit(payload, _table(found), f"data.dvc: {hash_ or 'not versioned yet'}")
     elif datasets.unfetched(ws):
-        caption = f"none here, but data.dvc records frames: {datasets.FETCH}"
+        console.emit(payload, f"data.dvc records frames that are not here; {datasets.FETCH}")
     else:
-        caption = "none yet: vortex data add NAME PATH, or vortex data synth NAME"
-    console.emit(payload, console.table(_COLUMNS, rows, caption=caption))
+        console.emit(payload, "no datasets yet: vortex data add NAME PATH, or vortex data synth NAME")
 
 
 def show(
@@ -198,10 +204,12 @@ def show(
         )
     changed = datasets.unversioned_changes(ws)
     if changed:
-        console.note("data/ was changed since it was versioned; `dvc diff` shows where, `dvc checkout` brings it back")
-    facts = [(key, _text(value)) for key, value in dataset.card.model_dump().items() if value not in ("", [], {})]
-    payload = {**dataset.card.model_dump(), "sheet": sheet, "unversioned_changes": changed}
-    console.emit(payload, console.table(("dataset", name), [*facts[1:], ("contact sheet", sheet)]))
+        console.note(_changed(ws))
+    card = dataset.card.model_dump()
+    told = {**{key: value for key, value in card.items() if key not in ("name", "settings")}, **card["settings"]}
+    facts = [(key.replace("_", " "), _text(value)) for key, value in told.items() if value not in ("", [], {}, None)]
+    payload = {**card, "sheet": sheet, "unversioned_changes": changed}
+    console.emit(payload, console.table(("dataset", name), [*facts, ("contact sheet", sheet)]))
 
 
 def _emit(dataset: Dataset, notes: list[str]) -> None:
@@ -209,24 +217,48 @@ def _emit(dataset: Dataset, notes: list[str]) -> None:
 
     hash_ = datasets.data_hash(console.workspace())
     payload = {**dataset.card.model_dump(), "data": hash_, "notes": notes}
-    console.emit(payload, console.table(_COLUMNS, [_row(dataset)], caption=f"data.dvc: {hash_}"))
+    console.emit(payload, _table([dataset]), f"data.dvc: {hash_}")
     console.note(f"next: vortex data show {dataset.name}, vortex validate {dataset.name}")
+
+
+def _table(found: list[Dataset]) -> Table:
+    """A row a dataset; a narrow terminal gets the columns that tell datasets apart."""
+    rows = [_row(dataset) for dataset in found]
+    if console.stdout().width >= WIDE:
+        return console.table(_COLUMNS, rows)
+    return console.table(
+        ("name", "domain", "frames", "labels"),
+        [(row[0], row[1], _text(one.card.frames), row[8]) for row, one in zip(rows, found, strict=True)],
+    )
 
 
 def _row(dataset: Dataset) -> tuple[object, ...]:
     card = dataset.card
-    counts = [card.frames.get(split, 0) for split in ("train", "gap", "val")]
+    counts = [card.frames.get(split, 0) for split in ("train", "gap", "val", "test")]
     return (card.name, card.domain, card.kind, *counts, ", ".join(card.cameras), card.segmentation, card.format)
 
 
+def _changed(ws: Workspace) -> str:
+    """Which files of data/ are in no version, the first of them by name, and what to do."""
+    from pipelines.data import checkout, datasets
+
+    changes = [f"{file} {how}" for file, how in checkout.changes(ws).items()]
+    more = f", and {len(changes) - 3} more" if len(changes) > 3 else ""
+    return f"data/ was changed since it was versioned: {', '.join(changes[:3])}{more}; {checkout.remedy(datasets.data_hash(ws))}"
+
+
 def _text(value: object) -> str:
+    """A card's value in words: `train 180, gap 20`; what holds more than that, part by part: `depth: valid 0.89, p5 0.916; …`."""
     if isinstance(value, dict):
-        return "; ".join(f"{key} {_text(item)}" for key, item in value.items() if item not in ([], None))
+        nested = any(isinstance(item, dict) for item in value.values())
+        parts = [f"{key}{':' if isinstance(item, dict) else ''} {_text(item)}" for key, item in value.items() if item not in ([], None)]
+        return ("; " if nested else ", ").join(parts)
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _size(text: str) -> tuple[int, int]:
     height, _, width = text.lower().partition("x")
-    if height.isdecimal() and width.isdecimal() and 16 <= int(height) <= 4096 and 16 <= int(width) <= 4096:
+    numbers = text.isascii() and len(text) < 12 and height.isdigit() and width.isdigit()
+    if numbers and 16 <= int(height) <= 4096 and 16 <= int(width) <= 4096:
         return int(height), int(width)
     raise UsageError(f"--size {text!r} is not a size, allowed: HxW with 16 to 4096 pixels each", "for example --size 240x320")

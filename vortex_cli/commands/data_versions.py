@@ -84,8 +84,7 @@ def diff(
         for name, one in found.datasets.items()
     ]
     columns: tuple[console.Column, ...] = ("dataset", "added", "removed", "relabelled", "changed", "moved", ("same", "right"))
-    text = f"{a}: {found.a}\n{b}: {found.b}" + ("" if rows else "\nno frame differs")
-    console.emit(found, console.table(columns, rows), text)
+    console.emit(found, console.table(columns, rows) if rows else "no frame differs", f"{a}: {found.a}\n{b}: {found.b}")
 
 
 def _bar(display: Progress) -> Callable[[str, int, int], None]:

@@ -64,6 +64,6 @@ def _show(made: Prepared, verified: bool) -> None:
 
 def _size(text: str) -> tuple[int, int]:
     height, _, width = text.lower().partition("x")
-    if height.isdecimal() and width.isdecimal() and len(text) < 12:
+    if text.isascii() and len(text) < 12 and height.isdigit() and width.isdigit():
         return int(height), int(width)
     raise UsageError(f"--size {text!r} is not a size, allowed: HxW with 32 to 4096 pixels each", "for example --size 240x320")

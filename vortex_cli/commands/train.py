@@ -145,6 +145,7 @@ def _size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     height, _, width = text.lower().partition("x")
-    if height.isdigit() and width.isdigit() and 32 <= int(height) <= 4096 and 32 <= int(width) <= 4096:
+    numbers = text.isascii() and len(text) < 12 and height.isdigit() and width.isdigit()
+    if numbers and 32 <= int(height) <= 4096 and 32 <= int(width) <= 4096:
         return int(height), int(width)
     raise UsageError(f"--size {text!r} is not a size, allowed: HxW with 32 to 4096 pixels each", "for example --size 120x160")

@@ -63,6 +63,8 @@ def validate(
         return
     reports, errors = _judged(ws, names, kind=kind, as_reference=as_reference, workers=workers)
     _print(ws, reports, format_, junit, one=len(names) == 1)
+    if as_reference:
+        _references(ws, reports)
     _refuse(reports, errors)
 
 
@@ -148,6 +150,14 @@ def _print(ws: Workspace, reports: list[DataReport], format_: Format, junit: Pat
             console.note(f"page: {page}")
         if report.unkept:
             console.note(f"the answer on {report.name} could not be kept, so training will ask for it again: {report.unkept}")
+
+
+def _references(ws: Workspace, reports: list[DataReport]) -> None:
+    """Where each domain's reference lies now."""
+    from pipelines.validate.record import reference_path
+
+    for report in reports:
+        console.note(f"reference of {report.domain}: {reference_path(ws, report.domain).relative_to(ws.root)}, to be committed")
 
 
 def _pages(ws: Workspace, reports: list[DataReport]) -> list[Path | None]:
@@ -240,7 +250,7 @@ def _refuse(reports: list[DataReport], errors: list[VortexError]) -> None:
         ]
         raise GateRefused(
             parts[0] if len(parts) == 1 else f"{len(refused)} of {len(reports)} data sets are refused",
-            "mend or drop the frames named above, or correct what the manifest declares; "
+            "mend or drop the frames named above, correct what the manifest declares, or answer for it in waivers.yaml (docs/data-gate.md); "
             "`vortex train --allow-unvalidated` trains anyway, and its versions can never be promoted",
             parts if len(parts) > 1 else (),
         )

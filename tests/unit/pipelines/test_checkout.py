@@ -16,26 +16,34 @@ import pytest
 from core.errors import VortexError
 from core.files import locked
 from pipelines.data import datasets
-from pipelines.data.checkout import checkout
+from pipelines.data.checkout import changes, checkout
 from pipelines.data.remote import push
 from pipelines.data.switching import journal
 from pipelines.hub import hub
-from pipelines.workspace import Workspace
+from pipelines.workspace import Workspace, load
 from registry.records import DataUse, NewVersion
 from tests.unit.pipelines import tiny_sets, training_set
 from tests.unit.pipelines.tiny_sets import contents, row
 
 
-@pytest.fixture
-def two(workspace: Workspace) -> tuple[Workspace, str, str]:
-    """A workspace whose data/ has had two versions, and their hashes; it is at the second."""
-    tiny_sets.publish(workspace, "rooms", {name: row(name) for name in ("a", "b", "c")})
-    first = datasets.data_hash(workspace)
-    tiny_sets.publish(workspace, "rooms", {name: row(name) for name in ("b", "c", "d")}, {"rgb/b.png": "another"})
-    tiny_sets.publish(workspace, "hall", {name: row(name) for name in ("x", "y")})
-    second = datasets.data_hash(workspace)
+@pytest.fixture(scope="module")
+def published(empty_workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """Folder of a workspace whose data/ has had two versions, and their hashes; it is at the second."""
+    ws = load(shutil.copytree(empty_workspace.root, tmp_path_factory.mktemp("published") / "workspace"))
+    tiny_sets.publish(ws, "rooms", {name: row(name) for name in ("a", "b", "c")})
+    first = datasets.data_hash(ws)
+    tiny_sets.publish(ws, "rooms", {name: row(name) for name in ("b", "c", "d")}, {"rgb/b.png": "another"})
+    tiny_sets.publish(ws, "hall", {name: row(name) for name in ("x", "y")})
+    second = datasets.data_hash(ws)
     assert first and second
-    return workspace, first, second
+    return ws.root, first, second
+
+
+@pytest.fixture
+def two(workspace: Workspace, published: tuple[Path, str, str]) -> tuple[Workspace, str, str]:
+    """The test's own workspace, filled with a copy of it."""
+    root, first, second = published
+    return load(shutil.copytree(root, workspace.root, dirs_exist_ok=True)), first, second
 
 
 def record(ws: Workspace, make: Callable[..., str], *uses: DataUse) -> str:
@@ -110,6 +118,7 @@ def test_changes_that_no_version_holds_are_refused_by_name(two: tuple[Workspace,
         checkout(ws, first)
     assert refused.value.details == ("hall/depth/y.png: removed", "hall/rgb/x.png: changed", "rooms/new.png: not versioned")
     assert "dvc add data" in refused.value.hint and contents(ws.data) == before
+    assert changes(ws) == {"hall/depth/y.png": "removed", "hall/rgb/x.png": "changed", "rooms/new.png": "not versioned"}
 
 
 def test_another_command_that_changes_data_is_named(two: tuple[Workspace, str, str], monkeypatch: pytest.MonkeyPatch) -> None:

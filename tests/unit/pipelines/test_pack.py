@@ -193,6 +193,28 @@ def test_an_index_that_promises_too_much_is_refused(workspace: Workspace, ref: D
         Pack.open(made.path)
 
 
+def test_what_was_written_to_since_it_was_packed_is_checked_and_made_again_when_damaged(workspace: Workspace, ref: DataRef) -> None:
+    made = pack(workspace, ref, SIZE)
+    whole = content(made.path)
+    for name, at in (("rgb.u8", 17), ("ids.utf8", 4), ("splits.u8", 0)):
+        os.utime(made.path / INDEX, ns=(0, (made.path / name).stat().st_mtime_ns - 1))
+        flip(made.path / name, at)
+        assert prepare(packs_folder(workspace), ref, SIZE).built
+        assert content(made.path) == whole
+    os.utime(made.path / INDEX, ns=(0, 0))
+    assert Pack.open(made.path).touched and not prepare(packs_folder(workspace), ref, SIZE).built  # copied, and whole
+    assert not Pack.open(made.path).touched
+
+
+def test_an_index_that_says_another_size_or_content_is_made_again(workspace: Workspace, ref: DataRef) -> None:
+    made = pack(workspace, ref, SIZE)
+    right = (made.path / INDEX).read_text()
+    for key, value in (("size", SIZE[::-1]), ("digest", "0" * 64)):
+        (made.path / INDEX).write_text(json.dumps({**json.loads(right), key: value}))
+        assert prepare(packs_folder(workspace), ref, SIZE).built
+        assert (made.path / INDEX).read_text() == right
+
+
 @pytest.mark.parametrize("size", [(0, 320), (240, 0), (-1, 5), (240, 100_000), (16, 16)])
 def test_sizes_out_of_range_are_refused(size: tuple[int, int]) -> None:
     with pytest.raises(UsageError, match="from 32 to 4096"):
@@ -205,7 +227,7 @@ def test_a_set_that_cannot_fit_on_the_disk_is_refused_before_anything_is_written
     if count > 60_000:
         pytest.skip(f"the disk is so large that a manifest of {count} rows would be needed to fill it")
     write_manifest(tmp_path / "set" / "manifest.jsonl", (dataclasses.replace(frames[0], id=f"f{number}") for number in range(count)))
-    with pytest.raises(VortexError, match=r"takes [\d.]+ GB packed, the disk of .* has"):
+    with pytest.raises(VortexError, match=r"takes [\d.,]+ MB packed, the disk of .* has"):
         pack(workspace, again(workspace, tmp_path / "set"), (4096, 4096))
     assert left_in(packs_folder(workspace)) == []
 
@@ -222,7 +244,7 @@ def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path, ref: DataRef, monke
             prepare(disk / "packs", ref, SIZE)
         monkeypatch.undo()
         assert left_in(disk / "packs") == []
-        with pytest.raises(VortexError, match=r"takes 0\.0 GB packed"):
+        with pytest.raises(VortexError, match=r"takes 0\.6 MB packed, the disk of .* has 0\.\d MB free"):
             prepare(disk / "packs", ref, SIZE)
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         with pytest.raises(VortexError, match=r"packed frames cannot be written there \(Read-only file system\)"):
@@ -330,6 +352,7 @@ def test_the_command_packs_says_so_and_checks(workspace: Workspace) -> None:
     assert (first["built"], second["built"], second["verified"]) == (True, False, True)
     assert first["frames"] == 13 and first["path"] == second["path"]
     flip(Path(first["path"]) / "rgb.u8", 9)
+    os.utime(Path(first["path"]) / "rgb.u8", (0, 0))  # a bad disk leaves no trace; what was written to is packed again
     result = CliRunner().invoke(main.app, [*call, "--verify"])
     assert isinstance(result.exception, PackError) and "rgb.u8" in result.exception.message
     assert load_workspace(workspace.root)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
 from tests.unit.validation.frame_sets import SIZE, FrameSet, scene
-from validation.frames import frame_statistics, measure
-from validation.splits import Placed, copies, interleaved, leaks
+from validation.frames import measure
+from validation.splits import copies, interleaved, leaks
+from validation.statistics import gather
 
 
 @pytest.fixture
@@ -82,7 +84,7 @@ def test_every_reason_is_in_the_row(honest: FrameSet) -> None:
     assert "depth: " in row.unreadable
     assert "tof: " in row.unreadable
     assert "through a link" in row.unreadable
-    assert row.content is None
+    assert row.content == 0
     assert math.isnan(row.depth_valid)
 
 
@@ -107,10 +109,11 @@ def test_a_forbidden_file_is_a_reason(honest: FrameSet) -> None:
 
 def test_threads_give_the_same_rows_in_the_same_order(honest: FrameSet) -> None:
     seen: list[int] = []
-    alone = frame_statistics(honest.root, honest.frames)
-    together = frame_statistics(honest.root, honest.frames, seen.append, workers=3)
-    assert alone.equals(together)
-    assert list(together["id"]) == [frame.id for frame in honest.frames]
+    alone, _ = gather(honest.root, honest.frames)
+    together, read = gather(honest.root, honest.frames, progress=seen.append, workers=3)
+    assert alone.table.equals(together.table) and read == 12
+    assert all((alone.bins[name] == together.bins[name]).all() for name in alone.bins)
+    assert list(together.table["id"]) == [frame.id for frame in honest.frames]
     assert seen == list(range(1, 13))
 
 
@@ -133,14 +136,19 @@ def test_relative_depth_has_no_metres(honest: FrameSet) -> None:
     assert row.teacher_bad == 0
 
 
-def stream(splits: str, step: int = 1, pictures: str = "") -> list[Placed]:
-    """`t`rain, `g`ap, `v`al, and a space for a frame that is not there."""
+Stream = tuple[Any, Any]
+
+
+def stream(splits: str, step: int = 1) -> Stream:
+    """Ids and splits: `t`rain, `g`ap, `v`al, and a space for a frame that is not there."""
     names = {"t": "train", "g": "gap", "v": "val"}
-    return [
-        Placed(f"frame-{index * step}", names[split], "s", pictures[index] if pictures else str(index))
-        for index, split in enumerate(splits)
-        if split in names
-    ]
+    there = [(f"frame-{index * step}", names[split]) for index, split in enumerate(splits) if split in names]
+    return np.array([name for name, _ in there], object), np.array([split for _, split in there], object)
+
+
+def beside_of(frames: Stream, sequence: Any = None) -> int:
+    ids, split = frames
+    return int((interleaved(ids, split, np.zeros(len(ids), int) if sequence is None else sequence, gap_steps=5) >= 0).sum())
 
 
 @pytest.mark.parametrize(
@@ -159,19 +167,22 @@ def stream(splits: str, step: int = 1, pictures: str = "") -> list[Placed]:
 )
 @pytest.mark.parametrize("step", [1, 4])
 def test_interleaved_splits(splits: str, beside: int, step: int) -> None:
-    found = interleaved(stream(splits, step), gap_steps=5)
-    assert sum(name is not None for name in found) == beside
+    assert beside_of(stream(splits, step)) == beside
 
 
 def test_frames_are_ordered_by_number_and_apart_by_sequence() -> None:
-    shuffled = [stream("tttttttttgvv")[index] for index in (10, 0, 2, 11, 9, 1, 8, 3, 7, 4, 6, 5)]
-    assert not any(interleaved(shuffled, gap_steps=5))
-    apart = [frame._replace(sequence="a" if frame.split == "train" else "b") for frame in stream("tvtvtvtv")]
-    assert not any(interleaved(apart, gap_steps=5))
+    ids, split = stream("tttttttttgvv")
+    order = [10, 0, 2, 11, 9, 1, 8, 3, 7, 4, 6, 5]
+    assert beside_of((ids[order], split[order])) == 0
+    ids, split = stream("tvtvtvtv")
+    assert beside_of((ids, split)) == 3
+    assert beside_of((ids, split), (split == "train").astype(int)) == 0
 
 
 def test_copies_stay_within_a_split_and_leaks_cross_it() -> None:
-    frames = stream("tttgvv", pictures="abacab")
-    assert copies(frames) == [None, None, "frame-0", None, None, None]
-    assert leaks(frames) == [None, None, None, None, "frame-2", "frame-1"]
-    assert leaks(stream("tgv", pictures="abb")) == [None, None, None]
+    _, split = stream("tttgvv")
+    content = np.array([5, 6, 5, 7, 5, 6], np.uint64)
+    assert copies(split, content).tolist() == [-1, -1, 0, -1, -1, -1]
+    assert leaks(split, content).tolist() == [-1, -1, -1, -1, 0, 1]
+    assert leaks(stream("tgv")[1], np.array([5, 6, 6], np.uint64)).tolist() == [-1, -1, -1]
+    assert copies(split, np.zeros(6, np.uint64)).tolist() == leaks(split, np.zeros(6, np.uint64)).tolist() == [-1] * 6

@@ -1,0 +1,136 @@
+"""One validation from the manifest to the record: waivers first, then the statistics, the checks, and the drift."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+from core.errors import GateRefused, VortexError
+from core.files import write_atomic
+from pipelines.validate.record import DataReport, Reference, record_path, reference_path, reference_sha256, today
+from validation import waivers
+from validation.gates import all_ignore_batch
+from validation.policies import load_policies
+
+if TYPE_CHECKING:
+    from pipelines.data.datasets import DataRef
+    from pipelines.workspace import Workspace
+    from validation.checks import Check
+    from validation.profile import Profile
+
+BATCH_SIZE = 16
+"""The lineage's batch: what the probability of an all-ignore batch is shown for."""
+
+
+def validate(
+    ws: Workspace,
+    ref: DataRef,
+    *,
+    kind: str | None = None,
+    as_reference: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    workers: int = 1,
+) -> DataReport:
+    """Judge a data set by the bounds of its kind and keep the report in the workspace's build folder.
+
+    `kind` judges by other bounds for once; such a report is kept apart and never lets the set into training. With `as_reference` a
+    set that passes becomes what later sets of its domain are compared with (`references/DOMAIN.json`). `progress` is called with the
+    number of frames done so far and their total. Raises ManifestError for a malformed manifest before anything heavy is imported,
+    VortexError for an unknown kind or faulty waivers, and GateRefused when a set that did not pass is to be the reference; bad
+    frames are failed checks. Where the build folder cannot be written the set is judged all the same, and the report's `unkept` says why.
+    """
+    started = time.perf_counter()
+    policies = load_policies()
+    judged_as = kind or ref.kind
+    bounds = policies.data.kind(judged_as)
+    from validation.questions import names
+
+    waiving = waivers.load_waivers(ws.root / waivers.FILE, names(), today())
+    known = None if as_reference else _reference(ws, ref.domain)
+    from pipelines.validate.cached import statistics_of
+    from validation.gates import judge_statistics
+    from validation.profile import checks, compare, profile
+
+    statistics, read, table = statistics_of(ws, ref, progress=progress, workers=workers)
+    judgement = judge_statistics(statistics, judged_as, policies)
+    ours = profile(statistics, domain=ref.domain, name=ref.name, digest=ref.digest, kind=judged_as, made=today().isoformat())
+    drift = compare(ours, known, bounds.drift) if known else ()
+    judged = judgement.checks + (checks(drift, statistics, known) if known else ())
+    marked, told = waivers.apply(_shortened(judged, ref), waiving, ref.name, today())
+    fit = all(check.ok for check in marked)
+    if as_reference:
+        _keep(ws, ours, [check.name for check in marked if not check.passed], own=judged_as == ref.kind)
+        known = ours
+    report = DataReport(
+        name=ref.name,
+        domain=ref.domain,
+        digest=ref.digest,
+        kind=judged_as,
+        use="evaluation" if judgement.evaluation else "training",
+        frames=judgement.frames,
+        labelled=judgement.labelled,
+        splits=dict(judgement.splits),
+        all_ignore_batch=all_ignore_batch(judgement.train_labelled, BATCH_SIZE),
+        checks=marked,
+        drift=drift,
+        reference=_told(ws, known) if known else None,
+        waivers=told,
+        passed=fit,
+        seconds=round(time.perf_counter() - started, 3),
+        read=read,
+        manifest=str(ref.manifest),
+        statistics=str(table) if table else "",
+        policies=policies.data.digest,
+    )
+    try:
+        write_atomic(record_path(ws, ref, judged_as), json.dumps(asdict(report), indent=1, allow_nan=False) + "\n")
+    except VortexError as error:
+        return replace(report, unkept=error.message)
+    return report
+
+
+def _shortened(checks: tuple[Check, ...], ref: DataRef) -> tuple[Check, ...]:
+    """Paths as the manifest names them: the same on every machine, and short enough for a table."""
+    root = f"{ref.root}{os.sep}"
+    return tuple(
+        replace(check, found=check.found.replace(root, ""), reasons=tuple(reason.replace(root, "") for reason in check.reasons))
+        if ref.root.name
+        else check
+        for check in checks
+    )
+
+
+def _reference(ws: Workspace, domain: str) -> Profile | None:
+    path = reference_path(ws, domain)
+    if not path.is_file():
+        return None
+    from validation.profile import parse
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise VortexError(f"{path}: cannot be read ({error})", "restore it with git, or remove it") from error
+    found = parse(text, str(path))
+    if found.domain != domain:
+        raise VortexError(f"{path}: is the reference of {found.domain!r}, allowed: of {domain!r}", "restore it with git, or remove it")
+    return found
+
+
+def _keep(ws: Workspace, ours: Profile, failed: list[str], *, own: bool) -> None:
+    """Write the reference. Raises GateRefused unless every check passed by itself, by the bounds of the domain's own kind."""
+    if failed or not own:
+        why = f"{len(failed)} checks say no: {', '.join(failed)}" if failed else f"it was judged as {ours.kind}, not as its own kind"
+        raise GateRefused(
+            f"{ours.name} cannot be the reference of {ours.domain}: {why}",
+            "a reference must pass without waivers: see `vortex validate` without --as-reference, mend the set, and try again",
+        )
+    write_atomic(reference_path(ws, ours.domain), ours.json())
+
+
+def _told(ws: Workspace, known: Profile) -> Reference:
+    path = reference_path(ws, known.domain)
+    return Reference(known.name, known.digest, known.made, known.frames, str(path), reference_sha256(ws, known.domain) or "")

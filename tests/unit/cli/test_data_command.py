@@ -1,0 +1,52 @@
+"""What `vortex data list`, `show` and `validate --as-reference` say to a person, and to a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from typer.testing import CliRunner
+
+from pipelines.data import datasets
+from pipelines.synthetic import synthesise
+from pipelines.workspace import Workspace, load
+from vortex_cli import console
+from vortex_cli.main import app
+
+
+@pytest.fixture(autouse=True)
+def _session() -> Iterator[None]:
+    saved = console.Session(**vars(console.session))
+    yield
+    console.session.restore(saved)
+
+
+def run(ws: Workspace, *words: str) -> tuple[str, str]:
+    result = CliRunner().invoke(app, [*words, "--workspace", str(ws.root)], catch_exceptions=False)
+    return result.stdout, result.stderr
+
+
+def test_an_empty_and_an_unfetched_workspace_say_what_to_do_in_one_line(workspace: Workspace) -> None:
+    assert run(workspace, "data", "list")[0] == "no datasets yet: vortex data add NAME PATH, or vortex data synth NAME\n"
+    (workspace.root / "data.dvc").write_text(f"outs:\n- md5: {'0' * 32}.dir\n  path: data\n")
+    said = run(workspace, "data", "list")[0]
+    assert said == f"data.dvc records frames that are not here; {datasets.FETCH}\n"
+
+
+def test_changes_behind_dvcs_back_are_named_without_git(workspace: Workspace) -> None:
+    synthesise(workspace, "place", world="rooms", frames=12, size=(48, 64))
+    ws = load(workspace.root)
+    for name in "abcd":
+        (ws.data / "place" / f"{name}.txt").write_text(name)
+    out, err = run(ws, "data", "show", "place", "--frames", "1")
+    named = "place/a.txt not versioned, place/b.txt not versioned, place/c.txt not versioned, and 1 more"
+    keep = "keep them as a version with `dvc add data`, or drop them with `dvc checkout data.dvc`"
+    assert err == f"data/ was changed since it was versioned: {named}; {keep}\n"
+    assert "settings" not in out and " world " in out
+
+
+def test_a_new_reference_is_named(workspace: Workspace) -> None:
+    synthesise(workspace, "place", world="rooms", frames=30, size=(96, 128))
+    ws = load(workspace.root)
+    _, err = run(ws, "validate", "place", "--as-reference")
+    assert "reference of rooms: references/rooms.json, to be committed" in err and (ws.root / "references" / "rooms.json").is_file()

@@ -1,0 +1,123 @@
+"""Pictures that are almost one: near copies within a split, and training pictures that come back, re-encoded, in val or test.
+
+Two perceptual hashes of 64 bits (`validation.pixels.look`) stand for a picture. Twins differ in at most a few of the 128 bits;
+they are found by multi-index hashing (Norouzi et al., CVPR 2012): of four bands of 32 bits, two hashes that differ in at most
+three bits share one band exactly, so a million pictures cost four sorts instead of 10^12 comparisons.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Hashes = NDArray[np.uint64]
+Indices = NDArray[np.intp]
+
+BANDS: Final = 4
+"""Bands of the hash, so twins may differ in at most `BANDS` - 1 bits."""
+CROWD: Final = 64
+"""Pictures compared per band and picture. More than that with one band are views of a camera that stands still."""
+STILL: Final = 8
+"""Bits between neighbours in time below which the camera stands still: twins are then no news, there or anywhere.
+
+Measured: neighbours of the kitchen (every 4th frame at 30 Hz) differ in 13 bits in the median, recompressed copies in at most 3.
+"""
+DEPTH_RATIO, BRIGHTNESS, CONTRAST = 0.01, 12.0, 0.25
+"""What confirms a twin: depth medians within 1 %, or grey levels and relative contrast this close."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Everything that twins are judged by, one entry a frame. `depth` is a median in metres, NaN without; `known` says who was read."""
+
+    across: Hashes
+    down: Hashes
+    known: NDArray[np.bool_]
+    brightness: NDArray[np.float64]
+    contrast: NDArray[np.float64]
+    depth: NDArray[np.float64]
+
+
+def near_copies(pictures: Pictures, split: NDArray[Any], bits: int) -> Indices:
+    """For each frame, an earlier frame of its split that differs in at most `bits` bits, or -1."""
+    found = np.full(len(split), -1, np.intp)
+    for name in np.unique(split):
+        members = np.flatnonzero((split == name) & pictures.known)
+        found[members] = _twins(pictures, members, members, bits, earlier=True)
+    return found
+
+
+def near_leaks(pictures: Pictures, split: NDArray[Any], moving: NDArray[np.bool_], bits: int) -> Indices:
+    """For each frame of val and test, a training frame that shows the same, or -1.
+
+    Only frames whose camera was `moving` count: the 8 % of a stream that lie between training and validation are no distance for a
+    camera that stands still, and its honest frames are twins everywhere.
+    """
+    found = np.full(len(split), -1, np.intp)
+    usable = pictures.known & moving
+    trained = np.flatnonzero((split == "train") & usable)
+    held = np.flatnonzero(((split == "val") | (split == "test")) & usable)
+    found[held] = _twins(pictures, held, trained, bits, earlier=False)
+    return found
+
+
+def in_motion(pictures: Pictures, sequence: NDArray[Any], number: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether a frame's picture differs from both of its neighbours in time (by `number` within its `sequence`)."""
+    order = np.lexsort((number, sequence))
+    bits = _distance(pictures, order[:-1], order[1:])
+    still = (bits < STILL) & (sequence[order[:-1]] == sequence[order[1:]])
+    moving = np.ones(len(sequence), bool)
+    moving[order[:-1][still]] = False
+    moving[order[1:][still]] = False
+    return moving
+
+
+def _twins(pictures: Pictures, ours: Indices, theirs: Indices, bits: int, *, earlier: bool) -> Indices:
+    """For each of `ours`, the first confirmed twin found among `theirs` (with `earlier`: only of a lower index), or -1."""
+    if bits >= BANDS:
+        raise ValueError(f"{bits} bits need more than {BANDS} bands: with these, some twins would be missed")
+    found = np.full(len(ours), -1, np.intp)
+    if not len(ours) or not len(theirs):
+        return found
+    for band in range(BANDS):
+        keys = _band(pictures, theirs, band)
+        order = np.argsort(keys, kind="stable")
+        wanted = _band(pictures, ours, band)
+        first, stop = np.searchsorted(keys[order], wanted, "left"), np.searchsorted(keys[order], wanted, "right")
+        for step in range(CROWD):
+            open_ = np.flatnonzero((found < 0) & (first + step < stop))
+            if not len(open_):
+                break
+            one, other = ours[open_], theirs[order[first[open_] + step]]
+            good = (_distance(pictures, one, other) <= bits) & _confirmed(pictures, one, other, by_depth=not earlier)
+            good &= other < one if earlier else other != one
+            found[open_[good]] = other[good]
+    return found
+
+
+def _band(pictures: Pictures, members: Indices, band: int) -> NDArray[np.uint64]:
+    half = (pictures.across, pictures.down)[band // 2][members]
+    return (half >> np.uint64(32)) if band % 2 else (half & np.uint64(0xFFFFFFFF))
+
+
+def _distance(pictures: Pictures, one: Indices, other: Indices) -> NDArray[np.int64]:
+    across = np.bitwise_count(pictures.across[one] ^ pictures.across[other])
+    down = np.bitwise_count(pictures.down[one] ^ pictures.down[other])
+    bits: NDArray[np.int64] = across.astype(np.int64) + down
+    return bits
+
+
+def _confirmed(pictures: Pictures, one: Indices, other: Indices, *, by_depth: bool) -> NDArray[np.bool_]:
+    """Blank walls have few bits to say, so what else was measured must agree as well.
+
+    `by_depth`: where both have depth, it decides. A stream of pictures that hangs goes on with new depth, so of copies either will do.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.abs(np.log(pictures.depth[one] / pictures.depth[other]))
+        near = ratio <= DEPTH_RATIO
+        alike = np.abs(pictures.brightness[one] - pictures.brightness[other]) <= BRIGHTNESS
+        alike &= np.abs(pictures.contrast[one] - pictures.contrast[other]) <= CONTRAST * np.maximum(pictures.contrast[one], 1)
+    return np.where(np.isnan(ratio), alike, near) if by_depth else near | alike
