@@ -41,6 +41,10 @@ contracts: setup
 pytest: setup
 	$(RUN)python -m pytest -n 2
 
+bench-loader bench-validate: setup  # beside the rivals that they are measured against
+	$(UV) sync --locked --all-extras --group rivals --quiet --python $(PYTHON)
+	$(RUN)python -m benchmarks.$(@:bench-%=%)
+
 bench-%: setup  ## bench-cli, bench-real_frames, …: one benchmark of benchmarks/
 	$(RUN)python -m benchmarks.$*
 

@@ -15,8 +15,9 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from benchmarks.corpus.faults import DRIFT, FAULTS, Fault
+from benchmarks.corpus.faults import DRIFT, FAULTS
 from benchmarks.corpus.honest import HONEST, real
+from benchmarks.corpus.manifests import Fault
 from benchmarks.corpus.sets import Delivery, judge, reference, rendered
 from validation.profile import Profile
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.corpus.faults import DRIFT, FAULTS, MANIFEST, Fault
+from benchmarks.corpus.faults import DRIFT, FAULTS
 from benchmarks.corpus.honest import HONEST
+from benchmarks.corpus.manifests import MANIFEST, Fault
 from benchmarks.corpus.sets import Delivery, judge, reference, rendered
 from validation.profile import Profile
 from validation.questions import names
