@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
+WIDE: Final = 100
+"""Columns of a terminal from which on `vortex data diff` shows ids beside their number."""
 RemoteOption = Annotated[str | None, typer.Option(metavar="NAME", help="A remote of `dvc remote list`; default: the one it calls default.")]
 
 
@@ -79,8 +81,9 @@ def diff(
     from pipelines.data.diff import diff as compare
 
     found = compare(console.workspace(), a, b)
+    wide = console.stdout().width >= WIDE
     rows = [
-        (name, *(_ids(getattr(one, what)) for what in ("added", "removed", "relabelled", "changed", "moved")), one.same)
+        (name, *(_ids(getattr(one, what), wide) for what in ("added", "removed", "relabelled", "changed", "moved")), one.same)
         for name, one in found.datasets.items()
     ]
     columns: tuple[console.Column, ...] = ("dataset", "added", "removed", "relabelled", "changed", "moved", ("same", "right"))
@@ -93,8 +96,10 @@ def _bar(display: Progress) -> Callable[[str, int, int], None]:
     return lambda what, done, total: display.update(task, description=what, completed=done, total=total)
 
 
-def _ids(ids: list[str]) -> str | None:
-    """How many, and the first of them."""
+def _ids(ids: list[str], wide: bool) -> str | None:
+    """How many, and the first of them where there is room."""
     if not ids:
         return None
+    if not wide:
+        return str(len(ids))
     return f"{len(ids)}: {', '.join(ids[:3])}{', …' if len(ids) > 3 else ''}"

@@ -33,7 +33,7 @@ def test_an_empty_and_an_unfetched_workspace_say_what_to_do_in_one_line(workspac
     assert said == f"data.dvc records frames that are not here; {datasets.FETCH}\n"
 
 
-def test_changes_behind_dvcs_back_are_named_without_git(workspace: Workspace) -> None:
+def test_changes_behind_dvcs_back_are_named_without_git(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     synthesise(workspace, "place", world="rooms", frames=12, size=(48, 64))
     ws = load(workspace.root)
     for name in "abcd":
@@ -42,6 +42,11 @@ def test_changes_behind_dvcs_back_are_named_without_git(workspace: Workspace) ->
     named = "place/a.txt not versioned, place/b.txt not versioned, place/c.txt not versioned, and 1 more"
     keep = "keep them as a version with `dvc add data`, or drop them with `dvc checkout data.dvc`"
     assert err == f"data/ was changed since it was versioned: {named}; {keep}\n"
+    monkeypatch.setenv("COLUMNS", "60")
+    narrow = run(ws, "data", "list")[0]
+    assert "train 8, gap 2, val 2" in narrow and "camera" not in narrow
+    empty = run(ws, "data", "diff", "d751713988987e9331980363e24189ce", "now")[0]
+    assert " 12 " in empty and "s0-" not in empty
     assert "settings" not in out and " world " in out
 
 
