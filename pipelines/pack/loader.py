@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
@@ -145,7 +145,8 @@ class Loader:
             while ahead:
                 batch, future = ahead.popleft()
                 if future:
-                    _result(future)
+                    with _named_if_broken():
+                        future.result()
                 if free:
                     for step in islice(steps, 1):
                         prepare(step)
@@ -158,7 +159,8 @@ class Loader:
     def _start(self, batch: Batch, positions: Sequence[int], epoch: int, pool: Executor | None) -> Future[None] | None:
         """Have a batch filled: by a process, by a thread, or here and now."""
         if self._workers:
-            return self._workers.submit(batch.buffer.number, batch.numbers, positions, epoch)
+            with _named_if_broken():
+                return self._workers.submit(batch.buffer.number, batch.numbers, positions, epoch)
         if pool:
             return pool.submit(self._filler.fill, batch.buffer.arrays, batch.numbers, positions, epoch)
         self._filler.fill(batch.buffer.arrays, batch.numbers, positions, epoch)
@@ -178,9 +180,11 @@ class Loader:
         return self._buffers
 
 
-def _result(future: Future[None]) -> None:
+@contextmanager
+def _named_if_broken() -> Iterator[None]:
+    """A pool that lost a process says so when it is asked for a result, or when it is given more to do."""
     try:
-        future.result()
+        yield
     except BrokenProcessPool as error:
         raise VortexError(
             "a process that prepares batches ended unexpectedly", "the machine may be out of memory: train with a smaller --batch-size"
