@@ -4,8 +4,8 @@
 
 Stages: checking (headers of every file, names, rows), writing (copies), looking (full-resolution statistics of 32 frames), versioning
 (flush to the disk, MD5, DVC's cache and pointer). `floor` reads, copies and MD5-hashes the same bytes in a plain loop.
-Target: at least 150 frames/s/core of CPU time, for the wall clock also waits for the disk. A busy or slow machine halves any such
-figure, so what fails this benchmark is the ratio: more than six times the CPU time of the floor for the frames made here.
+Target: at least 150 frames/s/core of CPU time, for the wall clock also waits for the disk; exit 1 when it is missed. A busy or slow
+machine halves any such figure: the ratio to the floor beside it tells.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import zlib
 from pathlib import Path
 
 TARGET = 150.0
-WORST = 6.0
 STAGES = ("checking", "writing", "looking", "versioning")
 
 
@@ -122,8 +121,9 @@ def main() -> None:
             found["kitchen"] = measure(folder, kitchen, "kitchen")
     for label, (rate, ratio) in found.items():
         print(f"{label}: {rate:.0f} frames/s/core of CPU time (target {TARGET:.0f}), {ratio:.1f} times the floor")
-    if not options.smoke and found["made"][1] > WORST:
-        sys.exit(f"target missed: made takes {found['made'][1]:.1f} times the CPU time of the floor, allowed {WORST:g}")
+    slow = [f"{label} {rate:.0f}" for label, (rate, _) in found.items() if rate < TARGET]
+    if slow and not options.smoke:
+        sys.exit(f"target missed: {', '.join(slow)} frames/s/core, asked {TARGET:.0f}")
 
 
 if __name__ == "__main__":

@@ -3,9 +3,8 @@
     make bench-validate            (benchmarks/validate.py [--rows 100000] [--large 1000000] [--plot] [--smoke])
 
 Each contender has a process of its own: first 5,000 rows with its imports, then all rows; the figures are CPU time and peak memory. Targets: a million rows given their statistics in at most 60 s of CPU
-and 1.5 GB; at least 100,000 manifest lines/s of CPU; a broken manifest of 5,000 rows refused from the shell in at most 1 s. Seconds
-hold on a quiet machine, so what decides is taken side by side with the plain loop: at most 8 times its time for the million rows
-(60 s where it takes 8 s), at least 0.7 times its rate for the strict pass, and the memory as it is.
+and 1.5 GB; at least 100,000 manifest lines/s of CPU; a broken manifest of 5,000 rows refused from the shell in at most 1 s. Exit 1
+when one is missed. Seconds hold on a quiet machine only: the plain loop beside them tells what the machine is worth.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from benchmarks.rivals.gates import BOUNDS, CONTENDERS
 
 ROOT = Path(__file__).parents[1]
 CPU_LIMIT, MB_LIMIT, REFUSAL_LIMIT = 60.0, 1536.0, 1.0
-LOOPS, SHARE = 8.0, 0.7
+LINES = 100_000.0
 PER_SEQUENCE = 2000
 
 
@@ -59,15 +58,16 @@ def main() -> None:
             seconds = found["first"] + found["cpu"]
             plain = rates["plain loop"][0]
             loops = seconds * plain / options.large
-            missed |= loops > LOOPS or found["mb"] > MB_LIMIT
+            missed |= seconds > CPU_LIMIT or found["mb"] > MB_LIMIT
             limits = f"(targets: {CPU_LIMIT:.0f} s, {MB_LIMIT:.0f} MB)"
             print(
                 f"\n{options.large:,} rows given their statistics: {seconds:.1f} s of CPU with imports, {found['mb']:.0f} MB {limits}, {loops:.1f} plain loops"
             )
         if not options.smoke:
-            missed |= rates["vortex, manifest pass"][0] < SHARE * rates["plain loop"][0]
+            missed |= rates["vortex, manifest pass"][0] < LINES
         refusal, said = refused(folder / "broken", 50 if options.smoke else 5000)
         print(f"a broken manifest refused from the shell: {refusal:.2f} s of CPU (target: {REFUSAL_LIMIT:.0f} s): {said[:90]}")
+        missed |= not options.smoke and refusal > REFUSAL_LIMIT
     if options.plot:
         print(f"plot: {plot(rates, options.rows, ROOT / 'docs' / 'pictures' / 'bench-validate.png')}")
     sys.exit(missed)
