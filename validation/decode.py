@@ -33,6 +33,7 @@ __all__ = [
     "FrameFileError",
     "Header",
     "image_size",
+    "metres",
     "read_confidence",
     "read_depth",
     "read_header",
@@ -40,6 +41,7 @@ __all__ = [
     "read_rgb",
     "read_segmentation",
     "read_steps",
+    "read_stored_depth",
 ]
 
 
@@ -59,13 +61,25 @@ def read_depth(path: Path, unit: Unit) -> npt.NDArray[np.float32]:
 
     Floats keep their NaN, infinities and signs, so that validation sees them; unit "relative" returns the raw values.
     """
+    return metres(read_stored_depth(path), unit)
+
+
+def read_stored_depth(path: Path) -> npt.NDArray[np.uint16 | np.float32]:
+    """Depth in its file's own unit (H, W): uint16 as stored, anything else as float32. `metres` makes depth of it."""
     import numpy as np
 
     raw = _map(path, "a 16-bit grey PNG, or a .npy of floats or uint16, as depth", bits=16, kinds="f", sizes=(2, 4, 8), also=("<u2", ">u2"))
+    return raw.astype(np.uint16 if raw.dtype.kind == "u" else np.float32, copy=False)
+
+
+def metres(stored: npt.NDArray[np.uint16 | np.float32], unit: Unit) -> npt.NDArray[np.float32]:
+    """Stored depth of any shape as `read_depth` gives it."""
+    import numpy as np
+
     scale = UNIT_METRES[unit]
-    depth = raw.astype(np.float32)
-    if raw.dtype.kind == "u":
-        depth[raw == 65535] = 0.0
+    depth = stored.astype(np.float32)
+    if stored.dtype == np.uint16:
+        depth[stored == 65535] = 0.0
     if scale is not None and scale != 1.0:
         depth *= np.float32(scale)
     return depth

@@ -60,7 +60,7 @@ def report(rates: Rates, packing: float) -> list[str]:
         missed += _line(
             f"{ours} / {other}", top / below, asked, top / below >= asked, "≥", f"memcpy / {other} is {reach:.1f}" if beyond else ""
         )
-    missed += _line("packing / naive epoch (decode, resize)", packing, PACKING, packing <= PACKING, "≤")
+    missed += _line("packing / epoch of the naive loader", packing, PACKING, packing <= PACKING, "≤")
     return missed
 
 

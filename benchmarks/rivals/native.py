@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,14 +64,6 @@ def decode(folder: Path, number: int, size: tuple[int, int]) -> tuple[np.ndarray
         cv2.resize(depth, shape, interpolation=cv2.INTER_NEAREST),
         cv2.resize(classes, shape, interpolation=cv2.INTER_NEAREST),
     )
-
-
-def seconds_of_epoch(folder: Path, size: tuple[int, int]) -> float:
-    """Seconds to decode and resize every frame once: what packing is compared with."""
-    started = time.perf_counter()
-    for number in range(len(list((folder / "rgb").iterdir()))):
-        decode(folder, number, size)
-    return time.perf_counter() - started
 
 
 def naive_batches(folder: Path, size: tuple[int, int], batch: int) -> Iterator[tuple[np.ndarray, ...]]:

@@ -62,7 +62,8 @@ def decode_frame(root: Path, frame: Frame, size: tuple[int, int]) -> Arrays:
             ("teacher_depth", frame.teacher_depth, frame.teacher_unit),
         ):
             if path and unit:
-                depth = nearest(decode.read_depth(file(path), unit))
+                # Resized as it is stored: a quarter of the pixels are then left to convert.
+                depth = decode.metres(nearest(decode.read_stored_depth(file(path))), unit)
                 if unit == "relative":
                     arrays["teacher_relative"] = _halves(depth)
                 else:
