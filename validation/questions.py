@@ -124,9 +124,14 @@ def limits(pair: tuple[float, float], unit: str) -> str:
     """Two numbers as a report shows them."""
     if unit == "%":
         return f"{pair[0] * 100:.3g}–{pair[1] * 100:.3g} %"
-    return f"{pair[0]:.3g}–{pair[1]:.3g} {unit}".rstrip()
+    return f"{_short(pair[0])}–{_short(pair[1])} {unit}".rstrip()
 
 
 def number(value: float, unit: str) -> str:
     """One number as a report shows it."""
-    return f"{value * 100:.3g} %" if unit == "%" else f"{value:.3g} {unit}".rstrip()
+    return f"{value * 100:.3g} %" if unit == "%" else f"{_short(value)} {unit}".rstrip()
+
+
+def _short(value: float) -> str:
+    """Three digits, and thousands in full: 0.123, 45.6, 1,630."""
+    return f"{value:,.0f}" if 999.5 <= abs(value) < 1e15 else f"{value:.3g}"

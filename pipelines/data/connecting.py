@@ -111,6 +111,8 @@ def connect(repo: Repo, name: str | None) -> Remote:
             f"remote {name!r} cannot be used: {reason(error)}", "install that package beside vortex, or name another remote"
         ) from error
     url = shown(str(repo.config["remote"][name.lower()].get("url", path)))
+    if cls.protocol == "local" and Path(path).is_relative_to(repo.dvc_dir):  # what an empty `url =` means to DVC
+        raise VortexError(f"remote {name!r} is DVC's own folder {path}, allowed: a folder elsewhere", _remedy("local", name))
     if config.get("worktree") or config.get("version_aware"):
         raise VortexError(f"remote {name!r} ({url}) is versioned by its cloud, allowed: a plain one", f"use `dvc push --remote {name}`")
     config |= {"ask_password": False, "ask_passphrase": False}

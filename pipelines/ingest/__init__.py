@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from core.errors import VortexError
+from core.errors import UsageError, VortexError
 from pipelines.ingest.contract import Adapter, shown
 from pipelines.ingest.diode import Diode
 from pipelines.ingest.femto_bolt import FemtoBolt
@@ -40,7 +40,7 @@ def adapter(root: Path, name: str | None) -> tuple[str, Adapter]:
         raise VortexError(f"{shown(root)}: {found}, allowed: a folder of frames", "name the folder that holds the frames")
     if name is not None:
         if name not in ADAPTERS:
-            raise VortexError(f"unknown format {name!r}; Vortex reads: {', '.join(ADAPTERS)}", "leave --format out to have it detected")
+            raise UsageError(f"unknown format {name!r}; Vortex reads: {', '.join(ADAPTERS)}", "leave --format out to have it detected")
         return name, ADAPTERS[name]
     for known, candidate in ADAPTERS.items():
         if candidate.recognises(root):

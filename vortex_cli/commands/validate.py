@@ -208,7 +208,10 @@ def _remarks(report: DataReport) -> list[str]:
         if report.labelled
         else f"none of {report.frames} frames has labels: it trains depth only"
     )
-    against = f"compared with {report.reference.name} of {report.reference.made} · " if report.reference else ""
+    against = ""
+    if report.reference:
+        itself = report.reference.digest == report.digest
+        against = "the reference of its domain · " if itself else f"compared with {report.reference.name} of {report.reference.made} · "
     idle = [f"the waiver of {one.check} by {one.owner} is {one.state} ({one.expires})" for one in report.waivers if one.state != "used"]
     return [labels, f"{against}{report.read} frames read, {report.frames - report.read} known from before · {report.seconds:.1f} s", *idle]
 

@@ -112,6 +112,15 @@ def test_a_version_that_was_never_pushed_is_named(rooms: Workspace) -> None:
         pull(rooms, "nowhere")
 
 
+def test_a_remote_without_a_place_is_refused_and_nothing_is_written_beside_the_configuration(rooms: Workspace) -> None:
+    config = rooms.root / ".dvc" / "config"
+    config.write_text(config.read_text() + "['remote \"empty\"']\n    url =\n")
+    before = sorted(path.name for path in config.parent.iterdir())
+    with pytest.raises(VortexError, match=r"remote 'empty' is DVC's own folder .*, allowed: a folder elsewhere"):
+        push(rooms, "empty")
+    assert sorted(path.name for path in config.parent.iterdir()) == before
+
+
 def test_damaged_bytes_on_a_remote_never_reach_the_cache_and_a_push_mends_short_ones(rooms: Workspace) -> None:
     before = contents(rooms.data)
     push(rooms)

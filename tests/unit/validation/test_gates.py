@@ -14,6 +14,7 @@ from tests.unit.validation.frame_sets import FrameSet
 from validation.gates import PromotionEvidence, all_ignore_probability, data_checks, judge_promotion
 from validation.manifest import Frame
 from validation.policies import FILE, STAGES, Policies, load_policies
+from validation.questions import limits, number
 
 POLICIES = load_policies()
 METRICS = {"rmse": 0.4, "mae": 0.3, "abs_rel": 0.1, "delta1": 0.9}
@@ -161,3 +162,8 @@ def test_the_digest_follows_what_is_asked_and_not_how_it_is_written(tmp_path: Pa
     assert stricter.digest != POLICIES.digest
     assert stricter.data.digest == POLICIES.data.digest
     assert load_policies(policies(tmp_path, "most_share: 0.98", "most_share: 0.9")).data.digest != POLICIES.data.digest
+
+
+def test_large_numbers_are_shown_in_full_and_small_ones_in_three_digits() -> None:
+    assert limits((0.0, 1e6), "") == "0–1,000,000"
+    assert (number(1629.6, "px"), number(0.1234, "m"), number(0.5, "%")) == ("1,630 px", "0.123 m", "50 %")
