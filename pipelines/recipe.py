@@ -2,240 +2,30 @@
 
 from __future__ import annotations
 
+import copy
+import difflib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ValidationError
 
-from core.errors import VortexError
-from models.encoders import ENCODERS
+from core.errors import UsageError, VortexError
 from pipelines import strict_yaml
+from pipelines.recipe_schema import Recipe, Stage
+
+__all__ = ["FOLDER", "Recipe", "RecipeError", "Stage", "differences", "leaves", "load", "names", "parse", "with_settings"]
 
 FOLDER = Path(__file__).parent / "recipes"
 _EXAMPLE = f"a complete example is {FOLDER / 'v9.yaml'}"
 
-Rate = Annotated[float, Field(gt=0, le=1)]
-Probability = Annotated[float, Field(ge=0, le=1)]
-Epochs = Annotated[int, Field(ge=1)]
-Side = Annotated[int, Field(ge=32, le=4096)]
-Factor = Annotated[float, Field(ge=0)]
-LARGEST_BATCH = 4096
+_SETTABLE = ("student", "loss", "optimizer", "schedule", "augmentation", "ema", "anchor", "stages")
+"""Blocks that decide how training goes; the others tell where a recipe comes from and what became of it."""
+_SUGGESTED = 5
 
 
 class RecipeError(VortexError):
     """A recipe that does not exist or does not fit the schema."""
-
-
-def _rising(low: float, high: float) -> AfterValidator:
-    """A check that a pair of numbers is (least, greatest), both within bounds."""
-
-    def check(pair: tuple[float, float]) -> tuple[float, float]:
-        if not low <= pair[0] <= pair[1] <= high:
-            raise ValueError(f"allowed is (least, greatest) within {low:g} to {high:g}")
-        return pair
-
-    return AfterValidator(check)
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class RecipeParent(_Part):
-    """What a version came from: a recipe's configuration, trained anew, or a version's weights, trained on."""
-
-    kind: Literal["recipe", "weights"]
-    version: str
-
-
-class StudentRecipe(_Part):
-    """The network: a timm encoder, and the size (H, W) it is trained at."""
-
-    encoder: str
-    size: tuple[Side, Side]
-
-    @field_validator("encoder")
-    @classmethod
-    def _known(cls, encoder: str) -> str:
-        if encoder not in ENCODERS:
-            raise ValueError(f"unknown encoder, allowed: {', '.join(ENCODERS)}")
-        return encoder
-
-
-class TeacherRecipe(_Part):
-    """The foundation model whose depth is the target. `relative` depth against metric truth is the trap of V1 and V2."""
-
-    name: str
-    unit: Literal["m", "relative"]
-
-
-class LossWeights(_Part):
-    """Factors of the three terms; with Kendall weighting the learnt variances multiply the first two."""
-
-    depth: Factor
-    segmentation: Factor
-    smoothness: Factor
-
-
-class Kendall(_Part):
-    """Form of the uncertainty weights, and the bounds of log σ² that a projection after each step keeps."""
-
-    form: Literal["regression_half", "both_half"]
-    clamp: Annotated[tuple[float, float], _rising(-50, 50)]
-
-
-class LossRecipe(_Part):
-    """What is minimised: names are those of `models.losses`."""
-
-    depth: Literal["berhu", "mse"]
-    berhu_threshold: Literal["p80", "max20"]
-    depth_target: Literal["per_frame", "per_pixel"]
-    weighting: Literal["kendall", "fixed"]
-    weights: LossWeights
-    kendall: Kendall
-
-
-class Rates(_Part):
-    """AdamW's two learning rates, the encoder's frozen warm-up and the batch. Used from the `scratch` block when nothing is pretrained."""
-
-    encoder_lr: Rate
-    decoder_lr: Rate
-    freeze_encoder_epochs: Annotated[int, Field(ge=0)]
-    batch_size: Annotated[int, Field(ge=1, le=LARGEST_BATCH)]
-
-
-class Optimizer(Rates):
-    """The rates for an encoder that starts from trained weights."""
-
-    weight_decay: Factor
-
-
-class Schedule(_Part):
-    """Annealing of both rates to zero over a stage."""
-
-    kind: Literal["cosine"]
-    per: Literal["epoch", "step"]
-
-
-class ColorJitter(_Part):
-    """Ranges of torchvision's ColorJitter."""
-
-    brightness: Probability
-    contrast: Probability
-    saturation: Probability
-    hue: Annotated[float, Field(ge=0, le=0.5)]
-
-
-class Crop(_Part):
-    """A random crop of this share of the area, resized back."""
-
-    probability: Probability
-    scale: Annotated[tuple[float, float], _rising(0.001, 1)]
-
-
-class AugmentationRecipe(_Part):
-    """Joint augmentation of image, depth and classes; null switches a part off."""
-
-    hflip: Probability
-    color_jitter: ColorJitter | None
-    random_crop_resize: Crop | None
-
-
-class StageData(_Part):
-    """One dataset (or domain) of a stage; `share` is its part of every batch, null means by its size."""
-
-    dataset: str
-    share: Annotated[float, Field(gt=0, lt=1)] | None = None
-
-
-class Stage(_Part):
-    """One training run. `stopped_at` is the epoch at which the published run was ended before its schedule was.
-
-    Every batch holds at least `labelled_per_batch` frames with classes; 0, which the lineage trained with, leaves it to chance.
-    """
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
-    data: Annotated[tuple[StageData, ...], Field(min_length=1)]
-    mixing: Literal["within_batch", "alternating"]
-    epochs: Epochs
-    stopped_at: Epochs | None = None
-    labelled_per_batch: Annotated[int, Field(ge=0, le=LARGEST_BATCH)] = 0
-
-    @model_validator(mode="after")
-    def _check(self) -> Stage:
-        shares = [data.share for data in self.data]
-        given = [share for share in shares if share is not None]
-        if given and (len(given) < len(shares) or abs(sum(given) - 1) > 1e-6):
-            raise ValueError("shares must be given for every dataset of the stage and sum to 1, or for none")
-        if self.stopped_at is not None and self.stopped_at >= self.epochs:
-            raise ValueError(f"stopped_at {self.stopped_at} must be below epochs {self.epochs}")
-        return self
-
-
-class PublishedMetric(_Part):
-    """A number that the lineage published; it means nothing without its dataset and camera."""
-
-    dataset: str
-    camera: str
-    metric: Literal["rmse", "miou"]
-    value: float
-
-
-class Job(_Part):
-    """A cluster job of the published run, and how it ended."""
-
-    job: str
-    stage: str
-    outcome: str
-
-
-class Variant(_Part):
-    """A paired control that differs from the recipe in its loss weighting alone."""
-
-    name: str
-    weighting: Literal["kendall", "fixed"]
-    summary: str
-
-
-class Recipe(_Part):
-    """A whole recipe. `assumed` names the values that the published sources do not state."""
-
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
-    codename: str
-    summary: str
-    lesson: str
-    status: str
-    parents: tuple[RecipeParent, ...]
-    student: StudentRecipe
-    teacher: TeacherRecipe
-    loss: LossRecipe
-    optimizer: Optimizer
-    scratch: Rates
-    schedule: Schedule
-    augmentation: AugmentationRecipe
-    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
-    published: tuple[PublishedMetric, ...]
-    history: tuple[Job, ...] = ()
-    variants: tuple[Variant, ...] = ()
-    assumed: tuple[str, ...] = ()
-
-    @field_validator("stages")
-    @classmethod
-    def _distinct(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
-        if len({stage.name for stage in stages}) < len(stages):
-            raise ValueError("stages must have different names")
-        return stages
-
-    @property
-    def weights_parent(self) -> str | None:
-        """The version whose weights training starts from, if any."""
-        return next((parent.version for parent in self.parents if parent.kind == "weights"), None)
-
-    @property
-    def truncated(self) -> str | None:
-        """What the published version says of its truncated stages."""
-        said = [f"{stage.name} stopped at {stage.stopped_at}/{stage.epochs} epochs" for stage in self.stages if stage.stopped_at]
-        return ", ".join(said) or None
 
 
 def names() -> list[str]:
@@ -272,6 +62,81 @@ def parse(raw: object, where: str) -> Recipe:
     except ValidationError as error:
         faults = strict_yaml.faults(error)
         raise RecipeError(f"{where}: {len(faults)} fault(s) in the recipe", _EXAMPLE, faults) from error
+
+
+def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """`recipe` with dotted keys set, as `loss.weighting=fixed` or `stages.1.mixing=alternating`; values are written as in a recipe's file.
+
+    A whole block can be set at once: `ema={decay: 0.99}`, `augmentation.color_jitter=null`. Raises UsageError for a key that is unknown
+    (naming the nearest ones) or set twice, RecipeError listing every value that does not fit.
+    """
+    if not settings:
+        return recipe
+    raw = copy.deepcopy(recipe.model_dump(mode="json"))
+    allowed = [key for name in _SETTABLE for key in _keys(name, Recipe.model_fields[name].annotation, raw[name])]
+    seen: list[str] = []
+    for setting in settings:
+        key, equals, text = (part.strip() for part in setting.partition("="))
+        if not equals:
+            raise UsageError(f"--set {setting!r} is not KEY=VALUE", "for example --set optimizer.encoder_lr=1e-5")
+        if key not in allowed:
+            raise _unknown(key, allowed)
+        twice = [other for other in seen if f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")]
+        if twice:
+            raise UsageError(f"--set {key} and --set {twice[0]} set the same thing", "set each key once")
+        seen.append(key)
+        _put(raw, key.split("."), _value(setting, text))
+    return parse(raw, f"recipe {recipe.name} with {', '.join(f'--set {setting}' for setting in settings)}")
+
+
+def _keys(prefix: str, annotation: Any, value: Any) -> Iterator[str]:
+    """Every dotted key that the schema knows below `prefix`, blocks themselves included; list items are numbered from 1 as they are."""
+    yield prefix
+    block, is_list = _block(annotation)
+    if block is None:
+        return
+    places = [(f"{prefix}.{number}", item) for number, item in enumerate(value or (), 1)] if is_list else [(prefix, value or {})]
+    for place, inner in places:
+        if is_list:
+            yield place
+        for name, field in block.model_fields.items():
+            yield from _keys(f"{place}.{name}", field.annotation, inner.get(name))
+
+
+def _block(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
+    """The block of settings inside a type such as `Block | None` or `tuple[Block, ...]`, and whether it is a list of them."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation, False
+    inner = [found for found in get_args(annotation) if isinstance(found, type) and issubclass(found, BaseModel)]
+    return (inner[0], Ellipsis in get_args(annotation)) if inner else (None, False)
+
+
+def _put(raw: Any, path: Sequence[str], value: object) -> None:
+    """Set the value at a path; a block that was null is begun, and what else it needs is for the schema to say."""
+    key: Any = int(path[0]) - 1 if isinstance(raw, list) else path[0]
+    if len(path) == 1:
+        raw[key] = value
+        return
+    if raw[key] is None:
+        raw[key] = {}
+    _put(raw[key], path[1:], value)
+
+
+def _value(setting: str, text: str) -> object:
+    try:
+        return strict_yaml.parse(text)
+    except ValueError as error:
+        raise UsageError(f"--set {setting!r}: its value is not readable ({error})", "write it as in a recipe's file") from error
+
+
+def _unknown(key: str, allowed: Sequence[str]) -> UsageError:
+    near = difflib.get_close_matches(key, allowed, n=_SUGGESTED, cutoff=0.5)
+    # A bare last part, as in `--set mixing=alternating`, is nearest to the keys that end in it.
+    ending = [name for name in allowed if name.rpartition(".")[2] == key.rpartition(".")[2]]
+    told = list(dict.fromkeys([*ending, *near]))[:_SUGGESTED] or _SETTABLE
+    return UsageError(
+        f"--set {key}: no setting of the recipe has this key; nearest are: {', '.join(told)}", "vortex recipes NAME shows every key"
+    )
 
 
 def differences(a: Recipe, b: Recipe) -> list[tuple[str, Any, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -37,20 +38,42 @@ def make_loss(recipe: Recipe) -> MultiTaskLoss:
     )
 
 
-def make_optimizer(recipe: Recipe, student: Student, loss: MultiTaskLoss) -> torch.optim.AdamW:
-    """AdamW with the encoder at its own rate. The learnt log variances are no weights: they do not decay."""
+def make_optimizer(recipe: Recipe, student: Student, loss: MultiTaskLoss, *, fused: bool) -> torch.optim.AdamW:
+    """AdamW with named groups, each at its own rate: the encoder (its stages apart when the rates decay), the others, the log variances.
+
+    The learnt log variances are no weights: they do not decay.
+    """
     stated = recipe.optimizer
     groups = [
-        {"params": list(student.encoder_parameters()), "lr": stated.encoder_lr},
-        {"params": list(student.decoder_parameters()), "lr": stated.decoder_lr},
-        {"params": list(loss.parameters()), "lr": stated.decoder_lr, "weight_decay": 0.0},
+        *_encoder_groups(student, stated.encoder_lr, stated.layer_decay),
+        {"name": "others", "params": list(student.decoder_parameters()), "lr": stated.decoder_lr},
+        {"name": "log_variances", "params": list(loss.parameters()), "lr": stated.decoder_lr, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=stated.weight_decay, fused=True)
+    filled = [group | {"initial_lr": group["lr"]} for group in groups if group["params"]]
+    return torch.optim.AdamW(filled, weight_decay=stated.weight_decay, fused=fused)
 
 
-def set_rates(optimizer: torch.optim.Optimizer, recipe: Recipe, epoch: float, epochs: int) -> None:
-    """Anneal every group's rate from the recipe's value to zero along a half cosine (Loshchilov & Hutter 2017, eq. 5, one period)."""
+def set_rates(optimizer: torch.optim.Optimizer, epoch: float, epochs: int) -> None:
+    """Anneal every group's rate from its first value to zero along a half cosine (Loshchilov & Hutter 2017, eq. 5, one period)."""
     factor = 0.5 * (1 + math.cos(math.pi * epoch / epochs))
-    own = [recipe.optimizer.encoder_lr, recipe.optimizer.decoder_lr, recipe.optimizer.decoder_lr]
-    for group, rate in zip(optimizer.param_groups, own, strict=False):
-        group["lr"] = rate * factor
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * factor
+
+
+def rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    """The rate of each group of weights by its name, as it is now."""
+    return {group["name"]: group["lr"] for group in optimizer.param_groups if group["name"] != "log_variances"}
+
+
+def _encoder_groups(student: Student, rate: float, decay: float) -> list[dict[str, Any]]:
+    """The encoder as one group; with a decay as one for each stage, the deepest at `rate`, each one before it at `decay` times the next.
+
+    Early layers see edges and colours, which are the same in every domain; late ones see the domain (BEiT, Bao et al. 2022, appendix).
+    """
+    if decay == 1.0:
+        return [{"name": "encoder", "params": list(student.encoder_parameters()), "lr": rate}]
+    stages = student.encoder_stages()
+    return [
+        {"name": f"encoder.{number}", "params": parameters, "lr": rate * decay ** (len(stages) - number)}
+        for number, parameters in enumerate(stages, 1)
+    ]

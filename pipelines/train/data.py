@@ -15,6 +15,8 @@ from core.errors import VortexError
 from pipelines.pack.reading import Order
 
 Mixing = Literal["within_batch", "alternating"]
+MOST_PROCESSES = 8
+"""That prepare batches for one GPU: more of them were never needed."""
 _LABELS = 1
 """Tells the random stream that places labelled frames from those that shuffle."""
 
@@ -56,8 +58,9 @@ class Sampler:
         if self._order is None or self._order[0] != self.epoch:
             order = epoch_order(self._counts, self._shares, self._batch, self._mixing, self.seed, self.epoch)
             if self._labelled_per_batch and self._labelled is not None:
-                # Datasets with shares keep them: a labelled frame takes the place of one of its own dataset.
-                pools = self._counts if None not in self._shares else (sum(self._counts),)
+                # Datasets with shares, or batches of their own, keep them: a labelled frame takes the place of one of its own dataset.
+                apart = None not in self._shares or self._mixing == "alternating"
+                pools = self._counts if apart else (sum(self._counts),)
                 order = with_labels(order, self._labelled, self._labelled_per_batch, pools, self.seed, self.epoch)
             self._order = (self.epoch, order)
         return self._order[1]
@@ -95,15 +98,15 @@ def epoch_order(counts: Sequence[int], shares: Sequence[float | None], batch: in
 
     Without shares every frame is drawn once (the last incomplete batch is left out; fewer frames than a batch make one small one).
     With shares the dataset that is largest for its share is drawn once and the others are repeated, each lap in a new order;
-    `within_batch` mixes in every batch, `alternating` gives whole batches of one dataset.
+    `within_batch` mixes in every batch, `alternating` gives whole batches of one dataset, without shares by their sizes.
     """
-    if None in shares or len(counts) == 1:
-        total = sum(counts)
+    total = sum(counts)
+    if len(counts) == 1 or (None in shares and mixing == "within_batch"):
         batch = min(batch, total)
         steps = total // batch
         return _shuffled(total, seed, epoch)[: steps * batch].reshape(steps, batch)
-    parts = [share or 0.0 for share in shares]
-    steps = max(1, max(int(count / (part * batch)) for count, part in zip(counts, parts, strict=True)))
+    parts = [count / total if share is None else share for count, share in zip(counts, shares, strict=True)]
+    steps = max(1, max(int(count / (part * batch)) for count, part in zip(counts, parts, strict=True) if part))
     starts = np.cumsum([0, *counts[:-1]])
     streams = [_stream(count, int(start), seed, epoch, number) for number, (count, start) in enumerate(zip(counts, starts, strict=True))]
     if mixing == "within_batch":
@@ -149,9 +152,9 @@ def with_labels(order: Order, labelled: NDArray[np.bool_], least: int, pools: Se
     return order
 
 
-def loader_processes(device: str, team: int = 1) -> int:
+def loader_processes(device: str, local: int = 1) -> int:
     """Processes that prepare batches: none beside a CPU that trains (one thread keeps up), up to eight to feed each GPU of a team."""
-    return 0 if device == "cpu" else max(1, min(8, (os.cpu_count() or 1) // team - 1))
+    return 0 if device == "cpu" else max(1, min(MOST_PROCESSES, (os.cpu_count() or 1) // local - 1))
 
 
 def share_quotas(parts: Sequence[float], batch: int) -> list[int]:

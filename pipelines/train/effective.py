@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from core.errors import UsageError
 from pipelines import recipe as recipes
 from pipelines.data.datasets import DataRef
-from pipelines.recipe import Optimizer, Rates, Recipe, RecipeParent, Stage, StageData
+from pipelines.recipe_schema import Optimizer, Rates, Recipe, RecipeParent, Stage, StageData
 
 if TYPE_CHECKING:
     from registry.records import Version
@@ -47,6 +48,7 @@ def fine_tuning(parent: Version) -> Recipe:
             "student": base.student.model_copy(update={"size": parent.size}),
             "optimizer": Optimizer(**FINE_TUNING.model_dump(), weight_decay=base.optimizer.weight_decay),
             "stages": (stage,),
+            "anchor": None,  # it held the parent to weights of its own past
             "variants": (),
             "assumed": (),
         }
@@ -66,6 +68,7 @@ def effective(base: Recipe, data: Sequence[Sequence[DataRef]], options: Options)
         freeze_encoder_epochs=frozen,
         batch_size=options.batch_size or rates.batch_size,
         weight_decay=base.optimizer.weight_decay,
+        layer_decay=base.optimizer.layer_decay,
     )
     student = base.student.model_copy(update={"size": options.size or base.student.size})
     # What the lineage published and how its jobs ended are facts of another run.
@@ -82,3 +85,23 @@ def _stage(stage: Stage, refs: Sequence[DataRef], epochs: int | None) -> Stage:
     own = len(refs) == len(stage.data) and None not in found
     data = tuple(StageData(dataset=ref.name, share=share if own else None) for ref, share in zip(refs, found, strict=True))
     return stage.model_copy(update={"data": data} | ({"epochs": epochs, "stopped_at": None} if epochs else {}))
+
+
+def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """The effective recipe with `--set` applied, so that keys and stage numbers are those that are really trained.
+
+    Raises UsageError for a key that another option is for, or an anchor without weights to be held to.
+    """
+    made = recipes.with_settings(recipe, settings)
+    if [_datasets(stage) for stage in made.stages] != [_datasets(stage) for stage in recipe.stages]:
+        raise UsageError("--set cannot change which datasets a stage has", "name them with --manifest, --domain or --replay")
+    if made.anchor and made.weights_parent is None and len(made.stages) == 1:
+        raise UsageError(
+            f"anchor: recipe {made.name} starts from no version's weights, and its one stage has none before it to be held to",
+            "train on from a version: vortex train --from vK --domain DOMAIN; or leave the anchor out: --set anchor=null",
+        )
+    return made
+
+
+def _datasets(stage: Stage) -> list[str]:
+    return [data.dataset for data in stage.data]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from pipelines.recipe_schema import LossRecipe
 from pipelines.train.sources import StagePlan
 
 if TYPE_CHECKING:
@@ -22,7 +23,10 @@ def explain(plan: TrainPlan) -> tuple[str, ...]:
         f"start    {plan.start}",
         *(line for stage in plan.stages for line in _stage(stage, plan)),
         f"student  {plan.recipe.student.encoder} at {plan.size[0]}x{plan.size[1]}, on {where}",
+        f"loss     {_loss(plan.recipe.loss)}",
         f"rates    encoder {rates.encoder_lr:g}, others {rates.decoder_lr:g}, batch {rates.batch_size}{frozen}, seed {plan.seed}",
+        *_options(plan),
+        f"step     {plan.step}",
         f"best by  RMSE on the validation frames of {plan.target}",
     ]
     if plan.truncated:
@@ -38,6 +42,9 @@ def all_ignore_probability(stage: StagePlan, batch_size: int) -> float:
 
     frames = [data.load()["train"] for data in stage.data]
     shares = [data.share for data in stage.stage.data]
+    if stage.stage.mixing == "alternating":
+        weights = [len(part) / stage.count("train") if share is None else share for part, share in zip(frames, shares, strict=True)]
+        return sum(weight * of_frames(part, batch_size) for part, weight in zip(frames, weights, strict=True))
     if None in shares:
         return of_frames((frame for part in frames for frame in part), batch_size)
     parts = zip(frames, shares, strict=True)
@@ -47,7 +54,7 @@ def all_ignore_probability(stage: StagePlan, batch_size: int) -> float:
 def _stage(stage: StagePlan, plan: TrainPlan) -> list[str]:
     lines = []
     for data, share in zip(stage.data, stage.stage.data, strict=True):
-        part = f", {share.share:.0%} of every batch" if share.share else ""
+        part = _part(stage, share.share)
         state = "passed validation" if data.validated else "NOT VALIDATED"
         lines.append(
             f"data     {data.name} (domain {data.domain}): {data.frames['train']} frames to train, {data.frames['val']} to validate, {state}{part}"
@@ -64,9 +71,45 @@ def _stage(stage: StagePlan, plan: TrainPlan) -> list[str]:
     return lines
 
 
+def _part(stage: StagePlan, share: float | None) -> str:
+    """What a dataset gets of the batches, where that is more than by chance."""
+    if stage.stage.mixing == "alternating" and len(stage.data) > 1:
+        return f", alone in {f'{share:.0%}' if share else 'its part by size'} of the batches, which alternate"
+    return f", {share:.0%} of every batch" if share else ""
+
+
 def _targets(targets: dict[str, int]) -> str:
     words = {"reference": "the reference (no teacher, no ToF)", "tof": "the ToF sensor (no teacher)"}
     return ", ".join(f"{words.get(name, name)}{f' for {count}' if len(targets) > 1 else ''}" for name, count in targets.items())
+
+
+def _loss(stated: LossRecipe) -> str:
+    """What is minimised, in one line."""
+    kind = f"berHu ({stated.berhu_threshold})" if stated.depth == "berhu" else "MSE"
+    low, high = stated.kendall.clamp
+    weighting = (
+        f"Kendall's weights ({stated.kendall.form}, log σ² in [{low:g}, {high:g}])" if stated.weighting == "kendall" else "fixed weights"
+    )
+    weights = stated.weights
+    extra = [f"{name} {value:g}" for name, value in (("SILog", weights.silog), ("gradients", weights.gradient)) if value]
+    return ", ".join([f"{kind} {stated.depth_target.replace('_', ' ')}", weighting, f"smoothness {weights.smoothness:g}", *extra])
+
+
+def _options(plan: TrainPlan) -> list[str]:
+    """A line for each option beyond the lineage that is on."""
+    recipe, lines = plan.recipe, []
+    if recipe.optimizer.layer_decay < 1:
+        lines.append(
+            f"layers   the encoder's rate falls by a factor of {recipe.optimizer.layer_decay:g} a stage, from its deepest to its stem"
+        )
+    if recipe.ema:
+        lines.append(f"average  weights are averaged with decay {recipe.ema.decay:g}; the average is what is validated and kept")
+    if recipe.anchor:
+        kind = "L2-SP" if recipe.anchor.kind == "l2sp" else "EWC"
+        to = str(plan.start) if plan.start.kind == "version" else "those of the stage before, from the second stage on"
+        seen = f", by their importance for {', '.join(data.name for data in plan.anchor_data)}" if plan.anchor_data else ""
+        lines.append(f"anchor   weights are held to {to} ({kind}, strength {recipe.anchor.strength:g}){seen}")
+    return lines
 
 
 def _remarks(plan: TrainPlan) -> list[str]:

@@ -125,6 +125,13 @@ def test_percentile_of_more_than_2_to_24_values() -> None:
     assert percentile(torch.arange(n, dtype=torch.float32), 0.8).item() == pytest.approx(0.8 * (n - 1), abs=2)
 
 
+def test_percentile_of_the_largest_is_that_of_the_selected() -> None:
+    size = torch.rand(2, 1, 30, 40)
+    size[:, :, :7] = 0.0  # without a target
+    selected = size[size > 0]
+    assert torch.equal(percentile(size.flatten(), 0.8, len(selected)), percentile(selected, 0.8))
+
+
 # --- Kendall -----------------------------------------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from core.errors import UsageError
 from pipelines import recipe
 from pipelines.recipe import FOLDER, Recipe, RecipeError
 
@@ -185,3 +186,60 @@ def test_a_stage_name_is_no_path() -> None:
     with pytest.raises(RecipeError) as caught:
         recipe.parse(raw, "here")
     assert "stages.0.name" in caught.value.details[0]
+
+
+def test_settings_are_typed_as_in_a_file_and_change_nothing_else() -> None:
+    settings = ["ema.decay=0.99", "loss.weighting=fixed", "stages.2.mixing=alternating", "optimizer.encoder_lr=1e-5"]
+    settings += ["augmentation.color_jitter=null"]
+    base = recipe.load("v6")
+    found = {key: value for key, _, value in recipe.differences(base, recipe.with_settings(base, settings))}
+    changed = {"ema.decay": 0.99, "loss.weighting": "fixed", "stages.2.mixing": "alternating", "optimizer.encoder_lr": 1e-5}
+    jitter = {f"augmentation.color_jitter.{name}": None for name in ("brightness", "contrast", "saturation", "hue")}
+    assert found == {**changed, **jitter}
+    assert recipe.with_settings(base, []) is base
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("loss.weigting=fixed", "loss.weighting"),
+        ("lr=1e-5", "nearest are:"),
+        ("mixing=alternating", "stages.1.mixing, stages.2.mixing"),
+        ("stages.3.epochs=2", "stages.1.epochs, stages.2.epochs"),
+        ("name=v7", "--set name"),
+        ("loss.depth.kind=mse", "loss.depth"),
+        ("loss.weighting", "not KEY=VALUE"),
+        ("loss.weights=[1", "not readable"),
+    ],
+)
+def test_an_unknown_setting_names_the_nearest_keys(setting: str, told: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        recipe.with_settings(recipe.load("v6"), [setting])
+    assert told in caught.value.message and caught.value.hint
+
+
+def test_faulty_settings_are_reported_together_and_overlapping_ones_are_refused() -> None:
+    with pytest.raises(RecipeError) as caught:
+        recipe.with_settings(recipe.load("v6"), ["ema.decay=1", "loss.weighting=mean", "optimizer.layer_decay=0", "anchor.kind=l2sp"])
+    told = "\n".join(caught.value.details)
+    assert all(part in told for part in ("ema.decay", "loss.weighting", "optimizer.layer_decay", "anchor.strength"))
+    for settings in (["ema=null", "ema.decay=0.5"], ["ema.decay=0.5", "ema.decay=0.6"], ["loss.weights.silog=1", "loss={}"]):
+        with pytest.raises(UsageError, match="set the same thing"):
+            recipe.with_settings(recipe.load("v6"), settings)
+
+
+def test_an_anchor_needs_a_parents_weights_or_an_earlier_stage() -> None:
+    anchored = ["anchor={kind: l2sp, strength: 0.1}"]
+    assert recipe.with_settings(recipe.load("v7"), anchored).anchor is not None
+    assert recipe.with_settings(recipe.load("v6"), anchored).anchor is not None
+    with pytest.raises(RecipeError) as caught:
+        recipe.with_settings(recipe.load("v5"), anchored)
+    assert "earlier stage" in caught.value.details[0]
+
+
+def test_records_from_before_the_options_still_parse() -> None:
+    raw = recipe.load("v6").model_dump(mode="json")
+    for name in ("ema", "anchor"):
+        del raw[name]
+    del raw["optimizer"]["layer_decay"], raw["loss"]["weights"]["silog"], raw["loss"]["weights"]["gradient"]
+    assert recipe.parse(raw, "an old record") == recipe.load("v6")

@@ -46,6 +46,19 @@ def test_alternating_mixing_gives_whole_batches_by_share() -> None:
     assert sum(source == {True} for source in sources) == pytest.approx(len(order) / 4, abs=1)
 
 
+def test_alternating_without_shares_goes_by_size_and_draws_every_frame_once() -> None:
+    order = epoch_order([8, 24, 0], [None, None, None], 4, "alternating", seed=0, epoch=0)
+    assert all(len({index < 8 for index in row}) == 1 for row in order.tolist())
+    assert sorted(order.ravel()) == list(range(32))
+
+
+def test_labels_do_not_mix_batches_that_alternate() -> None:
+    labelled = np.concatenate([np.arange(10) < 3, np.arange(40) < 4])
+    order = Sampler([10, 40], [None, None], 5, "alternating", 0, labelled=labelled, labelled_per_batch=1).order()
+    assert labelled[order].sum(axis=1).min() >= 1
+    assert all(len({index < 10 for index in row}) == 1 for row in order.tolist())
+
+
 @pytest.mark.parametrize("least", [1, 2])
 def test_every_batch_has_its_labelled_frames_and_every_frame_is_still_drawn_once(least: int) -> None:
     labelled = np.arange(160) < 32

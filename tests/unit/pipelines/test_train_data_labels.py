@@ -15,7 +15,7 @@ from pipelines.train import plan as planning
 from pipelines.train.events import TrainEvent
 from pipelines.train.loop import StageLoop
 from pipelines.train.plan import TrainPlan
-from pipelines.train.run import _lay_out, stage_folder
+from pipelines.train.run import lay_out, stage_folder
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.training_set import fill, publish, recipe_file
 from validation.manifest import write_manifest
@@ -35,7 +35,7 @@ def staged(ws: Workspace, least: int, *data: str, mixing: str = "within_batch", 
 
 
 def started(ws: Workspace, plan: TrainPlan, events: list[TrainEvent]) -> StageLoop:
-    _lay_out(plan, plan.folder(ws))
+    lay_out(plan, plan.folder(ws))
     return StageLoop(plan, 0, stage_folder(plan.folder(ws), plan, 0), events.append, lambda: False)
 
 

@@ -1,0 +1,213 @@
+"""What a specialist forgets, and what helps: a student of the rooms is fine-tuned on the corridor in nine ways, several seeds each.
+
+    make bench-forgetting           (benchmarks/forgetting.py [--seeds 3] [--epochs 8] [--folder build/forgetting] [--only NAME ...] [--smoke])
+
+For every way: RMSE on the corridor (the target), RMSE on the rooms (the old domain), and by how much the old one got worse than the
+student that all of them start from. An interrupted run goes on where it was when it is given the same `--folder`.
+
+`plain` is V7's protocol (berHu, Kendall, two rates, cosine) with both rates ten times the lineage's: here a training has about a hundred
+steps and there it had 31,000. `low rate` is the lineage's other choice, one rate of 1e-5 for everything, ten times too. Every other way
+changes one thing in `plain`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from core.files import write_atomic
+from models import checkpoint
+from pipelines import workspace as workspaces
+from pipelines.data.datasets import listing, resolve
+from pipelines.evaluate import evaluate_student
+from pipelines.hub import hub
+from pipelines.init import init
+from pipelines.pack import packs_folder
+from pipelines.synthetic import synthesise
+from pipelines.train import plan as planning
+from pipelines.train.events import TrainEvent
+from pipelines.train.run import train
+from pipelines.workspace import Workspace
+from validation.manifest import load_manifest
+
+SIZE = (64, 96)
+OLD, NEW = "rooms", "corridor"
+PLAIN = ("optimizer.encoder_lr=3e-4", "optimizer.decoder_lr=3e-3", "optimizer.freeze_encoder_epochs=1")
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to fine-tune: settings after those of `plain`, and the share of each batch that is old data."""
+
+    settings: tuple[str, ...] = ()
+    replay: float = 0.0
+
+
+WAYS: dict[str, Way] = {
+    "plain": Way(),
+    "low rate": Way(("optimizer.encoder_lr=1e-4", "optimizer.decoder_lr=1e-4")),
+    "replay 0.2": Way(replay=0.2),
+    "L2-SP": Way(("anchor={kind: l2sp, strength: 0.1}",)),
+    "EWC": Way(("anchor={kind: ewc, strength: 0.004}",)),
+    "EMA": Way(("ema.decay=0.99",)),
+    "layer decay": Way(("optimizer.layer_decay=0.5",)),
+    "SILog": Way(("loss.weights.silog=1.0",)),
+    "gradient": Way(("loss.weights.gradient=0.5",)),
+}
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is rendered and trained; `frames` of the old and of the new set, validation frames included."""
+
+    frames: tuple[int, int] = (240, 160)
+    base_epochs: int = 12
+    epochs: int = 8
+    settings: tuple[str, ...] = ()
+
+
+SMOKE = Size((14, 14), 1, 1, ("student.encoder=mobilenetv3_small_100",))
+
+
+@dataclass
+class Scores:
+    """RMSE in metres of one student on the new set and on the old one."""
+
+    new: float
+    old: float
+
+
+@dataclass
+class Ablation:
+    """All that is measured, kept in a file so that no training is done twice."""
+
+    path: Path
+    found: dict[str, Scores] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> Ablation:
+        """What an earlier call measured."""
+        kept = json.loads(path.read_text()) if path.exists() else {}
+        return cls(path, {name: Scores(**scores) for name, scores in kept.items()})
+
+    def add(self, name: str, scores: Scores) -> None:
+        """Keep a measurement."""
+        self.found[name] = scores
+        write_atomic(self.path, json.dumps({name: vars(one) for name, one in self.found.items()}, indent=1))
+
+
+def main() -> None:
+    """Run what is missing, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=Size.epochs, help="of fine-tuning")
+    parser.add_argument("--folder", type=Path, default=Path("build/forgetting"), help="the benchmark's workspace")
+    parser.add_argument("--only", nargs="+", choices=WAYS, default=list(WAYS), metavar="NAME", help=f"of {', '.join(WAYS)}")
+    parser.add_argument("--smoke", action="store_true", help="two ways, one epoch of a few frames: does it work at all?")
+    options = parser.parse_args()
+    started = time.perf_counter()
+    if options.smoke:
+        torch.set_num_threads(1)
+        with tempfile.TemporaryDirectory() as folder:
+            report(ablate(Path(folder) / "forgetting", SMOKE, 1, ("replay 0.2", "EWC")), 1)
+    else:
+        report(ablate(options.folder, Size(epochs=options.epochs), options.seeds, options.only), options.seeds)
+    print(f"{time.perf_counter() - started:.0f} s")
+
+
+def ablate(folder: Path, size: Size, seeds: int, names: Sequence[str]) -> Ablation:
+    """Fine-tune the base in every way with every seed; what the folder already holds is left as it is."""
+    ws = _workspace(folder, size)
+    made = Ablation.read(folder / "forgetting.json")
+    base = _base(ws, size)
+    if "base" not in made.found:
+        path = hub(ws).artifact_path(hub(ws).get(base).checkpoint)
+        made.add("base", _measure(ws, path))
+    for seed in range(seeds):
+        for name in names:
+            key = f"{name} seed {seed}"
+            if key not in made.found:
+                made.add(key, _fine_tune(ws, base, size, WAYS[name], seed))
+                print(f"{key:20} corridor {made.found[key].new:.3f} m, rooms {made.found[key].old:.3f} m", flush=True)
+    return made
+
+
+def report(made: Ablation, seeds: int) -> None:
+    """The table: the mean of the seeds, and the least and greatest beside it."""
+    base = made.found["base"]
+    print(f"{'':12} {'corridor RMSE m':>24} {'rooms RMSE m':>24} {'rooms, against the base':>24}")
+    print(f"{'base':12} {base.new:24.3f} {base.old:24.3f}")
+    for name, runs in _by_way(made, seeds).items():
+        lost = [100 * (run.old / base.old - 1) for run in runs]
+        print(f"{name:12} {_spread([run.new for run in runs])} {_spread([run.old for run in runs])} {statistics.mean(lost):+22.0f} %")
+    print(f"{seeds} seed(s): mean (least–greatest)")
+
+
+def _by_way(made: Ablation, seeds: int) -> Mapping[str, list[Scores]]:
+    found = {name: [made.found[key] for seed in range(seeds) if (key := f"{name} seed {seed}") in made.found] for name in WAYS}
+    return {name: runs for name, runs in found.items() if runs}
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{statistics.mean(values):.3f} ({min(values):.3f}–{max(values):.3f})".rjust(24)
+
+
+def _workspace(folder: Path, size: Size) -> Workspace:
+    """A workspace of its own with both sets."""
+    ws = workspaces.load(folder) if (folder / workspaces.FILE).exists() else init(folder)
+    for seed, (world, frames) in enumerate(zip((OLD, NEW), size.frames, strict=True)):
+        if world not in {dataset.name for dataset in listing(ws)}:
+            synthesise(ws, world, world=world, frames=frames, seed=seed, size=SIZE, teacher="metric")
+    return workspaces.load(folder)
+
+
+def _base(ws: Workspace, size: Size) -> str:
+    """The student of the rooms that every way starts from: V5's recipe from scratch."""
+    registered = [summary.name for summary in hub(ws).summaries()]
+    if registered:
+        return registered[0]
+    plan = planning.plan(
+        ws, recipe="v5", domain=OLD, encoder_weights="none", size=SIZE, epochs=size.base_epochs, settings=size.settings,
+        device="cpu", allow_unvalidated=True,
+    )  # fmt: skip
+    version = train(ws, plan, _quiet).version
+    assert version is not None
+    return version.name
+
+
+def _fine_tune(ws: Workspace, base: str, size: Size, way: Way, seed: int) -> Scores:
+    """Train on the corridor in one way, and measure the best student on both sets."""
+    settings = dict(setting.split("=", 1) for setting in (*PLAIN, *way.settings))
+    plan = planning.plan(
+        ws, from_version=base, domain=NEW, epochs=size.epochs, seed=seed, device="cpu", allow_unvalidated=True,
+        settings=[f"{key}={value}" for key, value in settings.items() if size.epochs > 1 or "freeze" not in key],
+        replay=(f"{OLD}:{way.replay}",) if way.replay else (),
+    )  # fmt: skip
+    return _measure(ws, train(ws, plan, _quiet, register=False).student)
+
+
+def _measure(ws: Workspace, path: Path) -> Scores:
+    student, _ = checkpoint.load(path)
+
+    def rmse(name: str) -> float:
+        ref = resolve(ws, name_or_manifest=name)
+        frames = [frame for frame in load_manifest(ref.manifest) if frame.split == "val"]
+        return evaluate_student(student, ref, frames, SIZE, packs_folder(ws))[0].values["rmse"]
+
+    return Scores(new=rmse(NEW), old=rmse(OLD))
+
+
+def _quiet(event: TrainEvent) -> None:
+    """No line a step: the table is what is read."""
+
+
+if __name__ == "__main__":
+    main()

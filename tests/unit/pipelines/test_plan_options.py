@@ -1,0 +1,179 @@
+"""Options beyond the lineage: settings, replay and anchors are planned, explained, and refused when they cannot be."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import UsageError, VortexError
+from pipelines import recipe
+from pipelines import workspace as workspaces
+from pipelines.hub import hub
+from pipelines.train.plan import TrainPlan, plan
+from pipelines.workspace import Workspace
+from registry.records import DataUse, NewVersion
+from tests.unit.pipelines.training_set import SIZE, publish
+
+
+@pytest.fixture
+def ws(workspace: Workspace, fresh_store: Path, tmp_path: Path) -> Workspace:
+    """Two sets of eight training frames, one of four, one of none, and a version v5 that was trained on the rooms."""
+    from models.checkpoint import save
+    from models.student import Student, StudentConfig
+
+    shutil.copytree(fresh_store, workspace.root / "mlruns", dirs_exist_ok=True)
+    publish(workspace, "old")
+    publish(workspace, "new", domain="corridor", seed=1)
+    publish(workspace, "few", domain="corridor", train=4, seed=2)
+    publish(workspace, "bare", domain="attic", train=0, seed=3)
+    ws = workspaces.load(workspace.root)
+    save(tmp_path / "student.safetensors", Student(StudentConfig(size=SIZE)), {})
+    registry = hub(ws)
+    run = registry.store.start_run("test")
+    artifact = registry.store.log_artifact(run, tmp_path / "student.safetensors", "checkpoint")
+    config = recipe.load("v5").model_dump(mode="json")
+    uses = tuple(DataUse(name, "rooms", "room", "0", None, True, {}) for name in ("old", "gone"))
+    registry.register(NewVersion("v5", False, config, (), "rooms", uses, SIZE, run, "run", artifact), actor="test")
+    return ws
+
+
+def made(ws: Workspace, **options: Any) -> TrainPlan:
+    given = {"from_version": "v5", "domain": "corridor", "allow_unvalidated": True, "device": "cpu"} | options
+    return plan(ws, **given)
+
+
+def shares(planned: TrainPlan) -> dict[str, float | None]:
+    return {data.dataset: data.share for data in planned.stages[-1].stage.data}
+
+
+def test_replay_gets_its_share_and_the_others_divide_the_rest_by_size(ws: Workspace) -> None:
+    found = made(ws, replay=("old:0.25",))
+    # Eight frames of `new` against four of `few` share three quarters.
+    assert shares(found) == {"few": pytest.approx(0.25), "new": pytest.approx(0.5), "old": 0.25}
+    assert found.target == "corridor"
+    assert [data.name for data in found.stages[-1].data] == list(shares(found))
+    assert any("old (domain rooms)" in line and "25% of every batch" in line for line in found.inferred)
+
+
+def test_a_mixture_of_a_recipe_keeps_its_proportions_beside_replayed_data(ws: Workspace) -> None:
+    publish(ws, "nyu", domain="nyu")
+    publish(ws, "lilocbench", domain="lilocbench")
+    found = plan(workspaces.load(ws.root), recipe="v8", replay=("old:0.2",), allow_unvalidated=True, device="cpu")
+    assert shares(found) == {"lilocbench": pytest.approx(0.4), "nyu": pytest.approx(0.4), "old": 0.2}
+
+
+def test_whole_batches_of_one_dataset_say_how_often_none_of_them_has_a_label(ws: Workspace) -> None:
+    publish(ws, "unlabelled", domain="corridor", train=12, labelled=False, seed=4)
+    found = made(workspaces.load(ws.root), settings=("stages.1.mixing=alternating",))
+    told = "\n".join(found.inferred)
+    assert "alone in its part by size of the batches" in told
+    # Half of the 24 frames, and so every second batch, is of the set without labels; the others have one with near certainty.
+    assert "without any label has probability 0.5;" in told
+    asking = ("stages.1.mixing=alternating", "stages.1.labelled_per_batch=1")
+    with pytest.raises(UsageError, match="whole batches come from unlabelled"):
+        made(workspaces.load(ws.root), settings=asking)
+
+
+def test_old_data_by_manifest_does_not_become_the_target(ws: Workspace) -> None:
+    assert made(ws, domain=None, manifest=("new",), replay=("old:0.2",)).target == "corridor"
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "told"),
+    [
+        ({"replay": ("old",)}, UsageError, "'old' is not NAME:SHARE"),
+        ({"replay": ("old:1.5",)}, UsageError, "share between 0 and 1"),
+        ({"replay": ("old:nan",)}, UsageError, "share between 0 and 1"),
+        ({"replay": ("old:0.6", "bare:0.4")}, UsageError, "shares sum to 1, which leaves nothing"),
+        ({"replay": ("attic:0.2",)}, VortexError, "attic.*bare, few, new, old"),
+        ({"replay": ("bare:0.2",)}, VortexError, "bare: no frame has the split 'train'"),
+        ({"replay": ("new:0.2",)}, VortexError, "new is named twice"),
+        ({"replay": ("old:0.01",)}, UsageError, "cannot hold a share of each of 3 datasets"),
+        ({"domain": None, "manifest": ("bare",), "replay": ("old:0.5",)}, VortexError, "bare: no frame has the split 'train'"),
+        ({"domain": None, "manifest": ("bare", "new")}, VortexError, "mixes bare \\+ new, but bare: no frame has the split 'train'"),
+        ({"settings": ("mixing=alternating",)}, UsageError, "nearest are: stages.1.mixing"),
+        ({"settings": ("stages.1.data.1.dataset=old",)}, UsageError, "cannot change which datasets"),
+        ({"settings": ("loss.weighting=mean",)}, VortexError, "1 fault"),
+        ({"settings": ("ema=null", "ema.decay=0.9")}, UsageError, "set the same thing"),
+    ],
+)
+def test_a_mixture_or_setting_that_cannot_be_is_refused(
+    ws: Workspace, options: dict[str, Any], error: type[VortexError], told: str
+) -> None:
+    with pytest.raises(VortexError, match=told) as caught:
+        made(ws, **options)
+    assert type(caught.value) is error or error is VortexError
+    assert caught.value.hint
+
+
+def test_shares_that_do_not_sum_to_one_are_refused(ws: Workspace) -> None:
+    with pytest.raises(VortexError) as caught:
+        made(ws, replay=("old:0.2",), settings=("stages.1.data.3.share=0.5",))
+    assert any("sum to 1" in fault for fault in caught.value.details)
+
+
+def test_settings_hold_for_the_recipe_as_it_is_trained(ws: Workspace) -> None:
+    found = made(
+        ws, replay=("old:0.2",), settings=("stages.1.mixing=alternating", "optimizer.encoder_lr=1e-5", "optimizer.decoder_lr=1e-5")
+    )
+    assert found.stages[0].stage.mixing == "alternating"
+    assert (found.recipe.optimizer.encoder_lr, found.recipe.optimizer.decoder_lr) == (1e-5, 1e-5)
+    assert any("alone in 20% of the batches, which alternate" in line for line in found.inferred)
+    # Without pretrained weights the scratch rates apply, and a setting still wins.
+    scratch = plan(ws, recipe="v5", domain="rooms", encoder_weights="none", settings=("optimizer.batch_size=4",), allow_unvalidated=True)
+    assert (scratch.recipe.optimizer.encoder_lr, scratch.recipe.optimizer.batch_size) == (1e-3, 4)
+
+
+def test_every_option_that_is_on_is_said(ws: Workspace) -> None:
+    settings = (
+        "ema.decay=0.99",
+        "optimizer.layer_decay=0.8",
+        "anchor={kind: l2sp, strength: 0.1}",
+        "loss.weights.silog=0.5",
+        "loss.weights.gradient=0.3",
+    )
+    told = "\n".join(made(ws, settings=settings).inferred)
+    for part in ("decay 0.99", "factor of 0.8", "held to the weights of v5 (L2-SP, strength 0.1)", "SILog 0.5", "gradients 0.3"):
+        assert part in told
+    plain = "\n".join(made(ws).inferred)
+    for word in ("average", "anchor", "layers", "SILog"):
+        assert word not in plain
+    assert "berHu (p80) per frame, Kendall's weights (regression_half, log σ² in [-2, 2]), smoothness 0.1" in plain
+
+
+def test_ewc_is_measured_on_what_is_left_of_the_parents_data(ws: Workspace) -> None:
+    found = made(ws, settings=("anchor={kind: ewc, strength: 0.1}",))
+    assert [data.name for data in found.anchor_data] == ["old"]
+    assert any("by their importance for old" in line for line in found.inferred)
+    assert TrainPlan.model_validate_json(found.model_dump_json()) == found
+    assert made(ws, settings=("anchor={kind: l2sp, strength: 0.1}",)).anchor_data == ()
+    shutil.rmtree(ws.data / "old")
+    with pytest.raises(VortexError, match=r"v5 was trained on \(old, gone\), and none is in this workspace"):
+        made(workspaces.load(ws.root), settings=("anchor={kind: ewc, strength: 0.1}",))
+
+
+def test_an_anchor_needs_weights_to_be_held_to(ws: Workspace) -> None:
+    with pytest.raises(VortexError, match="anchor") as caught:
+        plan(ws, recipe="v5", domain="rooms", settings=("anchor={kind: l2sp, strength: 0.1}",), allow_unvalidated=True)
+    assert "neither" in "".join(caught.value.details)
+
+
+def test_a_recipe_of_two_stages_loses_what_its_anchor_holds_on_to_when_one_is_trained(ws: Workspace, tmp_path: Path) -> None:
+    import yaml
+
+    raw = recipe.load("v6").model_dump(mode="json") | {"name": "held", "anchor": {"kind": "l2sp", "strength": 0.1}}
+    (tmp_path / "held.yaml").write_text(yaml.safe_dump(raw))
+    with pytest.raises(UsageError, match="its one stage has none before it"):
+        plan(ws, recipe=str(tmp_path / "held.yaml"), domain="rooms", allow_unvalidated=True)
+
+
+def test_an_anchor_of_a_version_is_not_inherited(ws: Workspace) -> None:
+    from pipelines.train.effective import fine_tuning
+
+    parent = hub(ws).get("v5")
+    held = dict(parent.recipe_config) | {"anchor": {"kind": "l2sp", "strength": 1.0}, "parents": [{"kind": "weights", "version": "v4"}]}
+    assert fine_tuning(replace(parent, recipe_config=held)).anchor is None
