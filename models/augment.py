@@ -76,7 +76,7 @@ def build(augmentation: Mapping[str, Any], size: tuple[int, int]) -> Augmentatio
     turn); `random_crop_resize` null or probability and scale (least and greatest share of the area, at the frame's own aspect ± 10 %).
     Raises VortexError for unknown or missing keys and values out of range.
     """
-    _check(augmentation)
+    check(augmentation)
     # The library asks a package index for its newest version when it is imported; nothing here phones home.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     import albumentations as A
@@ -113,7 +113,8 @@ def _check_maps(maps: Mapping[str, Array]) -> None:
         raise VortexError(f"unknown map {unknown[0]!r} to augment", f"use: {', '.join(MAPS)}")
 
 
-def _check(augmentation: Mapping[str, Any]) -> None:
+def check(augmentation: Mapping[str, Any]) -> None:
+    """Raise VortexError for unknown or missing keys and values out of range."""
     faults = [f"unknown key {key!r}" for key in sorted(set(augmentation) - set(KEYS))]
     for key, parts in KEYS.items():
         value = augmentation.get(key)

@@ -104,18 +104,39 @@ class Student(nn.Module):
 
     def forward(self, rgb: Tensor) -> Prediction:
         """Map `rgb` [B,3,H,W] in [0,1] to depth [B,1,H,W] in metres and logits [B,classes,H,W]."""
+        return self.heads(*self.features(rgb), rgb.shape[-2:])
+
+    def features(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
+        """What the two heads see of `rgb` [B,3,H,W] in [0,1]: both [B,16,H/4,W/4], for depth and for classes."""
         s4, s8, s16, s32 = self.encoder((rgb - self.mean) / self.std)
         bottom = self.neck(s32)
-        depth = self.depth_d3(self.depth_d2(self.depth_d1(bottom, s16), s8), s4)
-        seg = self.seg_d3(self.seg_d2(self.seg_d1(bottom, s16), s8), s4)
+        depth: Tensor = self.depth_d3(self.depth_d2(self.depth_d1(bottom, s16), s8), s4)
+        segmentation: Tensor = self.seg_d3(self.seg_d2(self.seg_d1(bottom, s16), s8), s4)
+        return depth, segmentation
+
+    def heads(self, depth: Tensor, segmentation: Tensor, size: torch.Size) -> Prediction:
+        """Turn `features` into a prediction at `size` (H, W)."""
         # A 1×1 convolution and a bilinear resize commute (its weights sum to one), so each head runs before its resize, on a
         # sixteenth of the pixels and with 1 and 6 channels to enlarge instead of 16; the ReLU on depth stays last.
         project, positive = self.depth_head
-        return Prediction(positive(resize(project(depth), rgb.shape[-2:])), resize(self.seg_head(seg), rgb.shape[-2:]))
+        return Prediction(positive(resize(project(depth), size)), resize(self.seg_head(segmentation), size))
 
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters trained at the encoder's rate."""
         yield from self.encoder.parameters()
+
+    def encoder_stages(self) -> list[list[nn.Parameter]]:
+        """The encoder's parameters in the order that an image passes them, cut after each of its feature maps (strides 4, 8, 16, 32).
+
+        The stem belongs to the first stage.
+        """
+        ends = [name.replace(".", "_") for name in self.encoder.feature_info.module_name()]
+        stages: list[list[nn.Parameter]] = [[]]
+        for name, layer in _layers(self.encoder):
+            stages[-1] += layer.parameters()
+            if name in ends[:-1]:
+                stages.append([])
+        return stages
 
     def decoder_parameters(self) -> Iterator[nn.Parameter]:
         """Everything else: neck, both decoders, both heads."""
@@ -151,6 +172,15 @@ class Student(nn.Module):
         if self.encoder_frozen:
             self.encoder.eval()
         return self
+
+
+def _layers(encoder: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """An encoder's layers in order, named as timm names them; a sequence such as MobileNet's `blocks` counts by its items."""
+    for name, child in encoder.named_children():
+        if name == "blocks":
+            yield from ((f"{name}_{inner}", layer) for inner, layer in child.named_children())
+        else:
+            yield name, child
 
 
 def resize(x: Tensor, size: tuple[int, ...] | torch.Size) -> Tensor:

@@ -63,11 +63,14 @@ class Filler:
             for role in self.roles:
                 self._take(role, part, frames, slots, arrays, sources)
         for slot, frame in enumerate(sources or ()):
-            # By position, not by frame: a frame that is repeated within an epoch is augmented anew each time.
-            seed = int(np.random.SeedSequence([self.seed, epoch, positions[slot]]).generate_state(1)[0])
             rgb = frame.pop("rgb")
             maps = {_map_name(role): source for role, source in frame.items()}
+            seed = self.augmentation_seed(epoch, positions[slot])
             augment.into(rgb, maps, seed, arrays["rgb"][slot], {_map_name(role): arrays[role][slot] for role in frame})
+
+    def augmentation_seed(self, epoch: int, position: int) -> int:
+        """By position in the epoch, not by frame: a frame that is repeated within an epoch is augmented anew each time."""
+        return int(np.random.SeedSequence([self.seed, epoch, position]).generate_state(1)[0])
 
     def _take(
         self,

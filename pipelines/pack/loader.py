@@ -41,6 +41,13 @@ class Batch:
     buffer: Buffer
     filler: Filler
     numbers: NDArray[np.int64]
+    positions: tuple[int, ...]
+    epoch: int
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """What the augmentation of each of its frames is seeded with."""
+        return tuple(self.filler.augmentation_seed(self.epoch, position) for position in self.positions)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -137,8 +144,9 @@ class Loader:
             stack.callback(lambda: wait([future for _, future in ahead if future and not future.cancel()]))
 
             def prepare(step: int) -> None:
-                batch = Batch(free.popleft(), self._filler, order[step, rank::size])
-                ahead.append((batch, self._start(batch, [step * order.shape[1] + position for position in positions], epoch, pool)))
+                places = tuple(step * order.shape[1] + position for position in positions)
+                batch = Batch(free.popleft(), self._filler, order[step, rank::size], places, epoch)
+                ahead.append((batch, self._start(batch, pool)))
 
             for step in islice(steps, max(1, len(free) - 1)):
                 prepare(step)
@@ -156,14 +164,14 @@ class Loader:
                     for step in islice(steps, 1):
                         prepare(step)
 
-    def _start(self, batch: Batch, positions: Sequence[int], epoch: int, pool: Executor | None) -> Future[None] | None:
+    def _start(self, batch: Batch, pool: Executor | None) -> Future[None] | None:
         """Have a batch filled: by a process, by a thread, or here and now."""
         if self._workers:
             with _named_if_broken():
-                return self._workers.submit(batch.buffer.number, batch.numbers, positions, epoch)
+                return self._workers.submit(batch.buffer.number, batch.numbers, batch.positions, batch.epoch)
         if pool:
-            return pool.submit(self._filler.fill, batch.buffer.arrays, batch.numbers, positions, epoch)
-        self._filler.fill(batch.buffer.arrays, batch.numbers, positions, epoch)
+            return pool.submit(self._filler.fill, batch.buffer.arrays, batch.numbers, batch.positions, batch.epoch)
+        self._filler.fill(batch.buffer.arrays, batch.numbers, batch.positions, batch.epoch)
         return None
 
     def _room(self, count: int) -> list[Buffer]:

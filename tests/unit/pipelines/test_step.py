@@ -1,0 +1,263 @@
+"""The training step: its switches change how it computes, not what; batches reach the device whole and in order."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from core.errors import UsageError
+from models import augment, augment_device
+from models.losses import LossTerms, MultiTaskLoss
+from models.student import Prediction, Student, StudentConfig, UpBlock
+from pipelines.data.datasets import resolve
+from pipelines.pack import Selection
+from pipelines.pack import prepare as pack_frames
+from pipelines.pack.loader import Loader
+from pipelines.recipe import load
+from pipelines.train.building import make_optimizer
+from pipelines.train.data import epoch_order
+from pipelines.train.plan import TrainPlan, plan
+from pipelines.train.step import Float32Conv2d, Task, _compiled, device_batches, prepare
+from pipelines.train.switches import NATIVE_BF16, Switches
+from pipelines.workspace import Workspace
+from pipelines.workspace import load as load_workspace
+from tests.unit.pipelines.training_set import SIZE, fill, publish
+from validation.manifest import write_manifest
+
+Tensors = dict[str, Tensor]
+CPU = torch.device("cpu")
+CUDA = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is visible to torch"))
+STEPS = load("v5").augmentation.model_dump()
+PLAIN = Switches.eager()
+
+
+class Watched(MultiTaskLoss):
+    """Keeps the last prediction that it judged."""
+
+    seen: Prediction
+
+    def forward(self, prediction: Prediction, batch: Tensors) -> LossTerms:
+        self.seen = prediction
+        return super().forward(prediction, batch)
+
+
+def batch_on(device: torch.device = CPU) -> Tensors:
+    generator = torch.Generator().manual_seed(1)
+    depth = torch.rand(4, 1, 64, 96, generator=generator) * 4 + 0.5
+    made = {
+        "rgb": torch.rand(4, 3, 64, 96, generator=generator), "teacher_depth": depth, "tof_depth": depth, "reference": depth,
+        "tof_confidence": torch.ones_like(depth), "has_teacher": torch.ones(4, dtype=torch.bool),
+        "segmentation": torch.randint(0, 6, (4, 64, 96), generator=generator),
+    }  # fmt: skip
+    return {name: each.to(device) for name, each in made.items()}
+
+
+def task_of(switches: Switches, device: torch.device = CPU, said: list[str] | None = None) -> Task:
+    torch.manual_seed(0)
+    student = prepare(Student(StudentConfig("mobilenetv3_small_100", (64, 96))).to(device), switches).train()
+    return Task(student, Watched().to(device), switches, (said if said is not None else []).append)
+
+
+def trained(switches: Switches, steps: int = 3, device: torch.device = CPU, said: list[str] | None = None) -> tuple[list[float], Task]:
+    """Total of each step, and what was trained."""
+    task, batch, totals = task_of(switches, device, said), batch_on(device), []
+    optimizer = make_optimizer(load("v5"), task.student, task.loss, fused=switches.fused)
+    for _ in range(steps):
+        optimizer.zero_grad(set_to_none=True)
+        total = task(batch).total
+        total.backward()
+        optimizer.step()
+        totals.append(float(total.detach()))
+    return totals, task
+
+
+@pytest.fixture(scope="module")
+def plain() -> list[float]:
+    return trained(PLAIN)[0]
+
+
+@pytest.mark.parametrize("device", ["cpu", CUDA])
+@pytest.mark.parametrize(("text", "tolerance"), [("channels_last=on", 1e-3), ("fused=on", 1e-3), ("autocast=on", 0.02)])
+def test_a_switch_changes_the_rounding_and_nothing_else(plain: list[float], text: str, tolerance: float, device: str) -> None:
+    totals, _ = trained(PLAIN.changed(text), device=torch.device(device))
+    # A GPU's convolutions round float32 to 10 bits (TF32) from the start.
+    assert totals == pytest.approx(plain, rel=tolerance if device == "cpu" else 0.02)
+
+
+def test_heads_and_loss_see_float32_whatever_the_network_computes_in() -> None:
+    task = task_of(PLAIN.changed("autocast=on"))
+    task(batch_on())
+    depth, logits = task.loss.seen
+    assert depth.dtype == logits.dtype == torch.float32
+    # In bfloat16 every depth would be one of its 8-bit numbers.
+    assert (depth != depth.bfloat16().float()).float().mean() > 0.9
+
+
+def test_convolutions_that_a_cpu_is_slow_at_in_bfloat16_stay_in_float32_and_are_the_students_own() -> None:
+    student = task_of(PLAIN.changed("autocast=on")).student
+    slow = [name for name, module in student.named_modules() if isinstance(module, Float32Conv2d)]
+    assert len(slow) == 10  # of eleven depthwise ones: one is 3×3 with stride 1
+    plain = task_of(PLAIN).student
+    assert not any(isinstance(module, Float32Conv2d) for module in plain.modules())
+    assert student.state_dict().keys() == plain.state_dict().keys()
+    conv = student.get_submodule(slow[-1])
+    assert isinstance(conv, Float32Conv2d)
+    x = torch.rand(1, conv.in_channels, 8, 8).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = conv(x)
+    exact = nn.functional.conv2d(x.float(), conv.weight, None, conv.stride, conv.padding, groups=conv.groups)
+    assert torch.equal(found, exact.bfloat16())
+    copied = copy.deepcopy(student)
+    with torch.no_grad():
+        copied.get_submodule(slow[-1]).weight.zero_()
+    rgb = batch_on()["rgb"]
+    assert not torch.equal(copied.eval()(rgb).depth, student.eval()(rgb).depth)
+
+
+def test_the_switches_of_this_device_train_to_the_same_bits_twice() -> None:
+    switches = Switches.for_device("cpu")
+    first, second = (trained(switches)[1].state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def block_of(device: str) -> tuple[UpBlock, Callable[[UpBlock | Callable[..., Tensor]], tuple[Tensor, Tensor]]]:
+    """A piece of the student's decoder, for the whole takes minutes to compile on a CPU, and how its output and a gradient are had."""
+    torch.manual_seed(0)
+    block = UpBlock(8, 4, 4).to(device)
+    x, skip = torch.rand(2, 8, 6, 8, device=device), torch.rand(2, 4, 12, 16, device=device)
+
+    def results(run: UpBlock | Callable[..., Tensor]) -> tuple[Tensor, Tensor]:
+        block.zero_grad()
+        out = run(x, skip)
+        out.square().sum().backward()
+        assert block.up.weight.grad is not None
+        return out.detach(), block.up.weight.grad.clone()
+
+    return block, results
+
+
+@pytest.mark.parametrize("device", ["cpu", CUDA])
+def test_a_compiled_network_computes_the_same(device: str) -> None:
+    torch.compiler.reset()
+    said: list[str] = []
+    block, results = block_of(device)
+    found = results(_compiled(block, said.append))
+    if said and "InvalidCxxCompiler" in said[0]:
+        pytest.skip(f"no C++ compiler for torch.compile: {said[0]}")
+    assert said == []
+    for ours, eager in zip(found, results(block), strict=True):
+        torch.testing.assert_close(ours, eager, rtol=1e-3, atol=1e-4)
+
+
+def test_a_compiler_that_fails_is_said_once_and_the_network_runs_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import torch._inductor.config
+
+    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", (None, str(tmp_path / "no-such-compiler")))
+    monkeypatch.setattr(torch._inductor.config, "force_disable_caches", True)
+    torch.compiler.reset()
+    said: list[str] = []
+    block, results = block_of("cpu")
+    run = _compiled(block, said.append)
+    for _ in range(2):
+        for ours, eager in zip(results(run), results(block), strict=True):
+            torch.testing.assert_close(ours, eager)
+    assert len(said) == 1 and said[0].startswith("torch.compile failed, the step goes on without it: ")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is visible to torch")
+def test_the_whole_step_of_a_gpu_compiles_also_after_thawing(plain: list[float]) -> None:
+    said: list[str] = []
+    device = torch.device("cuda")
+    totals, task = trained(Switches.for_device("cuda"), 2, device, said)
+    assert said == [] and totals == pytest.approx(plain[:2], rel=0.02)
+    for frozen in (True, False):
+        task.student.freeze_encoder(frozen)
+        task.zero_grad()
+        task(batch_on(device)).total.backward()
+        assert all((weight.grad is None) == frozen for weight in task.student.encoder_parameters())
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("eager", {"channels_last": False, "fused": False}),
+        ("eager,autocast=on", {"channels_last": False, "fused": False, "autocast": True}),
+        (" compile = on , prefetch=4 ", {"compile": True, "prefetch": 4}),
+    ],
+)
+def test_switches_are_set_by_name(text: str, expected: dict[str, object]) -> None:
+    assert Switches().changed(text) == Switches(**expected)
+
+
+@pytest.mark.parametrize("text", ["", "fast", "compile", "compile=yes", "prefetch=on", "prefetch=9", "speed=on", "compile=on,,fused=off"])
+def test_a_switch_that_is_not_one_is_refused_with_those_there_are(text: str) -> None:
+    with pytest.raises(UsageError, match="is not a switch") as refused:
+        Switches().changed(text)
+    assert "compile=on|off" in refused.value.hint and "prefetch=0..8" in refused.value.hint
+
+
+def test_a_plan_says_its_switches_and_a_plan_from_before_them_has_none_that_change_the_rounding(workspace: Workspace) -> None:
+    publish(workspace, "small")
+    options = {"recipe": "v6", "domain": "rooms", "encoder_weights": "none", "device": "cpu", "allow_unvalidated": True}
+    made = plan(load_workspace(workspace.root), **options, step="eager,compile=on")
+    assert made.step == Switches.eager().changed("compile=on") and "step     compile" in made.inferred
+    kept = made.model_dump(mode="json")
+    del kept["step"]
+    assert not any((TrainPlan.model_validate(kept).step.autocast, TrainPlan.model_validate(kept).step.compile))
+    assert plan(load_workspace(workspace.root), **options).step == Switches.for_device("cpu")
+    with pytest.raises(UsageError, match="'fast' is not a switch"):
+        plan(load_workspace(workspace.root), **options, step="fast")
+
+
+def test_defaults_use_bfloat16_on_a_cpu_only_where_it_computes_in_it() -> None:
+    assert Switches.for_device("cpu").autocast == any(torch.cpu.get_capabilities().get(name) for name in NATIVE_BF16)
+    assert Switches.for_device("cuda").compile and not Switches.for_device("cpu").compile
+
+
+@pytest.fixture
+def selection(workspace: Workspace, tmp_path: Path) -> Selection:
+    write_manifest(tmp_path / "set" / "manifest.jsonl", fill(tmp_path / "set", train=12))
+    ref = resolve(workspace, name_or_manifest=str(tmp_path / "set" / "manifest.jsonl"))
+    made = pack_frames(tmp_path / "packs", ref, SIZE).pack
+    return Selection(made, made.select("train"))
+
+
+def fed(selection: Selection, device: str, switches: Switches, first: int = 0, rank: int = 0, size: int = 1) -> list[tuple[tuple, Tensors]]:
+    """Ids and tensors of one epoch's batches, kept until the end."""
+    on_device = augment_device.build(STEPS) if switches.augment_on_device else None
+    order = epoch_order([len(selection)], [None], 4, "within_batch", 0, 0)
+    with Loader([selection], partial(augment.build, {} if on_device else STEPS, SIZE), 0) as loader:
+        batches = device_batches(loader.batches(order, 0, first, rank, size), torch.device(device), switches, on_device)
+        return [(batch.ids, tensors) for batch, tensors in batches]
+
+
+def equal(a: list[tuple[tuple, Tensors]], b: list[tuple[tuple, Tensors]]) -> bool:
+    pairs = zip(a, b, strict=True)
+    return all(x[0] == y[0] and all(torch.equal(x[1][name].cpu(), y[1][name].cpu()) for name in x[1]) for x, y in pairs)
+
+
+@pytest.mark.parametrize("device", ["cpu", CUDA])
+@pytest.mark.parametrize("ahead", [1, 3, 8])
+def test_batches_that_are_sent_ahead_are_those_that_are_not(selection: Selection, device: str, ahead: int) -> None:
+    plain = fed(selection, "cpu", PLAIN)
+    assert len(plain) == 3 and len({frame for ids, _ in plain for frame in ids}) == 12
+    assert equal(fed(selection, device, PLAIN.changed(f"prefetch={ahead}")), plain)
+
+
+def test_an_epoch_that_is_entered_midway_is_augmented_on_the_device_as_it_was(selection: Selection) -> None:
+    switches = PLAIN.changed("augment_on_device=on")
+    whole = fed(selection, "cpu", switches)
+    assert equal(fed(selection, "cpu", switches, first=1), whole[1:])
+    # A team's processes augment their frames as one process does.
+    for rank in range(2):
+        for (ids, tensors), (all_ids, everything) in zip(fed(selection, "cpu", switches, rank=rank, size=2), whole, strict=True):
+            assert ids == all_ids[rank::2]
+            torch.testing.assert_close(tensors["rgb"], everything["rgb"][rank::2], rtol=0, atol=1e-6)
+            assert torch.equal(tensors["reference"], everything["reference"][rank::2])
