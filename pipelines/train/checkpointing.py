@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,11 @@ from torch import Tensor
 from core.errors import VortexError
 from core.files import flush, sha256_file, staged_directory
 from models import checkpoint
+from models.ema import Ema
 from models.losses import MultiTaskLoss
 from models.student import Student
 from models.tensors import CheckpointError, read_tensors, write_tensors
+from pipelines.train import randomness
 
 LATEST = "latest"
 STUDENT, BEST, STATE, PROGRESS = "student.safetensors", "best.safetensors", "state.safetensors", "progress.json"
@@ -49,6 +50,36 @@ _PROGRESS = TypeAdapter(Progress)
 
 
 @dataclass(frozen=True)
+class Learner:
+    """All that a training changes, besides its progress and the random generators."""
+
+    student: Student
+    loss: MultiTaskLoss
+    optimizer: torch.optim.Optimizer
+    ema: Ema | None = None
+
+    @property
+    def judged(self) -> Student:
+        """The student that is validated and kept: the average where there is one."""
+        return self.ema.student if self.ema else self.student
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything but the student's own weights, as tensors for a file."""
+        moments = self.optimizer.state_dict()["state"].items()
+        kept = {f"optimizer.{index}.{key}": torch.as_tensor(value) for index, part in moments for key, value in part.items()}
+        kept |= {f"loss.{name}": value for name, value in self.loss.state_dict().items()}
+        return kept | ({f"ema.{name}": value for name, value in self.ema.state_dict().items()} if self.ema else {})
+
+    def restore(self, student: Student, state: dict[str, Tensor]) -> None:
+        """Become what was saved."""
+        self.student.load_state_dict(student.state_dict())
+        self.loss.load_state_dict(_part(state, "loss."))
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": _moments(self.optimizer, state)})
+        if self.ema:
+            self.ema.load_state_dict(_part(state, "ema."))
+
+
+@dataclass(frozen=True)
 class Checkpoints:
     """The checkpoints of one stage. `latest` can be read at any moment, also after a power cut."""
 
@@ -66,23 +97,14 @@ class Checkpoints:
         path = self.latest and self.latest / BEST
         if path is None or not path.is_file():
             raise VortexError(f"{self.folder}: holds no best student", "no epoch was validated with a finite RMSE; train again")
-        self._verify(path)
+        self.verify(path)
         return path
 
     def progress(self) -> Progress | None:
         """How far the newest checkpoint is. Raises VortexError when it is damaged."""
         return None if self.latest is None else _read(self.latest / PROGRESS)[0]
 
-    def save(
-        self,
-        student: Student,
-        optimizer: torch.optim.Optimizer,
-        loss: MultiTaskLoss,
-        progress: Progress,
-        meta: dict[str, Any],
-        *,
-        is_best: bool,
-    ) -> None:
+    def save(self, learner: Learner, progress: Progress, meta: dict[str, Any], *, is_best: bool) -> None:
         """Write everything that the rest of the run depends on, then make it the latest and drop older ones.
 
         The best student travels inside, so that it always belongs to the progress beside it.
@@ -94,37 +116,44 @@ class Checkpoints:
         # A folder of that name that is not the latest was left by a crash before its pointer was set.
         shutil.rmtree(final, ignore_errors=True)
         with staged_directory(final) as staging:
-            checkpoint.save(staging / STUDENT, student, meta)
-            write_tensors(staging / STATE, dict(_state(optimizer, loss)), {"format": "1"})
-            if is_best:
+            checkpoint.save(staging / STUDENT, learner.student, meta)
+            write_tensors(staging / STATE, learner.state() | randomness.state(), {"format": "1"})
+            if is_best and learner.ema:
+                checkpoint.save(staging / BEST, learner.judged, meta)
+            elif is_best:
                 _link(staging / STUDENT, staging / BEST)
             elif before and (before / BEST).is_file():
                 _link(before / BEST, staging / BEST)
             digests = {path.name: sha256_file(path) for path in sorted(staging.iterdir())} | {PROGRESS: _digest(asdict(progress))}
             (staging / PROGRESS).write_text(json.dumps({**asdict(progress), DIGESTS: digests}))
         self._point_at(final)
-        for old in self.folder.glob("epoch-*"):
-            if old != final:
-                shutil.rmtree(old, ignore_errors=True)
+        self.sweep()
 
-    def restore(self, student: Student, optimizer: torch.optim.Optimizer, loss: MultiTaskLoss) -> Progress | None:
-        """Put the newest checkpoint back; None when there is none. Raises CheckpointError for a damaged file."""
+    def restore(self, learner: Learner) -> Progress | None:
+        """Put the newest checkpoint back; None when there is none.
+
+        Raises CheckpointError for a file that is damaged, of another architecture or of another class order.
+        """
         progress = self.progress()
         if self.latest is None or progress is None:
             return None
         for name in (STUDENT, STATE):
-            self._verify(self.latest / name)
-        saved, _ = checkpoint.load(self.latest / STUDENT)
-        student.load_state_dict(saved.state_dict())
+            self.verify(self.latest / name)
+        saved, _ = checkpoint.load(self.latest / STUDENT, encoder=learner.student.config.encoder)
         state, _ = read_tensors(self.latest / STATE)
-        loss.load_state_dict({name.removeprefix("loss."): tensor for name, tensor in state.items() if name.startswith("loss.")})
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": _moments(optimizer, state)})
-        torch.set_rng_state(state["random.cpu"])
-        if torch.cuda.is_available() and "random.cuda" in state:
-            torch.cuda.set_rng_state(state["random.cuda"])
+        learner.restore(saved, state)
+        randomness.restore(state)
         return progress
 
-    def _verify(self, path: Path) -> None:
+    def sweep(self) -> None:
+        """Remove what a killed process left: checkpoints it was still writing, and whole ones that it had not yet made the latest."""
+        left_over = [*self.folder.glob(".epoch-*.staging"), *(path for path in self.folder.glob("epoch-*") if path != self.latest)]
+        for folder in left_over:
+            shutil.rmtree(folder, ignore_errors=True)
+        for pointer in self.folder.glob(f".{LATEST}.*"):
+            pointer.unlink(missing_ok=True)
+
+    def verify(self, path: Path) -> None:
         """Raise CheckpointError unless the file is the one that was saved."""
         asked = _read(path.parent / PROGRESS)[1].get(path.name)
         if not path.is_file() or sha256_file(path) != asked:
@@ -155,15 +184,8 @@ def _digest(progress: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(progress, sort_keys=True).encode()).hexdigest()
 
 
-def _state(optimizer: torch.optim.Optimizer, loss: MultiTaskLoss) -> Iterator[tuple[str, Tensor]]:
-    for index, moments in optimizer.state_dict()["state"].items():
-        for key, value in moments.items():
-            yield f"optimizer.{index}.{key}", torch.as_tensor(value)
-    for name, value in loss.state_dict().items():
-        yield f"loss.{name}", value
-    yield "random.cpu", torch.get_rng_state()
-    if torch.cuda.is_available():
-        yield "random.cuda", torch.cuda.get_rng_state()
+def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
 
 
 def _moments(optimizer: torch.optim.Optimizer, state: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:

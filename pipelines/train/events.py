@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,9 +16,10 @@ EventKind = Literal["reading", "started", "step", "epoch", "note", "stopped", "f
 class TrainEvent:
     """One thing that happened.
 
-    `reading`: frames are being packed (`step` of `steps`); `message` says it when a pack is done. `started`: the loop begins at `epoch`. `step`: a training step is done.
-    `epoch`: an epoch is trained, validated and safe on disk; `values` are its metrics. `note`: something a person should know.
-    `stopped`: the loop was asked to stop and has. `failed`: it could not go on; `message`, `hint` and `details` say why.
+    `reading`: frames are being packed (`step` of `steps`); `message` says it when a pack is done. `started`: the loop begins at `epoch`.
+    `step`: a training step is done. `epoch`: an epoch is trained, validated and safe on disk; `values` are its metrics. `note`: something
+    a person should know. `stopped`: the loop was asked to stop and has. `failed`: it could not go on; `message`, `hint` and `details`
+    say why. `at` is the Unix time at which it was written down, 0 before.
     """
 
     kind: EventKind
@@ -31,24 +33,31 @@ class TrainEvent:
     message: str = ""
     hint: str = ""
     details: tuple[str, ...] = ()
+    at: float = 0.0
 
 
 Emit = Callable[[TrainEvent], None]
 
 
 class Journal:
-    """A file of events: one worker appends, the driver follows. Needs nothing but a folder that both can see."""
+    """A file of events: one process appends, others follow. Needs nothing but a folder that all can see."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._offset = 0
+        self._appended = False
 
     def write(self, event: TrainEvent) -> None:
         """Append an event. Only whole lines are ever read."""
-        with open(self.path, "a", encoding="utf-8") as stream:
-            stream.write(json.dumps(asdict(event)) + "\n")
+        line = json.dumps(asdict(event if event.at else replace(event, at=time.time())))
+        with open(self.path, "ab") as stream:
+            if not self._appended and _torn(self.path):
+                stream.write(b"\n")
+            stream.write(line.encode() + b"\n")
+        self._appended = True
 
     def read(self) -> Iterator[TrainEvent]:
-        """Events since the last call."""
+        """Events since the last call. What a killed process left half written is passed over."""
         if not self.path.exists():
             return
         with open(self.path, "rb") as stream:
@@ -57,7 +66,17 @@ class Journal:
                 if not line.endswith(b"\n"):
                     return
                 self._offset += len(line)
-                raw = json.loads(line)
-                yield TrainEvent(**{**raw, "details": tuple(raw["details"])})
+                try:
+                    raw = json.loads(line)
+                    yield TrainEvent(**{**raw, "details": tuple(raw["details"])})
+                except (ValueError, TypeError, KeyError):
+                    continue
 
-    _offset = 0
+
+def _torn(path: Path) -> bool:
+    """Whether the last line of a file is not whole."""
+    with open(path, "rb") as stream:
+        if stream.seek(0, 2) == 0:
+            return False
+        stream.seek(-1, 2)
+        return stream.read(1) != b"\n"

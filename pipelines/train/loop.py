@@ -4,55 +4,46 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-import torch
 from torch import Tensor, nn
 
 from core.errors import VortexError
-from models import augment, checkpoint
-from models.losses import LossTerms, MultiTaskLoss
-from models.student import Prediction, Student
-from pipelines.pack import Selection, prepare
-from pipelines.pack.loader import Batch, Loader
-from pipelines.train.building import make_loss, make_optimizer, set_rates
-from pipelines.train.checkpointing import Checkpoints, Progress
-from pipelines.train.data import Sampler, SamplerState, loader_processes
+from models import augment_device, checkpoint
+from models.ema import Ema
+from models.losses import LossTerms
+from pipelines.pack.loader import Batch
+from pipelines.train import memory, nonfinite, randomness
+from pipelines.train.anchoring import read_anchor
+from pipelines.train.building import make_loss, make_optimizer, rates, set_rates
+from pipelines.train.checkpointing import Checkpoints, Learner, Progress
+from pipelines.train.data import SamplerState
 from pipelines.train.events import Emit, EventKind, TrainEvent
+from pipelines.train.feeding import make_sampler, open_loader
+from pipelines.train.nonfinite import TERMS
 from pipelines.train.plan import TrainPlan
+from pipelines.train.state import NONFINITE
+from pipelines.train.step import Task, device_batches
+from pipelines.train.step import prepare as lay_out_weights
 from pipelines.train.team import Team
 from pipelines.train.validating import evaluations, headline, judged_by
 
 START = "start.safetensors"
-BAD_BATCHES = 5
-"""Batches in a row without a finite total after which training stops: one is bad luck, five are a diverged network."""
 DIVERGED_M = 1000.0
 """Best validation RMSE beyond which a student has learnt nothing: a hundred times the farthest depth that is judged. The lineage's
 relative teachers missed by 75 m, and that is a finding to keep."""
-TERMS = ("loss", "depth", "segmentation", "smoothness")
 
 
 class Stopped(Exception):
     """The loop was asked to stop; all that it had done is safe on disk."""
 
 
-class Task(nn.Module):
-    """The student and its loss as one module, so that a team averages the gradients of both."""
-
-    def __init__(self, student: Student, loss: MultiTaskLoss) -> None:
-        super().__init__()
-        self.student, self.loss = student, loss
-
-    def forward(self, batch: Mapping[str, Tensor]) -> LossTerms:
-        """Predict, and judge the prediction. On a GPU the network runs in bfloat16; the loss never does."""
-        with torch.autocast(batch["rgb"].device.type, torch.bfloat16, enabled=batch["rgb"].is_cuda):
-            prediction = self.student(batch["rgb"])
-        terms: LossTerms = self.loss(Prediction(prediction.depth.float(), prediction.logits.float()), batch)
-        return terms
+def learnt(best: float | None) -> bool:
+    """Whether a best validation RMSE is one of a student that learnt something."""
+    return best is not None and best <= DIVERGED_M
 
 
 class StageLoop:
@@ -61,18 +52,28 @@ class StageLoop:
     def __init__(self, plan: TrainPlan, stage: int, folder: Path, emit: Emit, should_stop: Callable[[], bool]) -> None:
         """Read the frames, and put the weights and the optimiser where the newest checkpoint left them."""
         self.plan, self.recipe, self.stage = plan, plan.recipe, plan.stages[stage]
-        self.team = Team.here(plan.device)
+        self.team = Team.here(plan.device, plan.sync_batch_norm)
         self.checkpoints = Checkpoints(folder)
         self.emit, self.should_stop = emit, should_stop
-        self.speed = 0.0
-        torch.manual_seed(plan.seed)
+        self.speed, self.saved, self.stalled = 0.0, time.monotonic(), 0.0
+        randomness.seed(plan.seed)
         self.student, _ = checkpoint.load(folder / START, encoder=self.recipe.student.encoder)
-        self.student.to(self.team.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        lay_out_weights(self.student.to(self.team.device), plan.step)
         self.loss = make_loss(self.recipe).to(self.team.device)
-        self.optimizer = make_optimizer(self.recipe, self.student, self.loss)
-        self.data = self._read()
-        self.sampler = self._sampler()
-        self.progress = self.checkpoints.restore(self.student, self.optimizer, self.loss) or Progress()
+        self.task = Task(self.student, self.loss, plan.step, lambda message: self._say("note", message=message))
+        self.optimizer = make_optimizer(self.recipe, self.student, self.loss, fused=plan.step.fused)
+        self.ema = Ema(self.student, self.recipe.ema.decay) if self.recipe.ema else None
+        self.anchor = read_anchor(plan, stage, folder, self.student)
+        self.guard = nonfinite.Guard(self.student)
+        augmentation = self.recipe.augmentation.model_dump()
+        self.augment = augment_device.build(augmentation) if plan.step.augment_on_device else None
+        self.data = open_loader(plan, self.stage, {} if self.augment else augmentation, self.team.local, self._tell)
+        self.sampler = make_sampler(plan, self.stage, self.data)
+        self.learner = Learner(self.student, self.loss, self.optimizer, self.ema)
+        if self.team.leads:
+            self.checkpoints.sweep()
+        self.progress = self.checkpoints.restore(self.learner) or Progress()
+        self.tensors: dict[str, Tensor] = {}
 
     def run(self) -> None:
         """Train to the last epoch. Raises Stopped when asked to stop, VortexError when training cannot go on."""
@@ -84,18 +85,12 @@ class StageLoop:
                 self._train_epoch()
                 self._judge_epoch()
         except (MemoryError, RuntimeError) as error:
-            # torch's own error on a GPU is a RuntimeError too; on a CPU only its words tell.
-            if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "allocate memory" not in str(error):
+            if not memory.is_out_of_memory(error):
                 raise
-            height, width = self.plan.size
-            raise VortexError(
-                f"{self.plan.run}: a batch of {self.recipe.optimizer.batch_size} frames of {height}x{width} does not fit into the memory",
-                "train again with a smaller --batch-size or --size",
-            ) from error
+            raise self._too_large(error) from error
         finally:
             self.data.close()
-        best = self.progress.best
-        if best is None or best > DIVERGED_M:
+        if not learnt(best := self.progress.best):
             found = "no epoch had a finite validation RMSE" if best is None else f"the best validation RMSE is {best:.3g} m"
             raise VortexError(
                 f"{self.plan.run} diverged: {found}, so nothing is registered",
@@ -108,46 +103,69 @@ class StageLoop:
         order = self.sampler.order()
         self.student.train()
         self.student.freeze_encoder(epoch < self.recipe.optimizer.freeze_encoder_epochs)
-        task = self.team.join(Task(self.student, self.loss))
+        task = self.team.join(self.task)
         started = time.perf_counter()
-        for batch in self.data.batches(order, epoch, first, self.team.rank, self.team.size):
+        batches = self.data.batches(order, epoch, first, self.team.rank, self.team.size)
+        for batch, tensors in device_batches(batches, self.team.device, self.plan.step, self.augment):
+            self.tensors = tensors
             self._stop_if_asked()
             within = self.progress.step / len(order) if self.recipe.schedule.per == "step" else 0.0
-            set_rates(self.optimizer, self.recipe, epoch + within, self.stage.stage.epochs)
+            set_rates(self.optimizer, epoch + within, self.stage.stage.epochs)
             self._step(task, batch)
             self.progress.step += 1
+            if time.monotonic() > self.saved + 60 * self.plan.checkpoint_minutes:
+                self._save()
             self.speed = (self.progress.step - first) * order.shape[1] / (time.perf_counter() - started)
             self._say("step", epoch=epoch, step=self.progress.step, steps=len(order), values=self._means())
 
     def _step(self, task: nn.Module, batch: Batch) -> None:
         self.optimizer.zero_grad(set_to_none=True)
-        terms: LossTerms = task(batch.to(self.team.device))
-        broken, labelled, valid = self.team.sum(not bool(torch.isfinite(terms.total)), terms.labelled_pixels, terms.valid_pixels)
-        if broken:
-            self._skip(batch, terms)
-            return
+        self.guard.keep()
+        terms: LossTerms = task(self.tensors)
+        if self.anchor:
+            terms = terms._replace(total=terms.total + self.anchor.penalty(self.student))
         terms.total.backward()  # type: ignore[no-untyped-call]
+        # A loss that is not finite leaves gradients that are not, and in a team everybody has them: one look suffices for both.
+        norm = nonfinite.gradient_norm(weight for group in self.optimizer.param_groups for weight in group["params"])
+        values = nonfinite.scalars(terms, norm)
+        broken, labelled, valid = self.team.sum(not math.isfinite(values[0] + values[-1]), terms.labelled_pixels, terms.valid_pixels)
+        if broken:
+            self.guard.undo()
+            self._skip(batch, nonfinite.broken(values))
+            return
         self.loss.after_backward(self.student, int(labelled), int(valid))
         self.optimizer.step()
         self.loss.project()
-        self._count(terms)
+        if self.ema:
+            self.ema.update(self.student)
+        self._count(terms, values)
 
-    def _skip(self, batch: Batch, terms: LossTerms) -> None:
-        """Leave the weights as they are; say whose frames did it, and give up when it keeps happening."""
+    def _skip(self, batch: Batch, found: str) -> None:
+        """Write down whose frames it was, and give up when it keeps happening."""
         self.progress.bad_streak += 1
         self.progress.skipped += 1
         frames = [name for names in self.team.gather(batch.ids) for name in names]
-        broken = (
-            ", ".join(name for name, term in zip(TERMS, _scalars(terms), strict=True) if not math.isfinite(term))
-            or "loss of another worker"
-        )
-        where = f"epoch {self.progress.epoch + 1}, step {self.progress.step + 1}"
-        if self.progress.bad_streak >= BAD_BATCHES:
+        epoch, step, most = self.progress.epoch + 1, self.progress.step + 1, self.plan.max_bad_batches
+        where = f"epoch {epoch}, step {step}"
+        if self.team.leads:
+            path = self.checkpoints.folder.parent / NONFINITE
+            nonfinite.record(path, frames, stage=self.stage.stage.name, epoch=epoch, step=step, found=found)
+        if self.progress.bad_streak >= most:
             raise VortexError(
-                f"{BAD_BATCHES} batches in a row had a loss that is not finite ({broken}), the last at {where}: frames {', '.join(frames)}",
+                f"{most} batches in a row were not finite ({found}), the last at {where}: frames {', '.join(frames)}",
                 "look at these frames, lower --lr, or start from other weights; the last good checkpoint is kept",
             )
-        self._say("note", message=f"{where}: {broken} is not finite, the batch was skipped: frames {', '.join(frames)}")
+        self._say("note", message=f"{where}: {found} is not finite, the batch was skipped: frames {', '.join(frames)}")
+
+    def _too_large(self, error: BaseException) -> VortexError:
+        """What to say of a batch that does not fit into the memory."""
+        (height, width), batch = self.plan.size, self.recipe.optimizer.batch_size
+        fitting = memory.batch_that_fits(self.task, self.tensors, self.optimizer, error) * self.team.size if self.tensors else 0
+        hint = f"about {fitting} frames would fit: train again with --batch-size {fitting}" if fitting else ""
+        return VortexError(
+            f"{self.plan.run}: a batch of {batch} frames of {height}x{width} does not fit into the memory",
+            hint or "train again with a smaller --batch-size or --size",
+        )
 
     def _judge_epoch(self) -> None:
         """Validate, remember the best, and make the epoch safe before anyone hears of it."""
@@ -162,20 +180,21 @@ class StageLoop:
         if is_best:
             self.progress.best, self.progress.best_epoch = rmse, epoch
         self._save(is_best=is_best)
-        rates = {f"lr/{name}": group["lr"] for name, group in zip(("encoder", "others"), self.optimizer.param_groups, strict=False)}
+        counts = {"train/skipped_batches": float(self.progress.skipped), "train/checkpoint_seconds": self.stalled}
+        annealed = {f"lr/{name}": rate for name, rate in rates(self.optimizer).items()}
         report = {f"train/{name}": value for name, value in losses.items()} | {f"val/{name}": value for name, value in values.items()}
         best = {"best/rmse": self.progress.best} if self.progress.best is not None else {}
-        self._say("epoch", epoch=epoch, values=report | rates | best | {"train/skipped_batches": float(self.progress.skipped)})
+        self._say("epoch", epoch=epoch, values=report | annealed | best | counts)
 
     def _validate(self) -> dict[str, float]:
-        """Metrics of the student as it is; nothing when a stop was asked for meanwhile."""
+        """Metrics of the student as it is, or of its average; nothing when a stop was asked for meanwhile."""
 
         def look_up(done: int, total: int) -> None:
             if self.should_stop():
                 raise Stopped
 
         try:
-            return headline(evaluations(self.plan, judged_by(self.plan), self.student, str(self.team.device), look_up))
+            return headline(evaluations(self.plan, judged_by(self.plan), self.learner.judged, str(self.team.device), look_up))
         except Stopped:
             return {}
 
@@ -188,51 +207,29 @@ class StageLoop:
         raise Stopped
 
     def _save(self, *, is_best: bool = False) -> None:
-        if self.team.leads:
-            meta = {"run": self.plan.run, "recipe": self.recipe.name, "stage": self.stage.stage.name, "epoch": self.progress.epoch}
-            try:
-                self.checkpoints.save(self.student, self.optimizer, self.loss, self.progress, meta, is_best=is_best)
-            except VortexError as error:
-                message = f"{self.plan.run}: its checkpoint cannot be written, the one before it is kept ({error.message})"
-                raise VortexError(message, f"{error.hint}: vortex train --resume {self.plan.run}", error.details) from error
+        if not self.team.leads:
+            return
+        started = time.monotonic()
+        meta = {"run": self.plan.run, "recipe": self.recipe.name, "stage": self.stage.stage.name, "epoch": self.progress.epoch}
+        try:
+            self.checkpoints.save(self.learner, self.progress, meta, is_best=is_best)
+        except VortexError as error:
+            message = f"{self.plan.run}: its checkpoint cannot be written, the one before it is kept ({error.message})"
+            raise VortexError(message, f"{error.hint}: vortex train --resume {self.plan.run}", error.details) from error
+        self.saved = time.monotonic()
+        self.stalled += self.saved - started
 
-    def _read(self) -> Loader:
-        """Open the packs of the stage's frames, and make those that are not there; also those it is judged by, before anyone waits."""
+    def _tell(self, done: int, total: int, said: str) -> None:
+        if self.should_stop():
+            raise Stopped
+        self._say("reading", step=done, steps=total, message=said)
 
-        def tell(done: int, total: int) -> None:
-            if self.should_stop():
-                raise Stopped
-            self._say("reading", step=done, steps=total)
-
-        packs = {}
-        for data in (*self.stage.data, *judged_by(self.plan)):
-            if data.digest not in packs:
-                made = prepare(self.plan.packs, data.ref, self.plan.size, progress=tell)
-                packs[data.digest] = made.pack
-                if made.built:
-                    self._say("reading", step=len(made.pack), steps=len(made.pack), message=made.said)
-        parts = [Selection(packs[data.digest], packs[data.digest].select("train", data.limit)) for data in self.stage.data]
-        make = partial(augment.build, self.recipe.augmentation.model_dump(), self.plan.size)
-        return Loader(parts, make, self.plan.seed, processes=loader_processes(self.plan.device, self.team.size))
-
-    def _sampler(self) -> Sampler:
-        stage = self.stage.stage
-        return Sampler(
-            self.data.counts,
-            [data.share for data in stage.data],
-            self.recipe.optimizer.batch_size,
-            stage.mixing,
-            self.plan.seed,
-            labelled=self.data.labelled,
-            labelled_per_batch=stage.labelled_per_batch,
-        )
-
-    def _count(self, terms: LossTerms) -> None:
+    def _count(self, terms: LossTerms, values: list[float]) -> None:
         """Add a batch's losses up, each over the batches that it was supervised in."""
         self.progress.bad_streak = 0
         counted = (1, terms.valid_pixels, terms.labelled_pixels, terms.valid_pixels)
         sums = self.progress.sums
-        for name, value, pixels in zip(TERMS, _scalars(terms), counted, strict=True):
+        for name, value, pixels in zip(TERMS, values, counted, strict=False):
             if pixels:
                 sums[name] = sums.get(name, 0.0) + value
                 sums[f"{name}.batches"] = sums.get(f"{name}.batches", 0.0) + 1
@@ -245,9 +242,3 @@ class StageLoop:
         if self.team.leads:
             stage, epochs = self.stage.stage.name, self.stage.last_epoch
             self.emit(TrainEvent(kind, stage=stage, epochs=epochs, frames_per_second=self.speed, **said))
-
-
-def _scalars(terms: LossTerms) -> list[float]:
-    """The values that `TERMS` names, brought from the device in one go."""
-    scalars: list[float] = torch.stack([terms.total.detach(), terms.depth, terms.segmentation, terms.smoothness]).tolist()
-    return scalars

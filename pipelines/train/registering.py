@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,23 @@ if TYPE_CHECKING:
 PACKAGES = ("torch", "torchvision", "timm", "ray", "albumentations", "numpy", "mlflow")
 
 
-def register(ws: Workspace, registry: Hub, plan: TrainPlan, run_id: str, student: Path, seconds: float) -> Version:
+@dataclass(frozen=True)
+class Outcome:
+    """What a training came to: its MLflow run, its best student, and what the version has to say of how it was trained.
+
+    `skipped` counts batches that were not finite, `truncated` says where a stage ended before its schedule, `continues` is the truncated
+    version of the same run that it goes on from.
+    """
+
+    run_id: str
+    student: Path
+    seconds: float
+    skipped: int = 0
+    truncated: str | None = None
+    continues: str | None = None
+
+
+def register(ws: Workspace, registry: Hub, plan: TrainPlan, outcome: Outcome) -> Version:
     """Measure the student on the validation frames of its last stage, store it with its MLflow run, register both.
 
     Measuring comes first: a student that cannot be measured becomes no version. Safe to repeat.
@@ -31,7 +48,8 @@ def register(ws: Workspace, registry: Hub, plan: TrainPlan, run_id: str, student
     from pipelines.evaluate import as_metrics, log_errors
     from pipelines.train.validating import evaluations, judged_by
 
-    trained, _ = checkpoint.load(student)
+    run_id = outcome.run_id
+    trained, _ = checkpoint.load(outcome.student)
     trained.to(plan.device)
     judged = {data.digest: data for data in (*plan.stages[-1].data, *judged_by(plan)) if data.frames["val"]}
     measured = [
@@ -44,15 +62,19 @@ def register(ws: Workspace, registry: Hub, plan: TrainPlan, run_id: str, student
             recipe=plan.claim,
             derived=plan.derived,
             recipe_config=plan.recipe.model_dump(mode="json"),
-            parents=parents(plan, registry.next_name(plan.claim, plan.derived)),
+            parents=parents(plan, registry.next_name(plan.claim, plan.derived), outcome.continues),
             domain=plan.target,
             data=tuple(inputs(_every(plan))),
             size=plan.size,
             run_id=run_id,
             run=plan.run,
-            checkpoint=registry.store.log_artifact(run_id, student, "checkpoint"),
-            truncated=plan.truncated,
-            environment={**environment(plan), "training_seconds": round(seconds, 1)},
+            checkpoint=registry.store.log_artifact(run_id, outcome.student, "checkpoint"),
+            truncated=outcome.truncated,
+            environment={
+                **environment(plan),
+                "training_seconds": round(outcome.seconds, 1),
+                "skipped_batches": outcome.skipped,
+            },
             codename="" if plan.derived else plan.recipe.codename,
         ),
         actor=who,
@@ -62,11 +84,16 @@ def register(ws: Workspace, registry: Hub, plan: TrainPlan, run_id: str, student
     return registry.add_metrics(version.name, *measured, actor=who, reason="validation of the best epoch", commit=where)
 
 
-def parents(plan: TrainPlan, name: str) -> tuple[Parent, ...]:
-    """Typed edges to what a version came from. The first claim of a recipe has that recipe's published parents; later ones have it."""
+def parents(plan: TrainPlan, name: str, continues: str | None = None) -> tuple[Parent, ...]:
+    """Typed edges to what a version came from. The first claim of a recipe has that recipe's published parents; later ones have it.
+
+    One that `continues` a truncated version has its weights too.
+    """
     found = [Parent(parent.kind, parent.version) for parent in plan.recipe.parents]
     if not plan.derived and plan.claim and name != plan.claim:
         found = [Parent("recipe", plan.claim), *(parent for parent in found if parent.kind == "weights")]
+    if continues:
+        found.insert(0, Parent("weights", continues, "trained on after its wall"))
     for data in _every(plan):
         found.append(Parent("data", data.name, data.dvc or data.digest))
         for teacher, recorded in data.teachers.items():
@@ -98,6 +125,8 @@ def environment(plan: TrainPlan) -> dict[str, Any]:
         "workers": plan.workers,
         "threads": torch.get_num_threads(),
         "seed": plan.seed,
+        "step": str(plan.step),
+        "sync_batch_norm": plan.sync_batch_norm,
     }
 
 

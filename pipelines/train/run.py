@@ -2,205 +2,249 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
-
-from pydantic import ConfigDict, TypeAdapter
+from typing import TYPE_CHECKING
 
 from core.errors import Interrupted, VortexError
-from core.files import locked, staged_directory, write_atomic
+from core.files import locked, write_atomic
 from pipelines.hub import hub
 from pipelines.train.events import Emit, TrainEvent
 from pipelines.train.fit import fit
+from pipelines.train.layout import STAGING, lay_out, stage_folder, sweep
 from pipelines.train.plan import PLAN, TrainPlan
-from pipelines.train.registering import environment, inputs, register
-from pipelines.train.stopping import Stop, stop_on_signals
+from pipelines.train.registering import Outcome, environment, inputs
+from pipelines.train.registering import register as register_version
+from pipelines.train.state import Recorder, RunState
+from pipelines.train.stopping import Requeue, Stop, requeued, stop_on_signals
+from pipelines.train.walltime import Wall
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
+    from pipelines.train.checkpointing import Checkpoints
     from registry.records import Version
-    from registry.store import MlflowStore
+    from registry.versions import Hub
 
-STATE = "state.json"
+__all__ = ["STUDENT", "TrainResult", "lay_out", "stage_folder", "train"]
+
+STUDENT = "student.safetensors"
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A finished training: the version that it became, and the validation metrics of its best epoch."""
+    """A finished training, or one that the wall cut short (`truncated` then says where).
 
-    version: Version
+    `version` is what it became, None when it was not to be registered; `student` is the best student's file, `best` its validation
+    metrics on the target domain (empty without a version).
+    """
+
+    version: Version | None
     run: str
     best: dict[str, float]
     best_epoch: int
     seconds: float
+    student: Path
+    truncated: str | None = None
 
 
-@dataclass
-class RunState:
-    """What a run has done outside its checkpoints: MLflow run of each stage, stages that are finished, seconds spent training."""
+def train(ws: Workspace, plan: TrainPlan, on_event: Emit, *, wall: Wall | None = None, register: bool = True) -> TrainResult:
+    """Carry a plan out and register what comes of it; with `register=False` it stays a run.
 
-    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
-
-    folder: Path
-    mlflow: dict[str, str] = field(default_factory=dict)
-    finished: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-
-    @classmethod
-    def read(cls, folder: Path) -> RunState:
-        """The state of a run; a fresh one before anything was done."""
-        path = folder / STATE
-        if not path.exists():
-            return cls(folder)
-        try:
-            return _STATE.validate_python({**json.loads(path.read_text()), "folder": folder})
-        except (ValueError, TypeError) as error:
-            raise VortexError(f"{path}: not readable as a run's state", "start the training anew") from error
-
-    def write(self) -> None:
-        """Keep it, atomically."""
-        kept = {name: value for name, value in asdict(self).items() if name != "folder"}
-        write_atomic(self.folder / STATE, json.dumps(kept, indent=1))
-
-
-_STATE = TypeAdapter(RunState)
-
-
-def train(ws: Workspace, plan: TrainPlan, on_event: Emit) -> TrainResult:
-    """Carry a plan out and register what comes of it.
-
-    A failure marks the MLflow run as failed and registers nothing. Raises Interrupted, with the command that resumes, on SIGINT or SIGTERM.
+    A failure marks the MLflow run as failed and registers nothing. When the wall is near, the best student so far becomes a version
+    that says it is truncated, or nothing when the job is to be requeued. Raises Interrupted (Requeue for the latter) with the command
+    that resumes, on a signal and at a wall that leaves nothing to register.
     """
     folder = plan.folder(ws)
     try:
-        with stop_on_signals() as stop:
+        with stop_on_signals(wall) as stop:
             if not plan.resumed:
-                _lay_out(plan, folder)
+                lay_out(plan, folder)
             with locked(folder / ".lock", timeout=1.0):
-                state = RunState.read(folder)
-                for number in range(len(plan.stages)):
-                    _train_stage(ws, plan, number, state, on_event, stop)
-                return _finish(ws, plan, state)
+                sweep(folder.rglob(STAGING))
+                return _Driver(ws, plan, RunState.read(folder), on_event, stop, register).run()
     except KeyboardInterrupt as error:  # a second Ctrl-C, which does not wait for the loop
         begun = (folder / PLAN).is_file()
         again = f"vortex train --resume {plan.run}" if begun else "run the same command again"
         raise Interrupted(f"{plan.run} was stopped {'at once' if begun else 'before it began'}", again) from error
 
 
-def stage_folder(folder: Path, plan: TrainPlan, number: int) -> Path:
-    """Where a stage keeps its starting weights and checkpoints."""
-    return folder / f"{number + 1}-{plan.stages[number].stage.name}"
+class _Driver:
+    """Carries one plan out, from wherever it was left."""
 
+    def __init__(self, ws: Workspace, plan: TrainPlan, state: RunState, on_event: Emit, stop: Stop, register: bool) -> None:
+        self.ws, self.plan, self.state, self.stop, self.registers = ws, plan, state, stop, register
+        self.on_event, self.recorder = on_event, Recorder(state)
+        self.truncated_at = 0
 
-def _lay_out(plan: TrainPlan, folder: Path) -> None:
-    """Make the run's folder with its plan and the first weights: whole, or not at all."""
-    from models import checkpoint
-    from pipelines.train.building import starting_student
-    from pipelines.train.loop import START
+    @cached_property
+    def hub(self) -> Hub:
+        return hub(self.ws)
 
-    with staged_directory(folder) as staging:
-        student = starting_student(plan.recipe, plan.start, plan.seed)
-        checkpoint.save(stage_folder(staging, plan, 0) / START, student, {"run": plan.run, "start": str(plan.start)})
-        (staging / PLAN).write_text(plan.model_dump_json(indent=1, exclude={"resumed"}))
+    def run(self) -> TrainResult:
+        """Train every stage that is left, and register."""
+        from pipelines.train.loop import Stopped
 
+        try:
+            if self.state.status == "truncated":
+                self._go_on_from_truncated()
+            self.state.begin()
+            for number in range(len(self.plan.stages)):
+                try:
+                    self._train_stage(number)
+                except Stopped as stopped:
+                    return self._stopped(number, stopped)
+            result = self._register(None)
+            self.state.end("finished")
+            return result
+        except BaseException as error:
+            # A truncated version may be half registered: it must stay known as that.
+            if self.state.status == "training":
+                self.state.end("stopped" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "failed")
+            raise
 
-def _train_stage(ws: Workspace, plan: TrainPlan, number: int, state: RunState, on_event: Emit, stop: Stop) -> None:
-    """Train one stage under its own MLflow run, from where it was left."""
-    from pipelines.train.checkpointing import Checkpoints
-    from pipelines.train.loop import START
+    def _go_on_from_truncated(self) -> None:
+        """The truncated version keeps its MLflow run; what follows is told in a new one, and knows where it comes from."""
+        progress = self._checkpoints.progress()
+        self.truncated_at = progress.epoch if progress else 0
+        run_id = self.state.mlflow.pop(self.plan.stages[-1].stage.name, None)
+        self.state.continues = next((version.name for version in self.hub.versions() if version.run_id == run_id), None)
 
-    name = plan.stages[number].stage.name
-    if name in state.finished:
-        return
-    place = stage_folder(state.folder, plan, number)
-    if number and not (place / START).exists():
-        _copy(Checkpoints(stage_folder(state.folder, plan, number - 1)).best, place / START)
-    store = hub(ws).store
-    run_id = _open(store, plan, number, state)
+    def _train_stage(self, number: int) -> None:
+        """Train one stage under its own MLflow run, from where it was left."""
+        from pipelines.train.anchoring import lay_anchor
+        from pipelines.train.checkpointing import Checkpoints
+        from pipelines.train.loop import START
 
-    def follow(event: TrainEvent) -> None:
-        if event.kind == "epoch":
-            store.log_metrics(run_id, {**event.values, "train/frames_per_second": event.frames_per_second}, event.epoch)
-        on_event(event)
+        name = self.plan.stages[number].stage.name
+        if name in self.state.finished:
+            return
+        place = stage_folder(self.state.folder, self.plan, number)
+        if number and not (place / START).exists():
+            _copy(Checkpoints(stage_folder(self.state.folder, self.plan, number - 1)).best, place / START)
+        lay_anchor(self.plan, number, place, place / START)
+        run_id = self._open(number)
 
-    with _accounted(store, run_id, plan, state, stop):
-        fit(plan, number, place, follow, stop)
-        state.finished.append(name)
-    if number + 1 < len(plan.stages):
-        store.end_run(run_id)
+        def follow(event: TrainEvent) -> None:
+            if self.stop.wall:
+                self.stop.wall.see(event)
+            if event.kind == "epoch":
+                self.hub.store.log_metrics(run_id, {**event.values, "train/frames_per_second": event.frames_per_second}, event.epoch)
+            self.recorder.hear(event)
+            self.on_event(event)
 
+        with self._accounted(run_id):
+            fit(self.plan, number, place, follow, self.stop)
+            self.state.finished.append(name)
+        if number + 1 < len(self.plan.stages):
+            self.hub.store.end_run(run_id)
 
-def _open(store: MlflowStore, plan: TrainPlan, number: int, state: RunState) -> str:
-    """The stage's MLflow run: a new one with everything that is known beforehand, or the one that was interrupted."""
-    stage = plan.stages[number]
-    run_id = state.mlflow.get(stage.stage.name)
-    if run_id:
-        store.resume_run(run_id)
+    def _open(self, number: int) -> str:
+        """The stage's MLflow run: a new one with everything that is known beforehand, or the one that was interrupted."""
+        plan, stage, store = self.plan, self.plan.stages[number], self.hub.store
+        run_id = self.state.mlflow.get(stage.stage.name)
+        if run_id:
+            store.resume_run(run_id)
+            return run_id
+        tags = {"vortex.run": plan.run, "vortex.stage": stage.stage.name, "vortex.domain": plan.target}
+        if self.state.continues:
+            tags["vortex.continues"] = self.state.continues
+        run_id = store.start_run(plan.run if len(plan.stages) == 1 else f"{plan.run}/{stage.stage.name}", tags)
+        shown = {"name", "student", "teacher", "loss", "optimizer", "schedule", "augmentation"}
+        own = {"epochs": stage.last_epoch, "mixing": stage.stage.mixing, "start": str(plan.start), "seed": plan.seed, "run": plan.run}
+        store.log_params(run_id, {"recipe": plan.recipe.model_dump(mode="json", include=shown), **own, "environment": environment(plan)})
+        store.log_inputs(run_id, inputs(stage.data))
+        self.state.mlflow[stage.stage.name] = run_id
+        self.state.write()
         return run_id
-    tags = {"vortex.run": plan.run, "vortex.stage": stage.stage.name, "vortex.domain": plan.target}
-    run_id = store.start_run(plan.run if len(plan.stages) == 1 else f"{plan.run}/{stage.stage.name}", tags)
-    shown = {"name", "student", "teacher", "loss", "optimizer", "schedule", "augmentation"}
-    own = {"epochs": stage.last_epoch, "mixing": stage.stage.mixing, "start": str(plan.start), "seed": plan.seed, "run": plan.run}
-    store.log_params(run_id, {"recipe": plan.recipe.model_dump(mode="json", include=shown), **own, "environment": environment(plan)})
-    store.log_inputs(run_id, inputs(stage.data))
-    state.mlflow[stage.stage.name] = run_id
-    state.write()
-    return run_id
 
+    @contextmanager
+    def _accounted(self, run_id: str) -> Iterator[None]:
+        """Time the block, and tell MLflow how it ended. Raises Stopped for a stop."""
+        from pipelines.train.loop import Stopped
 
-@contextmanager
-def _accounted(store: MlflowStore, run_id: str, plan: TrainPlan, state: RunState, stop: Stop) -> Iterator[None]:
-    """Time the block, and tell MLflow how it ended; a stop becomes Interrupted with the command that resumes."""
-    from pipelines.train.loop import Stopped
+        started = time.perf_counter()
 
-    started = time.perf_counter()
+        def account() -> None:
+            self.state.seconds += time.perf_counter() - started
+            self.state.write()
 
-    def account() -> None:
-        state.seconds += time.perf_counter() - started
-        state.write()
-
-    try:
-        if stop.asked():  # while the libraries were loaded, which takes seconds
-            raise Stopped
-        yield
-    except (Stopped, KeyboardInterrupt) as error:
-        account()
-        store.end_run(run_id, "KILLED")
-        raise Interrupted(f"{plan.run} was stopped; nothing of it is lost", f"vortex train --resume {plan.run}") from error
-    except BaseException:
-        with suppress(VortexError):  # on a full disk neither can be written, and why the training failed is to be heard
+        try:
+            if self.stop.asked():  # while the libraries were loaded, which takes seconds
+                raise Stopped
+            yield
+        except (Stopped, KeyboardInterrupt):
             account()
-            store.end_run(run_id, "FAILED")
-        raise
-    account()
+            self.hub.store.end_run(run_id, "KILLED")
+            raise
+        except BaseException:
+            with suppress(VortexError):  # on a full disk neither can be written, and why the training failed is to be heard
+                account()
+                self.hub.store.end_run(run_id, "FAILED")
+            raise
+        account()
 
+    def _stopped(self, number: int, stopped: BaseException) -> TrainResult:
+        """What a stop comes to. Raises Interrupted unless it leaves a truncated version."""
+        from pipelines.train.loop import learnt
 
-def _finish(ws: Workspace, plan: TrainPlan, state: RunState) -> TrainResult:
-    """Register the best student of the last stage. Repeating it after a crash finishes the job and registers nothing twice."""
-    from pipelines.train.checkpointing import Checkpoints
+        run, again = self.plan.run, f"vortex train --resume {self.plan.run}"
+        if self.stop.reason() != "wall":
+            raise Interrupted(f"{run} was stopped; nothing of it is lost", again) from stopped
+        if requeued():
+            raise Requeue(f"{run} was stopped at the wall; the requeued job goes on", again) from stopped
+        progress = self._checkpoints.progress()
+        last = number + 1 == len(self.plan.stages)
+        if not (self.registers and last and progress and progress.epoch > self.truncated_at and learnt(progress.best)):
+            raise Interrupted(f"{run} was stopped at the wall; nothing of it is lost", again) from stopped
+        stage = self.plan.stages[-1].stage
+        said = self.stop.wall.said if self.stop.wall else "wall time"
+        earlier = [f"{one.name} stopped at {one.stopped_at}/{one.epochs} epochs" for one in self.plan.recipe.stages[:-1] if one.stopped_at]
+        # Said before it is registered: a crash in between must not make a resumed run finish the truncated version.
+        self.state.end("truncated")
+        return self._register(", ".join([*earlier, f"{stage.name} stopped at {progress.epoch}/{stage.epochs} epochs, {said}"]))
 
-    checkpoints = Checkpoints(stage_folder(state.folder, plan, len(plan.stages) - 1))
-    student, progress = state.folder / "student.safetensors", checkpoints.progress()
-    _copy(checkpoints.best, student)
-    run_id = state.mlflow[plan.stages[-1].stage.name]
-    registry = hub(ws)
-    try:
-        version = register(ws, registry, plan, run_id, student, state.seconds)
-    except BaseException as error:
-        with suppress(VortexError):
-            registry.store.end_run(run_id, "FAILED")
-        if isinstance(error, VortexError):
-            error.hint += f"; the training itself is done, and needs only: vortex train --resume {plan.run}"
-        raise
-    registry.store.end_run(run_id)
-    best_epoch = progress.best_epoch if progress else 0
-    found = version.metrics_for(plan.target)
-    return TrainResult(version, plan.run, dict(found.values) if found else {}, best_epoch, state.seconds)
+    def _register(self, truncated: str | None) -> TrainResult:
+        """Register the best student of the last stage. Repeating it after a crash finishes the job and registers nothing twice."""
+        plan, state, progress = self.plan, self.state, self._checkpoints.progress()
+        student, best_epoch = state.folder / STUDENT, progress.best_epoch if progress else 0
+        _copy(self._checkpoints.best, student)
+        run_id = state.mlflow[plan.stages[-1].stage.name]
+        if not self.registers:
+            self.hub.store.end_run(run_id)
+            best = {"rmse": progress.best} if progress and progress.best is not None else {}
+            return TrainResult(None, plan.run, best, best_epoch, state.seconds, student, truncated)
+        outcome = Outcome(run_id, student, state.seconds, self._skipped(), truncated or plan.truncated, state.continues)
+        try:
+            version = register_version(self.ws, self.hub, plan, outcome)
+        except BaseException as error:
+            with suppress(VortexError):
+                self.hub.store.end_run(run_id, "FAILED")
+            if isinstance(error, VortexError):
+                error.hint += f"; the training itself is done, and needs only: vortex train --resume {plan.run}"
+            raise
+        self.hub.store.end_run(run_id)
+        state.version = version.name
+        state.write()
+        found = version.metrics_for(plan.target)
+        return TrainResult(version, plan.run, dict(found.values) if found else {}, best_epoch, state.seconds, student, truncated)
+
+    def _skipped(self) -> int:
+        """Batches of all stages that were skipped because they were not finite."""
+        from pipelines.train.checkpointing import Checkpoints
+
+        done = [Checkpoints(stage_folder(self.state.folder, self.plan, number)).progress() for number in range(len(self.plan.stages))]
+        return sum(progress.skipped for progress in done if progress)
+
+    @property
+    def _checkpoints(self) -> Checkpoints:
+        """Those of the last stage."""
+        from pipelines.train.checkpointing import Checkpoints
+
+        return Checkpoints(stage_folder(self.state.folder, self.plan, len(self.plan.stages) - 1))
 
 
 def _copy(source: Path, target: Path) -> None:

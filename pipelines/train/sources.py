@@ -201,6 +201,21 @@ def describe(ws: Workspace, ref: DataRef, limit: int | None) -> DataPlan:
     )
 
 
+def parents_data(ws: Workspace, parent: Version, limit: int | None) -> tuple[DataPlan, ...]:
+    """The datasets that a version was trained on, as far as they are in the workspace. Raises VortexError naming them when none is."""
+    here = {dataset.name for dataset in listing(ws)}
+    found = [describe(ws, resolve(ws, name_or_manifest=use.name), limit) for use in parent.data if use.name in here]
+    usable = tuple(data for data in found if data.frames["train"])
+    if not usable:
+        wanted = ", ".join(use.name for use in parent.data) or "none that is recorded"
+        raise VortexError(
+            f"an anchor of kind ewc needs frames that {parent.name} was trained on ({wanted}), and none is in this workspace "
+            f"(datasets here: {', '.join(sorted(here)) or 'none'})",
+            "add one of them with vortex data add, or use --set anchor.kind=l2sp, which needs no frames",
+        )
+    return usable
+
+
 def require_passed(ws: Workspace, data: Sequence[DataPlan]) -> None:
     """Raise GateRefused naming every dataset that has not passed validation."""
     from pipelines.validate import passed
@@ -221,6 +236,14 @@ def require_frames(stages: Sequence[StagePlan], target: str) -> None:
         names = " + ".join(data.name for data in stage.data)
         if not stage.count("train"):
             raise VortexError(f"{names}: no frame has the split 'train'", f"see what it holds: vortex data show {stage.data[0].name}")
+        # A set of the target domain may be there to be judged by alone; of any other domain it would only seem to be learnt from.
+        filled = {data.domain for data in stage.data if data.frames["train"]} | {target}
+        empty = [data.name for data in stage.data if data.domain not in filled]
+        if empty:
+            raise VortexError(
+                f"stage {stage.stage.name} mixes {names}, but {', '.join(empty)}: no frame has the split 'train'",
+                f"see what it holds: vortex data show {empty[0]}",
+            )
         blind = [data.name for data in stage.data if data.targets.get("nothing")]
         if blind:
             raise VortexError(

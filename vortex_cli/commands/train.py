@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,18 +45,43 @@ def train(
     device: Annotated[str | None, typer.Option(metavar="auto|cpu|cuda", help="Where to train; default: auto.")] = None,
     resume: Annotated[str | None, typer.Option(metavar="RUN", help="Continue an interrupted run to its end.")] = None,
     workers: Annotated[int | None, typer.Option(min=0, max=64, help="Worker processes; default: 0, in this one.")] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="auto|HOST:PORT|ray://…", help="Ray cluster of the workers; default: local, one for this run.")
+    ] = None,
+    sync_batch_norm: Annotated[
+        bool, typer.Option("--sync-batch-norm", help="Normalise over the batch of all workers, not of each (GPUs only).")
+    ] = False,
     size: Annotated[str | None, typer.Option(metavar="HxW", help="Size of the frames; default: the recipe's or the version's.")] = None,
     limit: Annotated[int | None, typer.Option(min=2, help="Use at most so many frames of each dataset's split.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Decides order, augmentation and random weights; default: 0.")] = None,
     encoder_weights: Annotated[
         str | None, typer.Option(metavar="imagenet|none|FILE", help="First weights of the encoder; none uses the recipe's scratch rates.")
     ] = None,
+    replay: Annotated[
+        list[str] | None, typer.Option(metavar="NAME:SHARE", help="Give this dataset a share of every batch; may be repeated.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the recipe, as ema.decay=0.99; may be repeated.")
+    ] = None,
+    step: Annotated[
+        str | None,
+        typer.Option(metavar="SWITCHES", help="How a step is carried out, as compile=on,prefetch=4 or eager; default: what pays here."),
+    ] = None,
+    walltime: Annotated[
+        str | None, typer.Option(metavar="12h|90m|SECONDS", help="Stop cleanly before this time is up; default: the SLURM job's own.")
+    ] = None,
+    checkpoint_minutes: Annotated[
+        float | None, typer.Option(help="Minutes between checkpoints within an epoch; default: 10. A kill costs no more.")
+    ] = None,
+    max_bad_batches: Annotated[
+        int | None, typer.Option(min=1, help="Batches in a row that are not finite before training stops; default: 5.")
+    ] = None,
     allow_unvalidated: Annotated[
         bool, typer.Option("--allow-unvalidated", help="Train on data that has not passed; the version says so.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
 ) -> None:
-    """Train a student and register it as a version. Ctrl-C leaves a run that --resume continues.
+    """Train a student and register it as a version. Ctrl-C, or the wall of a job, leaves a run that --resume continues.
 
     A recipe is trained anew and on its own datasets, or with --domain or --manifest on others; --from takes a version's weights and
     recipe and fine-tunes them. The first training of a shipped recipe takes its name, later ones the next number from v10.
@@ -64,25 +90,39 @@ def train(
     """
     from pipelines.train import plan as planning
     from pipelines.train.run import train as carry_out
+    from pipelines.train.walltime import wall
 
     ws = console.workspace()
-    options: dict[str, Any] = {
-        "recipe": recipe, "from_version": from_, "domain": domain, "manifest": tuple(manifest or ()), "epochs": epochs,
-        "batch_size": batch_size, "lr": lr, "limit": limit, "size": _size(size), "encoder_weights": encoder_weights,
-    }  # fmt: skip
-    options |= {"device": device, "workers": workers, "seed": seed, "allow_unvalidated": allow_unvalidated or None}
-    given: Any = {name: value for name, value in options.items() if value not in (None, ())}
-    if resume is not None and given:
-        raise UsageError("--resume continues a run as it was planned: no other option fits it", f"vortex train --resume {resume}")
-    plan = planning.plan(ws, **given) if resume is None else planning.resume(ws, resume)
+    deadline = wall(walltime, os.environ)
+    given = plan_options(
+        recipe=recipe, from_=from_, domain=domain, manifest=manifest, epochs=epochs, batch_size=batch_size, lr=lr, device=device,
+        workers=workers, sync_batch_norm=sync_batch_norm, size=size, limit=limit, seed=seed, encoder_weights=encoder_weights, step=step,
+        replay=replay, settings=settings, checkpoint_minutes=checkpoint_minutes, max_bad_batches=max_bad_batches,
+        allow_unvalidated=allow_unvalidated,
+    )  # fmt: skip
+    if resume is not None and given.keys() - {"recipe"}:
+        raise UsageError(
+            "--resume continues a run as it was planned: only --address, --walltime and the recipe (to be compared) fit it",
+            f"vortex train --resume {resume}",
+        )
+    where: dict[str, Any] = {} if address is None else {"address": address}
+    plan = planning.plan(ws, **given, **where) if resume is None else planning.resume(ws, resume, recipe=recipe, **where)
     for line in plan.inferred:
         console.note(line)
     if dry_run:
         console.emit(plan)
         return
     with console.progress("state") as display:
-        result = carry_out(ws, plan, Display(display).show)
+        result = carry_out(ws, plan, Display(display).show, wall=deadline)
     console.emit(result, *_result(result))
+
+
+def plan_options(**said: Any) -> dict[str, Any]:
+    """Options of `vortex train` as `pipelines.train.plan.plan` takes them; what was not said is left to it."""
+    said["from_version"] = said.pop("from_")
+    said |= {name: tuple(said.get(name) or ()) or None for name in ("manifest", "replay", "settings")}
+    said["size"] = _size(said["size"])
+    return {name: value for name, value in said.items() if value is not None and value is not False}
 
 
 class Display:
@@ -105,7 +145,7 @@ class Display:
             state = f"epoch {event.epoch + 1}/{event.epochs}  {event.frames_per_second:.0f} frames/s  {losses}"
             self._bar(event.stage, event.epoch * event.steps + event.step, event.epochs * event.steps, state)
         elif event.kind == "epoch":
-            self._line(_epoch_line(event))
+            self._line(epoch_line(event))
         elif event.kind == "note":
             self._line(event.message)
 
@@ -121,7 +161,8 @@ class Display:
             self._display.console.print(text, markup=False, soft_wrap=True)
 
 
-def _epoch_line(event: TrainEvent) -> str:
+def epoch_line(event: TrainEvent) -> str:
+    """What a person reads of an epoch."""
     rmse, best = event.values["val/rmse"], event.values.get("best/rmse")
     miou = f", mIoU {100 * event.values['val/miou']:.1f} %" if "val/miou" in event.values else ""
     mark = "  best so far" if best is not None and rmse == best else ""
@@ -131,6 +172,8 @@ def _epoch_line(event: TrainEvent) -> str:
 
 def _result(result: TrainResult) -> list[RenderableType]:
     version = result.version
+    if version is None:
+        return []
     rows = [
         (one.domain, one.camera, one.dataset, one.frames, one.values.get("rmse"), one.values.get("abs_rel"), one.values.get("delta1"),
          100 * one.values["miou"] if "miou" in one.values else None)
@@ -138,7 +181,10 @@ def _result(result: TrainResult) -> list[RenderableType]:
     ]  # fmt: skip
     title = f"{version.name}: best epoch {result.best_epoch}, trained in {result.seconds:.0f} s as {result.run}"
     numbers: Any = [(name, "right") for name in ("frames", "RMSE m", "AbsRel", "δ1", "mIoU %")]
-    return [console.table(["domain", "camera", "dataset", *numbers], rows, title, f"next: vortex show {version.name}")]
+    following = f"next: vortex show {version.name}"
+    if result.truncated:
+        following = f"cut short: {result.truncated}; it goes on with: vortex train --resume {result.run}"
+    return [console.table(["domain", "camera", "dataset", *numbers], rows, title, following)]
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

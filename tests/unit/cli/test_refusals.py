@@ -23,7 +23,7 @@ def _session(workspace: Workspace) -> Iterator[None]:
 
 @pytest.mark.parametrize("option", [{"workers": 0}, {"seed": 0}, {"device": "auto"}, {"allow_unvalidated": True}, {"lr": 0.0}])
 def test_resume_takes_no_other_option(option: dict[str, object]) -> None:
-    with pytest.raises(UsageError, match="no other option fits") as caught:
+    with pytest.raises(UsageError, match="only --address, --walltime and the recipe") as caught:
         train(resume="a-run", **option)  # type: ignore[arg-type]
     assert caught.value.hint == "vortex train --resume a-run"
 
@@ -44,3 +44,8 @@ def test_resume_of_nothing_is_not_a_new_training() -> None:
 def test_evaluate_measures_nothing_that_it_could_not_finish(options: dict[str, str], told: str) -> None:
     with pytest.raises(VortexError, match=told):
         evaluate("v6", **options)  # type: ignore[arg-type]
+
+
+def test_a_wall_time_that_is_none_is_refused_before_anything_is_planned() -> None:
+    with pytest.raises(UsageError, match="--walltime 'soon' is not a time"):
+        train(recipe="v6", walltime="soon")

@@ -70,6 +70,18 @@ def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def ws(workspace: Workspace, fresh_store: Path) -> Workspace:
+    """A workspace to train in: the dataset `small` of the domain `rooms`, and the recipe `tiny.yaml`."""
+    from pipelines.workspace import load
+    from tests.unit.pipelines.training_set import publish, recipe_file
+
+    shutil.copytree(fresh_store, workspace.root / "mlruns", dirs_exist_ok=True)
+    publish(workspace, "small", teacher="a-teacher")
+    recipe_file(workspace.root / "tiny.yaml")
+    return load(workspace.root)
+
+
+@pytest.fixture
 def make_version(workspace: Workspace, tmp_path: Path, fresh_store: Path) -> Callable[..., str]:
     """Register a student with random weights; returns the version's name. `shift` moves its depth by so many metres."""
     from models.checkpoint import save

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,34 +14,17 @@ import torch
 
 from core.errors import Interrupted, VortexError
 from models import checkpoint
-from models.tensors import read_tensors
-from pipelines import workspace as workspaces
 from pipelines.hub import hub
 from pipelines.train import plan as planning
 from pipelines.train.checkpointing import STATE, STUDENT, Checkpoints
 from pipelines.train.events import Journal, TrainEvent
-from pipelines.train.loop import START, StageLoop
+from pipelines.train.loop import START
 from pipelines.train.plan import TrainPlan
-from pipelines.train.run import RunState, _lay_out, stage_folder, train
+from pipelines.train.run import stage_folder, train
+from pipelines.train.state import RunState
 from pipelines.workspace import Workspace
-from tests.unit.pipelines.training_set import publish, recipe_file
-
-
-@pytest.fixture
-def ws(workspace: Workspace, fresh_store: Path) -> Workspace:
-    shutil.copytree(fresh_store, workspace.root / "mlruns", dirs_exist_ok=True)
-    publish(workspace, "small", teacher="a-teacher")
-    recipe_file(workspace.root / "tiny.yaml")
-    return workspaces.load(workspace.root)
-
-
-def tiny(ws: Workspace, **options: object) -> TrainPlan:
-    given = {"recipe": str(ws.root / "tiny.yaml"), "domain": "rooms", "encoder_weights": "none", "epochs": 3, "device": "cpu"} | options
-    return planning.plan(ws, allow_unvalidated=True, **given)  # type: ignore[arg-type]
-
-
-def ignore(event: TrainEvent) -> None:
-    pass
+from tests.unit.pipelines.training_runs import final_state, ignore, loop, tiny
+from tests.unit.pipelines.training_set import recipe_file
 
 
 def interrupt_at(epoch: int, step: int, number: signal.Signals = signal.SIGINT) -> Callable[[TrainEvent], None]:
@@ -52,17 +35,6 @@ def interrupt_at(epoch: int, step: int, number: signal.Signals = signal.SIGINT) 
             os.kill(os.getpid(), number)
 
     return on_event
-
-
-def final_state(ws: Workspace, plan: TrainPlan) -> dict[str, torch.Tensor]:
-    """Everything that the last checkpoint holds: weights, moments, log variances, random state."""
-    latest = Checkpoints(stage_folder(plan.folder(ws), plan, len(plan.stages) - 1)).latest
-    assert latest is not None
-    return (
-        read_tensors(latest / STUDENT)[0]
-        | read_tensors(latest / STATE)[0]
-        | {f"best.{k}": v for k, v in read_tensors(latest / "best.safetensors")[0].items()}
-    )
 
 
 def mlflow_status(ws: Workspace, plan: TrainPlan) -> str:
@@ -153,13 +125,6 @@ def test_stages_follow_each_other_from_the_best_before(ws: Workspace) -> None:
     assert len(json.loads((plan.folder(ws) / "state.json").read_text())["mlflow"]) == 2
 
 
-def loop(ws: Workspace, plan: TrainPlan, emit: Callable[[TrainEvent], None] = ignore) -> StageLoop:
-    folder = plan.folder(ws)
-    if not folder.exists():
-        _lay_out(plan, folder)
-    return StageLoop(plan, 0, stage_folder(folder, plan, 0), emit, lambda: False)
-
-
 def test_batches_that_are_not_finite_are_skipped_and_five_in_a_row_end_it_naming_the_frames(ws: Workspace) -> None:
     notes: list[TrainEvent] = []
     made = loop(ws, tiny(ws, epochs=9), notes.append)
@@ -167,7 +132,7 @@ def test_batches_that_are_not_finite_are_skipped_and_five_in_a_row_end_it_naming
     with torch.no_grad():
         head.weight.fill_(3e38)  # type: ignore[union-attr, operator]
     before = {name: tensor.clone() for name, tensor in made.student.named_parameters()}
-    with pytest.raises(VortexError, match=r"5 batches in a row.*frames rooms-00") as caught:
+    with pytest.raises(VortexError, match=r"5 batches in a row were not finite \(loss.*frames rooms-00") as caught:
         made.run()
     assert "--lr" in caught.value.hint
     assert made.progress.skipped == 5
@@ -194,7 +159,7 @@ def test_a_damaged_checkpoint_is_never_trained_on(ws: Workspace, name: str) -> N
     (latest / name).unlink()  # student and best are one file under two names
     (latest / name).write_bytes(damaged)
     with pytest.raises(VortexError, match=r"it is damaged|not readable"):
-        made.checkpoints.restore(made.student, made.optimizer, made.loss)
+        made.checkpoints.restore(made.learner)
         assert made.checkpoints.best
 
 
@@ -221,7 +186,7 @@ def test_a_second_ctrl_c_ends_at_once_and_names_the_way_back(ws: Workspace, monk
     def impatient(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipelines.train.run.register", impatient)
+    monkeypatch.setattr("pipelines.train.run.register_version", impatient)
     with pytest.raises(Interrupted, match="stopped at once") as caught:
         train(ws, plan, ignore)
     assert caught.value.hint == f"vortex train --resume {plan.run}"
@@ -274,5 +239,9 @@ def test_a_journal_is_read_line_by_whole_line(tmp_path: Path) -> None:
     journal.write(first)
     with open(journal.path, "a") as stream:
         stream.write('{"kind": "step"')
-    assert list(reader.read()) == [first]
+    (read,) = reader.read()
+    assert replace(read, at=0.0) == first and read.at > 0
     assert list(reader.read()) == []
+    # Whoever goes on after a kill begins a line of its own, and what was torn is passed over.
+    Journal(journal.path).write(TrainEvent("note", message="again"))
+    assert [event.message for event in reader.read()] == ["again"]

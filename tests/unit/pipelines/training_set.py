@@ -13,8 +13,22 @@ SIZE = (64, 96)
 FILES = (48, 64)
 
 
-def fill(root: Path, *, train: int = 8, val: int = 4, domain: str = "rooms", teacher: str | None = None, seed: int = 0) -> list[Frame]:
-    """Write frames below `root` and return their rows: `train` to train on, one in the gap, `val` to be judged by."""
+def fill(
+    root: Path,
+    *,
+    train: int = 8,
+    val: int = 4,
+    domain: str = "rooms",
+    teacher: str | None = None,
+    relative: bool = False,
+    labelled: bool = True,
+    camera: str = "kinect",
+    seed: int = 0,
+) -> list[Frame]:
+    """Write frames below `root` and return their rows: `train` to train on, one in the gap, `val` to be judged by.
+
+    A `teacher` speaks metres, or with `relative` inverse depth without bounds. Every second frame has classes if `labelled`.
+    """
     import cv2
 
     random = np.random.default_rng(seed)
@@ -31,23 +45,23 @@ def fill(root: Path, *, train: int = 8, val: int = 4, domain: str = "rooms", tea
         cv2.imwrite(str(root / "depth" / name), np.rint(1000 * depth).astype(np.uint16))
         cv2.imwrite(str(root / "segmentation" / name), np.where(depth < 2, 0, 1).astype(np.uint8))
         if teacher:
-            np.save(root / "teacher" / f"{number:03d}.npy", (depth * 1.05).astype(np.float32))
-        labelled = number % 2 == 0
+            np.save(root / "teacher" / f"{number:03d}.npy", (60 / depth if relative else depth * 1.05).astype(np.float32))
+        has_classes = labelled and number % 2 == 0
         frames.append(
             Frame(
                 id=f"{domain}-{number:03d}",
                 domain=domain,
                 split=split,  # type: ignore[arg-type]
                 sequence="one",
-                camera="kinect",
+                camera=camera,
                 rgb=f"rgb/{name}",
                 depth=f"depth/{name}",
                 depth_unit="mm",
                 teacher_depth=f"teacher/{number:03d}.npy" if teacher else None,
                 teacher=teacher,
-                teacher_unit="m" if teacher else None,
-                segmentation=f"segmentation/{name}" if labelled else None,
-                supervision="full" if labelled else "none",
+                teacher_unit=("relative" if relative else "m") if teacher else None,
+                segmentation=f"segmentation/{name}" if has_classes else None,
+                supervision="full" if has_classes else "none",
             )
         )
     return frames

@@ -1,0 +1,66 @@
+"""Batches whose loss or gradient is not finite: their step leaves no trace in the student, and their frames are written down."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.losses import LossTerms
+
+TERMS = ("loss", "depth", "segmentation", "smoothness")
+
+
+class Guard:
+    """Undoes what a forward pass has done to a module, should its batch turn out not to be finite.
+
+    Batch normalisation takes a batch into its running statistics before anyone has seen the loss: one infinite feature, and every
+    later validation is lost, however many steps are skipped.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._buffers = list(module.buffers())
+        self._kept = [buffer.clone() for buffer in self._buffers]
+
+    def keep(self) -> None:
+        """Remember the buffers; call before the forward pass."""
+        _copy(self._kept, self._buffers)
+
+    def undo(self) -> None:
+        """Put them back."""
+        _copy(self._buffers, self._kept)
+
+
+def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """2-norm over all gradients, a scalar; infinite also where a square would be, since AdamW squares them too."""
+    return torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+
+
+def scalars(terms: LossTerms, norm: Tensor) -> list[float]:
+    """The values that `TERMS` names and the gradient's norm, brought from the device in one go: each wait for it costs a GPU's time."""
+    found: list[float] = torch.stack([terms.total.detach(), terms.depth, terms.segmentation, terms.smoothness, norm]).tolist()
+    return found
+
+
+def broken(values: Sequence[float]) -> str:
+    """What of a batch is not finite, in words, by its `scalars`. An infinite loss has an infinite gradient: that alone is not news."""
+    found = [name for name, value in zip(TERMS, values, strict=False) if not math.isfinite(value)]
+    return ", ".join(found) or ("loss of another worker" if math.isfinite(values[-1]) else "gradient")
+
+
+def record(path: Path, frames: Sequence[str], **said: Any) -> None:
+    """Append a skipped batch to a file of JSON lines."""
+    with open(path, "a", encoding="utf-8") as stream:
+        stream.write(json.dumps({"at": time.time(), **said, "frames": list(frames)}) + "\n")
+
+
+def _copy(to: list[Tensor], source: list[Tensor]) -> None:
+    if to:
+        with torch.no_grad():
+            torch._foreach_copy_(to, source)

@@ -1,0 +1,185 @@
+"""A run that was stopped or killed anywhere goes on to the same bits, from checkpoints that are whole whatever happened."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from core.errors import Interrupted, VortexError
+from models import checkpoint
+from pipelines.hub import hub
+from pipelines.train import plan as planning
+from pipelines.train import randomness
+from pipelines.train.checkpointing import STUDENT
+from pipelines.train.events import TrainEvent
+from pipelines.train.loop import START, Stopped
+from pipelines.train.run import lay_out, train
+from pipelines.workspace import Workspace
+from tests.unit.pipelines.training_runs import different, final_state, ignore, loop, tiny
+from tests.unit.pipelines.training_set import publish, recipe_file
+
+
+def stop_at(look: int) -> Callable[[], bool]:
+    """A request to stop that is up from the `look`-th time that the loop looks for one."""
+    looks = itertools.count(1)
+    return lambda: next(looks) >= look
+
+
+def test_stopped_anywhere_it_resumes_to_the_same_bits(ws: Workspace) -> None:
+    recipe_file(ws.root / "averaged.yaml", ema={"decay": 0.9})
+    whole, stopped = (tiny(ws, recipe=str(ws.root / "averaged.yaml"), epochs=2) for _ in range(2))
+    looks = itertools.count()
+    loop(ws, whole, should_stop=lambda: next(looks) < 0).run()
+    wanted = final_state(ws, whole)
+    assert any(name.startswith("ema.") for name in wanted)
+    # At the second step, in the first validation (the epoch is trained, and not judged), and between two epochs.
+    where = []
+    for look in (2, 2, 3):
+        made = loop(ws, stopped, should_stop=stop_at(look))
+        with pytest.raises(Stopped):
+            made.run()
+        where.append((made.progress.epoch, made.progress.step))
+    loop(ws, stopped).run()
+    assert where == [(0, 1), (0, 2), (1, 0)] and next(looks) > sum((2, 2, 3))
+    assert different(final_state(ws, stopped), wanted) == []
+
+
+def test_a_run_of_two_stages_resumes_at_and_behind_their_boundary(ws: Workspace) -> None:
+    publish(ws, "more", seed=1)
+    stages = [
+        {"name": "pretrain", "data": [{"dataset": "small"}, {"dataset": "more"}], "mixing": "within_batch", "epochs": 3, "stopped_at": 1},
+        {"name": "rooms", "data": [{"dataset": "small"}], "mixing": "within_batch", "epochs": 1},
+    ]
+    path = recipe_file(ws.root / "staged.yaml", stages=stages)
+    whole, stopped = (tiny(ws, recipe=str(path), domain=None, epochs=None) for _ in range(2))
+    train(ws, whole, ignore)
+
+    def stop_when(kind: str, stage: str) -> Callable[[TrainEvent], None]:
+        return lambda event: os.kill(os.getpid(), signal.SIGINT) if (event.kind, event.stage) == (kind, stage) else None
+
+    for kind, stage in (("epoch", "pretrain"), ("step", "rooms")):
+        with pytest.raises(Interrupted):
+            train(ws, planning.resume(ws, stopped.run) if stage == "rooms" else stopped, stop_when(kind, stage))
+    result = train(ws, planning.resume(ws, stopped.run), ignore)
+    assert result.version and result.version.truncated == "pretrain stopped at 1/3 epochs"
+    assert different(final_state(ws, stopped), final_state(ws, whole)) == []
+    state = json.loads((stopped.folder(ws) / "state.json").read_text())
+    assert list(state["mlflow"]) == ["pretrain", "rooms"] == state["finished"]
+
+
+def test_every_generator_goes_on_where_it_was() -> None:
+    def draw() -> list[float]:
+        return [random.gauss(0, 1), random.random(), np.random.standard_normal(), np.random.random(), float(torch.rand(()))]
+
+    randomness.seed(7)
+    draw()
+    kept = randomness.state()
+    first = draw()
+    assert draw() != first
+    randomness.restore(kept)
+    assert draw() == first
+    randomness.seed(2**63 - 1)
+
+
+def test_checkpoints_come_within_an_epoch_too(ws: Workspace) -> None:
+    plan = tiny(ws, epochs=1, checkpoint_minutes=1e-9)
+    seen: list[str] = []
+    made = loop(ws, plan, lambda event: seen.append(made.checkpoints.latest.name) if event.kind == "step" else None)  # type: ignore[union-attr]
+    made.run()
+    assert seen == ["epoch-0000-step-000001", "epoch-0000-step-000002"]
+    with pytest.raises(VortexError, match="--checkpoint-minutes 0 is out of range"):
+        tiny(ws, checkpoint_minutes=0)
+
+
+def test_what_a_killed_process_left_half_written_is_swept(ws: Workspace) -> None:
+    plan = tiny(ws, epochs=1)
+    orphan = plan.folder(ws).parent / ".another-run.1234abcd.staging"
+    orphan.mkdir(parents=True)
+    lay_out(plan, plan.folder(ws))
+    assert not orphan.exists()
+    made = loop(ws, plan)
+    made._save()
+    stage = made.checkpoints.folder
+    for name in (".epoch-0001-step-000000.1234abcd.staging", "epoch-0009-step-000000"):
+        (stage / name).mkdir()
+        (stage / name / STUDENT).write_bytes(b"half")
+    (stage / ".latest.4711").symlink_to("epoch-0009-step-000000")
+    (stage.parent / ".state.json.1234abcd.staging").write_text("{")
+    train(ws, planning.resume(ws, plan.run), ignore)
+    found = sorted(path.name for path in stage.iterdir())
+    assert found == ["epoch-0001-step-000000-best", "latest", "orders.json", START]
+    assert list(stage.parent.glob(".*.staging")) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 48 MiB. Only root can mount one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(place)], capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.skip(f"a small disk cannot be mounted: {made.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk_keeps_the_checkpoint_before_it(ws: Workspace, small_disk: Path) -> None:
+    plan = tiny(ws, epochs=2)
+    (plan.folder(ws).parent).parent.mkdir(parents=True, exist_ok=True)
+    plan.folder(ws).parent.symlink_to(small_disk)
+    made = loop(ws, plan)
+    made._save()
+    kept = made.checkpoints.latest
+    made._train_epoch()
+    ballast = small_disk / "ballast"
+    with open(ballast, "wb") as stream:
+        stream.write(b"0" * (os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize - 2**20))
+    with pytest.raises(VortexError, match=r"the one before it is kept \(.*no space left on the disk") as caught:
+        made._judge_epoch()
+    assert caught.value.hint.endswith(f"vortex train --resume {plan.run}")
+    assert made.checkpoints.latest == kept and list(made.checkpoints.folder.glob(".*")) == []
+    ballast.unlink()
+    again = loop(ws, plan)
+    assert again.progress.epoch == 0 and again.progress.step == 0
+    again.run()
+
+
+def test_a_checkpoint_of_another_architecture_or_class_order_is_refused(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = loop(ws, tiny(ws, epochs=1))
+    made._save()
+    made.student.config = checkpoint.load(made.checkpoints.folder / START)[0].config
+    object.__setattr__(made.student.config, "encoder", "efficientvit_b1")
+    with pytest.raises(VortexError, match="encoder 'mobilenetv3_small_100', wanted efficientvit_b1"):
+        made.checkpoints.restore(made.learner)
+    object.__setattr__(made.student.config, "encoder", "mobilenetv3_small_100")
+    monkeypatch.setattr("models.checkpoint.CLASSES", tuple(reversed(made.student.config.classes)))
+    with pytest.raises(VortexError, match="its classes are"):
+        made.checkpoints.restore(made.learner)
+
+
+def test_a_run_is_not_resumed_with_another_recipe(ws: Workspace) -> None:
+    path, plan = ws.root / "tiny.yaml", tiny(ws, epochs=1, lr=0.01)
+    lay_out(plan, plan.folder(ws))
+    assert planning.resume(ws, plan.run, recipe=str(path)).recipe == plan.recipe
+    raw = yaml.safe_load(path.read_text())
+    told = recipe_file(ws.root / "told.yaml", summary="Other words.")
+    assert planning.resume(ws, plan.run, recipe=str(told)).recipe == plan.recipe
+    path.write_text(yaml.safe_dump(raw | {"schedule": {"kind": "cosine", "per": "step"}}))
+    for asked in (None, str(path)):
+        with pytest.raises(VortexError, match=r"is not the recipe that tiny-rooms-.* was begun with: 1 setting") as caught:
+            planning.resume(ws, plan.run, recipe=asked)
+        assert caught.value.details == ("schedule.per: epoch in the run, step in the recipe",)
+    path.unlink()
+    assert planning.resume(ws, plan.run).recipe == plan.recipe
+    assert hub(ws).versions() == []

@@ -1,0 +1,49 @@
+"""Small trainings for tests: the plan, the loop without its driver, and everything that a run ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from models.tensors import read_tensors
+from pipelines.train import plan as planning
+from pipelines.train.checkpointing import STATE, STUDENT, Checkpoints
+from pipelines.train.events import TrainEvent
+from pipelines.train.loop import StageLoop
+from pipelines.train.plan import TrainPlan
+from pipelines.train.run import lay_out, stage_folder
+from pipelines.workspace import Workspace
+
+
+def tiny(ws: Workspace, **options: object) -> TrainPlan:
+    """The plan of a training of seconds."""
+    given = {"recipe": str(ws.root / "tiny.yaml"), "domain": "rooms", "encoder_weights": "none", "epochs": 3, "device": "cpu"} | options
+    return planning.plan(ws, allow_unvalidated=True, **given)  # type: ignore[arg-type]
+
+
+def ignore(event: TrainEvent) -> None:
+    """Hear nothing."""
+
+
+def loop(
+    ws: Workspace, plan: TrainPlan, emit: Callable[[TrainEvent], None] = ignore, should_stop: Callable[[], bool] = lambda: False
+) -> StageLoop:
+    """The loop of a plan's first stage, laid out when it is not yet."""
+    folder = plan.folder(ws)
+    if not folder.exists():
+        lay_out(plan, folder)
+    return StageLoop(plan, 0, stage_folder(folder, plan, 0), emit, should_stop)
+
+
+def final_state(ws: Workspace, plan: TrainPlan) -> dict[str, torch.Tensor]:
+    """Everything that the last checkpoint holds: weights, moments, average, log variances, random state, best weights."""
+    latest = Checkpoints(stage_folder(plan.folder(ws), plan, len(plan.stages) - 1)).latest
+    assert latest is not None
+    best = {f"best.{name}": value for name, value in read_tensors(latest / "best.safetensors")[0].items()}
+    return read_tensors(latest / STUDENT)[0] | read_tensors(latest / STATE)[0] | best
+
+
+def different(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> list[str]:
+    """The names of tensors that are not the same bits in both."""
+    return [name for name in one.keys() | other.keys() if name not in one or name not in other or not torch.equal(one[name], other[name])]
