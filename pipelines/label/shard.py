@@ -108,10 +108,10 @@ def _answer(ray: Any, answer: Any) -> Mark | None:
 
 @contextmanager
 def _ray(workers: int, stop: Stop) -> Iterator[Any]:
-    from pipelines.train.fit import RAY_SWITCHES
+    from pipelines.train.cluster import SWITCHES
 
     # Ray reads its switches while it is imported.
-    os.environ.update(RAY_SWITCHES)
+    os.environ.update(SWITCHES)
     import ray
     import ray.exceptions
 

@@ -4,40 +4,35 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 from core.errors import VortexError
+from pipelines.train import cluster
 from pipelines.train.events import Emit, Journal, TrainEvent
+from pipelines.train.orders import Orders, Superseded
 from pipelines.train.plan import TrainPlan
 from pipelines.train.stopping import Stop
 
-STOP, JOURNAL = "stop", "events.jsonl"
-RAY_SWITCHES = {
-    # Nothing phones home, nothing is printed between our lines, and `uv run` does not make Ray pack the repository for its workers.
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    # A toy fit took 17.8 s with Ray's defaults and 10.9 s with these (docs/log.md).
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    "RAY_TRAIN_ENABLE_STATE_ACTOR_RECONCILIATION": "0",
-    "RAY_TRAIN_METRICS_ENABLED": "0",
-}
+SILENCE_S = 30.0
+"""Seconds without a word from the workers after which it is asked whether the cluster has room for them."""
 
 
 def fit(plan: TrainPlan, stage: int, folder: Path, emit: Emit, stop: Stop) -> None:
     """Train a stage in its folder to the end. Raises Stopped when asked to stop, VortexError when it could not go on."""
     # Ray reads its switches while it is imported.
-    os.environ.update(RAY_SWITCHES)
+    os.environ.update(cluster.SWITCHES)
     import ray.train  # noqa: F401 – configures its loggers, which are then quietened
 
     for name in ("ray", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    orders = Orders.give(folder)
     if plan.workers:
-        _fit_with_workers(plan, stage, folder, emit, stop)
+        with cluster.joined(plan, orders):
+            Driver(plan, stage, orders, emit, stop).run()
     else:
         _fit_here(plan, stage, folder, emit, stop)
 
@@ -54,70 +49,109 @@ def _fit_here(plan: TrainPlan, stage: int, folder: Path, emit: Emit, stop: Stop)
     TorchTrainer(train, scaling_config=ScalingConfig(num_workers=0)).fit()
 
 
-def _fit_with_workers(plan: TrainPlan, stage: int, folder: Path, emit: Emit, stop: Stop) -> None:
-    import ray
-    from ray.train import RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
+class Driver:
+    """Has a stage trained by workers: starts them, passes on what they say, tells them to stop, and hears of those that are lost."""
 
-    from pipelines.train.loop import Stopped
+    def __init__(self, plan: TrainPlan, stage: int, orders: Orders, emit: Emit, stop: Stop) -> None:
+        self.plan, self.stage, self.orders, self.emit, self.stop = plan, stage, orders, emit, stop
+        for left_over in orders.folder.glob("events-*.jsonl"):
+            left_over.unlink()
+        self.journal = Journal(journal_path(orders))
+        self.end: TrainEvent | None = None
+        self.failures: list[BaseException] = []
+        self.heard, self.waiting, self.told = time.monotonic(), False, False
 
-    journal = Journal(folder / JOURNAL)
-    for left_over in (journal.path, folder / STOP):
-        left_over.unlink(missing_ok=True)
-    # Without an address a forgotten cluster file of this machine would be joined instead.
-    cpus = max(plan.workers, os.cpu_count() or 1)
-    ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, num_cpus=cpus)
-    stop.listen()
-    gpu = plan.device == "cuda"
-    trainer = TorchTrainer(
-        _work,
-        train_loop_config={"plan": plan.model_dump_json(), "stage": stage, "folder": str(folder)},
-        torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
-        scaling_config=ScalingConfig(num_workers=plan.workers, use_gpu=gpu),
-        run_config=RunConfig(name="ray", storage_path=str(folder)),
-    )
-    failures: list[BaseException] = []
-    thread = threading.Thread(target=_keep_failure, args=(trainer, failures), daemon=True)
-    last: TrainEvent | None = None
-    try:
-        # In a thread, because in the main one Ray takes SIGINT for itself and ends the run without a checkpoint.
+    def run(self) -> None:
+        """Train to the end. Raises Stopped, or VortexError with what a worker said or how it ended."""
+        from pipelines.train.loop import Stopped
+
+        # ray.init has taken the signals; and in the main thread Ray would take SIGINT for itself and end the run without a checkpoint.
+        self.stop.listen()
+        thread = threading.Thread(target=self._fit, args=(self._trainer(),), daemon=True)
         thread.start()
-        while thread.is_alive():
+        while thread.is_alive() and not (self.end and self.end.kind == "failed"):
             thread.join(0.1)
-            last = _relay(journal, emit) or last
-            if stop.asked():
-                (folder / STOP).touch()
-    finally:
-        ray.shutdown()
-    last = _relay(journal, emit) or last
-    if last and last.kind == "failed":
-        raise VortexError(last.message, last.hint, last.details)
-    if stop.asked() and (failures or (last and last.kind == "stopped")):
-        raise Stopped
-    if failures:
-        found = str(failures[0]).strip().splitlines()[-1:]
-        raise VortexError(
-            f"a training worker of {plan.run} ended unexpectedly: {found[0] if found else type(failures[0]).__name__}",
-            f"its latest checkpoint is whole: vortex train --resume {plan.run}",
+            self._relay()
+            if self.stop.asked():
+                if self.waiting:
+                    break
+                if not self.told:
+                    self.told = True
+                    self.orders.stop()
+        self._relay()
+        shutil.rmtree(self._storage(), ignore_errors=True)
+        if self.end and self.end.kind == "failed":
+            raise VortexError(self.end.message, self.end.hint, self.end.details)
+        if self.stop.asked() and (self.failures or self.waiting or (self.end and self.end.kind == "stopped")):
+            raise Stopped
+        if self.failures:
+            found = str(self.failures[0]).strip().splitlines()[-1:]
+            raise VortexError(
+                f"the training of {self.plan.run} ended unexpectedly: {found[0] if found else type(self.failures[0]).__name__}",
+                f"its latest checkpoint is whole: vortex train --resume {self.plan.run}",
+            )
+
+    def _trainer(self) -> Any:
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchConfig, TorchTrainer
+
+        from pipelines.train.recovery import Recovery
+
+        gpu, folder = self.plan.device == "cuda", self.orders.folder
+        return TorchTrainer(
+            _work,
+            train_loop_config={"plan": self.plan.model_dump_json(), "stage": self.stage, "orders": self.orders},
+            torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
+            # GPUs of one machine are near each other; CPU workers on one machine share its cores.
+            scaling_config=ScalingConfig(num_workers=self.plan.workers, use_gpu=gpu, placement_strategy="PACK" if gpu else "SPREAD"),
+            run_config=RunConfig(
+                # Ray does nothing, and says nothing, for a name that has been run to its end.
+                name=self._storage().name,
+                storage_path=str(folder),
+                # Ray counts losses, and does not see progress: Recovery ends the run.
+                failure_config=FailureConfig(max_failures=-1),
+                callbacks=[Recovery(self.journal.path, folder, self.plan.run)],
+            ),
         )
 
+    def _storage(self) -> Path:
+        return self.orders.folder / f"ray-{self.orders.token}"
 
-def _keep_failure(trainer: Any, failures: list[BaseException]) -> None:
-    try:
-        trainer.fit()
-    except Exception as error:  # kept for the main thread, which raises it as an error that a person can read
-        failures.append(error)
+    def _fit(self, trainer: Any) -> None:
+        try:
+            trainer.fit()
+        except Exception as error:  # kept for the main thread, which raises it as an error that a person can read
+            self.failures.append(error)
+
+    def _relay(self) -> None:
+        """Pass on what the workers said, and remember how they ended; after a failure there is nothing more to hear."""
+        for event in self.journal.read():
+            self.heard, self.waiting = time.monotonic(), False
+            if event.kind in ("failed", "stopped"):
+                self.end = event
+            else:
+                self.emit(event)
+            if event.kind == "failed":
+                return
+        if not self.waiting and time.monotonic() > self.heard + SILENCE_S:
+            self.heard = time.monotonic()
+            self._look_for_room()
+
+    def _look_for_room(self) -> None:
+        """Say so when the workers wait for a machine that is gone: Ray would wait for ever, and in silence."""
+        import ray
+
+        try:
+            cluster.require_room(ray.cluster_resources(), self.plan.workers, self.plan.device, "the cluster")
+        except VortexError as error:
+            self.waiting = True
+            message = f"training waits: {error.message} now; it goes on when a machine joins, or elsewhere after Ctrl-C"
+            self.emit(TrainEvent("note", message=message))
 
 
-def _relay(journal: Journal, emit: Emit) -> TrainEvent | None:
-    """Pass on what the workers said; return how they ended, once they have said so."""
-    end = None
-    for event in journal.read():
-        if event.kind in ("failed", "stopped"):
-            end = event
-        else:
-            emit(event)
-    return end
+def journal_path(orders: Orders) -> Path:
+    """Where the workers of a driver say what they do: workers of an earlier driver do not speak in it."""
+    return orders.folder / f"events-{orders.token}.jsonl"
 
 
 def _work(config: dict[str, Any]) -> None:
@@ -126,10 +160,12 @@ def _work(config: dict[str, Any]) -> None:
 
     from pipelines.train.loop import StageLoop, Stopped
 
-    plan, folder = TrainPlan.model_validate_json(config["plan"]), Path(config["folder"])
-    journal = Journal(folder / JOURNAL)
+    plan, orders = TrainPlan.model_validate_json(config["plan"]), config["orders"]
+    journal = Journal(journal_path(orders))
     try:
-        StageLoop(plan, config["stage"], folder, journal.write, (folder / STOP).exists).run()
+        StageLoop(plan, config["stage"], orders.folder, journal.write, orders.asked).run()
+    except Superseded:
+        return
     except Stopped:
         if dist.get_rank() == 0:
             journal.write(TrainEvent("stopped"))

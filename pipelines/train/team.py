@@ -15,24 +15,32 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Team:
-    """This process's place among `size` processes, and the device it computes on."""
+    """This process's place among `size` processes, of which `local` are on its machine, and the device it computes on.
+
+    With `sync_batch_norm` batch normalisation sees the team's whole batch, not this process's part of it. Only GPUs can.
+    """
 
     rank: int
     size: int
     device: torch.device
+    local: int = 1
+    sync_batch_norm: bool = False
 
     @classmethod
-    def here(cls, device: Literal["cpu", "cuda"]) -> Team:
+    def here(cls, device: Literal["cpu", "cuda"], sync_batch_norm: bool = False) -> Team:
         """The team as Ray Train has set it up; alone when it has not."""
         if not dist.is_initialized():
             return cls(0, 1, torch.device(device))
+        from ray.train import get_context
+
+        rank, size, local = dist.get_rank(), dist.get_world_size(), get_context().get_local_world_size()
         if device == "cpu":
-            # Ray gives a worker one thread; the machine's cores are ours to share out.
-            torch.set_num_threads(max(1, (os.cpu_count() or 1) // dist.get_world_size()))
-            return cls(dist.get_rank(), dist.get_world_size(), torch.device("cpu"))
+            # Ray gives a worker one thread; the machine's cores are ours to share out among those of the team that are on it.
+            torch.set_num_threads(max(1, (os.cpu_count() or 1) // local))
+            return cls(rank, size, torch.device("cpu"), local)
         from ray.train.torch import get_device
 
-        return cls(dist.get_rank(), dist.get_world_size(), get_device())
+        return cls(rank, size, get_device(), local, sync_batch_norm)
 
     @property
     def leads(self) -> bool:
@@ -71,6 +79,10 @@ class Team:
         """`task` with its gradients averaged over the team. It reads what is frozen now: join again after freezing or thawing."""
         if self.size == 1:
             return task
+        from timm.layers import convert_sync_batchnorm
         from torch.nn.parallel import DistributedDataParallel
 
+        if self.sync_batch_norm:
+            # timm's, because torch's would drop the activation that timm's normalisation layers hold.
+            task = convert_sync_batchnorm(task)
         return DistributedDataParallel(task, device_ids=[self.device] if self.device.type == "cuda" else None)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -15,6 +17,7 @@ from pipelines.train import plan as planning
 from pipelines.train.events import TrainEvent
 from pipelines.train.run import train
 from pipelines.workspace import Workspace
+from tests.e2e.processes import alive, command_of, descendants, end, epochs, until, workers
 from tests.unit.pipelines.training_set import publish, recipe_file
 
 
@@ -44,3 +47,40 @@ def test_two_workers_train_stop_and_leave_a_run_that_resumes(workspace: Workspac
     assert run.info.status == "FINISHED" and run.data.params["environment.workers"] == "2"
     out, err = capfd.readouterr()
     assert "ray" not in out.lower() and "INFO" not in err
+
+
+@pytest.mark.slow
+def test_a_killed_driver_leaves_nothing_running_and_a_run_that_goes_on(workspace: Workspace) -> None:
+    publish(workspace, "small")
+    recipe_file(workspace.root / "tiny.yaml")
+    words = "tiny.yaml --domain rooms --encoder-weights none --device cpu --allow-unvalidated --epochs 500 --workers 2"
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "vortex_cli.main", "train", *words.split()],
+        cwd=workspace.root, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    started = [driver.pid]
+    try:
+        assert until(lambda: len(epochs(workspace.root)) > 1), "no second epoch was trained"
+        started = [driver.pid, *descendants(driver.pid)]
+        assert len(workers(driver.pid)) == 2
+        driver.kill()
+        driver.wait(10)
+        # Ray's two agents, which do nothing, wait a minute for their head before they end by themselves (62 s, measured).
+        ends = [pid for pid in started if not command_of(pid).startswith((b"ray::DashboardAgent", b"ray::RuntimeEnvAgent"))]
+        assert until(lambda: not any(map(alive, ends)), 15), [command_of(pid) for pid in ends if alive(pid)]
+    finally:
+        for pid in started:
+            end(pid)
+    (run,) = (path.name for path in (workspace.root / "build" / "runs").glob("tiny-*"))
+    ws = workspaces.load(workspace.root)
+    events: list[TrainEvent] = []
+
+    def stop_after_an_epoch(event: TrainEvent) -> None:
+        events.append(event)
+        if event.kind == "epoch":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted):
+        train(ws, planning.resume(ws, run).model_copy(update={"workers": 0}), stop_after_an_epoch)
+    first, *_ = (event for event in events if event.kind == "started")
+    assert first.epoch >= 2

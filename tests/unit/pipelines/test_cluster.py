@@ -1,0 +1,96 @@
+"""Which Ray clusters are joined: an address that answers, with room for the workers, whose machines see what is trained on."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from core.errors import UsageError, VortexError
+from pipelines import workspace as workspaces
+from pipelines.train import cluster
+from pipelines.train import plan as planning
+from pipelines.train.orders import Orders, Superseded
+from pipelines.workspace import Workspace
+from tests.unit.pipelines.training_set import publish, recipe_file
+
+
+@pytest.mark.parametrize("address", ["foo", "ray://", "host:0", "host:70000", "http://host:80", "ray://host"])
+def test_a_word_that_is_no_address_is_refused_with_those_that_are(address: str) -> None:
+    with pytest.raises(UsageError, match="allowed: local, auto, HOST:PORT, ray://HOST:PORT"):
+        cluster.require_cluster(address, 2, "cpu")
+
+
+@pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "ray://localhost:{}"])
+def test_a_port_where_nothing_listens_is_refused_at_once(form: str) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = form.format(closed.getsockname()[1])
+        started = time.monotonic()
+        with pytest.raises(VortexError, match=f"no Ray cluster answers at {address}") as refused:
+            cluster.require_cluster(address, 2, "cpu")
+    assert "ray start --head" in refused.value.hint
+    assert time.monotonic() - started < cluster.CONNECT_S + 1
+
+
+@pytest.mark.slow
+def test_a_listener_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "ANSWER_S", 3.0)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        started = time.monotonic()
+        with pytest.raises(VortexError, match="did not answer within 3 s") as refused:
+            cluster.require_cluster(f"127.0.0.1:{silent.getsockname()[1]}", 2, "cpu")
+    assert "RAY_AUTH_TOKEN_PATH" in refused.value.hint
+    assert time.monotonic() - started < 6
+
+
+def test_more_workers_than_there_is_room_for_are_refused() -> None:
+    cluster.require_room({"CPU": 4.0, "GPU": 2.0}, 2, "cuda", "the cluster")
+    with pytest.raises(VortexError, match="3 workers need a GPU each, and the cluster has 2"):
+        cluster.require_room({"CPU": 4.0, "GPU": 2.0}, 3, "cuda", "the cluster")
+    with pytest.raises(VortexError, match="2 workers need a CPU each, and the cluster has 0"):
+        cluster.require_room({"memory": 1e9}, 2, "cpu", "the cluster")
+
+
+def test_a_machine_names_what_it_does_not_see(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "packs").mkdir()
+    orders = Orders.give(tmp_path / "run")
+    places = [str(tmp_path / "packs"), str(tmp_path / "data")]
+    assert cluster.look(places[:1], orders) == []
+    assert cluster.look(places, orders) == [places[1]]
+    # A folder of the same name on a disk of its own is not the run's.
+    assert cluster.look(places[:1], Orders(tmp_path / "run", "another")) == [str(tmp_path / "run")]
+    assert cluster.look(places[:1], Orders(tmp_path / "nowhere", "x")) == [str(tmp_path / "nowhere")]
+
+
+def test_workers_of_an_earlier_driver_are_superseded(tmp_path: Path) -> None:
+    first = Orders.give(tmp_path)
+    assert not first.asked()
+    first.stop()
+    assert first.asked()
+    second = Orders.give(tmp_path)
+    assert not second.asked()
+    with pytest.raises(Superseded):
+        first.asked()
+
+
+def test_options_that_do_not_fit_a_team_are_refused(workspace: Workspace) -> None:
+    publish(workspace, "small")
+    ws = workspaces.load(workspace.root)
+    recipe = str(recipe_file(ws.root / "tiny.yaml"))
+
+    def plan(**options: object) -> object:
+        given = {"recipe": recipe, "domain": "rooms", "encoder_weights": "none", "device": "cpu", "allow_unvalidated": True}
+        return planning.plan(ws, **(given | options))  # type: ignore[arg-type]
+
+    with pytest.raises(UsageError, match="--address auto is where workers run, and there are none"):
+        plan(address="auto")
+    with pytest.raises(UsageError, match="--sync-batch-norm joins the batches of several workers"):
+        plan(workers=1, sync_batch_norm=True)
+    with pytest.raises(UsageError, match="--sync-batch-norm needs GPUs"):
+        plan(workers=2, sync_batch_norm=True)
