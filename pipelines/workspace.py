@@ -43,6 +43,23 @@ class Device(BaseModel):
     description: str = ""
 
 
+class Partition(BaseModel):
+    """What jobs in a partition of a SLURM cluster ask for unless `vortex submit` says otherwise, and the utilisation it demands.
+
+    The values are SLURM's own words: `gres = "gpu:1"`, `time = "12:00:00"`, `mem = "32G"`. `min_utilisation` is the share of the time,
+    0 to 1, that a training has to keep the device computing.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    account: _Setting | None = None
+    gres: _Setting | None = None
+    time: _Setting | None = None
+    cpus: int | None = Field(default=None, ge=1)
+    mem: _Setting | None = None
+    min_utilisation: float | None = Field(default=None, ge=0, le=1)
+
+
 class WorkspaceConfig(BaseModel):
     """`vortex.toml`, typed. Environment variables such as `$SCRATCH` are expanded in every path and URI."""
 
@@ -57,6 +74,8 @@ class WorkspaceConfig(BaseModel):
     devices: dict[str, Device] = Field(default_factory=lambda: {"host": Device()})
     teachers: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Settings by teacher; each teacher checks its own."""
+    partitions: dict[str, Partition] = Field(default_factory=dict)
+    """Settings by partition of the SLURM cluster."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Trainings as SLURM jobs: submitted through submitit, stopped before the wall, requeued, and asked after."""

@@ -1,0 +1,135 @@
+"""A run is reported as it is, whatever it last wrote: at work, waiting, ended or dead."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from core.errors import VortexError
+from core.files import locked
+from pipelines import runs as listing
+from pipelines.runs import Condition, judge
+from pipelines.slurm.record import Record
+from pipelines.train.events import Journal, TrainEvent
+from pipelines.train.state import EVENTS, RunState, Status
+from pipelines.workspace import Workspace
+
+
+def begin(ws: Workspace, name: str, *, job: Record | None = None) -> RunState:
+    """What a run leaves that has begun to train in this process."""
+    folder = ws.build / "runs" / name
+    folder.mkdir(parents=True)
+    stage = {"stage": {"name": "train", "epochs": 9}}
+    (folder / "plan.json").write_text(json.dumps({"recipe": {"name": "v6"}, "stages": [stage]}))
+    if job:
+        job.write(folder)
+    state = RunState(folder)
+    state.begin()
+    return state
+
+
+@pytest.mark.parametrize(
+    ("status", "job", "newer", "silent", "state"),
+    [
+        ("planned", None, False, True, "planned"),
+        ("planned", "PENDING", True, True, "waiting"),
+        ("planned", "RUNNING", True, True, "starting"),
+        ("planned", "VANISHED", True, True, "dead"),
+        ("planned", "CANCELLED", True, True, "cancelled"),
+        ("training", "RUNNING", False, False, "training"),
+        ("training", "FAILED", False, False, "dead"),
+        ("training", "NODE_FAIL", False, False, "dead"),
+        ("training", "VANISHED", False, True, "dead"),
+        ("training", "CANCELLED by 0", False, True, "cancelled"),
+        ("training", None, False, True, "dead"),
+        ("training", None, False, False, "training"),
+        ("stopped", None, False, True, "stopped"),
+        ("stopped", "PENDING", False, True, "waiting"),
+        ("stopped", "TIMEOUT", False, True, "stopped"),
+        ("finished", "COMPLETING", False, True, "finished"),
+        ("finished", "VANISHED", False, True, "finished"),
+        ("truncated", "COMPLETED", False, True, "truncated"),
+        ("truncated", "PENDING", True, True, "waiting"),
+        ("failed", "RUNNING", False, True, "failed"),
+        ("failed", "RUNNING", True, True, "starting"),
+    ],
+)
+def test_what_a_run_wrote_is_held_against_what_slurm_says(
+    status: Status, job: str | None, newer: bool, silent: bool, state: Condition
+) -> None:
+    assert judge(status, job, newer=newer, held=False, silent=silent) == state
+    assert judge(status, job, newer=newer, held=True, silent=silent) == "training"
+
+
+def test_a_run_is_at_work_while_its_lock_is_held_and_dead_after(workspace: Workspace) -> None:
+    state = begin(workspace, "one")
+    with locked(state.folder / ".lock"):
+        assert listing.find(workspace, "one").state == "training"
+    assert listing.find(workspace, "one").state == "dead"
+    state.end("failed")
+    assert listing.find(workspace, "one").state == "failed"
+
+
+def test_a_silent_run_of_another_machine_is_dead_after_half_an_hour(workspace: Workspace) -> None:
+    state = begin(workspace, "far")
+    path = state.folder / "state.json"
+    raw = json.loads(path.read_text()) | {"host": "another"}
+    path.write_text(json.dumps(raw))
+    assert listing.find(workspace, "far").state == "training"
+    path.write_text(json.dumps(raw | {"updated": time.time() - listing.SILENCE - 1}))
+    assert listing.find(workspace, "far").state == "dead"
+
+
+def test_where_slurm_cannot_be_asked_no_job_is_called_dead(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    state = begin(workspace, "far", job=Record("7", "gpu", None, 720, False, None, 0.0))
+    path = state.folder / "state.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"host": "node7"}))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = listing.find(workspace, "far")
+    assert (found.state, found.job, found.slurm) == ("training", "7", None)
+
+
+def test_the_listing_is_newest_first_and_one_damaged_run_hides_no_other(workspace: Workspace) -> None:
+    for name in ("first", "second", "third"):
+        begin(workspace, name).end("stopped")
+        time.sleep(0.02)
+    (workspace.build / "runs" / "second" / "state.json").write_text("{")
+    best = workspace.build / "runs" / "third" / "1-train" / "latest"
+    best.mkdir(parents=True)
+    (best / "progress.json").write_text('{"best": 0.25}')
+    found = listing.runs(workspace)
+    assert [(run.run, run.state) for run in found] == [("third", "stopped"), ("second", "unreadable"), ("first", "stopped")]
+    assert (found[0].recipe, found[0].stage, found[0].epochs, found[0].best_rmse) == ("v6", "train", 9, 0.25)
+    assert found[2].best_rmse is None
+
+
+@pytest.mark.parametrize("name", ["none", "../runs/one", ""])
+def test_an_unknown_run_is_refused_with_those_there_are(workspace: Workspace, name: str) -> None:
+    begin(workspace, "one")
+    with pytest.raises(VortexError, match=r"unknown run .*: one"):
+        listing.find(workspace, name)
+
+
+def test_a_log_holds_events_and_whole_lines_of_every_job_each_once(workspace: Workspace) -> None:
+    state = begin(workspace, "one")
+    state.end("stopped")
+    Journal(state.folder / EVENTS).write(TrainEvent("epoch", stage="train", epoch=1, epochs=9))
+    prints = state.folder / "slurm"
+    prints.mkdir()
+    (prints / "7_0_log.err").write_bytes(b"first\nsecond\nhalf of the thi")
+    (prints / "7_0_log.out").write_bytes(b"\xff\n")
+    reader = listing._Reader(state.folder)
+    assert [(one.source, one.event.epoch if one.event else one.text) for one in reader.read()] == [
+        ("event", 1),
+        ("stderr", "first"),
+        ("stderr", "second"),
+        ("stdout", "\ufffd"),
+    ]
+    with open(prints / "7_0_log.err", "ab") as stream:
+        stream.write(b"rd\n")
+    assert [one.text for one in reader.read()] == ["half of the third"]
+    assert list(reader.read()) == []
+    assert len(list(listing.log(workspace, "one", follow=True))) == 5

@@ -1,0 +1,135 @@
+"""What is asked of SLURM: the batch script, whole; limits, partitions and GPUs as SLURM writes them; a machine without it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.errors import UsageError, VortexError
+from pipelines import workspace as workspaces
+from pipelines.slurm import cluster, record, submitting
+from pipelines.slurm.limits import parse_limit, show_limit
+from pipelines.slurm.script import Request, script, warning_seconds
+from pipelines.slurm.segment import progress
+from pipelines.workspace import Workspace
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+CASES = {
+    "requeued": (
+        "from-v6-corridor-20261121-120000-0a1b",
+        "/home/ada/robots/build/runs/from-v6-corridor-20261121-120000-0a1b",
+        Request("gpu", 720, "gpu:a100:2", "perception", 8, "32G", True),
+    ),
+    "plain": ("v1-rooms-20261121-120000-2c3d", "/data/my robots/build/runs/v1-rooms-20261121-120000-2c3d", Request("open")),
+}
+SHOWN = (
+    "PartitionName=short AllowGroups=ALL Default=YES QoS=N/A DefaultTime=NONE MaxTime=00:30:00 Nodes=one State=UP JobDefaults=(null)\n"
+    "PartitionName=long AllowGroups=ALL Default=NO QoS=N/A DefaultTime=01:00:00 MaxTime=2-00:00:00 Nodes=one State=UP TRES=cpu=2,mem=1M\n"
+    "PartitionName=open AllowGroups=ALL Default=NO QoS=N/A DefaultTime=NONE MaxTime=UNLIMITED Nodes=one State=UP\n"
+)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_batch_script_is_the_golden_one(name: str) -> None:
+    run, folder, request = CASES[name]
+    assert script(run, Path(folder), request, python="/opt/vortex/.venv/bin/python") == (GOLDEN / f"{name}.sbatch").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "minutes"),
+    [("90", 90), ("30:00", 30), ("30:01", 31), ("12:00:00", 720), ("12:00:30", 721), ("1-0", 1440), ("1-12", 2160), ("2-00:30", 2910),
+     ("1-00:00:01", 1441), ("UNLIMITED", None), ("infinite", None), ("NONE", None)],
+)  # fmt: skip
+def test_limits_are_read_as_slurm_reads_them(text: str, minutes: int | None) -> None:
+    assert parse_limit(text) == minutes
+
+
+@pytest.mark.parametrize("text", ["", "12h", "1:2:3:4", "-5", "1-", "1-2-3", "12:", "١٢", "9999999", "1.5"])
+def test_other_words_are_no_limit(text: str) -> None:
+    with pytest.raises(UsageError, match="is not a time limit"):
+        parse_limit(text)
+
+
+@pytest.mark.parametrize(("minutes", "text"), [(720, "12:00:00"), (90, "01:30:00"), (2910, "2-00:30:00"), (None, "UNLIMITED")])
+def test_limits_are_shown_as_slurm_shows_them(minutes: int | None, text: str) -> None:
+    assert show_limit(minutes) == text and parse_limit(text) == minutes
+
+
+def test_partitions_are_read_with_their_limits_and_an_unknown_one_is_refused_with_those_there_are() -> None:
+    found = cluster.parse_partitions(SHOWN)
+    assert {name: (one.minutes, one.max_minutes) for name, one in found.items()} == {
+        "short": (30, 30),
+        "long": (60, 2880),
+        "open": (None, None),
+    }
+    assert cluster.choose(found, None).name == "short"
+    with pytest.raises(UsageError, match=r"unknown partition 'gpu'; this cluster has: long, open, short"):
+        cluster.choose(found, "gpu")
+    with pytest.raises(UsageError, match=r"which partition\?.*: long"):
+        cluster.choose({"long": found["long"]}, None)
+
+
+@pytest.mark.parametrize(
+    ("gres", "gpus"), [(None, 0), ("gpu", 1), ("gpu:2", 2), ("gpu:a100", 1), ("gpu:a100:4,shard:8", 4), ("shard:3", 0)]
+)
+def test_gpus_are_counted_in_gres(gres: str | None, gpus: int) -> None:
+    assert Request("gpu", gres=gres).gpus == gpus
+
+
+def test_the_warning_comes_after_the_beginning_even_when_it_is_a_minute_early() -> None:
+    assert [warning_seconds(minutes) for minutes in (None, 720, 12, 4, 2)] == [180, 180, 180, 60, 30]
+    assert warning_seconds(submitting.LEAST_MINUTES) + 60 < 60 * submitting.LEAST_MINUTES
+
+
+def test_a_machine_without_slurm_says_so_in_one_line(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(VortexError, match="scontrol is not on this machine") as caught:
+        submitting.request(workspace, partition="gpu")
+    assert "login node" in caught.value.hint
+    assert cluster.job_states(["7"]) is None and cluster.job_states([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("stderr", "line"),
+    [
+        ("sbatch: error: invalid partition specified: x\nsbatch: error: Batch job submission failed: Invalid partition name specified\n",
+         "Batch job submission failed: Invalid partition name specified"),
+        ("scontrol: fatal: Could not establish a configuration source\n", "Could not establish a configuration source"),
+        ("", "it gave no reason"),
+    ],
+)  # fmt: skip
+def test_of_a_complaint_the_reason_is_repeated(stderr: str, line: str) -> None:
+    assert cluster.said(stderr) == line
+
+
+def test_a_damaged_record_of_a_job_is_named(tmp_path: Path) -> None:
+    assert record.read(tmp_path) is None
+    made = record.Record("7", "gpu", "gpu:1", 720, True, None, 1.5)
+    made.write(tmp_path)
+    assert record.read(tmp_path) == made
+    (tmp_path / record.FILE).write_text('{"job_id": 7')
+    with pytest.raises(VortexError, match=r"slurm\.json: not readable"):
+        record.read(tmp_path)
+
+
+def test_progress_changes_with_every_checkpoint(tmp_path: Path) -> None:
+    assert progress(tmp_path) == []
+    for name in ("epoch-0000-step-000002", "epoch-0001-step-000000-best"):
+        (tmp_path / "1-train" / name).mkdir(parents=True)
+    pointer = tmp_path / "1-train" / "latest"
+    pointer.symlink_to("epoch-0000-step-000002")
+    before = progress(tmp_path)
+    pointer.unlink()
+    pointer.symlink_to("epoch-0001-step-000000-best")
+    assert before and progress(tmp_path) != before
+
+
+def test_settings_of_partitions_are_checked_with_the_rest_of_the_file(workspace: Workspace) -> None:
+    path = workspace.root / "vortex.toml"
+    kept = path.read_text()
+    path.write_text(kept + '\n[partitions.gpu]\ntime = "12:00:00"\nmin_utilisation = 0.5\n')
+    assert workspaces.load(workspace.root).config.partitions["gpu"].min_utilisation == 0.5
+    path.write_text(kept + "\n[partitions.gpu]\nmin_utilisation = 50\n")
+    with pytest.raises(VortexError, match=r"partitions\.gpu\.min_utilisation"):
+        workspaces.load(workspace.root)

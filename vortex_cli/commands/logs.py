@@ -1,0 +1,61 @@
+"""`vortex logs`: what a run says, wherever it runs."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from core.errors import Interrupted
+from vortex_cli import console
+from vortex_cli.commands.runs import complete_runs
+from vortex_cli.commands.train import epoch_line
+
+if TYPE_CHECKING:
+    from pipelines.runs import Said
+    from pipelines.train.events import TrainEvent
+
+
+def logs(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run of `vortex runs`.", autocompletion=complete_runs)],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends; Ctrl-C leaves the run alone.")] = False,
+) -> None:
+    """Show what a run did, epoch by epoch, and what its SLURM jobs printed. With --json, one document when all is said.
+
+    Example: vortex logs v6-corridor-20261121-101500-3f2a -f
+    """
+    from pipelines import runs as pipeline
+
+    ws = console.workspace()
+    kept: list[Said] = []
+    try:
+        for said in pipeline.log(ws, run, follow=follow):
+            if console.session.json:
+                kept.append(said)
+            elif line := _line(said):
+                console.write(line)
+    except KeyboardInterrupt as error:
+        raise Interrupted(f"no longer following {run}, which was left alone", f"vortex logs {run} -f") from error
+    found = pipeline.find(ws, run)
+    if console.session.json:
+        console.emit({"run": found, "log": kept})
+    console.note(f"{run}: {found.state}{f', {found.version}' if found.version else ''}")
+
+
+def _line(said: Said) -> str:
+    if said.event is None:
+        return said.text
+    words = _words(said.event)
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(said.event.at))}  {words}" if words else ""
+
+
+def _words(event: TrainEvent) -> str:
+    """An event for a person; nothing for the many that only move a progress bar."""
+    if event.kind == "epoch":
+        return f"{event.stage}: {epoch_line(event)}"
+    if event.kind == "started":
+        return f"{event.stage}: {f'continues after epoch {event.epoch}' if event.epoch else 'begins its first epoch'} of {event.epochs}"
+    if event.kind == "failed":
+        return "; ".join(part for part in (f"failed: {event.message}", *event.details, event.hint) if part)
+    return event.message or ("stopped" if event.kind == "stopped" else "")

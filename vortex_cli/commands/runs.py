@@ -1,0 +1,55 @@
+"""`vortex runs`: every training of the workspace, and how it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vortex_cli import console
+
+if TYPE_CHECKING:
+    from pipelines.runs import Run
+
+
+def complete_runs(incomplete: str) -> list[str]:
+    """Names of runs for shell completion; none where there is no workspace."""
+    from pipelines.train.plan import runs as place
+
+    try:
+        return sorted(path.parent.name for path in place(console.workspace()).glob(f"{incomplete}*/plan.json"))
+    except Exception:  # a completion that fails would be printed into the command that is being typed
+        return []
+
+
+def runs() -> None:
+    """List the runs of the workspace, newest first: state, epoch, best validation RMSE, job.
+
+    A run is dead when nothing works on it any more though it has not ended: its process is gone, or its job. What it saved is not lost.
+
+    Example: vortex runs
+    """
+    from pipelines.runs import runs as every
+
+    found = every(console.workspace())
+    if not found:
+        console.note("no runs yet; begin one with: vortex train v6 --domain DOMAIN")
+    numbers: Any = [("epoch", "right"), ("best RMSE m", "right")]
+    columns = ["run", "recipe", "state", *numbers, "job", "age", "is"]
+    console.emit({"runs": found}, console.table(columns, [_row(run) for run in found], caption=_advice(found)))
+
+
+def _row(run: Run) -> list[object]:
+    job = None if run.job is None else f"{run.job} {run.slurm or 'SLURM does not answer'}"
+    return [run.run, run.recipe, run.state, f"{run.epoch}/{run.epochs}", run.best_rmse, job, age(run.age), run.version]
+
+
+def _advice(found: list[Run]) -> str:
+    broken = next((run.run for run in found if run.state in ("dead", "cancelled", "stopped")), None)
+    return f"go on with: vortex train --resume {broken}" if broken else ""
+
+
+def age(seconds: float) -> str:
+    """A time in its largest whole unit: 45 s, 12 min, 3 h, 2 d."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{seconds:.0f} s"
