@@ -1,0 +1,100 @@
+"""One run of an ablation: trained without being registered, measured frame by frame, and kept."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from core.errors import VortexError
+from core.files import write_atomic
+from pipelines.ablate.factor import Factor
+from pipelines.bootstrap import COUNT, SQUARED, FrameErrors
+from pipelines.train.events import Emit
+
+if TYPE_CHECKING:
+    from pipelines.data.datasets import DataRef
+    from pipelines.evaluate import Evaluation
+    from pipelines.train.plan import TrainPlan
+    from pipelines.workspace import Workspace
+
+
+class Measured(BaseModel):
+    """What one arm scored with one seed on the validation frames: RMSE in metres, mIoU as a share where there are labels."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    arm: str
+    seed: int
+    run: str
+    metrics: dict[str, float]
+    frames: int
+    errors: Path
+    """Per-frame sums of the best epoch's student."""
+
+
+def run_name(factor: Factor, arm: str, seed: int) -> str:
+    """Of an arm with a seed: always the same, so that a run that was begun is found again."""
+    number = list(factor.values).index(arm) + 1
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", factor.values[arm]).strip("-")[:24]
+    return f"{factor.name}-{number}-{slug}-s{seed}"
+
+
+def carry_out(ws: Workspace, factor: Factor, arm: str, plan: TrainPlan, folder: Path, on_event: Emit) -> Measured:
+    """Train an arm with the plan's seed, or go on with it, and measure its best student; done already, only read it."""
+    from pipelines.train.plan import PLAN, resume
+    from pipelines.train.run import train
+
+    run = run_name(factor, arm, plan.seed)
+    kept = folder / f"{run}.json"
+    if kept.is_file():
+        return _read(kept)
+    plan = plan.model_copy(update={"run": run})
+    if (plan.folder(ws) / PLAN).is_file():
+        plan = resume(ws, run)
+    measured = _measure(plan, arm, train(ws, plan, on_event, register=False).student, folder)
+    write_atomic(kept, measured.model_dump_json(indent=1))
+    return measured
+
+
+def _read(path: Path) -> Measured:
+    try:
+        return Measured.model_validate_json(path.read_text())
+    except (OSError, ValidationError) as error:
+        raise VortexError(f"{path}: not readable as a run of an ablation", "remove it; the run is then measured again") from error
+
+
+def _measure(plan: TrainPlan, arm: str, best: Path, folder: Path) -> Measured:
+    """Judge the best student of a finished run on the frames it was validated by."""
+    from models import checkpoint
+    from pipelines.evaluate import pooled_rmse
+    from pipelines.train.validating import evaluations, judged_by
+
+    student, _ = checkpoint.load(best)
+    student.to(plan.device)
+    found = evaluations(plan, judged_by(plan), student, plan.device)
+    errors = _joined(found)
+    path = folder / f"{plan.run}.npz"
+    errors.save(path)
+    metrics = {"rmse": pooled_rmse([one for _, one in found])} | _miou(errors)
+    return Measured(arm=arm, seed=plan.seed, run=plan.run, metrics=metrics, frames=len(errors.ids), errors=path)
+
+
+def _joined(found: list[tuple[DataRef, Evaluation]]) -> FrameErrors:
+    """The frames of every set and camera as one, because they are one validation."""
+    from pipelines.evaluate import CONFUSION
+
+    ids = tuple(f"{ref.name}/{name}" for ref, one in found for name in one.errors.ids)
+    sums = {name: np.concatenate([one.errors.sums[name] for _, one in found]) for name in (SQUARED, COUNT, CONFUSION)}
+    return FrameErrors(ids, sums, found[0][1].errors.size)
+
+
+def _miou(errors: FrameErrors) -> dict[str, float]:
+    from models.metrics import SegmentationMetrics
+    from pipelines.evaluate import CONFUSION
+
+    confusion = errors.sums[CONFUSION]
+    return {"miou": SegmentationMetrics(confusion).compute()["miou"]} if confusion.sum() else {}

@@ -1,0 +1,37 @@
+"""What a training will cost, told before it is started: its parts are timed on the plan's own data and machine."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from pipelines.profile.record import Profile, latest, profiles, require_utilisation, store
+from pipelines.train.plan import TrainPlan
+from pipelines.workspace import Workspace
+
+__all__ = ["SECONDS", "Profile", "latest", "profile", "require_utilisation"]
+
+SECONDS = 6.0
+"""How long each part is timed, unless told otherwise: a minute in all on a fast device."""
+
+
+def profile(ws: Workspace, plan: TrainPlan, *, seconds: float = SECONDS, say: Callable[[str], None] | None = None) -> Profile:
+    """Time the loader alone, the step alone and both together on a plan's own frames, predict its run, and keep the prediction.
+
+    Frames that are not packed yet are packed, as a training would do first; nothing else is left behind, and nothing is registered.
+    `seconds` are spent on each part, in turns; a step that takes longer is taken a few times all the same.
+    Raises VortexError where the training itself would: a loss that is not finite from the first steps on, a batch that does not fit.
+    """
+    from pipelines.profile.prediction import longest_stage, predict
+    from pipelines.profile.rehearsal import Rehearsal
+
+    folder = profiles(ws)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".rehearsal-") as staging:
+        rehearsal = Rehearsal(plan, longest_stage(plan), Path(staging) / "stage", say or (lambda _: None))
+        with rehearsal:
+            timings = rehearsal.measure(seconds)
+    made = predict(plan, timings)
+    store(ws, made)
+    return made

@@ -1,0 +1,172 @@
+"""An ablation compares what differs in one thing alone, goes on where it was stopped, finds effects that exist and no others."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from core.errors import GateRefused, Interrupted, UsageError
+from pipelines import workspace as workspaces
+from pipelines.ablate import Factor, ablate
+from pipelines.ablate.factor import arms
+from pipelines.ablate.judging import NONE_SHOWN, Ablation, effect, meaning
+from pipelines.ablate.running import Measured, run_name
+from pipelines.hub import hub
+from pipelines.intervals import Interval
+from pipelines.train.events import TrainEvent
+from pipelines.workspace import Workspace
+from tests.unit.pipelines.training_set import publish, recipe_file
+from vortex_cli import main
+
+
+@pytest.fixture
+def ws(workspace: Workspace, fresh_store: Path) -> Workspace:
+    shutil.copytree(fresh_store, workspace.root / "mlruns", dirs_exist_ok=True)
+    publish(workspace, "small")
+    recipe_file(workspace.root / "tiny.yaml")
+    return workspaces.load(workspace.root)
+
+
+def tiny(ws: Workspace, **options: object) -> dict[str, object]:
+    given = {"recipe": str(ws.root / "tiny.yaml"), "domain": "rooms", "encoder_weights": "none", "epochs": 2, "device": "cpu"}
+    return {**given, "size": (32, 48), "allow_unvalidated": True, **options}
+
+
+def test_arms_differ_in_the_factor_alone(ws: Workspace) -> None:
+    factor, made = arms(ws, tiny(ws), "loss.weighting=kendall,fixed", None)
+    assert (factor.key, list(made)) == ("loss.weighting", ["kendall", "fixed"])
+    assert [plan.recipe.loss.weighting for plan in made.values()] == ["kendall", "fixed"]
+    again, _ = arms(ws, tiny(ws, seed=5), "loss.weighting=kendall,fixed", None)
+    other, _ = arms(ws, tiny(ws, epochs=3), "loss.weighting=kendall,fixed", None)
+    assert factor.name == again.name != other.name
+
+
+def test_values_may_hold_commas_in_brackets(ws: Workspace) -> None:
+    factor, made = arms(ws, tiny(ws), "loss.kendall.clamp=[-2.0, 2.0],[-5, 5]", None)
+    assert [plan.recipe.loss.kendall.clamp for plan in made.values()] == [(-2.0, 2.0), (-5.0, 5.0)]
+    assert run_name(factor, "[-5, 5]", 3).endswith("-2-5-5-s3")
+
+
+def test_the_same_value_under_two_spellings_is_refused(ws: Workspace) -> None:
+    with pytest.raises(UsageError, match=r"optimizer.decoder_lr: 0.001 and 1.0e-3 are one and the same"):
+        arms(ws, tiny(ws), "optimizer.decoder_lr=0.001,1.0e-3", None)
+    with pytest.raises(UsageError, match="given twice"):
+        arms(ws, tiny(ws), "loss.weighting=fixed,fixed", None)
+
+
+@pytest.mark.parametrize("vary", ["loss.weighting", "loss.weighting=", "loss.weighting=fixed", "=a,b", "loss.weighting=a,,b"])
+def test_what_is_no_factor_is_refused(ws: Workspace, vary: str) -> None:
+    with pytest.raises(UsageError, match="is not KEY=A,B"):
+        arms(ws, tiny(ws), vary, None)
+    with pytest.raises(UsageError, match=r"nearest are: loss\.weighting"):
+        arms(ws, tiny(ws), "loss.wieghting=kendall,fixed", None)
+
+
+def test_more_than_the_factor_is_refused_with_what_it_is(ws: Workspace) -> None:
+    raw = {"schedule": {"kind": "cosine", "per": "step"}, "codename": "Another"}
+    other = recipe_file(ws.root / "other.yaml", **raw)
+    factor, made = arms(ws, tiny(ws), "schedule.per", str(other))
+    assert factor.values == {"recipe": "epoch", "against": "step"} and len(made) == 2
+    both = recipe_file(ws.root / "both.yaml", **raw, augmentation={"hflip": 0.0, "color_jitter": None, "random_crop_resize": None})
+    with pytest.raises(
+        GateRefused, match=r"differ in more than schedule.per: .* other thing\(s\), the first is augmentation.hflip"
+    ) as caught:
+        arms(ws, tiny(ws), "schedule.per", str(both))
+    assert caught.value.exit_code == 3 and any("color_jitter" in line for line in caught.value.details)
+    with pytest.raises(GateRefused, match="size of the frames that are judged: 32x48 against 64x96"):
+        arms(ws, tiny(ws), "student.size=[32, 48],[64, 96]", None)
+
+
+def test_a_recipe_with_variants_is_its_own_control(ws: Workspace) -> None:
+    factor, made = arms(ws, tiny(ws, recipe="v2"), None, None)
+    assert factor.values == {"a": "kendall", "b": "fixed"} == {arm: plan.recipe.loss.weighting for arm, plan in made.items()}
+    with pytest.raises(UsageError, match=r"tiny has no variants of its own \(v2 has\)"):
+        arms(ws, tiny(ws), None, None)
+
+
+@pytest.mark.slow
+def test_an_effect_that_exists_is_found_and_a_stop_costs_nothing(ws: Workspace) -> None:
+    vary = "optimizer.decoder_lr=1.0e-7,1.0e-3"
+    begun: list[str] = []
+
+    def interrupt(event: TrainEvent) -> None:
+        if len(begun) == 3 and event.kind == "step":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted, match="was stopped with 2 of 6 runs done") as caught:
+        ablate(ws, tiny(ws), vary=vary, on_run=lambda run, number, total: begun.append(run), on_event=interrupt)
+    assert caught.value.hint.startswith("run the same command again")
+    folder = next((ws.build / "ablations").iterdir())
+    kept = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.json")}
+    assert len(kept) == 2
+    result = ablate(ws, tiny(ws), vary=vary)
+    assert {name: (folder / name).stat().st_mtime_ns for name in kept} == kept
+    assert hub(ws).versions() == []
+    assert result.seeds == (0, 1, 2) and len(result.runs) == 6 and result.frames == 4
+    found = next(one for one in result.effects if one.metric == "rmse")
+    assert found.meaning == "1.0e-3 is better" and found.interval is not None and found.interval.high < 0
+    by_arm = {arm: [run.metrics["rmse"] for run in result.runs if run.arm == arm] for arm in ("1.0e-7", "1.0e-3")}
+    assert found.difference == pytest.approx(np.mean(np.subtract(by_arm["1.0e-3"], by_arm["1.0e-7"])))
+    assert len(found.frames) == 3 and all(each.high < 0 for each in found.frames)
+    score = result.scores[0]
+    assert score.mean == pytest.approx(np.mean(by_arm[score.arm])) and score.sd == pytest.approx(np.std(by_arm[score.arm], ddof=1))
+    assert Ablation.model_validate_json((folder / "result.json").read_text()) == result
+    (folder / f"{begun[0]}.json").unlink()  # as if it had been killed between training and measuring
+    assert ablate(ws, tiny(ws), vary=vary) == result
+
+
+@pytest.mark.slow
+def test_a_factor_that_is_not_used_has_an_effect_of_exactly_0(ws: Workspace) -> None:
+    # With mean squared errors nothing reads BerHu's threshold.
+    command = ["ablate", str(ws.root / "tiny.yaml"), "--domain", "rooms", "--encoder-weights", "none", "--epochs", "1", "--size", "32x48",
+               "--device", "cpu", "--allow-unvalidated", "--set", "loss.depth=mse", "--vary", "loss.berhu_threshold=p80,max20",
+               "--seeds", "1", "--workspace", str(ws.root), "--json"]  # fmt: skip
+    ran = CliRunner().invoke(main.app, command)
+    assert ran.exit_code == 0, ran.output
+    for one in json.loads(ran.stdout)["effects"]:
+        assert one["difference"] == 0.0 and one["meaning"] == "not decidable: 1 seed(s), 3 are needed"
+        assert all((each["low"], each["high"]) == (0.0, 0.0) for each in one["frames"])
+
+
+def scored(arm: str, values: np.ndarray) -> list[Measured]:
+    """Runs of an arm that scored these values of mIoU, one a seed."""
+    return [
+        Measured(arm=arm, seed=seed, run="", metrics={"miou": float(value)}, frames=10, errors=Path("none"))
+        for seed, value in enumerate(values)
+    ]
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_the_interval_covers_the_truth_as_often_as_it_says(seeds: int) -> None:
+    # Seeds move both arms together, by ten times what is left between them: only pairing can see the effect.
+    random, truth, rounds = np.random.default_rng(seeds), 0.02, 2000
+    covered = found = 0
+    for _ in range(rounds):
+        common = random.normal(0.5, 0.1, seeds)
+        base, arm = common + random.normal(0, 0.01, seeds), common + truth + random.normal(0, 0.01, seeds)
+        made = effect("miou", scored("a", base), scored("b", arm))
+        assert made.interval is not None
+        covered += made.interval.low <= truth <= made.interval.high
+        found += made.meaning == "b is better"
+    assert covered / rounds == pytest.approx(0.95, abs=0.02)
+    assert found / rounds > 0.2  # unpaired, with an sd of 0.1 a seed, it would be the 2.5 % of chance
+
+
+def test_what_an_interval_means() -> None:
+    below, across = Interval(estimate=-1, low=-2, high=-0.5, n=3), Interval(estimate=-1, low=-2, high=0.5, n=3)
+    assert meaning("rmse", "b", below, 3) == "b is better" and meaning("miou", "b", below, 3) == "b is worse"
+    assert meaning("rmse", "b", across, 3) == NONE_SHOWN == meaning("rmse", "b", Interval(estimate=0, low=0, high=0, n=3), 3)
+    assert meaning("rmse", "b", below, 2) == "not decidable: 2 seed(s), 3 are needed"
+    assert meaning("rmse", "b", None, 1) == "not decidable: 1 seed(s), 3 are needed"
+
+
+def test_runs_have_names_of_their_own() -> None:
+    factor = Factor("ema", {"null": "null", "{decay: 0.99}": "{decay: 0.99}"}, "tiny-ema-1", "tiny")
+    assert [run_name(factor, arm, 0) for arm in factor.values] == ["tiny-ema-1-1-null-s0", "tiny-ema-1-2-decay-0-99-s0"]
