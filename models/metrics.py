@@ -52,7 +52,8 @@ def _one_frame(predicted: NDArray[Any], truth: NDArray[Any]) -> dict[str, float]
         return dict.fromkeys(FRAME_KEYS, 0.0)
     with np.errstate(all="ignore"):
         log_d = np.log(d)
-        scaled = p * (_median(d) / _median(p))
+        # A shut ReLU predicts 0 everywhere; max() with NaN first keeps NaN.
+        scaled = p * (_median(d) / max(_median(p), FLOOR_M))
         row = {"count": float(d.size), **_sums(p, d, log_d)}
         row |= {f"{name}{_SCALED}": value for name, value in _sums(scaled, d, log_d).items()}
         squared = np.square(p - d)

@@ -16,6 +16,7 @@ import typer
 from core.errors import Interrupted, VortexError
 from vortex_cli import console
 from vortex_cli.commands import (
+    ablate,
     compare,
     data,
     data_versions,
@@ -27,11 +28,16 @@ from vortex_cli.commands import (
     init,
     label,
     lineage,
+    logs,
     pack,
+    profile,
     promote,
     recipes,
+    replay,
     rollback,
+    runs,
     show,
+    submit,
     train,
     validate,
     versions,
@@ -110,7 +116,13 @@ register(app, validate.validate, "Data")
 register(app, pack.pack, "Data")
 
 register(app, train.train, "Train")
+register(app, submit.submit, "Train")
+register(app, runs.runs, "Train")
+register(app, logs.logs, "Train")
 register(app, recipes.recipes, "Train")
+register(app, profile.profile, "Train")
+register(app, ablate.ablate, "Train")
+register(app, replay.replay, "Train")
 
 register(app, versions.versions, "Know")
 register(app, show.show, "Know")

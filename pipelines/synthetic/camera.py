@@ -1,19 +1,18 @@
-"""From a scene and a moment to the frame that a camera delivers: exposure, white balance, blur, noise, eight bits."""
+"""From a scene and a moment to the frame that the world's cameras deliver."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.synthetic import tof
+from pipelines.synthetic.film import develop
 from pipelines.synthetic.render import Camera
 from pipelines.synthetic.scene import Floats
 from pipelines.synthetic.shade import render
 from pipelines.synthetic.stage import Pose, Scene
-from pipelines.synthetic.textures import static
 from pipelines.synthetic.worlds import World
 
 
@@ -41,29 +40,4 @@ def shoot(world: World, scene: Scene, phase: float, size: tuple[int, int], rng: 
     """Take the frame at `phase` in [0, 1) of the scene's sequence."""
     picture = render(scene, pinhole(world, size, scene.walk(phase)), scene.populated(phase), rng)
     measured, confidence = tof.measure(picture, world.sensor, rng)
-    return Shot(develop(picture.rgb, scene.exposure, rng), picture.depth, picture.label, measured, confidence)
-
-
-def develop(rgb: Floats, exposure: float, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Linear light (3, H, W) to an 8-bit picture (H, W, 3) in RGB order."""
-    import cv2
-
-    shape = (rgb.shape[1], rgb.shape[2])
-    thin = rgb[:, ::4, ::4]
-    # Meters average logarithmically: a bright window should not turn the room black.
-    key = float(np.exp(np.log(np.maximum(thin.mean(0), 1e-3)).mean()))
-    gain = exposure / key * float(np.exp(rng.normal(0, 0.06)))
-    balance = np.exp(rng.normal(0, 0.02, 3)).astype(np.float32)
-    light = rgb * (balance * np.float32(gain))[:, None, None] * _vignette(shape)
-    film = np.sqrt(1 - np.exp(np.float32(-0.95) * np.maximum(light, 0)))
-    # A shoulder and a toe, as camera makers' curves have them.
-    film += np.float32(0.4) * film * (film - np.float32(0.42)) * (1 - film) * np.float32(2)
-    picture = cv2.GaussianBlur(np.ascontiguousarray(film.transpose(1, 2, 0)), (3, 3), 0.6 * shape[1] / 320 if shape[1] > 320 else 0.6)
-    grain = static(rng, *picture.shape) * np.float32(255 * rng.uniform(0.006, 0.014))
-    return np.asarray(np.clip(picture * np.float32(255) + grain + np.float32(0.5), 0, 255).astype(np.uint8))
-
-
-@lru_cache(maxsize=4)
-def _vignette(shape: tuple[int, int]) -> Floats:
-    y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
-    return np.asarray(1 - 0.14 * (x * x + y * y), np.float32)
+    return Shot(develop(picture.rgb, scene.exposure, world.film, rng), picture.depth, picture.label, measured, confidence)

@@ -20,7 +20,7 @@ from pipelines.synthetic.camera import pinhole, shoot
 from pipelines.synthetic.stage import Scene
 from pipelines.synthetic.worlds import world as find_world
 from pipelines.workspace import Workspace, check_name, load
-from validation.manifest import Frame, Intrinsics, stream_split, write_manifest
+from validation.manifest import Frame, Intrinsics, Split, stream_split, write_manifest
 
 SIZE: Final = (240, 320)
 SIDES: Final = (32, 2048)
@@ -48,6 +48,8 @@ class Job:
     teacher: str | None
     labelled: float = 1.0
     """Share of the training frames that keep their class mask; the other splits are there to be measured on, and keep all."""
+    held_out: bool = False
+    """Every frame is of the split `test`: a set that nothing is ever trained on."""
 
     def __post_init__(self) -> None:
         find_world(self.world)
@@ -72,9 +74,13 @@ class Job:
         count = min(6, max(2, self.frames // PER_SEQUENCE))
         return [self.frames // count + (number < self.frames % count) for number in range(count)]
 
+    def split(self, sequence: int, index: int) -> Split:
+        """What a frame is for."""
+        return "test" if self.held_out else stream_split(index, self.sequences[sequence])
+
     def keeps_mask(self, sequence: int, index: int) -> bool:
         """Whether a frame keeps its class mask. Those that do are spread evenly over the training frames of all sequences."""
-        if stream_split(index, self.sequences[sequence]) != "train":
+        if self.split(sequence, index) != "train":
             return True
         place = sum(_training(total) for total in self.sequences[:sequence]) + index
         return int((place + 1) * self.labelled + _HAIR) > int(place * self.labelled + _HAIR)
@@ -99,17 +105,18 @@ def synthesise(
     domain: str | None = None,
     teacher: str | None = None,
     labelled: float = 1.0,
+    held_out: bool = False,
     workers: int = 1,
     on_frame: OnFrame | None = None,
 ) -> Dataset:
     """Film `frames` frames of a procedural `world` and publish them as dataset `name`, with exact depth, classes and a ToF stream.
 
     The domain defaults to the world's name. `teacher` adds "metric" or "relative" teacher depth. `labelled` is the share of the training
-    frames that keep their class mask. Raises VortexError for an unknown world or teacher, a size, count or share that cannot be, and a
-    name that is taken; then nothing is written.
+    frames that keep their class mask; with `held_out` every frame is of the split `test`. Raises VortexError for an unknown world or teacher,
+    a size, count or share that cannot be, and a name that is taken; then nothing is written.
     """
     refuse_existing(ws, name)
-    job = Job(world, check_name("domain", domain or world), frames, seed, size, teacher, labelled)
+    job = Job(world, check_name("domain", domain or world), frames, seed, size, teacher, labelled, held_out)
     # Another call may have added a domain since this workspace was loaded.
     ws = load(ws.root)
     known = ws.config.domains.get(job.domain)
@@ -117,6 +124,8 @@ def synthesise(
     settings = {"world": world, "seed": seed, "frames": frames, "size": list(size), "sequences": len(job.sequences), "teacher": teacher}
     if labelled < 1:
         settings["labelled"] = labelled
+    if held_out:
+        settings["held_out"] = True
     card = DatasetCard(name=name, domain=job.domain, kind=kind, format="synthetic", source=f"world {world}, seed {seed}", settings=settings)
     with new_dataset(ws, name, card) as staging:
         write_manifest(staging / MANIFEST, render_dataset(staging, job, workers, on_frame))
@@ -203,7 +212,7 @@ def _film(folder: Path, job: Job, sequence: int, index: int) -> Frame:
         np.save(folder / f"teacher/{name}.npy", teachers.predict(job.teacher, shot.depth, rng))
     camera = pinhole(world, job.size)
     return Frame(
-        id=name, domain=job.domain, split=stream_split(index, total), sequence=f"s{sequence}", camera=world.camera,
+        id=name, domain=job.domain, split=job.split(sequence, index), sequence=f"s{sequence}", camera=world.camera,
         intrinsics=Intrinsics(camera.fx, camera.fy, camera.cx, camera.cy, job.size), rgb=f"rgb/{name}.jpg", depth=f"depth/{name}.png",
         depth_unit="mm", tof=f"tof/{name}.png", tof_unit="mm", tof_confidence=f"confidence/{name}.png",
         teacher_depth=f"teacher/{name}.npy" if job.teacher else None, teacher=source, teacher_unit=unit,

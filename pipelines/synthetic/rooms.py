@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -46,12 +47,48 @@ LAPS: Final = 2.0
 """Rounds of the camera in a sequence: its last fifth, the validation split, sees places that its first laps have seen from elsewhere."""
 
 
-def build(seed: tuple[int, ...]) -> Scene:
-    """One room at random."""
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What tells one family of rooms from another: (least, greatest) sizes in metres, uses, light, and how the camera is carried.
+
+    `ambient` is the light without lamps, `warm` the lamps' green and blue beside their red, `level` the camera's height in metres and
+    `pitch` its mean tilt in radians, upwards.
+    """
+
+    length: Range = (4.6, 7.2)
+    width: Range = (4.0, 5.8)
+    height: Range = (2.4, 3.1)
+    uses: tuple[str, ...] = tuple(PIECES)
+    ambient: Range = (0.25, 0.45)
+    warm: tuple[Range, Range] = ((0.86, 0.96), (0.68, 0.9))
+    exposure: Range = (0.4, 0.5)
+    level: Range = (1.28, 1.52)
+    pitch: float = -0.14
+
+
+HOMES: Final = Look()
+"""Homes and offices, as in NYU Depth V2."""
+WORKPLACES: Final = Look(
+    length=(5.6, 8.2), width=(4.6, 6.6), height=(2.6, 3.2), uses=("office", "meeting", "kitchen"), ambient=(0.4, 0.6),
+    warm=((0.95, 1.04), (0.92, 1.08)), exposure=(0.46, 0.58), level=(1.35, 1.65), pitch=-0.2,
+)  # fmt: skip
+"""Offices, meeting rooms and teaching kitchens under cool, bright light, as much of SUN RGB-D."""
+HALLS: Final = Look(
+    length=(6.8, 9.6), width=(5.6, 7.6), height=(3.0, 4.0), uses=("living", "meeting", "office"), ambient=(0.14, 0.26),
+    warm=((0.8, 0.92), (0.6, 0.8)), exposure=(0.34, 0.44), level=(1.5, 1.7), pitch=-0.04,
+)  # fmt: skip
+"""Larger and dimmer rooms from a tripod's height, as in DIODE Indoor."""
+
+
+def build(seed: tuple[int, ...], look: Look = HOMES) -> Scene:
+    """One room of a family at random."""
     rng = np.random.default_rng([*seed, 11])
     root = new_spot(seed, rng)
-    length, width, height = float(rng.uniform(4.6, 7.2)), float(rng.uniform(4.0, 5.8)), float(rng.uniform(2.4, 3.1))
-    kind = str(rng.choice(list(PIECES)))
+    length, width, height = (float(rng.uniform(*sides)) for sides in (look.length, look.width, look.height))
+    kind = str(rng.choice(list(look.uses)))
     style = _style(rng, kind)
     root.box(length / 2, width / 2, -0.1, (length + 8, width + 8, 0.1), style.floor)
     root.box(length / 2, width / 2, height, (length + 8, width + 8, 0.1), style.ceiling)
@@ -67,7 +104,7 @@ def build(seed: tuple[int, ...]) -> Scene:
         _furnish(side, long, openings, PIECES[kind], rng)
     _middle(root.at(length / 2, width / 2, yaw=float(rng.choice([0, math.pi / 2])) if length - width < 1 else 0.0), kind, rng)
     _lamps(root, length, width, height, kind, rng)
-    walk = _walk(length, width, rng)
+    walk = _walk(length, width, look, rng)
     people = _people(root, length, width, walk, rng)
     walls = [
         (-1.0, -1.0, length + 1, 0.0),
@@ -75,10 +112,10 @@ def build(seed: tuple[int, ...]) -> Scene:
         (-1.0, -1.0, 0.0, width + 1),
         (length, -1.0, length + 1, width + 1),
     ]
-    warm = (1.0, float(rng.uniform(0.86, 0.96)), float(rng.uniform(0.68, 0.9)))
+    warm = (1.0, float(rng.uniform(*look.warm[0])), float(rng.uniform(*look.warm[1])))
     return compiled(
-        root.parts, height=height, walls=walls, walk=walk, people=people, ambient=float(rng.uniform(0.25, 0.45)), lamp=warm,
-        exposure=float(rng.uniform(0.4, 0.5)),
+        root.parts, height=height, walls=walls, walk=walk, people=people, ambient=float(rng.uniform(*look.ambient)), lamp=warm,
+        exposure=float(rng.uniform(*look.exposure)),
     )  # fmt: skip
 
 
@@ -196,11 +233,11 @@ def _lamps(root: Spot, length: float, width: float, height: float, kind: str, rn
         root.light(length * 0.8, width * 0.75, height - 0.4, strength, 0.8)
 
 
-def _walk(length: float, width: float, rng: np.random.Generator) -> Walk:
+def _walk(length: float, width: float, look: Look, rng: np.random.Generator) -> Walk:
     """Laps around the middle of the room, looking across it, up and down a little, as a hand does."""
     reach = max(length / 2 - 1.35, 0.5), max(width / 2 - 1.3, 0.45)
     start, turn = float(rng.uniform(0, 2 * math.pi)), float(rng.choice([-1, 1]))
-    level, waves = float(rng.uniform(1.28, 1.52)), rng.uniform(0, 2 * math.pi, 5)
+    level, waves = float(rng.uniform(*look.level)), rng.uniform(0, 2 * math.pi, 5)
 
     def walk(phase: float) -> Pose:
         angle = start + turn * 2 * math.pi * LAPS * phase
@@ -212,7 +249,7 @@ def _walk(length: float, width: float, rng: np.random.Generator) -> Walk:
             level + 0.07 * math.sin(5 * sway + waves[1]),
         )
         yaw = angle + math.pi + 0.55 * math.sin(7 * sway + waves[2])
-        return Pose(position, yaw, -0.14 + 0.15 * math.sin(6 * sway + waves[3]), 0.03 * math.sin(9 * sway + waves[4]))
+        return Pose(position, yaw, look.pitch + 0.15 * math.sin(6 * sway + waves[3]), 0.03 * math.sin(9 * sway + waves[4]))
 
     return walk
 

@@ -124,7 +124,7 @@ def add(
 def synth(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The new dataset's name.")],
     world: Annotated[
-        str, typer.Option(metavar="WORLD", help="Which world to render: rooms or corridor.", autocompletion=complete_worlds)
+        str, typer.Option(metavar="WORLD", help="Which world to render, by its name in docs/data.md.", autocompletion=complete_worlds)
     ] = "rooms",
     frames: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many frames.")] = 200,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same frames.")] = 0,

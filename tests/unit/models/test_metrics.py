@@ -87,6 +87,11 @@ def test_median_scaling_forgives_a_wrong_unit_and_raw_figures_do_not() -> None:
     assert figures["silog"] < 1e-3 and figures["delta1_median_scaled"] == 1.0
 
 
+def test_a_frame_that_is_predicted_zero_everywhere_has_figures() -> None:
+    errors = frame_errors(np.zeros((4, 4)), np.full((4, 4), 2.0))
+    assert errors["squared"] == pytest.approx([64.0]) and errors["squared_median_scaled"] == pytest.approx([64.0])
+
+
 def test_nothing_valid_gives_nan_and_never_zero() -> None:
     for metrics in (DepthMetrics(), DepthMetrics(frame_errors(np.ones((2, H, W)), np.zeros((2, H, W))))):
         figures = metrics.compute()

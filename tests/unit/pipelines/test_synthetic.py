@@ -224,7 +224,7 @@ def test_a_third_world_is_one_entry(workspace: Workspace, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"world": "moon"}, "unknown world 'moon'; known worlds: corridor, rooms"),
+        ({"world": "moon"}, "unknown world 'moon'; known worlds: corridor, corridor_femto, halls, rooms, workplaces"),
         ({"frames": 11}, "11 frames are too few, allowed: 12 or more"),
         ({"size": (8, 320)}, "size 8x320 is not allowed"),
         ({"size": (240, 99999)}, "size 240x99999 is not allowed"),
@@ -251,3 +251,58 @@ def test_teachers_err_as_theirs_do() -> None:
     relative = predict("relative", depth, np.random.default_rng(1))
     assert np.corrcoef(relative.ravel(), 1 / depth.ravel())[0, 1] > 0.98, "inverse depth"
     assert np.sqrt(np.mean((relative - depth) ** 2)) > 20, "read as metres it misses by tens of metres"
+
+
+@pytest.mark.parametrize(("world", "low", "high"), [("workplaces", 0.15, 0.30), ("halls", 0.04, 0.14), ("corridor_femto", 0.72, 0.84)])
+def test_the_other_worlds_are_closed_too_and_lose_tof_as_stated(world: str, low: float, high: float) -> None:
+    lost, labels = [], set()
+    for layout in range(4):
+        scene = WORLDS[world].build((3, layout))
+        for phase in np.linspace(0, 1, 6)[:-1]:
+            shot = shoot(WORLDS[world], scene, float(phase), (90, 120), np.random.default_rng(int(phase * 100)))
+            assert (shot.depth > 0.1).all() and shot.depth.max() < 18, "no ray leaves the building"
+            assert shot.rgb.mean() > 40
+            lost.append(1 - (shot.confidence >= 0.5).mean())
+            labels |= set(np.unique(shot.label).tolist())
+    assert low <= np.mean(lost) <= high
+    assert labels == set(range(6))
+
+
+def test_every_world_has_a_camera_of_its_own() -> None:
+    cameras = {(world.camera, world.focal) for world in WORLDS.values()}
+    assert len(cameras) == len({camera for camera, _ in cameras}) == len({focal for _, focal in cameras}) == len(WORLDS)
+
+
+def test_a_corridor_through_the_second_camera_is_the_same_place_and_another_picture() -> None:
+    first, second = WORLDS["corridor"], WORLDS["corridor_femto"]
+    scene = first.build((4, 0))
+    assert len(scene.solid) == len(second.build((4, 0)).solid)
+    shots = [shoot(world, scene, 0.4, (96, 128), np.random.default_rng(0)) for world in (first, second)]
+    assert np.abs(shots[0].depth - shots[1].depth).mean() > 0.1, "another field of view"
+    grain = [np.median(np.abs(np.diff(shot.rgb.astype(float), axis=1))) for shot in shots]
+    assert grain[1] > 1.2 * grain[0]
+
+
+def test_halls_are_larger_than_homes_and_workplaces_cooler() -> None:
+    def filmed(world: str) -> tuple[float, float]:
+        shots = [shoot(WORLDS[world], WORLDS[world].build((1, n)), 0.3, (48, 64), np.random.default_rng(n)) for n in range(6)]
+        blue_to_red = np.mean([shot.rgb[..., 2].mean() / shot.rgb[..., 0].mean() for shot in shots])
+        return float(np.median([np.median(shot.depth) for shot in shots])), float(blue_to_red)
+
+    (homes, homes_blue), (halls, _), (_, work_blue) = (filmed(world) for world in ("rooms", "halls", "workplaces"))
+    assert halls > 1.15 * homes
+    assert work_blue > 1.05 * homes_blue
+
+
+def test_a_held_out_set_is_there_to_be_measured_on(workspace: Workspace) -> None:
+    made = synthesise(workspace, "eval", world="corridor_femto", frames=12, size=(32, 48), domain="corridor", labelled=0.0, held_out=True)
+    assert made.card.frames == {"test": 12} and made.card.segmentation == "full", "what is measured on keeps its truth"
+    assert made.card.settings["held_out"] is True
+
+
+def test_the_relative_teacher_is_not_bounded() -> None:
+    depth = np.array([[0.3, 1.0, 3.0, 9.0]] * 4, np.float32).repeat(8, 0).repeat(8, 1)
+    outputs = [predict("relative", depth, np.random.default_rng(seed)) for seed in range(8)]
+    assert min(output.min() for output in outputs) > 10 and max(output.max() for output in outputs) > 400, "far beyond [0, 1]"
+    scales = [output[0, 20] for output in outputs]
+    assert max(scales) / min(scales) > 1.2, "no frame's scale is another's"
