@@ -127,11 +127,12 @@ class StageLoop:
         terms.total.backward()  # type: ignore[no-untyped-call]
         # A loss that is not finite leaves gradients that are not, and in a team everybody has them: one look suffices for both.
         norm = nonfinite.gradient_norm(weight for group in self.optimizer.param_groups for weight in group["params"])
-        values = nonfinite.scalars(terms, norm)
-        broken, labelled, valid = self.team.sum(not math.isfinite(values[0] + values[-1]), terms.labelled_pixels, terms.valid_pixels)
+        *values, gradient, statistics = nonfinite.scalars(terms, norm, self.guard.norm())
+        finite = math.isfinite(values[0] + gradient + statistics)
+        broken, labelled, valid = self.team.sum(not finite, terms.labelled_pixels, terms.valid_pixels)
         if broken:
             self.guard.undo()
-            self._skip(batch, nonfinite.broken(values))
+            self._skip(batch, nonfinite.broken(values, gradient, statistics))
             return
         self.loss.after_backward(self.student, int(labelled), int(valid))
         self.optimizer.step()
@@ -229,7 +230,7 @@ class StageLoop:
         self.progress.bad_streak = 0
         counted = (1, terms.valid_pixels, terms.labelled_pixels, terms.valid_pixels)
         sums = self.progress.sums
-        for name, value, pixels in zip(TERMS, values, counted, strict=False):
+        for name, value, pixels in zip(TERMS, values, counted, strict=True):
             if pixels:
                 sums[name] = sums.get(name, 0.0) + value
                 sums[f"{name}.batches"] = sums.get(f"{name}.batches", 0.0) + 1

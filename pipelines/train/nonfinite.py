@@ -32,6 +32,10 @@ class Guard:
         """Remember the buffers; call before the forward pass."""
         _copy(self._kept, self._buffers)
 
+    def norm(self) -> Tensor:
+        """2-norm over the statistics, a scalar: a variance can be infinite where the loss, which sees normalised features, is not."""
+        return torch.nn.utils.get_total_norm([buffer for buffer in self._buffers if buffer.is_floating_point()])
+
     def undo(self) -> None:
         """Put them back."""
         _copy(self._buffers, self._kept)
@@ -42,16 +46,17 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
     return torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
 
 
-def scalars(terms: LossTerms, norm: Tensor) -> list[float]:
-    """The values that `TERMS` names and the gradient's norm, brought from the device in one go: each wait for it costs a GPU's time."""
-    found: list[float] = torch.stack([terms.total.detach(), terms.depth, terms.segmentation, terms.smoothness, norm]).tolist()
+def scalars(terms: LossTerms, *norms: Tensor) -> list[float]:
+    """The values that `TERMS` names and `norms`, brought from the device in one go: each wait for it costs a GPU's time."""
+    found: list[float] = torch.stack([terms.total.detach(), terms.depth, terms.segmentation, terms.smoothness, *norms]).tolist()
     return found
 
 
-def broken(values: Sequence[float]) -> str:
-    """What of a batch is not finite, in words, by its `scalars`. An infinite loss has an infinite gradient: that alone is not news."""
-    found = [name for name, value in zip(TERMS, values, strict=False) if not math.isfinite(value)]
-    return ", ".join(found) or ("loss of another worker" if math.isfinite(values[-1]) else "gradient")
+def broken(terms: Sequence[float], gradient: float, statistics: float) -> str:
+    """What of a batch is not finite, in words. What follows from an infinite loss, an infinite gradient first of all, is not news."""
+    found = [name for name, value in zip(TERMS, terms, strict=True) if not math.isfinite(value)]
+    found = found or [name for name, value in (("gradient", gradient), ("statistics", statistics)) if not math.isfinite(value)]
+    return ", ".join(found) or "batch of another worker"
 
 
 def record(path: Path, frames: Sequence[str], **said: Any) -> None:
