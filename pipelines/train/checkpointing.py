@@ -25,6 +25,8 @@ from pipelines.train import randomness
 
 LATEST = "latest"
 STUDENT, BEST, STATE, PROGRESS = "student.safetensors", "best.safetensors", "state.safetensors", "progress.json"
+FORMAT = "2"
+"""Of the state: 2 holds every random generator and the average of the weights."""
 DIGESTS = "sha256"
 """Key of the file digests beside the progress: a flipped bit in a weight leaves a file that reads well and trains on as another."""
 
@@ -117,7 +119,7 @@ class Checkpoints:
         shutil.rmtree(final, ignore_errors=True)
         with staged_directory(final) as staging:
             checkpoint.save(staging / STUDENT, learner.student, meta)
-            write_tensors(staging / STATE, learner.state() | randomness.state(), {"format": "1"})
+            write_tensors(staging / STATE, learner.state() | randomness.state(), {"format": FORMAT})
             if is_best and learner.ema:
                 checkpoint.save(staging / BEST, learner.judged, meta)
             elif is_best:
@@ -140,7 +142,10 @@ class Checkpoints:
         for name in (STUDENT, STATE):
             self.verify(self.latest / name)
         saved, _ = checkpoint.load(self.latest / STUDENT, encoder=learner.student.config.encoder)
-        state, _ = read_tensors(self.latest / STATE)
+        state, meta = read_tensors(self.latest / STATE)
+        if meta.get("format") != FORMAT:
+            found = f"{self.latest / STATE}: written in format {meta.get('format')}, allowed: {FORMAT}"
+            raise CheckpointError(found, "finish the run with the Vortex that began it, or start it anew")
         learner.restore(saved, state)
         randomness.restore(state)
         return progress

@@ -41,7 +41,10 @@ class Node:
 
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str, list[Node]]]:
-    """A head with room for two workers and a node with room for one, behind a token; the addresses of the head and of its client server."""
+    """A head and a node with room for two workers each, behind a token; the addresses of the head and of its client server.
+
+    One CPU a node stays free, so that workers that start again are spread again before the places of those before them are cleared.
+    """
     token = tmp_path / "token"
     token.write_text("a-token-of-this-test-alone")
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
@@ -50,7 +53,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[s
     nodes = [Node("--head", "--include-dashboard=false", f"--port={port}", f"--ray-client-server-port={client}", "--num-cpus=2")]
     try:
         assert until(lambda: reachable(port) and reachable(client)), "the head did not start"
-        nodes.append(Node(f"--address=127.0.0.1:{port}", "--num-cpus=1"))
+        nodes.append(Node(f"--address=127.0.0.1:{port}", "--num-cpus=2"))
         assert until(lambda: any(b"RuntimeEnvAgent" in command_of(pid) for pid in descendants(nodes[1].process.pid))), "no second node"
         yield f"127.0.0.1:{port}", f"ray://127.0.0.1:{client}", nodes
     finally:
@@ -81,8 +84,8 @@ def test_a_run_outlives_a_worker_and_then_a_node(
     recipe_file(workspace.root / "tiny.yaml")
     (address, client, (head, node)), folder, last = cluster, workspace.root, 6
     monkeypatch.setattr("pipelines.train.cluster.ANSWER_S", STARTING_S)
-    with pytest.raises(VortexError, match=r"4 workers need a CPU each, and the Ray cluster at ray://.* has 3"):
-        require_cluster(client, 4, "cpu")
+    with pytest.raises(VortexError, match=r"5 workers need a CPU each, and the Ray cluster at ray://.* has 4"):
+        require_cluster(client, 5, "cpu")
     words = f"tiny.yaml --domain rooms --encoder-weights none --device cpu --allow-unvalidated --epochs {last} --workers 2 --address"
     with open(tmp_path / "stderr", "w+") as stderr:
         command = [sys.executable, "-m", "vortex_cli.main", "train", *words.split(), address]

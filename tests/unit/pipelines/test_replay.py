@@ -232,7 +232,10 @@ def test_pictures_show_what_there_is(tmp_path: Path) -> None:
     assert [path.name for path in made] == ["replay-recipes.png"], "a group without findings has no picture"
 
 
-def test_the_command_shows_every_claim_with_its_interval_and_every_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_shows_every_claim_with_its_interval_and_every_verdict(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console.session, "json", False)
     console.emit(_replay(FAILS), *command._result(_replay(FAILS)))
     told = " ".join(capsys.readouterr().out.split())
     for words in ("RMSE a / b", "0.8 (0.77 to", "below 1", "does not hold", "not decidable", "3 runs in 10.0 min", "larger helps"):

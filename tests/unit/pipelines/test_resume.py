@@ -163,6 +163,10 @@ def test_a_checkpoint_of_another_architecture_or_class_order_is_refused(ws: Work
     with pytest.raises(VortexError, match="encoder 'mobilenetv3_small_100', wanted efficientvit_b1"):
         made.checkpoints.restore(made.learner)
     object.__setattr__(made.student.config, "encoder", "mobilenetv3_small_100")
+    with monkeypatch.context() as later:
+        later.setattr("pipelines.train.checkpointing.FORMAT", "3")
+        with pytest.raises(VortexError, match="written in format 2, allowed: 3"):
+            made.checkpoints.restore(made.learner)
     monkeypatch.setattr("models.checkpoint.CLASSES", tuple(reversed(made.student.config.classes)))
     with pytest.raises(VortexError, match="its classes are"):
         made.checkpoints.restore(made.learner)
