@@ -236,6 +236,7 @@ def test_the_command_shows_every_claim_with_its_interval_and_every_verdict(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(console.session, "json", False)
+    monkeypatch.setenv("COLUMNS", "160")
     console.emit(_replay(FAILS), *command._result(_replay(FAILS)))
     told = " ".join(capsys.readouterr().out.split())
     for words in ("RMSE a / b", "0.8 (0.77 to", "below 1", "does not hold", "not decidable", "3 runs in 10.0 min", "larger helps"):
