@@ -17,6 +17,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from core.errors import VortexError
+from core.machine import cores
 from pipelines import workspace
 from pipelines.workspace import Workspace
 
@@ -57,9 +58,7 @@ def _gpu() -> Finding:
     if torch.cuda.is_available():
         names = ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
         return Finding("gpu", "ok", f"{names} (CUDA {torch.version.cuda})")
-    return Finding(
-        "gpu", "optional", f"none; training uses {os.cpu_count()} CPU cores", "train small sizes here, full sizes where a GPU is"
-    )
+    return Finding("gpu", "optional", f"none; training uses {cores()} CPU cores", "train small sizes here, full sizes where a GPU is")
 
 
 def _git() -> Finding:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from core.files import inside, sha256_file
+from core.machine import cores
 
 _TABLE: Final = "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, sha256 TEXT) WITHOUT ROWID"
 _Entry = tuple[str, int, int, str]
@@ -49,7 +50,7 @@ def dataset_digest(manifest: Path, root: Path, files: Iterable[str], cache: Path
 
     total = hashlib.sha256(f"manifest {sha256_file(manifest)}\n".encode())
     # Hashing and reading release the interpreter lock, so threads are enough.
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, cores())) as pool:
         for name, found in zip(names, pool.map(entry, names, chunksize=64), strict=True):
             total.update(f"{found} {name}\n".encode())
     if fresh:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import VortexError
+from core.machine import cores
 from pipelines.label.crew import Crew, Job
 from pipelines.label.plan import Task
 from pipelines.label.work import Fault, Mark
@@ -117,7 +118,7 @@ def _ray(workers: int, stop: Stop) -> Iterator[Any]:
 
     logging.getLogger("ray").setLevel(logging.ERROR)
     # Without an address a forgotten cluster file of this machine would be joined instead.
-    cpus = max(workers, os.cpu_count() or 1)
+    cpus = max(workers, cores())
     ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, num_cpus=cpus)
     stop.listen()  # ray.init took the signals
     try:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from core.errors import VortexError
 from core.files import disk_full, staged_directory
+from core.machine import cores
 from pipelines.pack.layout import INDEX, PackError, check_size, folder_name, is_folder_of, is_staging_of, read_index
 from pipelines.pack.reading import Pack, Progress
 from pipelines.pack.writing import Plan, manifest_digest, write_pack
@@ -74,7 +75,7 @@ def prepare(packs: Path, ref: DataRef, size: tuple[int, int], *, workers: int = 
         for left_over in [path for path in packs.iterdir() if is_staging_of(ref.name, path.name)]:
             shutil.rmtree(left_over, ignore_errors=True)
         shutil.rmtree(final, ignore_errors=True)
-        _build(packs, final, ref, size, workers or os.cpu_count() or 1, progress)
+        _build(packs, final, ref, size, workers or cores(), progress)
         built = Pack.open(final)
         return Prepared(built, True, time.perf_counter() - started, tuple(_remove_older(packs, built)))
 

@@ -10,7 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.profile.record import Band, Profile, StageCost, cores, cost_digest, machine
+from core.machine import cores
+from pipelines.profile.record import Band, Profile, StageCost, cost_digest, machine
 from pipelines.profile.timing import Timings
 from pipelines.train.data import MOST_PROCESSES, epoch_order
 from pipelines.train.plan import TrainPlan
@@ -96,7 +97,7 @@ def remedies(plan: TrainPlan, timings: Timings, epoch: float, validation: float)
     if checkpoint > LONG * epoch:
         told = f"the checkpoint takes {checkpoint:.1f} of the {epoch:.1f} s of an epoch"
         found.append((checkpoint / epoch, f"{told}: keep build/ on a faster disk"))
-    gain = 2 * step / _median(timings.doubled) if timings.doubled else 1.0
+    gain = 2 * step / _median(timings.doubled) if timings.doubled and all(timings.doubled) else 1.0
     if gain > GAIN:
         told = f"--batch-size {2 * plan.recipe.optimizer.batch_size} takes frames {gain:.1f} times as fast on this device"
         found.append((1 - 1 / gain, f"{told} (it changes the training: mind the rates)"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 from pathlib import Path
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.errors import GateRefused
 from core.files import write_atomic
+from core.machine import cores
 from pipelines.train.identity import plan_digest
 from pipelines.train.plan import TrainPlan
 from pipelines.workspace import Workspace
@@ -82,11 +82,6 @@ def cost_digest(plan: TrainPlan) -> str:
 def machine() -> str:
     """This machine, by name and number of cores that this process may use."""
     return f"{platform.node() or 'unnamed'}, {cores()} cores"
-
-
-def cores() -> int:
-    """Cores that this process may use: on a cluster fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def profiles(ws: Workspace) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from core.errors import GateRefused, VortexError
+from core.machine import cores
 from pipelines.data.datasets import Dataset, listing, resolve
 from pipelines.replay.scales import Scale
 from pipelines.synthetic import synthesise
@@ -70,7 +70,7 @@ def prepare(ws: Workspace, scale: Scale, needed: tuple[str, ...], tell: Tell) ->
         synthesise(
             ws, name, world=place.world, frames=frames, seed=place.seed, size=scale.size, domain=place.domain,
             teacher=place.teacher, labelled=place.labelled, held_out=place.held_out,
-            workers=1 if frames < WORTH_A_PROCESS else min(8, os.cpu_count() or 1),
+            workers=1 if frames < WORTH_A_PROCESS else min(8, cores()),
             on_frame=partial(tell, f"rendering {name}"),
         )  # fmt: skip
     ws = load(ws.root)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from core.errors import UsageError, VortexError
-from pipelines.slurm import cluster, limits
+from pipelines.slurm import cluster, limits, record
 from pipelines.slurm.record import Record
 from pipelines.slurm.script import FOLDER, Request, interpreter, parameters
 from pipelines.slurm.segment import Segment
@@ -37,11 +37,16 @@ def request(
     cpus: int | None = None,
     mem: str | None = None,
     requeue: bool = False,
+    before: Record | None = None,
 ) -> Request:
-    """What a job asks for: what is said here, else the partition's settings in `vortex.toml`, else what the cluster gives by itself.
+    """What a job asks for: what is said here, else what the run's job `before` had, else the partition's settings in `vortex.toml`, else
+    what the cluster gives by itself. A wall is asked for anew each time.
 
     Raises UsageError for a partition that does not exist or a time beyond its limit, VortexError where there is no SLURM.
     """
+    if before:
+        partition, gres, account = partition or before.partition, gres or before.gres, account or before.account
+        requeue = requeue or before.requeue
     if partition is None and len(ws.config.partitions) == 1:
         partition = next(iter(ws.config.partitions))
     found = cluster.choose(cluster.partitions(), partition)
@@ -55,6 +60,14 @@ def request(
         mem=mem or settings.mem,
         requeue=requeue,
     )
+
+
+def job_before(ws: Workspace, run: str) -> Record | None:
+    """The newest job that a run had. Raises VortexError for a run that is not there."""
+    from pipelines import runs
+    from pipelines.train.plan import runs as folder_of_runs
+
+    return record.read(folder_of_runs(ws) / runs.find(ws, run).run)
 
 
 def submit(ws: Workspace, plan: TrainPlan, asked: Request) -> Record:

@@ -35,7 +35,8 @@ DIGESTS = "sha256"
 class Progress:
     """How far a stage is: the next step is `step` of `epoch` (both from 0); everything that follows is a function of this and the weights.
 
-    `sums` adds up the epoch's losses so far, `bad_streak` counts batches in a row whose total was not finite.
+    `sums` adds up the epoch's losses so far, `bad_streak` counts batches in a row that were not finite, and
+    `bad_frames` are theirs.
     """
 
     epoch: int = 0
@@ -43,6 +44,7 @@ class Progress:
     best: float | None = None
     best_epoch: int = 0
     bad_streak: int = 0
+    bad_frames: list[str] = field(default_factory=list)
     skipped: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     validation: dict[str, float] = field(default_factory=dict)
@@ -91,7 +93,8 @@ class Checkpoints:
     def latest(self) -> Path | None:
         """The newest whole checkpoint."""
         pointer = self.folder / LATEST
-        return pointer.resolve() if (pointer / PROGRESS).is_file() else None
+        # Not resolved: it is compared with what the folder lists, and the folder may lie behind a link.
+        return self.folder / os.readlink(pointer) if (pointer / PROGRESS).is_file() else None
 
     @property
     def best(self) -> Path:
@@ -103,7 +106,10 @@ class Checkpoints:
         return path
 
     def progress(self) -> Progress | None:
-        """How far the newest checkpoint is. Raises VortexError when it is damaged."""
+        """How far the newest checkpoint is. Raises VortexError when it is damaged, or gone although there was one."""
+        pointer = self.folder / LATEST
+        if self.latest is None and pointer.is_symlink():
+            raise CheckpointError(f"{pointer}: leads to no whole checkpoint", "restore that folder, or start the training anew")
         return None if self.latest is None else _read(self.latest / PROGRESS)[0]
 
     def save(self, learner: Learner, progress: Progress, meta: dict[str, Any], *, is_best: bool) -> None:

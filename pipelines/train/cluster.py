@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import UsageError, VortexError
+from core.machine import cores
 from pipelines.train.orders import Orders, Superseded
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def joined(plan: TrainPlan, orders: Orders) -> Iterator[None]:
             ray.init(address=plan.address, **quiet)
         else:
             # Without an address a forgotten cluster file of this machine would be joined instead.
-            ray.init(address=LOCAL, include_dashboard=False, num_cpus=max(plan.workers, os.cpu_count() or 1), **quiet)
+            ray.init(address=LOCAL, include_dashboard=False, num_cpus=max(plan.workers, cores()), **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise VortexError(
             f"the Ray cluster at {plan.address} cannot be joined: {error}", f"look at it, then: vortex train --resume {plan.run}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import VortexError
+from core.machine import cores
 from pipelines.pack.reading import Order
 
 Mixing = Literal["within_batch", "alternating"]
@@ -154,7 +154,7 @@ def with_labels(order: Order, labelled: NDArray[np.bool_], least: int, pools: Se
 
 def loader_processes(device: str, local: int = 1) -> int:
     """Processes that prepare batches: none beside a CPU that trains (one thread keeps up), up to eight to feed each GPU of a team."""
-    return 0 if device == "cpu" else max(1, min(MOST_PROCESSES, (os.cpu_count() or 1) // local - 1))
+    return 0 if device == "cpu" else max(1, min(MOST_PROCESSES, cores() // local - 1))
 
 
 def share_quotas(parts: Sequence[float], batch: int) -> list[int]:

@@ -70,9 +70,9 @@ class StageLoop:
         self.data = open_loader(plan, self.stage, {} if self.augment else augmentation, self.team.local, self._tell)
         self.sampler = make_sampler(plan, self.stage, self.data)
         self.learner = Learner(self.student, self.loss, self.optimizer, self.ema)
+        self.progress = self.checkpoints.restore(self.learner) or Progress()
         if self.team.leads:
             self.checkpoints.sweep()
-        self.progress = self.checkpoints.restore(self.learner) or Progress()
         self.tensors: dict[str, Tensor] = {}
 
     def run(self) -> None:
@@ -151,10 +151,12 @@ class StageLoop:
         if self.team.leads:
             path = self.checkpoints.folder.parent / NONFINITE
             nonfinite.record(path, frames, stage=self.stage.stage.name, epoch=epoch, step=step, found=found)
+        self.progress.bad_frames += frames
         if self.progress.bad_streak >= most:
             raise VortexError(
                 f"{most} batches in a row were not finite ({found}), the last at {where}: frames {', '.join(frames)}",
                 "look at these frames, lower --lr, or start from other weights; the last good checkpoint is kept",
+                (f"frames of all {most}: {', '.join(dict.fromkeys(self.progress.bad_frames))}",),
             )
         self._say("note", message=f"{where}: {found} is not finite, the batch was skipped: frames {', '.join(frames)}")
 
@@ -227,7 +229,7 @@ class StageLoop:
 
     def _count(self, terms: LossTerms, values: list[float]) -> None:
         """Add a batch's losses up, each over the batches that it was supervised in."""
-        self.progress.bad_streak = 0
+        self.progress.bad_streak, self.progress.bad_frames = 0, []
         counted = (1, terms.valid_pixels, terms.labelled_pixels, terms.valid_pixels)
         sums = self.progress.sums
         for name, value, pixels in zip(TERMS, values, counted, strict=True):

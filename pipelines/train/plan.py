@@ -209,6 +209,8 @@ def resume(ws: Workspace, run: str, address: str | None = None, gpus: int | None
     sources.require_unchanged(ws, made.stages)
     if address:
         made = made.model_copy(update={"address": address})
+    if made.device == "cuda" and not made.workers:
+        _require_gpu(run, gpus)
     _check_team(made.workers, made.device, made.address, made.sync_batch_norm, gpus)
     from pipelines.hub import hub
 
@@ -274,6 +276,16 @@ def _check_options(recipe: str | None, from_version: str | None, own_data: bool,
         raise UsageError("--encoder-weights does not fit --from: the version's weights hold the encoder", "leave one of the two out")
     if limit is not None and limit < 2:
         raise UsageError(f"--limit {limit} leaves no batch", "use 2 frames or more")
+
+
+def _require_gpu(run: str, gpus: int | None) -> None:
+    """Raise VortexError where a run that was planned for a GPU finds none."""
+    import torch
+
+    if not (torch.cuda.is_available() if gpus is None else gpus):
+        where = "no CUDA device is visible to torch" if gpus is None else "no GPU is asked for"
+        hint = f"resume it on a machine with one, or: vortex submit --resume {run} --gres gpu:1"
+        raise VortexError(f"{run} was planned for a GPU, and {where}", hint)
 
 
 def _check_team(workers: int, device: Device, address: str, sync_batch_norm: bool, gpus: int | None = None) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.machine import cores
 from pipelines.hub import actor, commit
 from pipelines.train.plan import TrainPlan
 from pipelines.train.sources import DataPlan
@@ -116,7 +116,7 @@ def environment(plan: TrainPlan) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": platform.machine(),
-        "cores": os.cpu_count(),
+        "cores": cores(),
     }
     return {
         **machine,

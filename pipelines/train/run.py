@@ -131,16 +131,25 @@ class _Driver:
         def follow(event: TrainEvent) -> None:
             if self.stop.wall:
                 self.stop.wall.see(event)
-            if event.kind == "epoch":
-                self.hub.store.log_metrics(run_id, {**event.values, "train/frames_per_second": event.frames_per_second}, event.epoch)
-            self.recorder.hear(event)
-            self.on_event(event)
+            for said in (event, *self._log(run_id, event)):
+                self.recorder.hear(said)
+                self.on_event(said)
 
         with self._accounted(run_id):
             fit(self.plan, number, place, follow, self.stop)
             self.state.finished.append(name)
         if number + 1 < len(self.plan.stages):
             self.hub.store.end_run(run_id)
+
+    def _log(self, run_id: str, event: TrainEvent) -> Iterator[TrainEvent]:
+        """Give an epoch's metrics to MLflow. Where they cannot be kept a note says so: they are in the run's events, and training goes on."""
+        if event.kind == "epoch":
+            try:
+                self.hub.store.log_metrics(run_id, {**event.values, "train/frames_per_second": event.frames_per_second}, event.epoch)
+            except VortexError as error:
+                yield TrainEvent(
+                    "note", stage=event.stage, message=f"MLflow did not take the metrics of epoch {event.epoch}: {error.message}"
+                )
 
     def _open(self, number: int) -> str:
         """The stage's MLflow run: a new one with everything that is known beforehand, or the one that was interrupted."""
@@ -177,8 +186,9 @@ class _Driver:
                 raise Stopped
             yield
         except (Stopped, KeyboardInterrupt):
-            account()
-            self.hub.store.end_run(run_id, "KILLED")
+            with suppress(VortexError):  # the checkpoint is safe, and a job that is to be requeued must get there
+                account()
+                self.hub.store.end_run(run_id, "KILLED")
             raise
         except BaseException:
             with suppress(VortexError):  # on a full disk neither can be written, and why the training failed is to be heard

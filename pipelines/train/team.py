@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import nn
+
+from core.machine import cores
 
 T = TypeVar("T")
 
@@ -36,7 +37,7 @@ class Team:
         rank, size, local = dist.get_rank(), dist.get_world_size(), get_context().get_local_world_size()
         if device == "cpu":
             # Ray gives a worker one thread; the machine's cores are ours to share out among those of the team that are on it.
-            torch.set_num_threads(max(1, (os.cpu_count() or 1) // local))
+            torch.set_num_threads(max(1, cores() // local))
             return cls(rank, size, torch.device("cpu"), local)
         from ray.train.torch import get_device
 

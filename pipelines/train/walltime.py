@@ -59,15 +59,13 @@ def wall(walltime: str | None, environ: Mapping[str, str], clock: Clock = time.t
 
     Raises UsageError for a wall time that cannot be understood.
     """
-    now, ends, said = clock(), [], ""
+    ends: list[tuple[float, str]] = []
     if walltime is not None:
-        ends.append(now + parse(walltime))
-        said = f"wall time {walltime}"
+        ends.append((clock() + parse(walltime), f"wall time {walltime}"))
     if environ.get(SLURM_END, "").isdigit():
-        ends.append(float(environ[SLURM_END]))
-        if not said and environ.get(SLURM_START, "").isdigit():
-            said = f"wall time {duration(float(environ[SLURM_END]) - float(environ[SLURM_START]))}"
-    return Wall(min(ends), said or "wall time", clock) if ends else None
+        end, start = float(environ[SLURM_END]), environ.get(SLURM_START, "")
+        ends.append((end, f"wall time {duration(end - float(start))}" if start.isdigit() else "wall time"))
+    return Wall(*min(ends), clock) if ends else None
 
 
 def parse(text: str) -> float:

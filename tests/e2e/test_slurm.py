@@ -142,6 +142,8 @@ def test_killed_and_cancelled_jobs_are_told_apart_and_can_go_on(cluster: Cluster
 def test_what_a_job_asks_for_is_the_commands_then_the_workspaces_then_the_clusters(ws: Workspace) -> None:
     assert submitting.request(ws).partition == "short"
     assert [submitting.request(ws, partition=name).minutes for name in ("short", "long", "open")] == [30, 60, None]
+    again = submitting.request(ws, gres="gpu:1", before=Record("7", "long", "gpu:2", 60, True, "lab", 0.0))
+    assert (again.partition, again.gres, again.requeue, again.account) == ("long", "gpu:1", True, "lab")
     settings = ws.root / "vortex.toml"
     settings.write_text(settings.read_text() + '\n[partitions.long]\ntime = "2:00:00"\ngres = "gpu:2"\ncpus = 1\n')
     with_settings = workspaces.load(ws.root)

@@ -44,7 +44,9 @@ def submit(
     from pipelines.slurm import limits, script, submitting
 
     ws = console.workspace()
-    asked = submitting.request(ws, partition=partition, gres=gres, time=time, account=account, cpus=cpus, mem=mem, requeue=requeue)
+    before = submitting.job_before(ws, resume) if resume is not None else None
+    said: Any = {"partition": partition, "gres": gres, "time": time, "account": account, "cpus": cpus, "mem": mem, "requeue": requeue}
+    asked = submitting.request(ws, **said, before=before)
     made = _planned(ws, plan, resume, asked)
     for line in made.inferred:
         console.note(line)

@@ -63,6 +63,9 @@ def test_an_impossible_picture_does_not_reach_the_statistics(ws: Workspace, monk
 def test_as_many_in_a_row_as_were_allowed_end_it(ws: Workspace) -> None:
     made = loop(ws, tiny(ws, epochs=9, max_bad_batches=3))
     next(made.student.decoder_parameters()).register_hook(lambda gradient: gradient * float("nan"))
-    with pytest.raises(VortexError, match=r"3 batches in a row were not finite \(gradient\), the last at epoch 2, step 1: frames rooms-"):
+    with pytest.raises(
+        VortexError, match=r"3 batches in a row were not finite \(gradient\), the last at epoch 2, step 1: frames rooms-"
+    ) as caught:
         made.run()
+    assert caught.value.details[0].startswith("frames of all 3: rooms-") and caught.value.details[0].count("rooms-") > 4
     assert made.progress.skipped == 3

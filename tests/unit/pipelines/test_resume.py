@@ -141,6 +141,7 @@ def test_a_full_disk_keeps_the_checkpoint_before_it(ws: Workspace, small_disk: P
     made = loop(ws, plan)
     made._save()
     kept = made.checkpoints.latest
+    assert kept is not None and kept.is_dir()
     made._train_epoch()
     ballast = small_disk / "ballast"
     with open(ballast, "wb") as stream:
@@ -153,6 +154,57 @@ def test_a_full_disk_keeps_the_checkpoint_before_it(ws: Workspace, small_disk: P
     again = loop(ws, plan)
     assert again.progress.epoch == 0 and again.progress.step == 0
     again.run()
+
+
+def test_runs_behind_a_link_keep_their_checkpoints_and_become_versions(ws: Workspace, tmp_path: Path) -> None:
+    ws.build.mkdir(exist_ok=True)
+    (tmp_path / "scratch").mkdir()
+    (ws.build / "runs").symlink_to(tmp_path / "scratch")
+    plan = tiny(ws, epochs=2)
+    loop(ws, plan)  # packs the frames, and would look for a stop meanwhile
+    with pytest.raises(Stopped):
+        loop(ws, plan, should_stop=stop_at(2)).run()
+    assert loop(ws, plan).progress.step == 1
+    assert train(ws, planning.resume(ws, plan.run), ignore).version is not None
+
+
+def test_a_latest_that_leads_nowhere_is_refused_and_what_is_left_is_kept(ws: Workspace) -> None:
+    plan = tiny(ws, epochs=1)
+    made = loop(ws, plan)
+    made._save()
+    latest = made.checkpoints.latest
+    assert latest is not None
+    (latest / "progress.json").unlink()
+    with pytest.raises(VortexError, match="latest: leads to no whole checkpoint"):
+        loop(ws, plan)
+    assert (latest / STUDENT).is_file()
+
+
+def test_a_run_planned_for_a_gpu_says_so_where_there_is_none(ws: Workspace) -> None:
+    plan = tiny(ws, epochs=1)
+    lay_out(plan.model_copy(update={"device": "cuda"}), plan.folder(ws))
+    with pytest.raises(VortexError, match="was planned for a GPU, and no GPU is asked for") as caught:
+        planning.resume(ws, plan.run, gpus=0)
+    assert f"vortex submit --resume {plan.run} --gres gpu:1" in caught.value.hint
+    assert planning.resume(ws, plan.run, gpus=1).device == "cuda"
+
+
+def test_metrics_that_mlflow_does_not_take_are_noted_and_training_goes_on(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    from registry.store import MlflowStore
+
+    taken = MlflowStore.log_metrics
+
+    def refuse(store: MlflowStore, run_id: str, values: dict[str, float], *step: int) -> None:
+        if "train/loss" in values:
+            raise VortexError("the database is locked", "try again")
+        taken(store, run_id, values, *step)
+
+    monkeypatch.setattr(MlflowStore, "log_metrics", refuse)
+    events: list[TrainEvent] = []
+    result = train(ws, tiny(ws, epochs=2), events.append)
+    assert result.version is not None
+    told = [event.message for event in events if event.kind == "note"]
+    assert told == [f"MLflow did not take the metrics of epoch {epoch}: the database is locked" for epoch in (1, 2)]
 
 
 def test_a_checkpoint_of_another_architecture_or_class_order_is_refused(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
