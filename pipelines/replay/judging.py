@@ -87,10 +87,11 @@ def ratio(
     frames: Interval | None = None,
     published: str = "",
 ) -> Part:
-    """Judge a ratio, seed by seed. `frames` is used for claims about which of two is larger, where a bound is 1."""
+    """Judge a ratio, seed by seed; open when a seed has a figure on one side alone. `frames` is used for claims about which of two is larger, where a bound is 1."""
     pairs = {seed: numerator[seed] / denominator[seed] for seed in sorted(numerator) if denominator.get(seed)}
     interval = ratio_interval(list(pairs.values()))
-    verdict = _confirmed(judge(interval, above, below), frames, above=above, below=below)
+    whole = len(pairs) == max(len(numerator), len(denominator))
+    verdict = _confirmed(judge(interval, above, below), frames, above=above, below=below) if whole else OPEN
     return Part(
         claim=claim, quantity=quantity, unit="ratio", above=above, below=below, values=pairs, seeds=interval, frames=frames,
         published=published, verdict=verdict,
@@ -98,12 +99,12 @@ def ratio(
 
 
 def points(claim: str, quantity: str, a: Mapping[int, float], b: Mapping[int, float], *, below: float, published: str = "") -> Part:
-    """Judge a difference of shares, a − b, in percentage points, seed by seed."""
+    """Judge a difference of shares, a − b, in percentage points, seed by seed; open when a seed has a figure on one side alone."""
     pairs = {seed: 100 * (a[seed] - b[seed]) for seed in sorted(a) if seed in b}
     interval = mean_interval(list(pairs.values()))
     return Part(
         claim=claim, quantity=quantity, unit="points", above=None, below=below, values=pairs, seeds=interval, frames=None,
-        published=published, verdict=judge(interval, None, below),
+        published=published, verdict=judge(interval, None, below) if len(pairs) == max(len(a), len(b)) else OPEN,
     )  # fmt: skip
 
 

@@ -94,7 +94,8 @@ def _run(ws: Workspace, scale: Scale, version: str, seed: int, device: str, watc
         one.errors.save(results.errors_path(ws, version, seed, name))
     scores = _scores(judged)
     stage = stage_folder(folder, plan, len(plan.stages) - 1)
-    scores[NYU].values[LAST] = last_rmse(ws, stage, NYU, plan.size, plan.device)
+    if math.isfinite(last := last_rmse(ws, stage, NYU, plan.size, plan.device)):
+        scores[NYU].values[LAST] = last
     record = RunRecord(
         version=version,
         seed=seed,
