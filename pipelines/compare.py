@@ -61,9 +61,8 @@ class Comparison:
 def compare(ws: Workspace, a: str, b: str) -> Comparison:
     """Put two versions or recipes side by side. Raises VortexError for a name that is neither, saying what exists."""
     (side_a, recipe_a, version_a), (side_b, recipe_b, version_b) = (_look_up(ws, name) for name in (a, b))
-    different = recipes.differences(recipe_a, recipe_b) if recipe_a and recipe_b else []
-    made = tuple(Difference(*line) for line in different if line[0].partition(".")[0] not in TOLD_APART)
-    return Comparison(side_a, side_b, made, tuple(_rows(version_a, version_b)))
+    different = recipes.differences(recipe_a, recipe_b, TOLD_APART) if recipe_a and recipe_b else []
+    return Comparison(side_a, side_b, tuple(Difference(*line) for line in different), tuple(_rows(version_a, version_b)))
 
 
 def _look_up(ws: Workspace, name: str) -> tuple[Side, Recipe | None, Version | None]:

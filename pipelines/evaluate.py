@@ -126,7 +126,7 @@ def evaluate(
     from models import checkpoint
     from pipelines.hub import actor, commit, hub
     from pipelines.pack import packs_folder
-    from pipelines.train.plan import choose_device
+    from pipelines.train.placement import choose_device
 
     registry = hub(ws)
     found = registry.get(version)

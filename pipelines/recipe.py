@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -14,11 +14,13 @@ from core.errors import UsageError, VortexError
 from pipelines import strict_yaml
 from pipelines.recipe_schema import Recipe, Stage
 
-__all__ = ["FOLDER", "Recipe", "RecipeError", "Stage", "differences", "leaves", "load", "names", "parse", "with_settings"]
+__all__ = ["FOLDER", "TOLD", "Recipe", "RecipeError", "Stage", "differences", "leaves", "load", "names", "parse", "with_settings"]
 
 FOLDER = Path(__file__).parent / "recipes"
 _EXAMPLE = f"a complete example is {FOLDER / 'v9.yaml'}"
 
+TOLD: Final = ("codename", "summary", "lesson", "status", "published", "history", "variants", "assumed")
+"""Blocks in which a recipe tells of itself: nothing that is trained changes with them."""
 _SETTABLE = ("student", "loss", "optimizer", "schedule", "augmentation", "ema", "anchor", "stages")
 """Blocks that decide how training goes; the others tell where a recipe comes from and what became of it."""
 _SUGGESTED = 5
@@ -139,11 +141,15 @@ def _unknown(key: str, allowed: Sequence[str]) -> UsageError:
     )
 
 
-def differences(a: Recipe, b: Recipe) -> list[tuple[str, Any, Any]]:
-    """What two recipes say differently, as (dotted key, value in a, value in b); a part that only one has is None in the other."""
+def differences(a: Recipe, b: Recipe, without: Collection[str] = ()) -> list[tuple[str, Any, Any]]:
+    """What two recipes say differently, as (dotted key, value in a, value in b); a part that only one has is None in the other.
+
+    The blocks `without` are not compared.
+    """
     left, right = (dict(leaves(recipe)) for recipe in (a, b))
     keys = list(left) + [key for key in right if key not in left]
-    return [(key, left.get(key), right.get(key)) for key in keys if left.get(key) != right.get(key)]
+    asked = [key for key in keys if key.partition(".")[0] not in without]
+    return [(key, left.get(key), right.get(key)) for key in asked if left.get(key) != right.get(key)]
 
 
 def leaves(recipe: Recipe) -> list[tuple[str, Any]]:

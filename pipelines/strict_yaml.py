@@ -30,7 +30,9 @@ def faults(error: ValidationError) -> list[str]:
 def _told(fault: Any) -> str:
     found = fault["input"]
     shown = f", found {found!r}" if fault["type"] != "missing" and not isinstance(found, dict) and len(repr(found)) <= 60 else ""
-    return f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg'].removeprefix('Value error, ')}{shown}"
+    # List items are numbered from 1, as in the keys of `--set`.
+    key = ".".join(str(part + 1 if isinstance(part, int) else part) for part in fault["loc"])
+    return f"{key or 'file'}: {fault['msg'].removeprefix('Value error, ')}{shown}"
 
 
 def _follows(fault: Any, error: ValidationError) -> bool:

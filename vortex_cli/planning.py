@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from vortex_cli.commands.train import plan_options, train
 
-NOT_OF_THE_PLAN: Final = {"resume", "dry_run", "walltime", "until"}
+NOT_OF_THE_PLAN: Final = {"resume", "dry_run", "walltime"}
 """What `vortex train` takes beside: how a run is carried out, not what it is."""
 
 

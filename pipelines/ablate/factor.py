@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pipelines.train.plan import TrainPlan
     from pipelines.workspace import Workspace
 
-TOLD: Final = ("name", "codename", "summary", "lesson", "status", "parents", "published", "history", "variants", "assumed")
-"""What a recipe says of itself, and training does not read."""
+_NOT_COMPARED: Final = ("name", "parents", *recipes.TOLD)
+"""What two recipes may say differently without training differently; the weights that they start from are compared as such."""
 _IMPLIED: Final = {"student.encoder": {"start"}, "anchor": {"anchor_data"}}
 """What follows from a factor: another encoder starts from its own ImageNet weights, EWC reads its parent's data."""
 _EXAMPLE: Final = "for example --vary loss.weighting=kendall,fixed"
@@ -97,7 +97,7 @@ def _within(name: str, key: str) -> bool:
 def _require_one_factor(key: str, values: Mapping[str, str], one: tuple[str, TrainPlan], other: tuple[str, TrainPlan]) -> None:
     """Raise an error unless two arms differ in the factor, and in nothing but what follows from it."""
     (a, ours), (b, theirs) = one, other
-    found = [line for line in recipes.differences(ours.recipe, theirs.recipe) if line[0].partition(".")[0] not in TOLD]
+    found = recipes.differences(ours.recipe, theirs.recipe, _NOT_COMPARED)
     if not any(_within(name, key) for name, _, _ in found):
         raise UsageError(
             f"{key}: {values[a]} and {values[b]} are one and the same, so nothing would be compared",

@@ -14,7 +14,7 @@ from core.machine import cores
 from pipelines.profile.record import Band, Profile, StageCost, cost_digest, machine
 from pipelines.profile.timing import Timings
 from pipelines.train.data import MOST_PROCESSES, epoch_order
-from pipelines.train.plan import TrainPlan
+from pipelines.train.plan import STALL, TrainPlan
 from pipelines.train.sources import StagePlan
 from pipelines.train.validating import judged_by
 
@@ -24,7 +24,7 @@ LOOP: Final[tuple[str, ...]] = ("together", "frozen")
 BUSY: Final = 0.9
 """Share of the resident batch's rate from which on the loader is not worth a word: less could be chance."""
 LONG: Final = 0.2
-"""Share of an epoch beyond which validation or checkpoints are worth one."""
+"""Share of an epoch beyond which validation is worth a word."""
 GAIN: Final = 1.1
 """How many times as fast twice the batch must be to be advised."""
 
@@ -35,11 +35,11 @@ def predict(plan: TrainPlan, timings: Timings) -> Profile:
     """What a plan will cost by these timings. The bands come from resampling the rounds, the same ones for every part."""
     drawn = _resampled(timings)
     validation, checkpoint = _validation(plan, timings, drawn), drawn["checkpoint"]
-    # Beside that of each epoch's end, checkpoints come by the clock.
+    # Beside those of epochs' ends, checkpoints come by the clock.
     paced = {name: drawn[name] * (1 + checkpoint / (60 * plan.checkpoint_minutes)) for name in LOOP if name in drawn}
-    costs = [_stage_cost(stage, plan, paced, validation + checkpoint) for stage in plan.stages]
+    costs = [_stage_cost(stage, plan, paced, validation, checkpoint) for stage in plan.stages]
     wall = sum((cost.frozen_epochs * cold + (cost.epochs - cost.frozen_epochs) * warm for cost, warm, cold in costs), validation)
-    wall = wall + len(costs) * timings.start
+    wall = wall + len(costs) * (timings.start + checkpoint)
     longest, epoch, _ = costs[longest_stage(plan)]
     computing = longest.steps * np.minimum(drawn["step"], drawn["together"]) + timings.forward * _validated(plan)
     busy = np.minimum(1.0, computing / epoch)
@@ -87,16 +87,13 @@ def longest_stage(plan: TrainPlan) -> int:
 
 def remedies(plan: TrainPlan, timings: Timings, epoch: float, validation: float) -> tuple[str, ...]:
     """What these numbers say would help, by the share of an `epoch` (seconds, `validation` included) that it would save."""
-    step, together, checkpoint = (_median(times) for times in (timings.step, timings.together, timings.checkpoint))
+    step, together = _median(timings.step), _median(timings.together)
     found: list[tuple[float, str]] = []
     if step < BUSY * together:
         found.append((1 - step / together, _feeding(plan, timings)))
     if validation > LONG * epoch:
         told = f"validating {_validated(plan)} frames takes {validation:.1f} of the {epoch:.1f} s of an epoch"
         found.append((validation / epoch, f"{told}: judge by fewer frames (--limit)"))
-    if checkpoint > LONG * epoch:
-        told = f"the checkpoint takes {checkpoint:.1f} of the {epoch:.1f} s of an epoch"
-        found.append((checkpoint / epoch, f"{told}: keep build/ on a faster disk"))
     gain = 2 * step / _median(timings.doubled) if timings.doubled and all(timings.doubled) else 1.0
     if gain > GAIN:
         told = f"--batch-size {2 * plan.recipe.optimizer.batch_size} takes frames {gain:.1f} times as fast on this device"
@@ -121,10 +118,13 @@ def _feeding(plan: TrainPlan, timings: Timings) -> str:
     return f"{rates}, which only copy: keep build/packs on a faster disk, or in memory"
 
 
-def _stage_cost(stage: StagePlan, plan: TrainPlan, paced: dict[str, Samples], around: Samples) -> tuple[StageCost, Samples, Samples]:
-    """A stage, and samples of its epochs' seconds with the encoder trained and frozen; `around` is what follows the steps of each."""
+def _stage_cost(
+    stage: StagePlan, plan: TrainPlan, paced: dict[str, Samples], validation: Samples, checkpoint: Samples
+) -> tuple[StageCost, Samples, Samples]:
+    """A stage, and samples of its epochs' seconds with the encoder trained and frozen. Short epochs share a checkpoint."""
     steps, epochs = steps_of(stage, plan), stage.last_epoch
-    warm, cold = steps * paced["together"] + around, steps * paced.get("frozen", paced["together"]) + around
+    alone = [steps * pace + validation for pace in (paced["together"], paced.get("frozen", paced["together"]))]
+    warm, cold = (epoch + np.minimum(checkpoint, STALL * epoch) for epoch in alone)
     frozen = min(plan.recipe.optimizer.freeze_encoder_epochs, epochs)
     made = StageCost(
         name=stage.stage.name,

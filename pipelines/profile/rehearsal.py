@@ -213,7 +213,7 @@ class Rehearsal(StageLoop):
 
     def _time_checkpoints(self, timings: Timings) -> None:
         for epoch in range(CHECKPOINTS):
-            self.progress = Progress(epoch=epoch + 1)
+            self.progress, self.unsaved_best = Progress(epoch=epoch + 1), self.learner.judged
             began = time.perf_counter()
-            self._save(is_best=True)
+            self._save()
             timings.checkpoint.append(time.perf_counter() - began)

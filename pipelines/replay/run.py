@@ -24,6 +24,7 @@ from pipelines.replay.scales import Scale
 from pipelines.replay.sets import RELATIVE, Tell, prepare
 from pipelines.train import plan as planning
 from pipelines.train.events import TrainEvent
+from pipelines.train.placement import choose_device
 from pipelines.train.plan import TrainPlan
 from pipelines.train.run import STUDENT, stage_folder, train
 from pipelines.train.sources import Start
@@ -197,7 +198,7 @@ def _conclude(ws: Workspace, scale: Scale, seeds: int, runs: tuple[RunRecord, ..
         scale=scale.name,
         size=scale.size,
         seeds=seeds,
-        device=planning.choose_device(device),
+        device=choose_device(device),
         seconds=_spent(results.folder(ws) / SPENT),
         sets=tuple(_used(ws, name) for name in _needed(scale)),
         constants=constants,

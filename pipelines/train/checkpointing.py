@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,9 +87,13 @@ class Learner:
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints of one stage. `latest` can be read at any moment, also after a power cut."""
+    """The checkpoints of one stage. `latest` can be read at any moment, also after a power cut.
+
+    `turn` is what a writer holds while it writes, so that there is one at a time, and none that has been superseded.
+    """
 
     folder: Path
+    turn: Callable[[], AbstractContextManager[None]] = nullcontext
 
     @property
     def latest(self) -> Path | None:
@@ -112,30 +118,31 @@ class Checkpoints:
             raise CheckpointError(f"{pointer}: leads to no whole checkpoint", "restore that folder, or start the training anew")
         return None if self.latest is None else _read(self.latest / PROGRESS)[0]
 
-    def save(self, learner: Learner, progress: Progress, meta: dict[str, Any], *, is_best: bool) -> None:
+    def save(self, learner: Learner, progress: Progress, meta: dict[str, Any], best: Student | None = None) -> None:
         """Write everything that the rest of the run depends on, then make it the latest and drop older ones.
 
-        The best student travels inside, so that it always belongs to the progress beside it.
+        The best student travels inside, so that it always belongs to the progress beside it: `best` where there has been a new one
+        since the last checkpoint, otherwise the one that is in there. Raises Superseded when the folder has another writer by now.
         """
-        before = self.latest
-        final = self.folder / f"epoch-{progress.epoch:04d}-step-{progress.step:06d}{'-best' if is_best else ''}"
-        if final == before:
-            return
-        # A folder of that name that is not the latest was left by a crash before its pointer was set.
-        shutil.rmtree(final, ignore_errors=True)
-        with staged_directory(final) as staging:
-            checkpoint.save(staging / STUDENT, learner.student, meta)
-            write_tensors(staging / STATE, learner.state() | randomness.state(), {"format": FORMAT})
-            if is_best and learner.ema:
-                checkpoint.save(staging / BEST, learner.judged, meta)
-            elif is_best:
-                _link(staging / STUDENT, staging / BEST)
-            elif before and (before / BEST).is_file():
-                _link(before / BEST, staging / BEST)
-            digests = {path.name: sha256_file(path) for path in sorted(staging.iterdir())} | {PROGRESS: _digest(asdict(progress))}
-            (staging / PROGRESS).write_text(json.dumps({**asdict(progress), DIGESTS: digests}))
-        self._point_at(final)
-        self.sweep()
+        with self.turn():
+            before, final = self.latest, self.folder / f"epoch-{progress.epoch:04d}-step-{progress.step:06d}"
+            if final == before:
+                return
+            # A folder of that name that is not the latest was left by a crash before its pointer was set.
+            shutil.rmtree(final, ignore_errors=True)
+            with staged_directory(final) as staging:
+                checkpoint.save(staging / STUDENT, learner.student, meta)
+                write_tensors(staging / STATE, learner.state() | randomness.state(), {"format": FORMAT})
+                if best is learner.student:
+                    _link(staging / STUDENT, staging / BEST)
+                elif best is not None:
+                    checkpoint.save(staging / BEST, best, meta | {"epoch": progress.best_epoch})
+                elif before and (before / BEST).is_file():
+                    _link(before / BEST, staging / BEST)
+                digests = {path.name: sha256_file(path) for path in sorted(staging.iterdir())} | {PROGRESS: _digest(asdict(progress))}
+                (staging / PROGRESS).write_text(json.dumps({**asdict(progress), DIGESTS: digests}))
+            self._point_at(final)
+            self.sweep()
 
     def restore(self, learner: Learner) -> Progress | None:
         """Put the newest checkpoint back; None when there is none.

@@ -58,9 +58,8 @@ class Sampler:
         if self._order is None or self._order[0] != self.epoch:
             order = epoch_order(self._counts, self._shares, self._batch, self._mixing, self.seed, self.epoch)
             if self._labelled_per_batch and self._labelled is not None:
-                # Datasets with shares, or batches of their own, keep them: a labelled frame takes the place of one of its own dataset.
-                apart = None not in self._shares or self._mixing == "alternating"
-                pools = self._counts if apart else (sum(self._counts),)
+                # Datasets with parts of their own keep them: a labelled frame takes the place of one of its own dataset.
+                pools = self._counts if apart(self._shares, self._mixing) else (sum(self._counts),)
                 order = with_labels(order, self._labelled, self._labelled_per_batch, pools, self.seed, self.epoch)
             self._order = (self.epoch, order)
         return self._order[1]
@@ -100,13 +99,12 @@ def epoch_order(counts: Sequence[int], shares: Sequence[float | None], batch: in
     With shares the dataset that is largest for its share is drawn once and the others are repeated, each lap in a new order;
     `within_batch` mixes in every batch, `alternating` gives whole batches of one dataset, without shares by their sizes.
     """
-    total = sum(counts)
-    if len(counts) == 1 or (None in shares and mixing == "within_batch"):
+    if not apart(shares, mixing):
+        total = sum(counts)
         batch = min(batch, total)
         steps = total // batch
         return _shuffled(total, seed, epoch)[: steps * batch].reshape(steps, batch)
-    parts = [count / total if share is None else share for count, share in zip(counts, shares, strict=True)]
-    steps = max(1, max(int(count / (part * batch)) for count, part in zip(counts, parts, strict=True) if part))
+    parts, steps = _parts(counts, shares, batch)
     starts = np.cumsum([0, *counts[:-1]])
     streams = [_stream(count, int(start), seed, epoch, number) for number, (count, start) in enumerate(zip(counts, starts, strict=True))]
     if mixing == "within_batch":
@@ -115,6 +113,22 @@ def epoch_order(counts: Sequence[int], shares: Sequence[float | None], batch: in
     else:
         rows = [list(islice(streams[source], batch)) for source in _turns(parts, steps)]
     return np.array(rows, dtype=np.int64)
+
+
+def frames_drawn(counts: Sequence[int], shares: Sequence[float | None], batch: int, mixing: Mixing) -> list[int]:
+    """How many frames an epoch takes from each dataset, repeated ones included; 0 is a dataset that is never heard, in no epoch."""
+    if not apart(shares, mixing):
+        return list(counts)
+    parts, steps = _parts(counts, shares, batch)
+    if mixing == "within_batch":
+        return [steps * quota for quota in share_quotas(parts, batch)]
+    turns = _turns(parts, steps)
+    return [batch * turns.count(source) for source in range(len(counts))]
+
+
+def apart(shares: Sequence[float | None], mixing: Mixing) -> bool:
+    """Whether the datasets of a stage have parts of its batches to themselves; otherwise they are laid end to end and drawn as one."""
+    return len(shares) > 1 and (None not in shares or mixing == "alternating")
 
 
 def with_labels(order: Order, labelled: NDArray[np.bool_], least: int, pools: Sequence[int], seed: int, epoch: int) -> Order:
@@ -165,6 +179,13 @@ def share_quotas(parts: Sequence[float], batch: int) -> list[int]:
     for index in by_remainder[: batch - sum(quotas)]:
         quotas[index] += 1
     return quotas
+
+
+def _parts(counts: Sequence[int], shares: Sequence[float | None], batch: int) -> tuple[list[float], int]:
+    """Each dataset's part of the batches, by its share or its size, and the steps of an epoch: enough whole batches for the largest."""
+    total = sum(counts)
+    parts = [count / total if share is None else share for count, share in zip(counts, shares, strict=True)]
+    return parts, max(1, max(int(count / (part * batch)) for count, part in zip(counts, parts, strict=True) if part))
 
 
 def _shuffled(count: int, *key: int) -> Order:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-EventKind = Literal["reading", "started", "step", "epoch", "note", "stopped", "failed"]
+EventKind = Literal["reading", "started", "step", "epoch", "note", "finished", "stopped", "failed"]
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,9 @@ class TrainEvent:
     """One thing that happened.
 
     `reading`: frames are being packed (`step` of `steps`); `message` says it when a pack is done. `started`: the loop begins at `epoch`.
-    `step`: a training step is done. `epoch`: an epoch is trained, validated and safe on disk; `values` are its metrics. `note`: something
-    a person should know. `stopped`: the loop was asked to stop and has. `failed`: it could not go on; `message`, `hint` and `details`
-    say why. `at` is the Unix time at which it was written down, 0 before.
+    `step`: a training step is done. `epoch`: an epoch is trained and validated; `values` are its metrics. `note`: something a person should
+    know. `finished`: the workers have trained the stage to its end. `stopped`: they were asked to stop and have. `failed`: they could
+    not go on; `message`, `hint` and `details` say why. `at` is the Unix time at which it was written down, 0 before.
     """
 
     kind: EventKind

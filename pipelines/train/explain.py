@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from pipelines.recipe_schema import LossRecipe
+from pipelines.train.data import share_quotas
 from pipelines.train.sources import StagePlan
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ def all_ignore_probability(stage: StagePlan, batch_size: int) -> float:
         return sum(weight * of_frames(part, batch_size) for part, weight in zip(frames, weights, strict=True))
     if None in shares:
         return of_frames((frame for part in frames for frame in part), batch_size)
-    parts = zip(frames, shares, strict=True)
-    return math.prod(of_frames(part, round((share or 0) * batch_size)) for part, share in parts)
+    quotas = share_quotas([share or 0.0 for share in shares], batch_size)
+    return math.prod(of_frames(part, quota) for part, quota in zip(frames, quotas, strict=True))
 
 
 def _stage(stage: StagePlan, plan: TrainPlan) -> list[str]:

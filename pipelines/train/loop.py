@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,6 +17,7 @@ from core.errors import VortexError
 from models import augment_device, checkpoint
 from models.ema import Ema
 from models.losses import LossTerms
+from models.student import Student
 from pipelines.pack.loader import Batch
 from pipelines.train import memory, nonfinite, randomness
 from pipelines.train.anchoring import read_anchor
@@ -24,7 +27,7 @@ from pipelines.train.data import SamplerState
 from pipelines.train.events import Emit, EventKind, TrainEvent
 from pipelines.train.feeding import make_sampler, open_loader
 from pipelines.train.nonfinite import TERMS
-from pipelines.train.plan import TrainPlan
+from pipelines.train.plan import STALL, TrainPlan
 from pipelines.train.state import NONFINITE
 from pipelines.train.step import Task, device_batches
 from pipelines.train.step import prepare as lay_out_weights
@@ -49,13 +52,22 @@ def learnt(best: float | None) -> bool:
 class StageLoop:
     """One stage of a plan, from its starting weights or its newest checkpoint to its last epoch."""
 
-    def __init__(self, plan: TrainPlan, stage: int, folder: Path, emit: Emit, should_stop: Callable[[], bool]) -> None:
-        """Read the frames, and put the weights and the optimiser where the newest checkpoint left them."""
+    def __init__(
+        self,
+        plan: TrainPlan,
+        stage: int,
+        folder: Path,
+        emit: Emit,
+        should_stop: Callable[[], bool],
+        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """Read the frames, and put the weights and the optimiser where the newest checkpoint left them; checkpoints are written in `turn`."""
         self.plan, self.recipe, self.stage = plan, plan.recipe, plan.stages[stage]
         self.team = Team.here(plan.device, plan.sync_batch_norm)
-        self.checkpoints = Checkpoints(folder)
+        self.checkpoints = Checkpoints(folder, turn)
         self.emit, self.should_stop = emit, should_stop
-        self.speed, self.saved, self.stalled = 0.0, time.monotonic(), 0.0
+        self.speed, self.saved, self.stalled, self.save_cost = 0.0, time.monotonic(), 0.0, 0.0
+        self.unsaved_best: Student | None = None
         randomness.seed(plan.seed)
         self.student, _ = checkpoint.load(folder / START, encoder=self.recipe.student.encoder)
         lay_out_weights(self.student.to(self.team.device), plan.step)
@@ -77,8 +89,6 @@ class StageLoop:
 
     def run(self) -> None:
         """Train to the last epoch. Raises Stopped when asked to stop, VortexError when training cannot go on."""
-        if self.progress == Progress():
-            self._save()
         self._say("started", epoch=self.progress.epoch)
         try:
             while self.progress.epoch < self.stage.last_epoch:
@@ -113,7 +123,7 @@ class StageLoop:
             set_rates(self.optimizer, epoch + within, self.stage.stage.epochs)
             self._step(task, batch)
             self.progress.step += 1
-            if time.monotonic() > self.saved + 60 * self.plan.checkpoint_minutes:
+            if self._since_saved() > 60 * self.plan.checkpoint_minutes:
                 self._save()
             self.speed = (self.progress.step - first) * order.shape[1] / (time.perf_counter() - started)
             self._say("step", epoch=epoch, step=self.progress.step, steps=len(order), values=self._means())
@@ -163,7 +173,9 @@ class StageLoop:
     def _too_large(self, error: BaseException) -> VortexError:
         """What to say of a batch that does not fit into the memory."""
         (height, width), batch = self.plan.size, self.recipe.optimizer.batch_size
-        fitting = memory.batch_that_fits(self.task, self.tensors, self.optimizer, error) * self.team.size if self.tensors else 0
+        # Synchronised normalisation would wait for the others, of whom not all have run out of memory.
+        alone = self.tensors and not self.plan.sync_batch_norm
+        fitting = memory.batch_that_fits(self.task, self.tensors, self.optimizer, error) * self.team.size if alone else 0
         hint = f"about {fitting} frames would fit: train again with --batch-size {fitting}" if fitting else ""
         return VortexError(
             f"{self.plan.run}: a batch of {batch} frames of {height}x{width} does not fit into the memory",
@@ -171,7 +183,7 @@ class StageLoop:
         )
 
     def _judge_epoch(self) -> None:
-        """Validate, remember the best, and make the epoch safe before anyone hears of it."""
+        """Validate, remember the best, and make the epoch safe: at the end of the stage, and whenever that is worth what it costs."""
         self._stop_if_asked()
         values = self.team.share(self._validate() if self.team.leads else {})
         if not values:
@@ -182,7 +194,12 @@ class StageLoop:
         self.progress = replace(self.progress, epoch=epoch, step=0, sums={}, validation=values)
         if is_best:
             self.progress.best, self.progress.best_epoch = rmse, epoch
-        self._save(is_best=is_best)
+            self.unsaved_best = self.learner.judged
+        if epoch == self.stage.last_epoch or self.save_cost <= STALL * self._since_saved():
+            self._save()
+        elif is_best and self.team.leads:
+            # It waits for the next checkpoint, while training goes on with these very weights.
+            self.unsaved_best = copy.deepcopy(self.unsaved_best)
         counts = {"train/skipped_batches": float(self.progress.skipped), "train/checkpoint_seconds": self.stalled}
         annealed = {f"lr/{name}": rate for name, rate in rates(self.optimizer).items()}
         report = {f"train/{name}": value for name, value in losses.items()} | {f"val/{name}": value for name, value in values.items()}
@@ -209,18 +226,22 @@ class StageLoop:
         self._save()
         raise Stopped
 
-    def _save(self, *, is_best: bool = False) -> None:
+    def _since_saved(self) -> float:
+        return time.monotonic() - self.saved
+
+    def _save(self) -> None:
         if not self.team.leads:
             return
         started = time.monotonic()
         meta = {"run": self.plan.run, "recipe": self.recipe.name, "stage": self.stage.stage.name, "epoch": self.progress.epoch}
         try:
-            self.checkpoints.save(self.learner, self.progress, meta, is_best=is_best)
+            self.checkpoints.save(self.learner, self.progress, meta, self.unsaved_best)
         except VortexError as error:
             message = f"{self.plan.run}: its checkpoint cannot be written, the one before it is kept ({error.message})"
             raise VortexError(message, f"{error.hint}: vortex train --resume {self.plan.run}", error.details) from error
-        self.saved = time.monotonic()
-        self.stalled += self.saved - started
+        self.saved, self.unsaved_best = time.monotonic(), None
+        self.save_cost = self.saved - started
+        self.stalled += self.save_cost
 
     def _tell(self, done: int, total: int, said: str) -> None:
         if self.should_stop():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.errors import UsageError, VortexError
@@ -40,20 +40,19 @@ def replays(ws: Workspace, texts: Sequence[str]) -> list[Replay]:
     return found
 
 
-def with_replay(recipe: Recipe, replayed: Sequence[Replay], frames: Mapping[str, int]) -> Recipe:
+def with_replay(recipe: Recipe, replayed: Sequence[Replay], frames: Sequence[int]) -> Recipe:
     """`recipe` with old data in its last stage; what that stage had shares the rest as it did, or by its size.
 
-    `frames` are the training frames of the stage's own datasets by name. Raises VortexError when one of them has none.
+    `frames` counts the training frames of each of the stage's own datasets. Raises VortexError when one of them has none.
     """
     if not replayed:
         return recipe
     stage = recipe.stages[-1]
-    empty = [data.dataset for data in stage.data if not frames[data.dataset]]
+    empty = [data.dataset for data, count in zip(stage.data, frames, strict=True) if not count]
     if empty:
         raise VortexError(f"{', '.join(empty)}: no frame has the split 'train'", f"see what it holds: vortex data show {empty[0]}")
     rest = 1 - sum(replay.share for replay in replayed)
-    total = sum(frames[data.dataset] for data in stage.data)
-    own = [data.share or frames[data.dataset] / total for data in stage.data]
+    own = [data.share or count / sum(frames) for data, count in zip(stage.data, frames, strict=True)]
     mixed = (
         *(StageData(dataset=data.dataset, share=rest * share) for data, share in zip(stage.data, own, strict=True)),
         *(StageData(dataset=replay.ref.name, share=replay.share) for replay in replayed),

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.files import write_atomic
+from core.files import locked, write_atomic
 
 ORDERS = "orders.json"
+LOCK = ".writer.lock"
+"""Held by who writes a checkpoint, and by who takes the stage over: the one waits for the other to be done."""
 
 
 class Superseded(Exception):
@@ -29,9 +33,10 @@ class Orders:
 
     @classmethod
     def give(cls, folder: Path) -> Orders:
-        """Take the stage over: from now on workers of an earlier driver are superseded."""
+        """Take the stage over: from now on workers of an earlier driver are superseded. Waits for a checkpoint that one is writing."""
         orders = cls(folder, secrets.token_hex(4))
-        orders._write(stop=False)
+        with locked(folder / LOCK):
+            orders._write(stop=False)
         return orders
 
     def stop(self) -> None:
@@ -47,6 +52,13 @@ class Orders:
         if orders["token"] != self.token:
             raise Superseded
         return bool(orders["stop"])
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Write to the folder within this block: nobody else does meanwhile. Raises Superseded."""
+        with locked(self.folder / LOCK):
+            self.asked()
+            yield
 
     def _write(self, stop: bool) -> None:
         write_atomic(self.folder / ORDERS, json.dumps({"token": self.token, "stop": stop}))

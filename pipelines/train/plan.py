@@ -6,36 +6,32 @@ import json
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from core.errors import UsageError, VortexError
+from core.errors import VortexError
 from pipelines import recipe as recipes
+from pipelines.data.datasets import DataRef
 from pipelines.pack import packs_folder
 from pipelines.recipe import Recipe
-from pipelines.recipe_schema import LARGEST_BATCH
 from pipelines.train import sources
-from pipelines.train.cluster import LOCAL, require_cluster, require_room
-from pipelines.train.data import share_quotas
+from pipelines.train.cluster import LOCAL
 from pipelines.train.effective import Options, effective, fine_tuning, with_settings
 from pipelines.train.explain import explain
+from pipelines.train.feasibility import require_different, require_feasible, require_passed, require_unchanged
 from pipelines.train.mixing import replays, with_replay
+from pipelines.train.options import BAD_BATCHES, CHECKPOINT_MINUTES, check_numbers, check_patience, check_source
+from pipelines.train.placement import Device, choose_device, require_gpu, require_team
 from pipelines.train.resuming import finished_as, require_same_recipe, source_of
 from pipelines.train.sources import DataPlan, StagePlan, Start
 from pipelines.train.switches import Switches
 from pipelines.workspace import Workspace
 
 PLAN = "plan.json"
-LARGEST_SEED = 2**63 - 1
-"""What every random generator that is seeded here takes."""
-
-CHECKPOINT_MINUTES = 10.0
-BAD_BATCHES = 5
-"""Batches in a row that are not finite, after which training stops: one is bad luck, five are a diverged network."""
-
-Device = Literal["cpu", "cuda"]
+STALL = 0.01
+"""Share of the training time that checkpoints at epochs' ends may take: short epochs share one."""
 
 
 class TrainPlan(BaseModel):
@@ -62,7 +58,7 @@ class TrainPlan(BaseModel):
     anchor_data: tuple[DataPlan, ...] = ()
     """What the starting weights were trained on, for an anchor that must know which of them mattered there."""
     checkpoint_minutes: float = CHECKPOINT_MINUTES
-    """How much of a training a kill can cost: a checkpoint is written that often, besides every epoch's end and every stop."""
+    """How much of a training a kill can cost: a checkpoint is written that often, besides epochs' ends and every stop."""
     max_bad_batches: int = BAD_BATCHES
     source: str | None = None
     """The recipe that was asked for, a shipped name or a file; `read` is what it said then."""
@@ -128,11 +124,11 @@ def plan(
 
     registry = hub(ws)
     own_data = bool(domain or manifest)
-    _check_options(recipe, from_version, own_data, encoder_weights, limit)
-    _check_numbers(lr, batch_size, seed)
-    _check_patience(checkpoint_minutes, max_bad_batches)
+    check_source(recipe, from_version, own_data, encoder_weights)
+    check_numbers(lr, batch_size, limit, seed)
+    check_patience(checkpoint_minutes, max_bad_batches)
     chosen = choose_device(device, gpus)
-    _check_team(workers, chosen, address, sync_batch_norm, gpus)
+    require_team(workers, chosen, address, sync_batch_norm, gpus)
     switches = Switches.for_device(chosen).changed(step) if step else Switches.for_device(chosen)
     if from_version:
         start, parent = sources.version_start(registry, from_version)
@@ -141,29 +137,14 @@ def plan(
         base = read = recipes.load(str(recipe))
         start = sources.recipe_start(registry, base, encoder_weights)
     refs = [sources.given_data(ws, domain, manifest)] if own_data else sources.recipe_data(ws, base)
-    options = Options(scratch=start.kind == "none", one_stage=own_data, size=size, epochs=epochs, batch_size=batch_size, lr=lr)
     target = domain or refs[-1][-1].domain
-    described = {ref.digest: sources.describe(ws, ref, limit) for stage in refs for ref in stage}
-    replayed = replays(ws, replay)
-    made = with_replay(effective(base, refs, options), replayed, {data.name: data.frames["train"] for data in described.values()})
-    made = with_settings(made, settings)
-    refs[-1] = [*refs[-1], *(old.ref for old in replayed)]
-    described |= {old.ref.digest: sources.describe(ws, old.ref, limit) for old in replayed}
-    for stage_refs in refs:
-        sources.require_different(stage_refs)
-    if workers and made.optimizer.batch_size % workers:
-        raise UsageError(f"batches of {made.optimizer.batch_size} cannot be divided among {workers} workers", f"--batch-size {8 * workers}")
-    stages = tuple(
-        StagePlan(stage=stage, data=tuple(described[ref.digest] for ref in data)) for stage, data in zip(made.stages, refs, strict=True)
-    )
-    sources.require_frames(stages, target)
-    for stage in stages:
-        sources.require_batches(stage, made, workers)
-        _require_labels(stage, made)
+    options = Options(scratch=start.kind == "none", one_stage=own_data, size=size, epochs=epochs, batch_size=batch_size, lr=lr)
+    made, stages = _stages(ws, base, refs, options, replay=replay, settings=settings, limit=limit)
+    require_feasible(stages, made, target, workers)
     held_to = made.weights_parent if made.anchor and made.anchor.kind == "ewc" else None
     anchor_data = sources.parents_data(ws, registry.get(held_to), limit) if held_to else ()
     if not allow_unvalidated:
-        sources.require_passed(ws, [*described.values(), *anchor_data])
+        require_passed(ws, [*(data for stage in stages for data in stage.data), *anchor_data])
     claim = recipe if recipe in recipes.names() else None
     label = f"from-{from_version}" if from_version else made.name
     planned = TrainPlan(
@@ -206,12 +187,12 @@ def resume(ws: Workspace, run: str, address: str | None = None, gpus: int | None
     except (ValueError, TypeError, ValidationError) as error:
         raise VortexError(f"{path}: not readable as a training plan", "start the training anew") from error
     require_same_recipe(made, recipe)
-    sources.require_unchanged(ws, made.stages)
+    require_unchanged(ws, [*(data for stage in made.stages for data in stage.data), *made.anchor_data])
     if address:
         made = made.model_copy(update={"address": address})
-    if made.device == "cuda" and not made.workers:
-        _require_gpu(run, gpus)
-    _check_team(made.workers, made.device, made.address, made.sync_batch_norm, gpus)
+    if made.device == "cuda":  # also for workers elsewhere: the finished student is measured here
+        require_gpu(run, gpus)
+    require_team(made.workers, made.device, made.address, made.sync_batch_norm, gpus)
     from pipelines.hub import hub
 
     registry = hub(ws)
@@ -223,99 +204,23 @@ def resume(ws: Workspace, run: str, address: str | None = None, gpus: int | None
     return made.model_copy(update={"inferred": (f"resumes  {run}", *lines)})
 
 
-def _require_labels(stage: StagePlan, recipe: Recipe) -> None:
-    """Raise an error unless every batch can hold as many labelled frames as the stage asks for."""
-    wanted, batch = stage.stage.labelled_per_batch, recipe.optimizer.batch_size
-    if not wanted:
-        return
-    asks = f"stage {stage.stage.name} asks for {wanted} labelled frame(s) in every batch"
-    bare = [data.name for data in stage.data if not data.labelled]
-    shares = [data.share or 0.0 for data in stage.stage.data]
-    if len(bare) == len(stage.data):
-        raise VortexError(f"{asks}, but none of {', '.join(bare)} has labels", "vortex label NAME, or set labelled_per_batch: 0")
-    if stage.stage.mixing == "alternating" and len(stage.data) > 1:
-        room = 0 if bare else batch
-    elif not any(shares):
-        room = min(batch, stage.count("train"))
-    else:
-        room = sum(quota for quota, data in zip(share_quotas(shares, batch), stage.data, strict=True) if data.labelled)
-    if wanted > room:
-        why = f"of {batch} frames at most {room} can be" if room else f"whole batches come from {', '.join(bare)}, which has none"
-        raise UsageError(f"{asks}, but {why}", "use a larger --batch-size, or lower labelled_per_batch in the recipe")
-
-
-def choose_device(device: str, gpus: int | None = None) -> Device:
-    """`auto` is the GPU where there is one; `gpus` is how many there are on another machine that will train.
-
-    Raises UsageError for another word, VortexError for a GPU that is not there.
-    """
-    if device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"unknown device {device!r}; allowed: auto, cpu, cuda", "leave --device out to choose automatically")
-    if device == "cpu":
-        return "cpu"
-    if gpus is None:
-        import torch
-
-        found = torch.cuda.is_available()
-        missing = VortexError("no CUDA device is visible to torch", "use --device cpu, or see: vortex doctor")
-    else:
-        found, missing = gpus > 0, UsageError("--device cuda, but no GPU is asked for", "--gres gpu:1, or --device cpu")
-    if device == "cuda" and not found:
-        raise missing
-    return "cuda" if found else "cpu"
-
-
-def _check_options(recipe: str | None, from_version: str | None, own_data: bool, encoder_weights: str | None, limit: int | None) -> None:
-    if (recipe is None) == (from_version is None):
-        given = "both a recipe and --from were given" if recipe else "neither a recipe nor --from was given"
-        example = "vortex train v6 --domain DOMAIN, or: vortex train --from v6 --domain DOMAIN"
-        raise UsageError(f"{given}: a recipe is trained anew, --from trains a version's weights on", example)
-    if from_version and not own_data:
-        raise UsageError(f"--from {from_version} needs data to train on", f"vortex train --from {from_version} --domain DOMAIN")
-    if from_version and encoder_weights is not None:
-        raise UsageError("--encoder-weights does not fit --from: the version's weights hold the encoder", "leave one of the two out")
-    if limit is not None and limit < 2:
-        raise UsageError(f"--limit {limit} leaves no batch", "use 2 frames or more")
-
-
-def _require_gpu(run: str, gpus: int | None) -> None:
-    """Raise VortexError where a run that was planned for a GPU finds none."""
-    import torch
-
-    if not (torch.cuda.is_available() if gpus is None else gpus):
-        where = "no CUDA device is visible to torch" if gpus is None else "no GPU is asked for"
-        hint = f"resume it on a machine with one, or: vortex submit --resume {run} --gres gpu:1"
-        raise VortexError(f"{run} was planned for a GPU, and {where}", hint)
-
-
-def _check_team(workers: int, device: Device, address: str, sync_batch_norm: bool, gpus: int | None = None) -> None:
-    """Raise an error for workers that cannot be, or whose cluster does not answer."""
-    if address != LOCAL and not workers:
-        raise UsageError(f"--address {address} is where workers run, and there are none", "--workers 2, or leave --address out")
-    if sync_batch_norm and workers < 2:
-        raise UsageError("--sync-batch-norm joins the batches of several workers", "--workers 2, or leave --sync-batch-norm out")
-    if sync_batch_norm and device == "cpu":
-        raise UsageError("--sync-batch-norm needs GPUs: torch synchronises batch normalisation on CUDA alone", "leave it out on a CPU")
-    if address != LOCAL:
-        require_cluster(address, workers, device)
-    elif workers and device == "cuda":
-        import torch
-
-        found, where = (torch.cuda.device_count(), "this machine") if gpus is None else (gpus, "the job")
-        require_room({"GPU": found}, workers, device, where)
-
-
-def _check_numbers(lr: float | None, batch_size: int | None, seed: int) -> None:
-    if lr is not None and not 0 < lr <= 1:  # NaN fails every comparison, and so is refused too
-        raise UsageError(f"--lr {lr:g} is not a learning rate, allowed: above 0, up to 1", "the recipes use 3e-4, and 1e-3 from scratch")
-    if batch_size is not None and not 1 <= batch_size <= LARGEST_BATCH:
-        raise UsageError(f"--batch-size {batch_size} is out of range, allowed: 1 to {LARGEST_BATCH}", "the recipes use 8 and 16")
-    if not 0 <= seed <= LARGEST_SEED:
-        raise UsageError(f"--seed {seed} is out of range, allowed: 0 to {LARGEST_SEED}", "any small number will do")
-
-
-def _check_patience(checkpoint_minutes: float, max_bad_batches: int) -> None:
-    if not 0 < checkpoint_minutes <= 24 * 60:
-        raise UsageError(f"--checkpoint-minutes {checkpoint_minutes:g} is out of range, allowed: above 0, up to a day", "10 is the default")
-    if max_bad_batches < 1:
-        raise UsageError(f"--max-bad-batches {max_bad_batches} is out of range, allowed: 1 or more", f"{BAD_BATCHES} is the default")
+def _stages(
+    ws: Workspace,
+    base: Recipe,
+    own: Sequence[Sequence[DataRef]],
+    options: Options,
+    *,
+    replay: Sequence[str],
+    settings: Sequence[str],
+    limit: int | None,
+) -> tuple[Recipe, tuple[StagePlan, ...]]:
+    """`base` as it will be trained, and its stages with what is in their data: each stage's `own`, and in the last what is replayed."""
+    replayed = replays(ws, replay)
+    refs = [*own[:-1], [*own[-1], *(old.ref for old in replayed)]]
+    for stage_refs in refs:
+        require_different(stage_refs)
+    described = {ref: sources.describe(ws, ref, limit) for ref in dict.fromkeys(chain.from_iterable(refs))}
+    frames = [described[ref].frames["train"] for ref in own[-1]]
+    made = with_settings(with_replay(effective(base, own, options), replayed, frames), settings)
+    filled = zip(made.stages, refs, strict=True)
+    return made, tuple(StagePlan(stage=stage, data=tuple(described[ref] for ref in stage_refs)) for stage, stage_refs in filled)

@@ -34,7 +34,12 @@ def state() -> dict[str, Tensor]:
 
 
 def restore(kept: dict[str, Tensor]) -> None:
-    """Put the generators where `state` was taken. That of a GPU is left alone where there is none."""
+    """Put the generators where `state` was taken. That of a GPU is left alone where there is none.
+
+    In a team every process gets the leader's, as all were seeded alike. That is no loss while nothing draws from them: order and
+    augmentation of a frame follow from (seed, epoch, position), and no encoder has dropout or stochastic depth. One that had would
+    drop the same in every process: seed by rank then, and keep the state of each.
+    """
     torch.set_rng_state(kept[f"{PREFIX}cpu"])
     version, has_gauss, gauss, *words = kept[f"{PREFIX}python"].tolist()
     random.setstate((int(version), tuple(map(int, words)), gauss if has_gauss else None))

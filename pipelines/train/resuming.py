@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from pipelines.train.plan import TrainPlan
     from registry.versions import Hub
 
-TOLD = frozenset({"codename", "summary", "lesson", "status", "published", "history", "assumed", "variants"})
-"""What a recipe only tells: it changes nothing that is trained."""
-
 
 def source_of(recipe: str | None) -> str | None:
     """Where to read a recipe again: its shipped name, or its file wherever the next command is run; None without a recipe."""
@@ -32,7 +29,7 @@ def require_same_recipe(plan: TrainPlan, recipe: str | None) -> None:
         return
     if plan.read is None:
         raise VortexError(f"{plan.run} was not begun with a recipe, so {recipe} is not its own", f"vortex train --resume {plan.run}")
-    changed = [line for line in recipes.differences(plan.read, recipes.load(asked)) if line[0].partition(".")[0] not in TOLD]
+    changed = recipes.differences(plan.read, recipes.load(asked), recipes.TOLD)
     if changed:
         raise VortexError(
             f"{asked} is not the recipe that {plan.run} was begun with: {len(changed)} setting(s) differ",

@@ -79,6 +79,7 @@ class _Driver:
         self.ws, self.plan, self.state, self.stop, self.registers = ws, plan, state, stop, register
         self.on_event, self.recorder = on_event, Recorder(state)
         self.truncated_at = 0
+        self.logged = (state.stage, state.epoch)
 
     @cached_property
     def hub(self) -> Hub:
@@ -142,14 +143,18 @@ class _Driver:
             self.hub.store.end_run(run_id)
 
     def _log(self, run_id: str, event: TrainEvent) -> Iterator[TrainEvent]:
-        """Give an epoch's metrics to MLflow. Where they cannot be kept a note says so: they are in the run's events, and training goes on."""
-        if event.kind == "epoch":
-            try:
-                self.hub.store.log_metrics(run_id, {**event.values, "train/frames_per_second": event.frames_per_second}, event.epoch)
-            except VortexError as error:
-                yield TrainEvent(
-                    "note", stage=event.stage, message=f"MLflow did not take the metrics of epoch {event.epoch}: {error.message}"
-                )
+        """Give an epoch's metrics to MLflow, once: what a kill has cost is trained again.
+
+        Where they cannot be kept a note says so: they are in the run's events, and training goes on.
+        """
+        stage, epoch = self.logged
+        if event.kind != "epoch" or (event.stage == stage and event.epoch <= epoch):
+            return
+        try:
+            self.hub.store.log_metrics(run_id, {**event.values, "train/frames_per_second": event.frames_per_second}, event.epoch)
+            self.logged = (event.stage, event.epoch)
+        except VortexError as error:
+            yield TrainEvent("note", stage=event.stage, message=f"MLflow did not take the metrics of epoch {event.epoch}: {error.message}")
 
     def _open(self, number: int) -> str:
         """The stage's MLflow run: a new one with everything that is known beforehand, or the one that was interrupted."""

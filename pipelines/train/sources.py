@@ -1,4 +1,4 @@
-"""What a training starts from and learns from: starting weights, datasets, and whether they may be used."""
+"""What a training starts from and learns from: its starting weights, and its datasets with what is in them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from core.errors import GateRefused, UsageError, VortexError
-from models.encoders import DEEPEST_STRIDE
+from core.errors import UsageError, VortexError
 from pipelines import recipe as recipes
-from pipelines.data.datasets import DataRef, find, for_domain, listing, resolve
+from pipelines.data.datasets import DataRef, for_domain, listing, resolve
 from pipelines.recipe import Recipe, Stage
 from pipelines.workspace import Workspace
 
@@ -160,14 +159,16 @@ def recipe_data(ws: Workspace, recipe: Recipe) -> list[list[DataRef]]:
 
     Raises VortexError listing every one that is missing.
     """
-    have = {dataset.name: [dataset.name] for dataset in listing(ws)}
-    for dataset in listing(ws):
-        if dataset.card.domain not in {other.name for other in listing(ws)}:
-            have.setdefault(dataset.card.domain, []).append(dataset.name)
+    datasets = listing(ws)
+    named = {dataset.name: [dataset.name] for dataset in datasets}
+    of_domain: dict[str, list[str]] = {}
+    for dataset in datasets:
+        of_domain.setdefault(dataset.card.domain, []).append(dataset.name)
+    have = of_domain | named
     wanted = list(dict.fromkeys(data.dataset for stage in recipe.stages for data in stage.data))
     missing = [name for name in wanted if name not in have]
     if missing:
-        present = ", ".join(dataset.name for dataset in listing(ws)) or "none"
+        present = ", ".join(named) or "none"
         raise VortexError(
             f"recipe {recipe.name} trains on {', '.join(wanted)}; not in this workspace: {', '.join(missing)} (datasets here: {present})",
             f"train the recipe on other data: vortex train {recipe.name} --domain DOMAIN (or --manifest NAME)",
@@ -214,97 +215,6 @@ def parents_data(ws: Workspace, parent: Version, limit: int | None) -> tuple[Dat
             "add one of them with vortex data add, or use --set anchor.kind=l2sp, which needs no frames",
         )
     return usable
-
-
-def require_passed(ws: Workspace, data: Sequence[DataPlan]) -> None:
-    """Raise GateRefused naming every dataset that has not passed validation."""
-    from pipelines.validate import passed
-
-    refused = list(dict.fromkeys(item.name for item in data if not item.validated))
-    if not refused:
-        return
-    states = {item.name: "failed validation" if passed(ws, item.ref) is False else "has not been validated" for item in data}
-    raise GateRefused(
-        f"{'; '.join(f'{name} {states[name]}' for name in refused)}: training needs data that has passed",
-        f"vortex validate {refused[0]} (or --allow-unvalidated, which the version will say)",
-    )
-
-
-def require_frames(stages: Sequence[StagePlan], target: str) -> None:
-    """Raise VortexError unless every stage has frames to train on, depth to learn, and target-domain frames to be judged by."""
-    for stage in stages:
-        names = " + ".join(data.name for data in stage.data)
-        if not stage.count("train"):
-            raise VortexError(f"{names}: no frame has the split 'train'", f"see what it holds: vortex data show {stage.data[0].name}")
-        # A set of the target domain may be there to be judged by alone; of any other domain it would only seem to be learnt from.
-        filled = {data.domain for data in stage.data if data.frames["train"]} | {target}
-        empty = [data.name for data in stage.data if data.domain not in filled]
-        if empty:
-            raise VortexError(
-                f"stage {stage.stage.name} mixes {names}, but {', '.join(empty)}: no frame has the split 'train'",
-                f"see what it holds: vortex data show {empty[0]}",
-            )
-        blind = [data.name for data in stage.data if data.targets.get("nothing")]
-        if blind:
-            raise VortexError(
-                f"{', '.join(blind)}: frames without teacher, ToF or reference depth cannot be learnt from",
-                f"label them: vortex label {blind[0]} --teachers da3",
-            )
-    judged = [data for stage in stages for data in stage.data if data.domain == target]
-    if not judged:
-        domains = sorted({data.domain for stage in stages for data in stage.data})
-        raise VortexError(
-            f"no data of the target domain {target!r}; the data are of: {', '.join(domains)}", "name one of them with --domain"
-        )
-    if not any(data.frames["val"] for data in judged):
-        raise VortexError(
-            f"{' + '.join(data.name for data in judged)}: no frame has the split 'val', so no epoch could be called the best",
-            "add the data again with a validation split",
-        )
-
-
-def require_different(refs: Sequence[DataRef]) -> None:
-    """Raise VortexError when a stage names the same frames twice: they would count, and be drawn, twice as often."""
-    by_digest: dict[str, DataRef] = {}
-    for ref in refs:
-        other = by_digest.setdefault(ref.digest, ref)
-        if other is not ref:
-            same = f"{ref.name} is named twice" if ref.name == other.name else f"{other.name} and {ref.name} hold the same frames"
-            raise VortexError(f"{same}: a stage takes every dataset once", "name each once, with --manifest NAME")
-
-
-def require_batches(stage: StagePlan, recipe: Recipe, workers: int) -> None:
-    """Raise VortexError when a batch could not be filled, shared out, or normalised."""
-    size, shares = recipe.optimizer.batch_size, [data.share for data in stage.stage.data]
-    if None in shares:
-        size = min(size, stage.count("train"))
-    else:
-        empty = [data.name for data in stage.data if not data.frames["train"]]
-        if empty:
-            raise VortexError(
-                f"{', '.join(empty)}: no frame has the split 'train', but the stage takes a share of every batch from it",
-                f"see what it holds: vortex data show {empty[0]}",
-            )
-        if stage.stage.mixing == "within_batch" and min(share or 0 for share in shares) * size < 0.5:
-            raise UsageError(f"a batch of {size} cannot hold a share of each of {len(shares)} datasets", "use a larger --batch-size")
-    each = size // max(1, workers)
-    if not each:
-        raise UsageError(f"{size} training frames cannot be divided among {workers} workers", "use fewer --workers, or more frames")
-    height, width = recipe.student.size
-    if each == 1 and max(height, width) <= DEEPEST_STRIDE:
-        raise UsageError(
-            f"one frame of {height}x{width} at a time cannot be normalised: its deepest map is a single value",
-            "use a larger --batch-size or --size",
-        )
-
-
-def require_unchanged(ws: Workspace, stages: Sequence[StagePlan]) -> None:
-    """Raise VortexError when a dataset is no longer what the run began with: it could not be the same run."""
-    for data in {item.name: item for stage in stages for item in stage.data}.values():
-        own = (ws.data / data.name) == data.root
-        found = resolve(ws, name_or_manifest=find(ws, data.name).name if own else str(data.manifest))
-        if found.digest != data.digest:
-            raise VortexError(f"{data.name} has changed since this run began", "restore it (vortex data checkout), or start a new training")
 
 
 def _target(frame: Frame) -> str:

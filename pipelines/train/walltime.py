@@ -70,7 +70,7 @@ def wall(walltime: str | None, environ: Mapping[str, str], clock: Clock = time.t
 
 def parse(text: str) -> float:
     """Seconds of `12h`, `1h30m`, `90m`, `2d` or `43200`. Raises UsageError."""
-    parts = re.findall(r"(\d+(?:\.\d+)?)([dhms])", text)
+    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)([dhms])", text)
     if text.isascii() and text.isdigit():
         parts = [(text, "s")]
     elif "".join(number + unit for number, unit in parts) != text:

@@ -83,4 +83,4 @@ def test_a_killed_driver_leaves_nothing_running_and_a_run_that_goes_on(workspace
     with pytest.raises(Interrupted):
         train(ws, planning.resume(ws, run).model_copy(update={"workers": 0}), stop_after_an_epoch)
     first, *_ = (event for event in events if event.kind == "started")
-    assert first.epoch >= 2
+    assert first.epoch >= 1  # short epochs share a checkpoint, and the first one has its own

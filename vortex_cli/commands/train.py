@@ -96,17 +96,16 @@ def train(
     deadline = wall(walltime, os.environ)
     given = plan_options(
         recipe=recipe, from_=from_, domain=domain, manifest=manifest, epochs=epochs, batch_size=batch_size, lr=lr, device=device,
-        workers=workers, sync_batch_norm=sync_batch_norm, size=size, limit=limit, seed=seed, encoder_weights=encoder_weights, step=step,
-        replay=replay, settings=settings, checkpoint_minutes=checkpoint_minutes, max_bad_batches=max_bad_batches,
-        allow_unvalidated=allow_unvalidated,
+        workers=workers, address=address, sync_batch_norm=sync_batch_norm, size=size, limit=limit, seed=seed,
+        encoder_weights=encoder_weights, step=step, replay=replay, settings=settings, checkpoint_minutes=checkpoint_minutes,
+        max_bad_batches=max_bad_batches, allow_unvalidated=allow_unvalidated,
     )  # fmt: skip
-    if resume is not None and given.keys() - {"recipe"}:
+    if resume is not None and given.keys() - {"recipe", "address"}:
         raise UsageError(
             "--resume continues a run as it was planned: only --address, --walltime and the recipe (to be compared) fit it",
             f"vortex train --resume {resume}",
         )
-    where: dict[str, Any] = {} if address is None else {"address": address}
-    plan = planning.plan(ws, **given, **where) if resume is None else planning.resume(ws, resume, recipe=recipe, **where)
+    plan = planning.plan(ws, **given) if resume is None else planning.resume(ws, resume, **given)
     for line in plan.inferred:
         console.note(line)
     if dry_run:

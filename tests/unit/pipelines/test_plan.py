@@ -178,6 +178,15 @@ def test_a_plan_survives_its_file(ws: Workspace) -> None:
     assert TrainPlan.model_validate_json(made.model_dump_json()) == made
 
 
+def test_a_run_on_a_cluster_of_gpus_is_not_resumed_where_its_student_could_not_be_measured(ws: Workspace) -> None:
+    made = plan(ws, recipe="v6", domain="rooms", encoder_weights="none", device="cpu", workers=2, allow_unvalidated=True)
+    made = made.model_copy(update={"device": "cuda", "address": "ray://localhost:1"})
+    made.folder(ws).mkdir(parents=True)
+    (made.folder(ws) / planning.PLAN).write_text(made.model_dump_json(exclude={"resumed"}))
+    with pytest.raises(VortexError, match="was planned for a GPU, and no GPU is asked for"):
+        planning.resume(ws, made.run, gpus=0)
+
+
 def test_resuming_an_unknown_run_lists_the_runs(ws: Workspace) -> None:
     made = plan(ws, recipe="v6", domain="rooms", encoder_weights="none", allow_unvalidated=True)
     folder = made.folder(ws)

@@ -95,7 +95,7 @@ def test_decisions_of_the_lineage() -> None:
 
 def test_only_the_encoder_differs_between_v3_and_v4() -> None:
     described = {"name", "codename", "summary", "lesson", "status", "parents", "published", "assumed"}
-    keys = {key for key, _, _ in recipe.differences(recipe.load("v3"), recipe.load("v4")) if key.partition(".")[0] not in described}
+    keys = {key for key, _, _ in recipe.differences(recipe.load("v3"), recipe.load("v4"), described)}
     assert keys == {"student.encoder"}
 
 
@@ -185,7 +185,14 @@ def test_a_stage_name_is_no_path() -> None:
     raw["stages"][0]["name"] = "../../elsewhere"
     with pytest.raises(RecipeError) as caught:
         recipe.parse(raw, "here")
-    assert "stages.0.name" in caught.value.details[0]
+    assert caught.value.details[0].startswith("stages.1.name: ")
+
+
+@pytest.mark.parametrize("key", ["stages.1.epochs", "stages.2.epochs", "stages.1.data.3.share", "stages.2.data.1.share"])
+def test_a_fault_names_the_key_as_it_was_set(key: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        recipe.with_settings(recipe.load("v6"), [f"{key}=-1"])
+    assert [fault.partition(":")[0] for fault in caught.value.details] == [key]
 
 
 def test_settings_are_typed_as_in_a_file_and_change_nothing_else() -> None:

@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,8 +24,10 @@ from pipelines.train import plan as planning
 from pipelines.train import randomness
 from pipelines.train.checkpointing import STUDENT
 from pipelines.train.events import TrainEvent
-from pipelines.train.loop import START, Stopped
-from pipelines.train.run import lay_out, train
+from pipelines.train.loop import START, StageLoop, Stopped
+from pipelines.train.orders import Orders, Superseded
+from pipelines.train.plan import TrainPlan
+from pipelines.train.run import lay_out, stage_folder, train
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.training_runs import different, final_state, ignore, loop, tiny
 from tests.unit.pipelines.training_set import publish, recipe_file
@@ -102,6 +105,48 @@ def test_checkpoints_come_within_an_epoch_too(ws: Workspace) -> None:
         tiny(ws, checkpoint_minutes=0)
 
 
+def test_short_epochs_share_a_checkpoint_and_its_best_student_is_that_of_the_best_epoch(
+    ws: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(stall: float) -> tuple[list[int], TrainPlan]:
+        monkeypatch.setattr("pipelines.train.loop.STALL", stall)
+        plan, saved = tiny(ws, epochs=4), []
+        made = loop(ws, plan, lambda event: saved.append(made.saved) if event.kind == "epoch" else None)
+        made.run()
+        return [saved.index(moment) + 1 for moment in dict.fromkeys(saved)], plan
+
+    (every, eager), (few, thrifty) = trained(1e9), trained(0.0)
+    # The first epoch's end is worth a checkpoint whatever it costs: that is not known yet.
+    assert every == [1, 2, 3, 4] and few == [1, 4]
+    assert different(final_state(ws, eager), final_state(ws, thrifty)) == []
+
+
+def test_who_was_superseded_writes_nothing_more(ws: Workspace) -> None:
+    plan = tiny(ws, epochs=1)
+    lay_out(plan, plan.folder(ws))
+    folder = stage_folder(plan.folder(ws), plan, 0)
+    ours = Orders.give(folder)
+    made = StageLoop(plan, 0, folder, ignore, ours.asked, ours.turn)
+    made._save()
+    kept = made.checkpoints.latest
+    Orders.give(folder)
+    made.progress.step = 1
+    with pytest.raises(Superseded):
+        made._save()
+    assert made.checkpoints.latest == kept and kept is not None and list(folder.glob("epoch-*")) == [kept]
+
+
+def test_a_stage_is_taken_over_only_between_two_checkpoints(tmp_path: Path) -> None:
+    ours, order = Orders.give(tmp_path), []
+    with ours.turn():
+        other = threading.Thread(target=lambda: (Orders.give(tmp_path), order.append("taken over")))
+        other.start()
+        other.join(0.2)
+        order.append("written")
+    other.join()
+    assert order == ["written", "taken over"]
+
+
 def test_what_a_killed_process_left_half_written_is_swept(ws: Workspace) -> None:
     plan = tiny(ws, epochs=1)
     orphan = plan.folder(ws).parent / ".another-run.1234abcd.staging"
@@ -118,7 +163,7 @@ def test_what_a_killed_process_left_half_written_is_swept(ws: Workspace) -> None
     (stage.parent / ".state.json.1234abcd.staging").write_text("{")
     train(ws, planning.resume(ws, plan.run), ignore)
     found = sorted(path.name for path in stage.iterdir())
-    assert found == ["epoch-0001-step-000000-best", "latest", "orders.json", START]
+    assert found == [".writer.lock", "epoch-0001-step-000000", "latest", "orders.json", START]
     assert list(stage.parent.glob(".*.staging")) == []
 
 
@@ -143,6 +188,7 @@ def test_a_full_disk_keeps_the_checkpoint_before_it(ws: Workspace, small_disk: P
     kept = made.checkpoints.latest
     assert kept is not None and kept.is_dir()
     made._train_epoch()
+    made.save_cost = 0.0  # so that the epoch's end is worth a checkpoint
     ballast = small_disk / "ballast"
     with open(ballast, "wb") as stream:
         stream.write(b"0" * (os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize - 2**20))
@@ -205,6 +251,24 @@ def test_metrics_that_mlflow_does_not_take_are_noted_and_training_goes_on(ws: Wo
     assert result.version is not None
     told = [event.message for event in events if event.kind == "note"]
     assert told == [f"MLflow did not take the metrics of epoch {epoch}: the database is locked" for epoch in (1, 2)]
+
+
+def test_what_a_kill_cost_is_trained_again_and_logged_once(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.train.loop.STALL", 0.0)
+    plan = tiny(ws, epochs=4)
+
+    def lose_power(event: TrainEvent) -> None:
+        if (event.kind, event.epoch) == ("epoch", 3):
+            raise ConnectionAbortedError
+
+    with pytest.raises(ConnectionAbortedError):
+        train(ws, plan, lose_power)
+    again: list[TrainEvent] = []
+    result = train(ws, planning.resume(ws, plan.run), again.append)
+    assert [event.epoch for event in again if event.kind == "epoch"] == [2, 3, 4]
+    assert result.version is not None
+    history = hub(ws).store._client.get_metric_history(result.version.run_id, "val/rmse")
+    assert [entry.step for entry in history] == [1, 2, 3, 4]
 
 
 def test_a_checkpoint_of_another_architecture_or_class_order_is_refused(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

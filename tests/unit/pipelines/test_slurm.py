@@ -115,13 +115,13 @@ def test_a_damaged_record_of_a_job_is_named(tmp_path: Path) -> None:
 
 def test_progress_changes_with_every_checkpoint(tmp_path: Path) -> None:
     assert progress(tmp_path) == []
-    for name in ("epoch-0000-step-000002", "epoch-0001-step-000000-best"):
+    for name in ("epoch-0000-step-000002", "epoch-0001-step-000000"):
         (tmp_path / "1-train" / name).mkdir(parents=True)
     pointer = tmp_path / "1-train" / "latest"
     pointer.symlink_to("epoch-0000-step-000002")
     before = progress(tmp_path)
     pointer.unlink()
-    pointer.symlink_to("epoch-0001-step-000000-best")
+    pointer.symlink_to("epoch-0001-step-000000")
     assert before and progress(tmp_path) != before
 
 

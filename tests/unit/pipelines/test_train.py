@@ -151,7 +151,8 @@ def test_a_student_that_learnt_no_depth_at_all_is_not_registered(ws: Workspace) 
 @pytest.mark.parametrize("name", [STUDENT, STATE, "best.safetensors", "progress.json"])
 def test_a_damaged_checkpoint_is_never_trained_on(ws: Workspace, name: str) -> None:
     made = loop(ws, tiny(ws, epochs=2))
-    made._save(is_best=True)
+    made.unsaved_best = made.learner.judged
+    made._save()
     latest = made.checkpoints.latest
     assert latest and made.checkpoints.best
     damaged = bytearray((latest / name).read_bytes())

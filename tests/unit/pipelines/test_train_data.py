@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from core.errors import VortexError
-from pipelines.train.data import Sampler, SamplerState, epoch_order, with_labels
+from pipelines.train.data import Mixing, Sampler, SamplerState, epoch_order, frames_drawn, with_labels
 from pipelines.train.sources import pick
 from validation.manifest import Frame
 
@@ -50,6 +50,25 @@ def test_alternating_without_shares_goes_by_size_and_draws_every_frame_once() ->
     order = epoch_order([8, 24, 0], [None, None, None], 4, "alternating", seed=0, epoch=0)
     assert all(len({index < 8 for index in row}) == 1 for row in order.tolist())
     assert sorted(order.ravel()) == list(range(32))
+
+
+@pytest.mark.parametrize(
+    ("counts", "shares", "batch", "mixing"),
+    [
+        ([10, 40], [0.25, 0.75], 4, "alternating"),
+        ([10, 40], [None, None], 5, "alternating"),
+        ([60, 4], [None, None], 16, "alternating"),
+        ([10, 40, 7], [0.5, 0.3, 0.2], 8, "within_batch"),
+        ([8, 8, 8], [0.8375, 0.08125, 0.08125], 8, "within_batch"),
+    ],
+)
+def test_what_is_drawn_of_each_dataset_is_known_beforehand(
+    counts: list[int], shares: list[float | None], batch: int, mixing: Mixing
+) -> None:
+    order = epoch_order(counts, shares, batch, mixing, seed=0, epoch=0)
+    drawn = np.bincount(np.searchsorted(np.cumsum(counts), order.ravel(), side="right"), minlength=len(counts))
+    assert frames_drawn(counts, shares, batch, mixing) == drawn.tolist()
+    assert frames_drawn(counts, [None] * len(counts), batch, "within_batch") == counts
 
 
 def test_labels_do_not_mix_batches_that_alternate() -> None:
