@@ -1,4 +1,4 @@
-"""What a specialist forgets, and what helps: a student of the rooms is fine-tuned on the corridor in nine ways, several seeds each.
+"""What a specialist forgets, and what helps: a student of the rooms is fine-tuned on the corridor in ten ways, several seeds each.
 
     make bench-forgetting           (benchmarks/forgetting.py [--seeds 3] [--epochs 8] [--folder build/forgetting] [--only NAME ...] [--smoke])
 
@@ -56,7 +56,8 @@ WAYS: dict[str, Way] = {
     "low rate": Way(("optimizer.encoder_lr=1e-4", "optimizer.decoder_lr=1e-4")),
     "replay 0.2": Way(replay=0.2),
     "L2-SP": Way(("anchor={kind: l2sp, strength: 0.1}",)),
-    "EWC": Way(("anchor={kind: ewc, strength: 0.004}",)),
+    "EWC 0.001": Way(("anchor={kind: ewc, strength: 0.001}",)),
+    "EWC 0.004": Way(("anchor={kind: ewc, strength: 0.004}",)),
     "EMA": Way(("ema.decay=0.99",)),
     "layer decay": Way(("optimizer.layer_decay=0.5",)),
     "SILog": Way(("loss.weights.silog=1.0",)),
@@ -117,7 +118,7 @@ def main() -> None:
     if options.smoke:
         torch.set_num_threads(1)
         with tempfile.TemporaryDirectory() as folder:
-            report(ablate(Path(folder) / "forgetting", SMOKE, 1, ("EWC",)), 1)
+            report(ablate(Path(folder) / "forgetting", SMOKE, 1, ("EWC 0.001",)), 1)
     else:
         report(ablate(options.folder, Size(epochs=options.epochs), options.seeds, options.only), options.seeds)
     print(f"{time.perf_counter() - started:.0f} s")
