@@ -32,7 +32,7 @@ from pipelines.hub import hub
 from pipelines.init import init
 from pipelines.pack import packs_folder
 from pipelines.synthetic import synthesise
-from pipelines.train import plan as planning
+from pipelines.train import planning
 from pipelines.train.events import TrainEvent
 from pipelines.train.run import train
 from pipelines.workspace import Workspace

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks.resume import ignore, planned, prepare
+from benchmarks.trainings.small import ignore, planned, prepare
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -26,7 +26,8 @@ from pipelines.init import init
 from pipelines.profile import Profile, profile
 from pipelines.synthetic import synthesise
 from pipelines.train.events import TrainEvent
-from pipelines.train.plan import TrainPlan, plan
+from pipelines.train.plan import TrainPlan
+from pipelines.train.planning import plan
 from pipelines.train.run import train
 from pipelines.workspace import Workspace, load
 

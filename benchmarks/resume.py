@@ -4,21 +4,19 @@
 
 Asked: a run that was stopped at a random moment ends with the same bits, in weights, average, optimiser and random state; a process
 killed with -9 (half of the times at a file event, half at a step) leaves a readable `latest`, loses at most one checkpoint interval,
-and its run still ends with the same bits as one version; twelve hours of a scaled clock in three segments are the same training; and
-checkpoints cost at most 2 % of the training time. Everything runs on the CPU.
+and its run still ends with the same bits as one version; and twelve hours of a scaled clock in three segments are the same training.
+Everything trains in one process on the CPU; kills of workers and of whole machines are in `make bench-kills`.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import importlib
 import itertools
 import json
 import os
 import random
 import signal
-import statistics
 import sys
 import tempfile
 import time
@@ -29,13 +27,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.label_kills import EVENTS, WRITING, child
 from benchmarks.label_kills import IMPORTS as OF_DATASETS
+from benchmarks.trainings.small import begin, checkpoints, ending, final_state, folder_of, ignore, prepare, readable
 
 if TYPE_CHECKING:
     from pipelines.train.events import TrainEvent
     from pipelines.train.plan import TrainPlan
     from pipelines.workspace import Workspace
 
-STALL_TARGET: Final = 0.02
 INTERVAL_S: Final = 0.5
 """Of the checkpoints in the runs that are killed; ten minutes by default."""
 IMPORTS: Final = (
@@ -45,53 +43,6 @@ IMPORTS: Final = (
 )
 
 
-def prepare(root: Path, frames: int) -> None:
-    """A workspace with one small dataset and a recipe whose weights are averaged."""
-    import yaml
-
-    from pipelines import recipe
-    from pipelines.data.datasets import DatasetCard, new_dataset
-    from pipelines.hub import hub
-    from pipelines.init import init
-    from pipelines.synthetic.dataset import Job, render_dataset
-    from validation.manifest import write_manifest
-
-    ws = init(root)
-    with new_dataset(ws, "place", DatasetCard(name="place", domain="rooms", kind="room", format="synthetic")) as staging:
-        write_manifest(staging / "manifest.jsonl", render_dataset(staging, Job("rooms", "rooms", frames, 0, (48, 64), None)))
-    raw = recipe.load("v5").model_dump(mode="json") | {"name": "tiny", "codename": "", "parents": [], "published": []}
-    raw |= {"student": {"encoder": "mobilenetv3_small_100", "size": [32, 64]}, "ema": {"decay": 0.99}}
-    raw["scratch"]["batch_size"] = 4
-    (root / "tiny.yaml").write_text(yaml.safe_dump(raw))
-    assert hub(ws).store
-
-
-def planned(ws: Workspace, epochs: int, **options: Any) -> TrainPlan:
-    """A training of the small recipe."""
-    from pipelines.train import plan
-
-    given = {"recipe": str(ws.root / "tiny.yaml"), "domain": "rooms", "encoder_weights": "none", "device": "cpu"} | options
-    return plan.plan(ws, epochs=epochs, allow_unvalidated=True, **given)
-
-
-def final_state(ws: Workspace, plan: TrainPlan) -> str:
-    """Everything that the newest checkpoint of a run holds, as one hash. Raises an error when it cannot be read, or its bytes are others."""
-    from models.tensors import read_tensors
-    from pipelines.train.checkpointing import BEST, STATE, STUDENT, Checkpoints
-    from pipelines.train.run import stage_folder
-
-    checkpoints = Checkpoints(stage_folder(plan.folder(ws), plan, 0))
-    latest = checkpoints.latest
-    assert latest is not None
-    total = hashlib.sha256()
-    for path in (latest / name for name in (STUDENT, STATE, BEST)):
-        if path.exists():
-            checkpoints.verify(path)
-            for key, value in sorted(read_tensors(path)[0].items()):
-                total.update(f"{path.name} {key} {value.dtype} {tuple(value.shape)}".encode() + value.contiguous().numpy().tobytes())
-    return total.hexdigest()
-
-
 def aside(folder: Path, work: Callable[..., Any], *words: Any) -> Any:
     """Do the work in a fork and bring its answer back: a process that has trained has threads, and cannot be forked any more."""
     answer = folder / "answer.json"
@@ -99,20 +50,14 @@ def aside(folder: Path, work: Callable[..., Any], *words: Any) -> Any:
     return json.loads(answer.read_text())
 
 
-def ignore(event: TrainEvent) -> None:
-    """Hear nothing."""
-
-
 def stops(ws: Workspace, wanted: str, looks: int, epochs: int, count: int, random_: random.Random) -> int:
     """Stop trainings at random looks for a stop (between steps, within a validation, between epochs); how many end with the same bits."""
     from pipelines.train.loop import StageLoop, Stopped
-    from pipelines.train.run import lay_out, stage_folder
 
     equal = 0
     for _ in range(count):
-        plan = planned(ws, epochs)
-        lay_out(plan, plan.folder(ws))
-        folder = stage_folder(plan.folder(ws), plan, 0)
+        plan = begin(ws, epochs)
+        folder = folder_of(ws, plan)
         look, seen = random_.randint(1, looks), itertools.count(1)
         try:
             StageLoop(plan, 0, folder, ignore, lambda seen=seen, look=look: next(seen) >= look).run()  # type: ignore[misc]
@@ -124,7 +69,7 @@ def stops(ws: Workspace, wanted: str, looks: int, epochs: int, count: int, rando
 
 def train_child(root: Path, run: str, log: Path, kill_event: int | None, kill_step: int | None) -> None:
     """Go on with a run. It writes down when each step was done, and is killed at a file event or a step, when one is given."""
-    from pipelines.train import plan as planning
+    from pipelines.train import planning
     from pipelines.train.run import train
     from pipelines.workspace import load
 
@@ -154,14 +99,10 @@ def train_child(root: Path, run: str, log: Path, kill_event: int | None, kill_st
 
 def lost(ws: Workspace, plan: TrainPlan, log: Path) -> float:
     """Seconds of training that a kill has cost: from the newest checkpoint's step to the last one done. Clears the log."""
-    from pipelines.train.checkpointing import Checkpoints
-    from pipelines.train.run import stage_folder
-
     lines = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
     log.unlink(missing_ok=True)
     done = [(int(epoch), int(step), float(at)) for epoch, step, at in lines]
-    checkpoints = Checkpoints(stage_folder(plan.folder(ws), plan, 0))
-    progress = checkpoints.progress()
+    progress = checkpoints(ws, plan).progress()
     behind = [at for epoch, step, at in done if progress is None or (epoch, step) > (progress.epoch, progress.step)]
     return done[-1][2] - behind[0] if behind else 0.0
 
@@ -172,7 +113,7 @@ def kills(ws: Workspace, wanted: str, epochs: int, rounds: int, random_: random.
     worst, events, steps = 0.0, 0, 0
     log = folder / "steps"
     for number in range(-1, rounds):  # the first is not killed: it counts what the others can be killed at
-        run = aside(folder, begin, ws, epochs)
+        run = aside(folder, begun, ws, epochs)
         for _ in range(0 if number < 0 else 2 if number % 3 == 2 else 1):
             at_event = random_.randint(1, events) if number % 2 else None
             at_step = None if at_event else random_.randint(1, steps)
@@ -187,18 +128,14 @@ def kills(ws: Workspace, wanted: str, epochs: int, rounds: int, random_: random.
     return went, worst
 
 
-def begin(ws: Workspace, epochs: int) -> str:
-    """Lay a run out, with checkpoints in a short interval."""
-    from pipelines.train.run import lay_out
-
-    plan = planned(ws, epochs, checkpoint_minutes=INTERVAL_S / 60)
-    lay_out(plan, plan.folder(ws))
-    return plan.run
+def begun(ws: Workspace, epochs: int) -> str:
+    """A run with checkpoints in a short interval, laid out."""
+    return begin(ws, epochs, checkpoint_minutes=INTERVAL_S / 60).run
 
 
 def look_after(ws: Workspace, run: str, log: Path) -> tuple[float, bool]:
     """What a kill has cost, and whether the newest checkpoint can be read."""
-    from pipelines.train import plan as planning
+    from pipelines.train import planning
 
     plan = planning.resume(ws, run)
     whole = readable(ws, plan)
@@ -207,41 +144,19 @@ def look_after(ws: Workspace, run: str, log: Path) -> tuple[float, bool]:
 
 def judge(ws: Workspace, run: str, wanted: str) -> dict[str, int]:
     """How a run has ended."""
-    from pipelines.hub import hub
-    from pipelines.train import plan as planning
+    from pipelines.train import planning
 
-    plan = planning.resume(ws, run)
-    return {
-        "same bits": int(final_state(ws, plan) == wanted),
-        "one version": int(sum(version.run == run for version in hub(ws).versions()) == 1),
-        "left behind": len(list(plan.folder(ws).parent.rglob(".*.staging"))),
-    }
-
-
-def readable(ws: Workspace, plan: TrainPlan) -> bool:
-    """Whether the newest checkpoint, if there is one yet, can be read and has the bytes that were saved."""
-    from core.errors import VortexError
-    from pipelines.train.checkpointing import LATEST
-    from pipelines.train.run import stage_folder
-
-    pointer = stage_folder(plan.folder(ws), plan, 0) / LATEST
-    if not pointer.is_symlink():
-        return True
-    try:
-        return bool(final_state(ws, plan))
-    except (VortexError, AssertionError):
-        return False
+    return ending(ws, planning.resume(ws, run), wanted)
 
 
 def segments(ws: Workspace, wanted: str, epochs: int) -> tuple[int, bool]:
     """A training of twelve hours on a clock that steps drive, with a wall every four and a half; its segments, and whether it is the same."""
-    from pipelines.train import plan as planning
-    from pipelines.train.run import lay_out, train
+    from pipelines.train import planning
+    from pipelines.train.run import train
     from pipelines.train.stopping import REQUEUE, Requeue
     from pipelines.train.walltime import Wall
 
-    plan, now, count = planned(ws, epochs), [0.0], 0
-    lay_out(plan, plan.folder(ws))
+    plan, now, count = begin(ws, epochs), [0.0], 0
     steps = epochs * (plan.stages[0].count("train") // plan.recipe.optimizer.batch_size + 1)
 
     def hear(event: TrainEvent) -> None:
@@ -257,44 +172,6 @@ def segments(ws: Workspace, wanted: str, epochs: int) -> tuple[int, bool]:
             continue
     del os.environ[REQUEUE]
     return count, final_state(ws, plan) == wanted
-
-
-def stall(folder: Path, encoder: str, size: tuple[int, int], repeats: int) -> tuple[float, float]:
-    """Median seconds of a training step of eight frames, and of a checkpoint, of a student as large as the recipes'."""
-    import torch
-
-    from models.student import Student, StudentConfig
-    from pipelines import recipe as recipes
-    from pipelines.train.building import make_loss, make_optimizer
-    from pipelines.train.checkpointing import Checkpoints, Learner, Progress
-    from pipelines.train.step import Switches, Task
-    from pipelines.train.step import prepare as lay_out_weights
-
-    recipe, switches = recipes.load("v6"), Switches.for_device("cpu")
-    student = lay_out_weights(Student(StudentConfig(encoder, size), encoder_weights="none"), switches)
-    loss = make_loss(recipe)
-    learner = Learner(student, loss, make_optimizer(recipe, student, loss, fused=True))
-    task = Task(student, loss, switches, print)
-    depth = torch.rand(8, 1, *size) + 1
-    batch = {
-        "rgb": torch.rand(8, 3, *size),
-        "reference": depth,
-        "teacher_depth": depth,
-        "tof_depth": depth * 0,
-        "tof_confidence": depth * 0,
-    }
-    batch |= {"segmentation": torch.zeros(8, *size, dtype=torch.int64), "has_teacher": torch.ones(8, dtype=torch.bool)}
-    steps, saves = [], []
-    for number in range(repeats):
-        started = time.perf_counter()
-        learner.optimizer.zero_grad(set_to_none=True)
-        task(batch).total.backward()
-        learner.optimizer.step()
-        between = time.perf_counter()
-        Checkpoints(folder).save(learner, Progress(epoch=number), {}, is_best=True)
-        steps.append(between - started)
-        saves.append(time.perf_counter() - between)
-    return statistics.median(steps), statistics.median(saves)
 
 
 def main() -> None:
@@ -338,26 +215,17 @@ def report(folder: Path, counts: tuple[int, int], frames: int, epochs: int, rand
     print(f"  same bits / one version in the end   {went['same bits']} / {went['one version']} of {runs}")
     print(f"  half-written files left              {went['left behind']}")
     print(f"  most that a kill cost                {worst:.2f} s, checkpoints every {INTERVAL_S} s")
-    encoder, size = ("mobilenetv3_small_100", (64, 96)) if smoke else ("efficientvit_b1", (240, 320))
-    step, save = aside(folder, stall, folder / "stall", encoder, size, 2 if smoke else 10)
-    shortest = save / STALL_TARGET
-    print(f"checkpoint of {encoder:<25}{save:.3f} s, {save / 600:.3%} of ten minutes")
-    print(
-        f"  at most {STALL_TARGET:.0%} of the time from         {shortest:.0f} s an epoch, {shortest / step * 8:.0f} frames of {size[0]}x{size[1]} here"
-    )
     kept = went["readable"] == went["asked"] and went["same bits"] == went["one version"] == runs and not went["left behind"]
     # A kill during a checkpoint costs what it took, too.
-    return equal == counts[0] and one and kept and worst <= 2 * INTERVAL_S and save / 600 <= STALL_TARGET
+    return equal == counts[0] and one and kept and worst <= 2 * INTERVAL_S
 
 
 def undisturbed(ws: Workspace, epochs: int) -> tuple[str, int]:
     """What a training that nobody disturbs ends with, and how often it looks whether to stop."""
     from pipelines.train.loop import StageLoop
-    from pipelines.train.run import lay_out, stage_folder
 
-    plan, looks = planned(ws, epochs), itertools.count()
-    lay_out(plan, plan.folder(ws))
-    StageLoop(plan, 0, stage_folder(plan.folder(ws), plan, 0), ignore, lambda: next(looks) < 0).run()
+    plan, looks = begin(ws, epochs), itertools.count()
+    StageLoop(plan, 0, folder_of(ws, plan), ignore, lambda: next(looks) < 0).run()
     return final_state(ws, plan), next(looks)
 
 

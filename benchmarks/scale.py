@@ -64,7 +64,7 @@ def measure(root: Path, setting: Setting, workers: int) -> dict[str, float]:
 
 def child(root: Path, setting: Setting, workers: int, started: float) -> None:
     """Plan and train as `vortex train` does, and print when what happened."""
-    from pipelines.train import plan as planning
+    from pipelines.train import planning
     from pipelines.train.events import TrainEvent
     from pipelines.train.run import train
     from pipelines.workspace import load

@@ -10,7 +10,7 @@ from typing import Any, Final
 from torch import Tensor, nn
 
 from core.errors import VortexError
-from models.tensors import read_tensors
+from models.tensors import CheckpointError, read_tensors
 
 PROBE_SECONDS: Final = 5.0
 OFFLINE_HINT: Final = (
@@ -27,7 +27,11 @@ def load_encoder_weights(encoder: nn.Module, name: str, source: str | Path) -> N
     if source == "none":
         return
     path = _imagenet_file(name) if source == "imagenet" else Path(source)
-    _fill(encoder, name, read_tensors(path)[0], path)
+    try:
+        tensors = read_tensors(path)[0]
+    except CheckpointError as error:
+        raise CheckpointError(error.message, "give a safetensors or .pt file of encoder weights, imagenet, or none") from error
+    _fill(encoder, name, tensors, path)
 
 
 def _fill(encoder: nn.Module, name: str, tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -79,7 +79,7 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     seen: list[str] = []
     for setting in settings:
         key, equals, text = (part.strip() for part in setting.partition("="))
-        if not equals:
+        if not equals or not key:
             raise UsageError(f"--set {setting!r} is not KEY=VALUE", "for example --set optimizer.encoder_lr=1e-5")
         if key not in allowed:
             raise _unknown(key, allowed)

@@ -6,17 +6,18 @@ import fcntl
 import json
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from core.errors import VortexError
-from pipelines.slurm import cluster, record
+from core.errors import UsageError, VortexError
+from pipelines.slurm import cluster, record, stamps
+from pipelines.slurm.cluster import JobState
 from pipelines.slurm.script import FOLDER as JOB_FOLDER
 from pipelines.train.events import Journal, TrainEvent
-from pipelines.train.plan import PLAN
-from pipelines.train.plan import runs as folder_of_runs
+from pipelines.train.plan import LOCK, PLAN, run_folder, runs_folder
 from pipelines.train.state import EVENTS, RunState, Status
 from pipelines.workspace import Workspace
 
@@ -39,7 +40,10 @@ STATE_SECONDS: Final = 5.0
 
 @dataclass(frozen=True)
 class Run:
-    """A run. `epoch` of `epochs` are those of its present stage; `age` is in seconds since it was planned; `best_rmse` in metres."""
+    """A run. `epoch` of `epochs` are those of its present stage; `age` is in seconds since it was planned; `best_rmse` in metres.
+
+    `slurm` is SLURM's word for its job, `reason` why that waits where it is not merely its turn.
+    """
 
     run: str
     recipe: str
@@ -51,41 +55,58 @@ class Run:
     version: str | None
     job: str | None
     slurm: str | None
+    reason: str
     partition: str | None
     age: float
 
 
 def runs(ws: Workspace) -> list[Run]:
     """Every run of the workspace, newest first."""
-    folders = [plan.parent for plan in folder_of_runs(ws).glob(f"*/{PLAN}")]
-    jobs = {folder.name: found for folder in folders if (found := record.read(folder))}
-    states = cluster.job_states([job.job_id for job in jobs.values()])
-    made = [_run(folder, jobs.get(folder.name), states) for folder in folders]
-    return sorted(made, key=lambda run: run.age)
+    folders = [plan.parent for plan in runs_folder(ws).glob(f"*/{PLAN}")]
+    states = _ask_slurm(folders)
+    return sorted((_run(folder, states) for folder in folders), key=lambda run: run.age)
 
 
 def find(ws: Workspace, name: str) -> Run:
     """One run. Raises VortexError naming those there are."""
-    folder = folder_of_runs(ws) / name
-    if Path(name).name != name or not (folder / PLAN).is_file():
-        known = [run.run for run in runs(ws)[:10]]
-        raise VortexError(f"unknown run {name!r}; runs of this workspace: {', '.join(known) or 'none'}", "see them with: vortex runs")
-    job = record.read(folder)
-    return _run(folder, job, cluster.job_states([job.job_id] if job else []))
+    folder = run_folder(ws, name)
+    return _run(folder, _ask_slurm([folder]))
+
+
+def require_idle(ws: Workspace, name: str) -> Run:
+    """The run, on which nobody works. Raises UsageError saying who does, also for one whose job is in the queue."""
+    require_untrained(ws, name)
+    found = find(ws, name)
+    if found.state in ACTIVE:
+        raise UsageError(f"{name} is {found.state} already{f' as job {found.job}' if found.job else ''}", f"vortex logs {name} -f")
+    return found
+
+
+def require_untrained(ws: Workspace, name: str) -> None:
+    """Raise UsageError when a process trains the run at this moment."""
+    folder = run_folder(ws, name)
+    if _held(folder / LOCK):
+        try:
+            state = RunState.read(folder)
+            who = f" (pid {state.pid} on {state.host})" if state.host else ""
+        except VortexError:
+            who = ""
+        raise UsageError(f"{name} is training already{who}", f"vortex logs {name} -f")
 
 
 @dataclass(frozen=True)
 class Said:
-    """A line of a run's log: an event of the training, or a line that its job printed."""
+    """A line of a run's log: an event of the training, or a line that its job printed. `at` is in seconds since 1970."""
 
     source: Literal["event", "stdout", "stderr"]
+    at: float
     event: TrainEvent | None = None
     text: str = ""
 
 
 def log(ws: Workspace, name: str, *, follow: bool = False) -> Iterator[Said]:
     """What a run has said so far; with `follow`, also what it says until it ends. Reading disturbs nothing."""
-    run, reader = find(ws, name), _Reader(folder_of_runs(ws) / name)
+    run, reader = find(ws, name), _Reader(run_folder(ws, name))
     asked = time.monotonic()
     yield from reader.read()
     while follow and (run.state in ACTIVE or run.slurm in RUNNING):  # an error is printed after the state says so
@@ -104,11 +125,19 @@ class _Reader:
         self._offsets: dict[Path, int] = {}
 
     def read(self) -> Iterator[Said]:
-        for event in self._journal.read():
-            yield Said("event", event)
+        said = [Said("event", event.at, event) for event in self._journal.read()]
         for path in sorted(self._prints.glob("*_log.*"), key=lambda path: (path.stat().st_mtime, path.name)):
-            for line in self._lines(path):
-                yield Said("stderr" if path.suffix == ".err" else "stdout", text=line)
+            said += self._printed(path)
+        yield from sorted(said, key=lambda one: one.at)
+
+    def _printed(self, path: Path) -> list[Said]:
+        """What a job has printed. A line without a time came before the next one that has one, and the last before the file changed."""
+        at, said = path.stat().st_mtime, []
+        for line in reversed(list(self._lines(path))):
+            stamp, text = stamps.read(line)
+            at = at if stamp is None else stamp
+            said.append(Said("stderr" if path.suffix == ".err" else "stdout", at, text=text))
+        return said[::-1]
 
     def _lines(self, path: Path) -> Iterator[str]:
         with open(path, "rb") as stream:
@@ -143,15 +172,26 @@ def judge(status: Status, job: str | None, *, newer: bool, held: bool, silent: b
     return "dead" if job is not None or silent else "training"
 
 
-def _run(folder: Path, job: record.Record | None, states: Mapping[str, str] | None) -> Run:
-    plan, slurm = _json(folder / PLAN), None if job is None or states is None else states.get(job.job_id, VANISHED)
+def _ask_slurm(folders: Iterable[Path]) -> dict[str, JobState] | None:
+    """What SLURM says of the runs' jobs; None where it cannot be asked."""
+    jobs = []
+    for folder in folders:
+        with suppress(VortexError):
+            jobs += [job.job_id] if (job := record.read(folder)) else []
+    return cluster.job_states(jobs)
+
+
+def _run(folder: Path, states: Mapping[str, JobState] | None) -> Run:
+    plan, said = _json(folder / PLAN), RunState(folder)
+    job, slurm = None, None
+    condition: Condition = "unreadable"
     first = (plan.get("stages") or [{}])[0].get("stage", {})
-    try:
+    with suppress(VortexError):  # a listing shows the other runs all the same
+        job = record.read(folder)
+        slurm = None if job is None or states is None else states.get(job.job_id, JobState(VANISHED))
         said = RunState.read(folder)
         newer = job is not None and job.submitted > said.updated
-        condition = judge(said.status, slurm, newer=newer, held=_held(folder / ".lock"), silent=_silent(said))
-    except VortexError:  # a listing shows the other runs all the same
-        said, condition = RunState(folder), "unreadable"
+        condition = judge(said.status, slurm.word if slurm else None, newer=newer, held=_held(folder / LOCK), silent=_silent(said))
     return Run(
         run=folder.name,
         recipe=str(plan.get("recipe", {}).get("name", "")),
@@ -162,7 +202,8 @@ def _run(folder: Path, job: record.Record | None, states: Mapping[str, str] | No
         best_rmse=_best(folder),
         version=said.version,
         job=job.job_id if job else None,
-        slurm=slurm,
+        slurm=slurm.word if slurm else None,
+        reason=slurm.reason if slurm else "",
         partition=job.partition if job else None,
         age=max(0.0, time.time() - (folder / PLAN).stat().st_mtime),
     )

@@ -39,7 +39,7 @@ def arms(ws: Workspace, options: Mapping[str, Any], vary: str | None, against: s
 
     Raises UsageError for arms that do not differ, GateRefused when they differ in more than the factor.
     """
-    from pipelines.train.plan import plan
+    from pipelines.train.planning import plan
 
     base = plan(ws, **options)
     if against is not None:

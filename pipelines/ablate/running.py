@@ -13,7 +13,7 @@ from core.errors import VortexError
 from core.files import write_atomic
 from pipelines.ablate.factor import Factor
 from pipelines.bootstrap import COUNT, SQUARED, FrameErrors
-from pipelines.train.events import Emit
+from pipelines.train.events import Diverged, Emit, TrainEvent
 
 if TYPE_CHECKING:
     from pipelines.data.datasets import DataRef
@@ -23,17 +23,21 @@ if TYPE_CHECKING:
 
 
 class Measured(BaseModel):
-    """What one arm scored with one seed on the validation frames: RMSE in metres, mIoU as a share where there are labels."""
+    """What one arm scored with one seed on the validation frames: RMSE in metres, mIoU as a share where there are labels.
+
+    A training that `diverged` says how, and has no metrics: that too is something an arm does.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     arm: str
     seed: int
     run: str
-    metrics: dict[str, float]
-    frames: int
-    errors: Path
+    metrics: dict[str, float] = {}
+    frames: int = 0
+    errors: Path | None = None
     """Per-frame sums of the best epoch's student."""
+    diverged: str | None = None
 
 
 def run_name(factor: Factor, arm: str, seed: int) -> str:
@@ -44,8 +48,12 @@ def run_name(factor: Factor, arm: str, seed: int) -> str:
 
 
 def carry_out(ws: Workspace, factor: Factor, arm: str, plan: TrainPlan, folder: Path, on_event: Emit) -> Measured:
-    """Train an arm with the plan's seed, or go on with it, and measure its best student; done already, only read it."""
-    from pipelines.train.plan import PLAN, resume
+    """Train an arm with the plan's seed, or go on with it, and measure its best student; done already, only read it.
+
+    A training that diverges is kept as that, and not tried again.
+    """
+    from pipelines.train.plan import PLAN
+    from pipelines.train.planning import resume
     from pipelines.train.run import train
 
     run = run_name(factor, arm, plan.seed)
@@ -55,7 +63,11 @@ def carry_out(ws: Workspace, factor: Factor, arm: str, plan: TrainPlan, folder: 
     plan = plan.model_copy(update={"run": run})
     if (plan.folder(ws) / PLAN).is_file():
         plan = resume(ws, run)
-    measured = _measure(plan, arm, train(ws, plan, on_event, register=False).student, folder)
+    try:
+        measured = _measure(plan, arm, train(ws, plan, on_event, register=False).student, folder)
+    except Diverged as error:
+        on_event(TrainEvent("note", message=f"{error.message}; this is kept as a result, and the ablation goes on"))
+        measured = Measured(arm=arm, seed=plan.seed, run=run, diverged=error.message)
     write_atomic(kept, measured.model_dump_json(indent=1))
     return measured
 

@@ -33,8 +33,9 @@ class Measured:
     constants: Mapping[str, float] = field(default_factory=dict)
 
     def of(self, version: str, dataset: str, metric: str = "rmse") -> Mapping[int, float]:
-        """One value a seed; none where nothing was measured."""
-        return self.figures.get((version, dataset, metric), {})
+        """One value for every seed of the replay; NaN where nothing was measured."""
+        found = self.figures.get((version, dataset, metric), {})
+        return {seed: found.get(seed, math.nan) for seed in sorted({seed for one in self.figures.values() for seed in one})}
 
 
 class Part(BaseModel):
@@ -87,10 +88,10 @@ def ratio(
     frames: Interval | None = None,
     published: str = "",
 ) -> Part:
-    """Judge a ratio, seed by seed; open when a seed has a figure on one side alone. `frames` is used for claims about which of two is larger, where a bound is 1."""
-    pairs = {seed: numerator[seed] / denominator[seed] for seed in sorted(numerator) if denominator.get(seed)}
+    """Judge a ratio, seed by seed; open when a seed lacks a figure: those that are left are the ones that went well. `frames` is used for claims about which of two is larger, where a bound is 1."""
+    pairs = {seed: numerator[seed] / denominator[seed] for seed in _paired(numerator, denominator) if denominator[seed]}
     interval = ratio_interval(list(pairs.values()))
-    whole = len(pairs) == max(len(numerator), len(denominator))
+    whole = len(pairs) == len(numerator.keys() | denominator.keys())
     verdict = _confirmed(judge(interval, above, below), frames, above=above, below=below) if whole else OPEN
     return Part(
         claim=claim, quantity=quantity, unit="ratio", above=above, below=below, values=pairs, seeds=interval, frames=frames,
@@ -99,12 +100,12 @@ def ratio(
 
 
 def points(claim: str, quantity: str, a: Mapping[int, float], b: Mapping[int, float], *, below: float, published: str = "") -> Part:
-    """Judge a difference of shares, a − b, in percentage points, seed by seed; open when a seed has a figure on one side alone."""
-    pairs = {seed: 100 * (a[seed] - b[seed]) for seed in sorted(a) if seed in b}
+    """Judge a difference of shares, a − b, in percentage points, seed by seed; open when a seed lacks a figure."""
+    pairs = {seed: 100 * (a[seed] - b[seed]) for seed in _paired(a, b)}
     interval = mean_interval(list(pairs.values()))
     return Part(
         claim=claim, quantity=quantity, unit="points", above=None, below=below, values=pairs, seeds=interval, frames=None,
-        published=published, verdict=judge(interval, None, below) if len(pairs) == max(len(a), len(b)) else OPEN,
+        published=published, verdict=judge(interval, None, below) if len(pairs) == len(a.keys() | b.keys()) else OPEN,
     )  # fmt: skip
 
 
@@ -122,15 +123,20 @@ def judge(interval: Interval | None, above: float | None, below: float | None) -
 
 
 def frames_interval(a: Mapping[int, FrameErrors], b: Mapping[int, FrameErrors]) -> Interval | None:
-    """The RMSE of a minus that of b in metres, over resampled frames, the errors of all paired seeds pooled; None without a pair.
+    """The RMSE of a minus that of b in metres, over resampled frames, the errors of all paired seeds pooled; None without a pair, or without two frames.
 
     Raises VortexError when the seeds were measured on different frames.
     """
     seeds = sorted(set(a) & set(b))
-    if not seeds:
+    if not seeds or len(a[seeds[0]].ids) < 2:
         return None
     found = paired_bootstrap(_pooled([a[seed] for seed in seeds]), _pooled([b[seed] for seed in seeds]))
     return Interval(estimate=found.difference, low=found.low, high=found.high, n=found.frames)
+
+
+def _paired(a: Mapping[int, float], b: Mapping[int, float]) -> list[int]:
+    """The seeds with a figure on both sides."""
+    return [seed for seed in sorted(a) if math.isfinite(a[seed]) and math.isfinite(b.get(seed, math.nan))]
 
 
 def _pooled(errors: Sequence[FrameErrors]) -> FrameErrors:

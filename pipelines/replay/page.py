@@ -33,7 +33,7 @@ def generated(replay: Replay) -> str:
         f"The scale `{replay.scale}`: {height}x{width} pixels, {replay.seeds} seed(s), {len(replay.runs)} runs, "
         f"{minutes:.1f} minutes on {replay.device}. Verdicts: {', '.join(_counted(replay.findings))}."
     )
-    parts = ["## What was found", opening, _verdicts(replay.findings)]
+    parts = ["## What was found", opening, _verdicts(replay.findings), *replay.lost]
     for picture, keys in PICTURES.items():
         parts.append(f"![{', '.join(keys)}: every seed, and the interval that judges](pictures/{picture})")
     parts += ["## The numbers behind it", *(_detail(finding) for finding in replay.findings)]

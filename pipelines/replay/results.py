@@ -33,17 +33,21 @@ class Score(_Kept):
 
 
 class RunRecord(_Kept):
-    """A run of the replay: `version` is what it repeats, `registered` the name that it took (first seed only)."""
+    """A run of the replay: `version` is what it repeats, `registered` the name that it took (first seed only).
+
+    One that `diverged` says how, and has no scores; one whose parent diverged says that, and has no `run` either.
+    """
 
     version: str
     seed: int
     run: str
-    registered: str | None
-    truncated: str | None
-    best_epoch: int
-    epochs: int
-    seconds: float
-    scores: dict[str, Score]
+    registered: str | None = None
+    truncated: str | None = None
+    best_epoch: int = 0
+    epochs: int = 0
+    seconds: float = 0.0
+    scores: dict[str, Score] = {}
+    diverged: str | None = None
 
 
 class SetUsed(_Kept):
@@ -69,6 +73,11 @@ class Replay(_Kept):
     constants: dict[str, float]
     runs: tuple[RunRecord, ...]
     findings: tuple[Finding, ...]
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """Every run without a score, in words: why findings that ask for it are not decidable."""
+        return tuple(f"{run.version} seed {run.seed} decides nothing: {run.diverged}" for run in self.runs if run.diverged)
 
     @classmethod
     def read(cls, path: Path) -> Replay:

@@ -15,6 +15,8 @@ from pipelines.train.walltime import SLURM_END, SLURM_START
 
 PATIENCE: Final = 60.0
 """Seconds that a command of SLURM may take; a busy controller answers within its own message timeout, 10 s unless set higher."""
+ITS_TURN: Final = ("None", "Priority", "Resources", "Dependency", "BeginTime")
+"""Reasons for which a job waits that has nothing to be told: the last is that of one that was requeued."""
 _FIELD: Final = re.compile(r"(\S+?)=(\S*)")
 
 
@@ -85,18 +87,36 @@ def choose(found: dict[str, ClusterPartition], name: str | None) -> ClusterParti
     return found[name]
 
 
-def job_states(jobs: Sequence[str]) -> dict[str, str] | None:
-    """SLURM's words for the jobs it remembers (PENDING, RUNNING, TIMEOUT, …); None where it cannot be asked.
+@dataclass(frozen=True)
+class JobState:
+    """SLURM's word for a job (PENDING, RUNNING, TIMEOUT, …); `reason` is why it waits where that is more than its turn, else empty."""
+
+    word: str
+    reason: str = ""
+
+
+def job_states(jobs: Sequence[str]) -> dict[str, JobState] | None:
+    """The states of the jobs that SLURM remembers; None where it cannot be asked.
 
     An ended job is forgotten after `MinJobAge`, five minutes unless set otherwise.
     """
     if not jobs:
         return {}
     try:
-        text = ask("squeue", "--noheader", "--states=all", "--format=%A|%T", f"--jobs={','.join(jobs)}")
+        text = ask("squeue", "--noheader", "--states=all", "--format=%A|%T|%r", f"--jobs={','.join(jobs)}")
     except VortexError as error:
         return {} if "Invalid job id" in error.message else None  # which it says only of a single job
-    return dict(line.strip().split("|", 1) for line in text.splitlines() if "|" in line)
+    return parse_states(text)
+
+
+def parse_states(text: str) -> dict[str, JobState]:
+    """Job by job what `squeue` prints as `ID|STATE|REASON`."""
+    found = {}
+    for line in text.splitlines():
+        job, word, reason = (*line.strip().split("|", 2), "", "")[:3]
+        if word:
+            found[job] = JobState(word, reason if word == "PENDING" and reason not in ITS_TURN else "")
+    return found
 
 
 def times(job: str) -> dict[str, str]:

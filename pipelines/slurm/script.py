@@ -10,6 +10,8 @@ from typing import Any, Final
 
 FOLDER: Final = "slurm"
 """Below a run's folder: batch scripts, and what jobs print."""
+QUIET: Final = "export SUBMITIT_LOG_LEVEL=WARNING"
+"""submitit tells of its own files otherwise, in the log of every job."""
 LONGEST_WARNING: Final = 180
 """Seconds before the wall at which SLURM signals. It may be up to a minute early, and a checkpoint has to fit into the rest."""
 
@@ -66,6 +68,7 @@ def parameters(run: str, request: Request) -> dict[str, Any]:
         "ntasks_per_node": 1,
         "use_srun": False,
         "wckey": None,
+        "setup": [QUIET],
         "additional_parameters": {
             "signal": f"B:USR2@{warning_seconds(request.minutes)}",
             "requeue" if request.requeue else "no-requeue": True,

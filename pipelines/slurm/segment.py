@@ -6,13 +6,21 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any, Final
 
-from core.errors import VortexError
-from pipelines.slurm import cluster
+from pipelines.slurm import cluster, stamps
+from pipelines.train.events import Journal, TrainEvent
+from pipelines.train.state import EVENTS
 from pipelines.train.stopping import REQUEUE, Requeue
+
+LAST_WORDS_S: Final = 5.0
+"""How long the job waits for what an ended training printed: a worker that outlives it may keep the stream open."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +37,22 @@ class Segment:
         before = progress(self.folder)
         code = self._train(cluster.times(job))
         if self.requeue and code in (Requeue.exit_code, -signal.SIGUSR2):  # the second: it came before the training listened
-            if progress(self.folder) == before:
-                raise VortexError(
-                    f"job {job} reached its wall without one step more than before: it is not requeued, it would never end",
-                    f"give it more time: vortex submit --resume {self.folder.name} --time …",
-                )
-            cluster.requeue(job)
+            if progress(self.folder) != before:
+                cluster.requeue(job)
+            else:
+                found = f"job {job} reached its wall without one step more than before: it is not requeued, it would never end"
+                self._say(found, f"give it more time: vortex submit --resume {self.folder.name} --time …")
+        elif code < 0:
+            cause = ", as the kernel does when memory runs out" if code == -signal.SIGKILL else ""
+            found = f"the training of job {job} was ended by {signal.Signals(-code).name}{cause}"
+            self._say(found, f"what it saved is whole: vortex submit --resume {self.folder.name}")
         if code:
             raise SystemExit(code if code > 0 else 128 - code)
+
+    def _say(self, message: str, hint: str) -> None:
+        """Into the run's events: the training, which has ended, could not."""
+        with suppress(OSError):
+            Journal(self.folder / EVENTS).write(TrainEvent("failed", message=message, hint=hint))
 
     def _train(self, times: dict[str, str]) -> int:
         """Train in a process of its own, that is told the job's `times`, and return how it ended.
@@ -45,7 +61,7 @@ class Segment:
         process of a job: passed on as well, the training would take the second one for impatience.
         """
         waiting: list[int] = []
-        child: subprocess.Popen[bytes] | None = None
+        child: subprocess.Popen[str] | None = None
 
         def pass_on(number: int, frame: FrameType | None) -> None:
             if child is None:
@@ -63,12 +79,23 @@ class Segment:
         # Its events are in the run's folder; with --json none of them is printed a second time.
         command = [sys.executable, "-m", "vortex_cli.main", "train", "--resume", self.folder.name, "--workspace", str(self.workspace)]
         environment = os.environ | times | {REQUEUE: "1" if self.requeue else "0"}
-        child = subprocess.Popen([*command, "--json"], stdout=subprocess.DEVNULL, env=environment)
+        streams: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+        child = subprocess.Popen([*command, "--json"], **streams, text=True, errors="replace", env=environment)
         for early in waiting:
             child.send_signal(early)
-        return child.wait()
+        passing = threading.Thread(target=_pass_on_prints, args=(child.stderr,), daemon=True)
+        passing.start()
+        code = child.wait()
+        passing.join(LAST_WORDS_S)
+        return code
+
+
+def _pass_on_prints(stream: Iterable[str]) -> None:
+    for line in stream:
+        sys.stderr.write(stamps.stamped(line))
+        sys.stderr.flush()
 
 
 def progress(folder: Path) -> list[str]:
     """Where the newest checkpoint of every stage points: what changes with each one."""
-    return [os.readlink(path) for path in sorted(folder.glob("*/latest"))]
+    return [os.readlink(path) for path in sorted(folder.glob("*/latest")) if path.is_symlink()]

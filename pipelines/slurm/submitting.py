@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from core.errors import UsageError, VortexError
+from core.files import locked
 from pipelines.slurm import cluster, limits, record
 from pipelines.slurm.record import Record
 from pipelines.slurm.script import FOLDER, Request, interpreter, parameters
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from pipelines.train.plan import TrainPlan
 
 
+SUBMIT_LOCK: Final = ".submit.lock"
+"""In a run's folder. Not the training's own lock: the job may begin before the command is done."""
 LEAST_MINUTES: Final = 2
 """The signal before the wall of a shorter job would come before the job has begun."""
 
@@ -64,27 +67,33 @@ def request(
 
 def job_before(ws: Workspace, run: str) -> Record | None:
     """The newest job that a run had. Raises VortexError for a run that is not there."""
-    from pipelines import runs
-    from pipelines.train.plan import runs as folder_of_runs
+    from pipelines.train.plan import run_folder
 
-    return record.read(folder_of_runs(ws) / runs.find(ws, run).run)
+    return record.read(run_folder(ws, run))
 
 
 def submit(ws: Workspace, plan: TrainPlan, asked: Request) -> Record:
-    """Lay the run out, hand it to SLURM, and record the job in its folder. Where SLURM refuses, a new run leaves nothing behind."""
+    """Lay the run out, hand it to SLURM, and record the job in its folder. Where SLURM refuses, a new run leaves nothing behind.
+
+    Raises UsageError for a run that somebody works on: of two that submit it at once, the second waits and is then told of the first's job.
+    """
+    from pipelines import runs
     from pipelines.train.run import lay_out
 
     folder = plan.folder(ws)
     if not plan.resumed:
         lay_out(plan, folder)
-    try:
-        job_id = _sbatch(ws, plan, folder, asked)
-    except VortexError:
-        if not plan.resumed:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
-    made = Record(job_id, asked.partition, asked.gres, asked.minutes, asked.requeue, asked.account, time.time())
-    made.write(folder)
+    with locked(folder / SUBMIT_LOCK):
+        if plan.resumed:
+            runs.require_idle(ws, plan.run)
+        try:
+            job_id = _sbatch(ws, plan, folder, asked)
+        except VortexError:
+            if not plan.resumed:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        made = Record(job_id, asked.partition, asked.gres, asked.minutes, asked.requeue, asked.account, time.time())
+        made.write(folder)
     return made
 
 
@@ -128,9 +137,9 @@ def _minutes(found: cluster.ClusterPartition, said: str | None, usual: str | Non
     largest = math.inf if found.max_minutes is None else found.max_minutes
     if not LEAST_MINUTES <= (math.inf if minutes is None else minutes) <= largest:
         allowed = f"{limits.show_limit(LEAST_MINUTES)} to {limits.show_limit(found.max_minutes)}"
-        raise UsageError(
-            f"{source} {text}: allowed in partition {found.name}: {allowed}", "--requeue goes on with a run that meets the wall"
-        )
+        short = minutes is not None and minutes < LEAST_MINUTES
+        hint = "a shorter job would meet its wall before it has begun" if short else "--requeue goes on with a run that meets the wall"
+        raise UsageError(f"{source} {text}: allowed in partition {found.name}: {allowed}", hint)
     return minutes
 
 

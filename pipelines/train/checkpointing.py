@@ -97,10 +97,15 @@ class Checkpoints:
 
     @property
     def latest(self) -> Path | None:
-        """The newest whole checkpoint."""
+        """The newest whole checkpoint.
+
+        Where no link names it, because the run was copied without links or killed before it had one, it is the last by its name.
+        """
         pointer = self.folder / LATEST
         # Not resolved: it is compared with what the folder lists, and the folder may lie behind a link.
-        return self.folder / os.readlink(pointer) if (pointer / PROGRESS).is_file() else None
+        if pointer.is_symlink():
+            return self.folder / os.readlink(pointer) if (pointer / PROGRESS).is_file() else None
+        return max((path.parent for path in self.folder.glob(f"epoch-*/{PROGRESS}")), default=None)
 
     @property
     def best(self) -> Path:
@@ -165,6 +170,8 @@ class Checkpoints:
 
     def sweep(self) -> None:
         """Remove what a killed process left: checkpoints it was still writing, and whole ones that it had not yet made the latest."""
+        if self.latest and not (self.folder / LATEST).is_symlink():
+            self._point_at(self.latest)
         left_over = [*self.folder.glob(".epoch-*.staging"), *(path for path in self.folder.glob("epoch-*") if path != self.latest)]
         for folder in left_over:
             shutil.rmtree(folder, ignore_errors=True)
@@ -182,6 +189,8 @@ class Checkpoints:
         pointer = self.folder / f".{LATEST}.{os.getpid()}"
         pointer.unlink(missing_ok=True)
         pointer.symlink_to(final.name)
+        if not (self.folder / LATEST).is_symlink():
+            shutil.rmtree(self.folder / LATEST, ignore_errors=True)  # a link that a copy made a folder of
         os.replace(pointer, self.folder / LATEST)
         flush(self.folder)
 

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -17,14 +18,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import UsageError, VortexError
 from core.machine import cores
+from pipelines.train.options import LOCAL
 from pipelines.train.orders import Orders, Superseded
 
 if TYPE_CHECKING:
     from pipelines.train.plan import TrainPlan
 
 AUTO: Final = "auto"
-LOCAL: Final = "local"
-"""Ray's own word for a cluster that is started for the caller and ends with it."""
 CONNECT_S, ANSWER_S = 2.0, 14.0
 """How long a port may take to open, and the cluster behind it to answer. Ray itself waits 20 to 40 s, and for a dead address 120 s (measured)."""
 SWITCHES: Final = {
@@ -41,16 +41,17 @@ SWITCHES: Final = {
 }
 _FORM = re.compile(r"(ray://)?(?P<host>[\w.-]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})")
 _ASK = """
-import json, sys, ray
+import json, signal, sys, ray
+signal.setitimer(signal.ITIMER_REAL, float(sys.argv[2]))  # only now: a busy machine takes long to import Ray
 ray.init(address=sys.argv[1], log_to_driver=False, logging_level="CRITICAL")
 print(json.dumps(ray.cluster_resources()))
 """
 _START = "start one with: ray start --head"
-_LOOK_S = 60.0
+_LOOK_S, _IMPORT_S = 60.0, 60.0
 
 
 def require_cluster(address: str, workers: int, device: str) -> None:
-    """Raise an error within about 15 s unless a Ray cluster answers at `address` and has room for the workers.
+    """Raise an error within about 15 s, and the time that importing Ray takes, unless a Ray cluster answers at `address` and has room for the workers.
 
     `address` is `auto`, `HOST:PORT` or `ray://HOST:PORT`. Ray is asked in a process of its own: a connection that fails can neither
     be given up nor tried again in the process that made it.
@@ -60,18 +61,31 @@ def require_cluster(address: str, workers: int, device: str) -> None:
     environment = os.environ | SWITCHES
     try:
         asked = subprocess.run(
-            [sys.executable, "-c", _ASK, address], capture_output=True, text=True, timeout=ANSWER_S, env=environment, check=False
+            [sys.executable, "-c", _ASK, address, str(ANSWER_S)],
+            capture_output=True,
+            text=True,
+            timeout=_IMPORT_S + ANSWER_S,
+            env=environment,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise VortexError(
-            f"no Ray cluster answers at {address}: something listens there, but did not answer within {ANSWER_S:.0f} s",
-            "a cluster with a token answers nobody else: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH as on its machines; "
-            "ray:// takes the port of the client server (10001), without it the port of the head (6379)",
-        ) from error
+        raise _unanswered(address) from error
+    if asked.returncode == -signal.SIGALRM:
+        raise _unanswered(address)
     if asked.returncode:
         found = (asked.stderr.strip().splitlines() or ["it gave no reason"])[-1]
         raise VortexError(f"no Ray cluster can be joined at {address}: {found[:300]}", _START)
     require_room(json.loads(asked.stdout.splitlines()[-1]), workers, device, f"the Ray cluster at {address}")
+
+
+def _unanswered(address: str) -> VortexError:
+    if address == AUTO:
+        return VortexError(f"no Ray cluster that this machine is a node of answered within {ANSWER_S:.0f} s", _START)
+    return VortexError(
+        f"no Ray cluster answers at {address}: something listens there, but did not answer within {ANSWER_S:.0f} s",
+        "a cluster with a token answers nobody else: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH as on its machines; "
+        "ray:// takes the port of the client server (10001), without it the port of the head (6379)",
+    )
 
 
 def require_room(resources: dict[str, float], workers: int, device: str, where: str) -> None:
@@ -88,6 +102,8 @@ def joined(plan: TrainPlan, orders: Orders) -> Iterator[None]:
     import ray
 
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    # Recovery tells of workers that are lost; Ray itself would print a paragraph to stdout, where `--json` has its answer.
+    ray._private.worker._worker_logs_enabled = False
     try:
         if plan.address != LOCAL:
             ray.init(address=plan.address, **quiet)

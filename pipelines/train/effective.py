@@ -90,11 +90,16 @@ def _stage(stage: Stage, refs: Sequence[DataRef], epochs: int | None) -> Stage:
 def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     """The effective recipe with `--set` applied, so that keys and stage numbers are those that are really trained.
 
-    Raises UsageError for a key that another option is for, or an anchor without weights to be held to.
+    Raises UsageError for a key that another option is for, another encoder than that of the weights, or an anchor without weights to be held to.
     """
     made = recipes.with_settings(recipe, settings)
     if [_datasets(stage) for stage in made.stages] != [_datasets(stage) for stage in recipe.stages]:
         raise UsageError("--set cannot change which datasets a stage has", "name them with --manifest, --domain or --replay")
+    if made.weights_parent and made.student.encoder != recipe.student.encoder:
+        raise UsageError(
+            f"--set student.encoder={made.student.encoder} does not fit the weights of {made.weights_parent}, which are of {recipe.student.encoder}",
+            "train a recipe anew with it, from ImageNet weights or none",
+        )
     if made.anchor and made.weights_parent is None and len(made.stages) == 1:
         raise UsageError(
             f"anchor: recipe {made.name} starts from no version's weights, and its one stage has none before it to be held to",

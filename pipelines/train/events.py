@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from core.errors import VortexError
+
 EventKind = Literal["reading", "started", "step", "epoch", "note", "finished", "stopped", "failed"]
 
 
@@ -19,7 +21,8 @@ class TrainEvent:
     `reading`: frames are being packed (`step` of `steps`); `message` says it when a pack is done. `started`: the loop begins at `epoch`.
     `step`: a training step is done. `epoch`: an epoch is trained and validated; `values` are its metrics. `note`: something a person should
     know. `finished`: the workers have trained the stage to its end. `stopped`: they were asked to stop and have. `failed`: they could
-    not go on; `message`, `hint` and `details` say why. `at` is the Unix time at which it was written down, 0 before.
+    not go on; `message`, `hint` and `details` say why, `diverged` that it was the training itself. `at` is the Unix time at which it was
+    written down, 0 before.
     """
 
     kind: EventKind
@@ -33,10 +36,25 @@ class TrainEvent:
     message: str = ""
     hint: str = ""
     details: tuple[str, ...] = ()
+    diverged: bool = False
     at: float = 0.0
 
 
 Emit = Callable[[TrainEvent], None]
+
+
+class Diverged(VortexError):
+    """The training ran and led nowhere: what was trained is at fault, not the machine. For an ablation or a replay that is a finding."""
+
+
+def failure(error: VortexError) -> TrainEvent:
+    """A worker's error as it travels to the driver."""
+    return TrainEvent("failed", message=error.message, hint=error.hint, details=error.details, diverged=isinstance(error, Diverged))
+
+
+def raised(event: TrainEvent) -> VortexError:
+    """The error that a `failed` event tells of."""
+    return (Diverged if event.diverged else VortexError)(event.message, event.hint, event.details)
 
 
 class Journal:

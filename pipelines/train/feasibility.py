@@ -54,7 +54,10 @@ def require_unchanged(ws: Workspace, used: Sequence[DataPlan]) -> None:
     """Raise VortexError when a dataset is no longer what the run began with: it could not be the same run."""
     for data in {item.manifest: item for item in used}.values():
         own = (ws.data / data.name) == data.root
-        found = resolve(ws, name_or_manifest=find(ws, data.name).name if own else str(data.manifest))
+        try:
+            found = resolve(ws, name_or_manifest=find(ws, data.name).name if own else str(data.manifest))
+        except VortexError as error:
+            raise VortexError(f"this run trains on {data.name}: {error.message}", error.hint, error.details) from error
         if found.digest != data.digest:
             raise VortexError(f"{data.name} has changed since this run began", "restore it (vortex data checkout), or start a new training")
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from core.errors import VortexError
 from pipelines.train import cluster
-from pipelines.train.events import Emit, Journal, TrainEvent
+from pipelines.train.events import Emit, Journal, TrainEvent, failure, raised
 from pipelines.train.layout import sweep
+from pipelines.train.options import LOCAL
 from pipelines.train.orders import Orders, Superseded
 from pipelines.train.plan import TrainPlan
 from pipelines.train.stopping import Stop
@@ -84,7 +85,7 @@ class Driver:
         self._relay()
         shutil.rmtree(self._storage(), ignore_errors=True)
         if self.end and self.end.kind == "failed":
-            raise VortexError(self.end.message, self.end.hint, self.end.details)
+            raise raised(self.end)
         if self.stop.asked() and (self.failures or self.waiting or (self.end and self.end.kind == "stopped")):
             raise Stopped
         if self.failures:
@@ -100,7 +101,7 @@ class Driver:
         On a cluster that ends with this run Ray's controller has nothing to put in order, and takes 12 s over it (Ray 2.60: a helper of its
         own asks a dashboard that is not there).
         """
-        return self.end is not None and (self.end.kind == "failed" or self.plan.address == cluster.LOCAL)
+        return self.end is not None and (self.end.kind == "failed" or self.plan.address == LOCAL)
 
     def _trainer(self) -> Any:
         from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -184,6 +185,6 @@ def _work(config: dict[str, Any]) -> None:
         if dist.get_rank() == 0:
             journal.write(TrainEvent("stopped"))
     except VortexError as error:
-        journal.write(TrainEvent("failed", message=error.message, hint=error.hint, details=error.details))
+        journal.write(failure(error))
         # Ray then ends the other workers, which would wait for this one for ever.
         raise

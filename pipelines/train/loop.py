@@ -24,7 +24,7 @@ from pipelines.train.anchoring import read_anchor
 from pipelines.train.building import make_loss, make_optimizer, rates, set_rates
 from pipelines.train.checkpointing import Checkpoints, Learner, Progress
 from pipelines.train.data import SamplerState
-from pipelines.train.events import Emit, EventKind, TrainEvent
+from pipelines.train.events import Diverged, Emit, EventKind, TrainEvent
 from pipelines.train.feeding import make_sampler, open_loader
 from pipelines.train.nonfinite import TERMS
 from pipelines.train.plan import STALL, TrainPlan
@@ -102,7 +102,7 @@ class StageLoop:
             self.data.close()
         if not learnt(best := self.progress.best):
             found = "no epoch had a finite validation RMSE" if best is None else f"the best validation RMSE is {best:.3g} m"
-            raise VortexError(
+            raise Diverged(
                 f"{self.plan.run} diverged: {found}, so nothing is registered",
                 "train again with a lower --lr, and look at the data: vortex validate",
             )
@@ -163,7 +163,7 @@ class StageLoop:
             nonfinite.record(path, frames, stage=self.stage.stage.name, epoch=epoch, step=step, found=found)
         self.progress.bad_frames += frames
         if self.progress.bad_streak >= most:
-            raise VortexError(
+            raise Diverged(
                 f"{most} batches in a row were not finite ({found}), the last at {where}: frames {', '.join(frames)}",
                 "look at these frames, lower --lr, or start from other weights; the last good checkpoint is kept",
                 (f"frames of all {most}: {', '.join(dict.fromkeys(self.progress.bad_frames))}",),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.errors import UsageError, VortexError
-from pipelines.data.datasets import DataRef, resolve
+from pipelines.data.datasets import DataRef, listing, resolve
 from pipelines.recipe import Recipe
 from pipelines.recipe_schema import StageData
 from pipelines.workspace import Workspace
@@ -23,7 +23,10 @@ class Replay:
 
 
 def replays(ws: Workspace, texts: Sequence[str]) -> list[Replay]:
-    """What `--replay NAME:SHARE` asks for. Raises UsageError for a share that cannot be, VortexError naming the datasets there are."""
+    """What `--replay NAME:SHARE` asks for. NAME is a dataset, a manifest or a domain of one dataset.
+
+    Raises UsageError for a share that cannot be, VortexError naming the datasets there are.
+    """
     found = []
     for text in texts:
         name, _, written = text.rpartition(":")
@@ -33,11 +36,25 @@ def replays(ws: Workspace, texts: Sequence[str]) -> list[Replay]:
             share = 0.0
         if not name or not 0 < share < 1:
             raise UsageError(f"--replay {text!r} is not NAME:SHARE with a share between 0 and 1", _EXAMPLE)
-        found.append(Replay(resolve(ws, name_or_manifest=name), share))
+        found.append(Replay(_dataset(ws, name), share))
     total = sum(replay.share for replay in found)
     if total >= 1:
         raise UsageError(f"--replay: the shares sum to {total:g}, which leaves nothing for the new data", "ask for less than 1 in all")
     return found
+
+
+def _dataset(ws: Workspace, name: str) -> DataRef:
+    """A dataset, a manifest, or the only dataset of a domain. Raises UsageError for a domain that has several."""
+    datasets = listing(ws)
+    of_domain = [one.name for one in datasets if one.card.domain == name]
+    if not of_domain or name in {one.name for one in datasets}:
+        return resolve(ws, name_or_manifest=name)
+    if len(of_domain) > 1:
+        raise UsageError(
+            f"--replay {name}: that is a domain, and it has several datasets: {', '.join(of_domain)}",
+            "give each that is to be replayed a share of its own",
+        )
+    return resolve(ws, name_or_manifest=of_domain[0])
 
 
 def with_replay(recipe: Recipe, replayed: Sequence[Replay], frames: Sequence[int]) -> Recipe:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final, Literal
+
 from core.errors import UsageError
 from pipelines.recipe_schema import LARGEST_BATCH
 
+Device = Literal["cpu", "cuda"]
+LOCAL: Final = "local"
+"""The address of a Ray cluster that is started for the caller and ends with it; Ray's own word."""
 LARGEST_SEED = 2**63 - 1
 """What every random generator that is seeded here takes."""
 CHECKPOINT_MINUTES = 10.0

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from core.errors import UsageError, VortexError
-from pipelines.train.cluster import LOCAL, require_cluster, require_room
-
-Device = Literal["cpu", "cuda"]
+from pipelines.train.cluster import require_cluster, require_room
+from pipelines.train.options import LOCAL, Device
 
 
 def choose_device(device: str, gpus: int | None = None) -> Device:

@@ -1,7 +1,9 @@
-"""Whether a run can be gone on with: its recipe must be the one it was planned with; and whether it is a version already."""
+"""Whether a run can be gone on with: its recipe must be the one it was planned with; whether it is a version already; how far it is."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ from pipelines.train.state import RunState
 
 if TYPE_CHECKING:
     from pipelines.train.plan import TrainPlan
+    from registry.records import Version
     from registry.versions import Hub
 
 
@@ -38,10 +41,42 @@ def require_same_recipe(plan: TrainPlan, recipe: str | None) -> None:
         )
 
 
-def finished_as(plan: TrainPlan, folder: Path, registry: Hub) -> str | None:
-    """The version that a run has become in the end; None while there is more to train. A truncated version is not the end."""
-    state = RunState.read(folder)
-    if state.status == "truncated":
-        return None
-    run_id = state.mlflow.get(plan.stages[-1].stage.name)
-    return next((version.name for version in registry.versions() if version.run_id == run_id), None)
+def finished_as(plan: TrainPlan, registry: Hub) -> str | None:
+    """The version that a run has become in the end; None while there is more to train. A version that a wall cut short is not the end."""
+    return next((version.name for version in _versions(plan, registry) if version.truncated == plan.truncated), None)
+
+
+def lost_state(folder: Path) -> tuple[str, ...]:
+    """A line for the plan of a run whose state cannot be read; none where it can."""
+    try:
+        RunState.read(folder)
+    except VortexError as error:
+        return (
+            f"note     {error.message}: it is put together from the checkpoints and the registry; the time trained so far is not known",
+        )
+    return ()
+
+
+def state_of(plan: TrainPlan, folder: Path, registry: Callable[[], Hub]) -> RunState:
+    """The state of a run; where it is lost, what its versions say of it.
+
+    Which epochs are done is in the checkpoints. The registry must say what became a version, or the same training would become another.
+    """
+    with suppress(VortexError):
+        return RunState.read(folder)
+    versions = _versions(plan, registry())
+    if not versions:
+        return RunState(folder)
+    whole = next((version for version in versions if version.truncated == plan.truncated), None)
+    newest, names = whole or versions[-1], [stage.stage.name for stage in plan.stages]
+    return RunState(
+        folder,
+        status="finished" if whole else "truncated",
+        version=newest.name,
+        mlflow={names[-1]: newest.run_id},
+        finished=names if whole else names[:-1],
+    )
+
+
+def _versions(plan: TrainPlan, registry: Hub) -> list[Version]:
+    return [version for version in registry.versions() if version.run == plan.run]

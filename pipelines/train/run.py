@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from core.errors import Interrupted, VortexError
 from core.files import locked, write_atomic
 from pipelines.hub import hub
-from pipelines.train.events import Emit, TrainEvent
+from pipelines.train.events import Emit, TrainEvent, failure
 from pipelines.train.fit import fit
 from pipelines.train.layout import STAGING, lay_out, stage_folder, sweep
-from pipelines.train.plan import PLAN, TrainPlan
+from pipelines.train.plan import LOCK, PLAN, TrainPlan
 from pipelines.train.registering import Outcome, environment, inputs
 from pipelines.train.registering import register as register_version
+from pipelines.train.resuming import state_of
 from pipelines.train.state import Recorder, RunState
 from pipelines.train.stopping import Requeue, Stop, requeued, stop_on_signals
 from pipelines.train.walltime import Wall
@@ -63,9 +64,9 @@ def train(ws: Workspace, plan: TrainPlan, on_event: Emit, *, wall: Wall | None =
         with stop_on_signals(wall) as stop:
             if not plan.resumed:
                 lay_out(plan, folder)
-            with locked(folder / ".lock", timeout=1.0):
+            with locked(folder / LOCK, timeout=1.0):
                 sweep(folder.rglob(STAGING))
-                return _Driver(ws, plan, RunState.read(folder), on_event, stop, register).run()
+                return _Driver(ws, plan, state_of(plan, folder, lambda: hub(ws)), on_event, stop, register).run()
     except KeyboardInterrupt as error:  # a second Ctrl-C, which does not wait for the loop
         begun = (folder / PLAN).is_file()
         again = f"vortex train --resume {plan.run}" if begun else "run the same command again"
@@ -102,6 +103,8 @@ class _Driver:
             self.state.end("finished")
             return result
         except BaseException as error:
+            if isinstance(error, VortexError) and not isinstance(error, Interrupted):
+                self.recorder.hear(failure(error))
             # A truncated version may be half registered: it must stay known as that.
             if self.state.status == "training":
                 self.state.end("stopped" if isinstance(error, (Interrupted, KeyboardInterrupt)) else "failed")

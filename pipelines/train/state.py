@@ -53,14 +53,15 @@ class RunState:
 
     @classmethod
     def read(cls, folder: Path) -> RunState:
-        """The state of a run; a fresh one before anything was done."""
+        """The state of a run, which has one from its planning on. Raises VortexError when it is lost or damaged."""
         path = folder / STATE
-        if not path.exists():
-            return cls(folder)
         try:
-            return _STATE.validate_python({**json.loads(path.read_text()), "folder": folder})
-        except (ValueError, TypeError) as error:
-            raise VortexError(f"{path}: not readable as a run's state", "start the training anew") from error
+            raw = json.loads(path.read_bytes())
+            return _STATE.validate_python({**raw, "folder": folder, "status": raw["status"]})
+        except (OSError, ValueError, TypeError, LookupError) as error:
+            raise VortexError(
+                f"{path}: not readable as a run's state", f"what was trained is not lost: vortex train --resume {folder.name}"
+            ) from error
 
     def write(self) -> None:
         """Keep it, atomically."""

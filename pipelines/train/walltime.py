@@ -34,6 +34,11 @@ class Wall:
         self._longest = 0.0
         self._last: float | None = None
 
+    def __str__(self) -> str:
+        """When it is: a number without its unit is then seen before hours are lost to it."""
+        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.end))
+        return f"{duration(self.end - self._clock())} from now, at {at}; training stops before"
+
     def see(self, event: TrainEvent) -> None:
         """Learn from the pace of a training. What comes before its first step, such as compiling, is not repeated and not counted."""
         now = self._clock()

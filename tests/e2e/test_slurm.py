@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -22,7 +23,8 @@ from pipelines.hub import hub
 from pipelines.slurm import submitting
 from pipelines.slurm.record import Record
 from pipelines.slurm.script import script
-from pipelines.train import plan as planning
+from pipelines.train import planning
+from pipelines.train.plan import TrainPlan
 from pipelines.train.run import lay_out, train
 from pipelines.workspace import Workspace
 from tests.unit.pipelines import slurm_node
@@ -58,7 +60,7 @@ def submitted(ws: Workspace, *, epochs: int, **asked: object) -> str:
     return plan.run
 
 
-def tiny(ws: Workspace, epochs: int) -> planning.TrainPlan:
+def tiny(ws: Workspace, epochs: int) -> TrainPlan:
     options = {"recipe": str(ws.root / "tiny.yaml"), "domain": "rooms", "encoder_weights": "none", "device": "cpu"}
     return planning.plan(ws, **options, epochs=epochs, allow_unvalidated=True)  # type: ignore[arg-type]
 
@@ -115,13 +117,12 @@ def test_a_job_that_meets_its_wall_is_requeued_and_ends_as_if_it_had_met_none(cl
 def test_a_job_that_gets_nowhere_before_its_wall_is_not_requeued(cluster: Cluster, ws: Workspace) -> None:
     run = submitted(ws, epochs=2, requeue=True)
     job = listing.find(ws, run).job
-    printed = ws.build / "runs" / run / "slurm" / f"{job}_0_log.out"
-    until(ws, run, lambda found: printed.exists() and "Loading pickle" in printed.read_text(), "begun by its job")
-    time.sleep(0.5)  # the training's libraries take seconds to load
+    until(ws, run, lambda found: (ws.build / "runs" / run / ".lock").exists(), "begun by its job")
     cluster.run("scancel", "--batch", "--signal=USR2", str(job))
     # The signal ends a training that does not listen yet, and stops one that does: either way nothing was gained.
     until(ws, run, lambda found: found.state in ("dead", "stopped") and found.slurm == "FAILED", "given up")
-    assert "without one step more than before" in printed.with_suffix(".err").read_text()
+    (failed,) = [line.event for line in listing.log(ws, run) if line.event and line.event.kind == "failed"]
+    assert "without one step more than before" in failed.message and "--time" in failed.hint
 
 
 def test_killed_and_cancelled_jobs_are_told_apart_and_can_go_on(cluster: Cluster, ws: Workspace) -> None:
@@ -131,6 +132,10 @@ def test_killed_and_cancelled_jobs_are_told_apart_and_can_go_on(cluster: Cluster
     os.kill(state["pid"], signal.SIGKILL)
     dead = ended(ws, killed, "dead")
     until(ws, killed, lambda found: found.slurm == "FAILED", "a failed job")
+    said = list(listing.log(ws, killed))
+    assert said[0].source == "stderr" and f"resumes  {killed}" in said[0].text, "the plan comes before what the training did"
+    assert said[-1].event and "was ended by SIGKILL" in said[-1].event.message
+    assert not any("submitit" in line.text for line in said)
     job = training(ws, cancelled).job
     cluster.run("scancel", str(job))
     gone = ended(ws, cancelled, "cancelled")
@@ -153,11 +158,21 @@ def test_what_a_job_asks_for_is_the_commands_then_the_workspaces_then_the_cluste
         submitting.request(ws, partition="gpu")
     with pytest.raises(UsageError, match=r"--time 31: allowed in partition short: 00:02:00 to 00:30:00"):
         submitting.request(ws, time="31")
-    with pytest.raises(UsageError, match=r"--time 0: allowed in partition open: 00:02:00 to UNLIMITED"):
+    with pytest.raises(UsageError, match=r"--time 0: allowed in partition open: 00:02:00 to UNLIMITED") as caught:
         submitting.request(ws, partition="open", time="0")
+    assert "before it has begun" in caught.value.hint
     settings.write_text(settings.read_text().replace('"2:00:00"', '"two hours"'))
     with pytest.raises(UsageError, match=r"partitions\.long\.time: 'two hours' is not a time limit"):
         submitting.request(workspaces.load(ws.root))
+
+
+def test_a_job_that_can_never_run_says_why_and_its_run_takes_no_second_one(ws: Workspace) -> None:
+    run = submitted(ws, epochs=1, cpus=999)
+    waiting = until(ws, run, lambda found: found.reason != "", "waiting for a reason")
+    assert (waiting.state, waiting.slurm) == ("waiting", "PENDING")
+    with pytest.raises(UsageError, match=f"{run} is waiting already as job {waiting.job}"):
+        submitting.submit(ws, planning.resume(ws, run), submitting.request(ws))
+    subprocess.run(["scancel", str(waiting.job)], check=True)
 
 
 def test_what_slurm_refuses_is_said_and_leaves_nothing(ws: Workspace) -> None:
@@ -192,6 +207,10 @@ def test_the_command_prints_the_script_it_would_submit_and_refuses_a_run_that_is
         app(["submit", "--resume", plan.run, "--epochs", "3", *place], standalone_mode=False)
     app(["submit", "--resume", plan.run, "--dry-run", *place], standalone_mode=False)
     assert f"#SBATCH --job-name={plan.run}\n" in capsys.readouterr().out
+    made = train(ws, planning.resume(ws, plan.run), lambda event: None).version
+    app(["submit", "--resume", plan.run, *place], standalone_mode=False)
+    assert made and capsys.readouterr().out == f"{plan.run} is finished and needs no job: it is {made.name}\n"
+    assert listing.find(ws, plan.run).job is None
 
 
 def test_a_partition_is_spared_a_training_that_would_leave_it_idle(ws: Workspace) -> None:

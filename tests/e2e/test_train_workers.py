@@ -13,7 +13,7 @@ import pytest
 from core.errors import Interrupted
 from pipelines import workspace as workspaces
 from pipelines.hub import hub
-from pipelines.train import plan as planning
+from pipelines.train import planning
 from pipelines.train.events import TrainEvent
 from pipelines.train.run import train
 from pipelines.workspace import Workspace

@@ -12,7 +12,7 @@ from vortex_cli.planning import takes_plan_options
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from pipelines.ablate import Ablation
+    from pipelines.ablate.judging import Ablation, ArmScore, Effect
     from pipelines.intervals import Interval
 
 SHOWN = {"rmse": ("RMSE m", 1.0, ".4f"), "miou": ("mIoU %", 100.0, ".2f")}
@@ -33,8 +33,9 @@ def ablate(
     """Train a recipe with each value of one factor and judge the difference. Nothing is registered.
 
     All arms have the same data in the same order, the same size and the same seeds (--seed and those after it), and differ in the
-    factor alone: anything else is refused. The effect is reported with its 95 % interval over the paired seeds. The other options are
-    those of `vortex train`. Stopped, the same command goes on; asked for more seeds, it adds them.
+    factor alone: anything else is refused. The effect is reported with its 95 % interval over the paired seeds; with more than two
+    values the intervals are widened, so that all hold at once. A training that diverges is a result too. The other options are those of
+    `vortex train`. Stopped, the same command goes on; asked for more seeds, it adds them.
 
     Example: vortex ablate v9 --domain corridor --vary loss.weighting=kendall,fixed --seeds 3
     """
@@ -58,21 +59,56 @@ def ablate(
 
 def _tables(result: Ablation) -> list[RenderableType]:
     right: Any = [(name, "right") for name in ("mean", "± sd")]
-    scores = [(one.arm, one.value, SHOWN[one.metric][0], _number(one.metric, one.mean, ""),
-               None if one.sd is None else _number(one.metric, one.sd, "")) for one in result.scores]  # fmt: skip
-    title = f"{result.recipe}, {result.factor} varied: {len(result.seeds)} seed(s), judged by {result.frames} frames"
-    right_too: Any = [(name, "right") for name in ("effect", "95 % over seeds", "95 % over frames, by seed")]
-    effects = [(f"{one.arm} − {one.base}", SHOWN[one.metric][0], _number(one.metric, one.difference),
-                None if one.interval is None else _interval(one.metric, one.interval),
-                "\n".join(_interval(one.metric, each) for each in one.frames) or None, one.meaning) for one in result.effects]  # fmt: skip
-    several = len({one.arm for one in result.effects})
-    caption = f"{several} comparisons with 95 % each: one of them may look like an effect by chance" if several > 1 else ""
+    scores = [(one.arm, *(() if _named(result) else (one.value,)), SHOWN[one.metric][0], *_score(one)) for one in result.scores]
+    right_too: Any = [("effect", "right"), (f"{100 * result.level:.4g} % over seeds", "right")]
+    effects = [(f"{one.arm} − {one.base}", SHOWN[one.metric][0], _difference(one),
+                None if one.interval is None else _interval(one.metric, one.interval), one.meaning) for one in result.effects]  # fmt: skip
     return [
-        title,
-        console.table(["arm", result.factor, "metric", *right], scores),
-        console.table(["difference", "metric", *right_too, "meaning"], effects, "what it changes", caption),
+        f"{result.recipe}, {result.factor} varied: {len(result.seeds)} seed(s), judged by {result.frames} validation frames",
+        console.table([*(("arm",) if _named(result) else ("arm", result.factor)), "metric", *right], scores),
+        console.table(["difference", "metric", *right_too, "meaning"], effects, "what it changes"),
+        *_over_frames(result),
+        *_remarks(result),
         f"kept: build/ablations/{result.name}/result.json",
     ]
+
+
+def _over_frames(result: Ablation) -> list[RenderableType]:
+    """What other frames would say of each seed's students."""
+    columns: Any = ["difference", "metric", ("seed", "right"), ("effect", "right"), ("95 % over frames", "right")]
+    rows = [
+        (f"{one.arm} − {one.base}", SHOWN[one.metric][0], seed, _number(one.metric, found.estimate), _interval(one.metric, found))
+        for one in result.effects
+        for seed, found in zip(result.seeds, one.frames, strict=False)
+    ]
+    return [console.table(columns, rows, "what other frames would say of each seed")] if rows else []
+
+
+def _named(result: Ablation) -> bool:
+    """Whether arms are called by their values, so that these need no column of their own."""
+    return all(one.arm == one.value for one in result.scores)
+
+
+def _remarks(result: Ablation) -> list[str]:
+    """What a table cannot say."""
+    remarks = [f"{run.arm}, seed {run.seed}: {run.diverged}" for run in result.runs if run.diverged]
+    several = len({one.arm for one in result.effects})
+    if several > 1:
+        remarks.append(f"{several} comparisons with {result.effects[0].base}: each interval over seeds is widened to "
+                       f"{100 * result.level:.4g} %, so that all of a metric hold at once with 95 % (Bonferroni)")  # fmt: skip
+    lacking = {one.without_frames: None for one in result.effects if one.without_frames}
+    return remarks + [f"no interval over frames: {reason}" for reason in lacking]
+
+
+def _score(one: ArmScore) -> tuple[str, str | None]:
+    """Mean and standard deviation over the seeds, or that there is none."""
+    if one.mean is None:
+        return f"diverged in {one.diverged} of {one.seeds} seed(s)", None
+    return _number(one.metric, one.mean, ""), None if one.sd is None else _number(one.metric, one.sd, "")
+
+
+def _difference(one: Effect) -> str | None:
+    return None if one.difference is None else _number(one.metric, one.difference)
 
 
 def _number(metric: str, value: float, sign: str = "+") -> str:

@@ -44,10 +44,8 @@ def logs(
 
 
 def _line(said: Said) -> str:
-    if said.event is None:
-        return said.text
-    words = _words(said.event)
-    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(said.event.at))}  {words}" if words else ""
+    words = said.text if said.event is None else _words(said.event)
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(said.at))}  {words}" if words else ""
 
 
 def _words(event: TrainEvent) -> str:

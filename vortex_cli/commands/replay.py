@@ -33,7 +33,7 @@ def replay(
     """Train V1 to V9 anew, register all nine with their parents, and judge each finding of the lineage.
 
     Works in a workspace of its own: build/replay/SCALE, or the one that --workspace names. Sets that it has by the recipes' names are used,
-    the others are rendered. Stopped or killed, the same command goes on where it was; with more --seeds it adds to what there is.
+    the others are rendered. A training that diverges leaves open what it was to decide. Stopped or killed, the same command goes on where it was; with more --seeds it adds to what there is.
 
     Example: vortex replay --scale tiny --seeds 3
     """
@@ -61,6 +61,8 @@ def replay(
 
 
 def _ran(run: RunRecord) -> str:
+    if run.diverged:
+        return f"{run.version} seed {run.seed}: {run.diverged}; this is kept as a result, and the replay goes on"
     figures = ", ".join(f"{name} {score.values['rmse']:.3g} m" for name, score in run.scores.items())
     return f"{run.version} seed {run.seed}: RMSE {figures}; best epoch {run.best_epoch} of {run.epochs}, {run.seconds:.0f} s"
 
@@ -69,11 +71,11 @@ def _result(result: Replay) -> list[RenderableType]:
     from pipelines.replay.page import asked, shown
 
     rows = [
-        ("" if number else finding.key, part.claim, part.quantity, shown(part.seeds), asked(part), part.published, part.verdict)
+        ("" if number else finding.key, part.quantity, shown(part.seeds), asked(part), part.published, part.verdict)
         for finding in result.findings
         for number, part in enumerate(finding.parts)
     ]
-    columns = ("", "claim", "quantity", "95 % interval over seeds", "asked", "published", "verdict")
+    columns = ("", "quantity", "95 % over seeds", "asked", "published", "verdict")
     verdicts = [(finding.key, finding.title, finding.verdict) for finding in result.findings]
     title = f"{result.scale}: {result.seeds} seed(s), {len(result.runs)} runs in {result.seconds / 60:.1f} min"
-    return [console.table(columns, rows), console.table(("", "finding", "verdict"), verdicts, title)]
+    return [console.table(columns, rows), console.table(("", "finding", "verdict"), verdicts, title), *result.lost]

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 def complete_runs(incomplete: str) -> list[str]:
     """Names of runs for shell completion; none where there is no workspace."""
-    from pipelines.train.plan import runs as place
+    from pipelines.train.plan import runs_folder
 
     try:
-        return sorted(path.parent.name for path in place(console.workspace()).glob(f"{incomplete}*/plan.json"))
+        return sorted(path.parent.name for path in runs_folder(console.workspace()).glob(f"{incomplete}*/plan.json"))
     except Exception:  # a completion that fails would be printed into the command that is being typed
         return []
 
@@ -33,18 +33,22 @@ def runs() -> None:
     if not found:
         console.note("no runs yet; begin one with: vortex train v6 --domain DOMAIN")
     numbers: Any = [("epoch", "right"), ("best RMSE m", "right")]
-    columns = ["run", "recipe", "state", *numbers, "job", "age", "is"]
-    console.emit({"runs": found}, console.table(columns, [_row(run) for run in found], caption=_advice(found)))
+    columns = ["run", "recipe", "state", *numbers, "job", "age", "version"]
+    console.emit({"runs": found}, console.table(columns, [_row(run) for run in found]))
+    if any(run.job and run.slurm is None and run.state != "unreadable" for run in found):
+        console.note("SLURM does not answer: how its jobs are is not known")
+    if advice := _advice(found):
+        console.note(advice)
 
 
 def _row(run: Run) -> list[object]:
-    job = None if run.job is None else f"{run.job} {run.slurm or 'SLURM does not answer'}"
+    job = None if run.job is None else f"{run.job} {run.slurm or '?'}{f' ({run.reason})' if run.reason else ''}"
     return [run.run, run.recipe, run.state, f"{run.epoch}/{run.epochs}", run.best_rmse, job, age(run.age), run.version]
 
 
 def _advice(found: list[Run]) -> str:
-    broken = next((run.run for run in found if run.state in ("dead", "cancelled", "stopped")), None)
-    return f"go on with: vortex train --resume {broken}" if broken else ""
+    broken = next((run for run in found if run.state in ("dead", "cancelled", "stopped")), None)
+    return f"go on with: vortex {'submit' if broken.job else 'train'} --resume {broken.run}" if broken else ""
 
 
 def age(seconds: float) -> str:

@@ -11,8 +11,7 @@ from vortex_cli import console
 from vortex_cli.planning import takes_plan_options
 
 if TYPE_CHECKING:
-    from pipelines.slurm.script import Request
-    from pipelines.train.plan import TrainPlan
+    from pipelines.runs import Run
     from pipelines.workspace import Workspace
 
 
@@ -42,12 +41,21 @@ def submit(
     Example: vortex submit v6 --domain corridor --partition gpu --gres gpu:1 --time 12:00:00 --requeue
     """
     from pipelines.slurm import limits, script, submitting
+    from pipelines.train import planning
 
     ws = console.workspace()
-    before = submitting.job_before(ws, resume) if resume is not None else None
+    found = _idle(ws, plan, resume) if resume is not None else None
+    if found and found.state == "finished":
+        became = f": it is {found.version}" if found.version else ""
+        console.emit({"run": found.run, "version": found.version}, f"{found.run} is finished and needs no job{became}")
+        return
+    before = submitting.job_before(ws, found.run) if found else None
     said: Any = {"partition": partition, "gres": gres, "time": time, "account": account, "cpus": cpus, "mem": mem, "requeue": requeue}
     asked = submitting.request(ws, **said, before=before)
-    made = _planned(ws, plan, resume, asked)
+    if found:
+        made = planning.resume(ws, found.run, plan.get("address"), asked.gpus)
+    else:
+        made = planning.plan(ws, **plan, gpus=asked.gpus)
     for line in made.inferred:
         console.note(line)
     if dry_run:
@@ -63,19 +71,12 @@ def submit(
     console.note(f"next: vortex runs; vortex logs {made.run} -f")
 
 
-def _planned(ws: Workspace, plan: dict[str, Any], resume: str | None, asked: Request) -> TrainPlan:
-    """The plan of a new run, or that of one to go on with. Raises UsageError for a run that is not idle."""
+def _idle(ws: Workspace, plan: dict[str, Any], resume: str) -> Run:
+    """The run to go on with. Raises UsageError for one that somebody works on, or for options that do not fit."""
     from pipelines import runs
-    from pipelines.train import plan as planning
 
-    if resume is None:
-        return planning.plan(ws, **plan, gpus=asked.gpus)
-    where = {"address": plan.pop("address")} if "address" in plan else {}
-    if plan:
+    if plan.keys() - {"address"}:
         raise UsageError(
             "--resume continues a run as it was planned: no other option of the training fits it", f"vortex submit --resume {resume}"
         )
-    found = runs.find(ws, resume)
-    if found.state in runs.ACTIVE:
-        raise UsageError(f"{resume} is {found.state} already{f' as job {found.job}' if found.job else ''}", f"vortex logs {resume} -f")
-    return planning.resume(ws, resume, **where, gpus=asked.gpus)
+    return runs.require_idle(ws, resume)

@@ -88,7 +88,8 @@ def train(
 
     Example: vortex train --from v6 --domain corridor --epochs 12
     """
-    from pipelines.train import plan as planning
+    from pipelines.runs import require_untrained
+    from pipelines.train import planning
     from pipelines.train.run import train as carry_out
     from pipelines.train.walltime import wall
 
@@ -105,19 +106,24 @@ def train(
             "--resume continues a run as it was planned: only --address, --walltime and the recipe (to be compared) fit it",
             f"vortex train --resume {resume}",
         )
+    if resume is not None:
+        require_untrained(ws, resume)
     plan = planning.plan(ws, **given) if resume is None else planning.resume(ws, resume, **given)
     for line in plan.inferred:
         console.note(line)
+    if deadline:
+        console.note(f"wall     {deadline}")
     if dry_run:
         console.emit(plan)
         return
     with console.progress("state") as display:
         result = carry_out(ws, plan, Display(display).show, wall=deadline)
     console.emit(result, *_result(result))
+    console.note(_following(result))
 
 
 def plan_options(**said: Any) -> dict[str, Any]:
-    """Options of `vortex train` as `pipelines.train.plan.plan` takes them; what was not said is left to it."""
+    """Options of `vortex train` as `pipelines.train.planning.plan` takes them; what was not said is left to it."""
     said["from_version"] = said.pop("from_")
     said |= {name: tuple(said.get(name) or ()) or None for name in ("manifest", "replay", "settings")}
     said["size"] = _size(said["size"])
@@ -180,10 +186,14 @@ def _result(result: TrainResult) -> list[RenderableType]:
     ]  # fmt: skip
     title = f"{version.name}: best epoch {result.best_epoch}, trained in {result.seconds:.0f} s as {result.run}"
     numbers: Any = [(name, "right") for name in ("frames", "RMSE m", "AbsRel", "δ1", "mIoU %")]
-    following = f"next: vortex show {version.name}"
-    if result.truncated:
-        following = f"cut short: {result.truncated}; it goes on with: vortex train --resume {result.run}"
-    return [console.table(["domain", "camera", "dataset", *numbers], rows, title, following)]
+    return [console.table(["domain", "camera", "dataset", *numbers], rows, title)]
+
+
+def _following(result: TrainResult) -> str:
+    """What to do next, on a line of its own: a command that is folded like a table's words cannot be copied."""
+    if result.truncated and result.version:
+        return f"cut short: {result.truncated}; it goes on with: vortex train --resume {result.run}"
+    return f"next: vortex show {result.version.name}" if result.version else f"next: vortex logs {result.run}"
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

@@ -7,9 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from core.errors import UsageError, VortexError
+from core.files import locked
+from pipelines.runs import Run
 from pipelines.workspace import Workspace
 from vortex_cli import console
 from vortex_cli.commands.evaluate import evaluate
+from vortex_cli.commands.runs import _advice, _row
 from vortex_cli.commands.train import train
 
 
@@ -49,3 +52,20 @@ def test_evaluate_measures_nothing_that_it_could_not_finish(options: dict[str, s
 def test_a_wall_time_that_is_none_is_refused_before_anything_is_planned() -> None:
     with pytest.raises(UsageError, match="--walltime 'soon' is not a time"):
         train(recipe="v6", walltime="soon")
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_run_that_is_at_work_is_not_planned_again(workspace: Workspace, dry_run: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = workspace.build / "runs" / "one"
+    folder.mkdir(parents=True)
+    (folder / "plan.json").write_text("{}")
+    with locked(folder / ".lock"), pytest.raises(UsageError, match="one is training already"):
+        train(resume="one", dry_run=dry_run)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("job", "command"), [(None, "train"), ("7", "submit")])
+def test_a_broken_run_goes_on_where_it_was(job: str | None, command: str) -> None:
+    run = Run("one", "v6", "dead", "train", 1, 9, None, None, job, job and "PENDING", "PartitionConfig" if job else "", None, 0.0)
+    assert _advice([run]) == f"go on with: vortex {command} --resume one"
+    assert _row(run)[5] == ("7 PENDING (PartitionConfig)" if job else None)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from core.errors import VortexError
 from models.student import INITIAL_DEPTH_M, Student, StudentConfig, resize
+from models.tensors import CheckpointError
 
 SMALL = "mobilenetv3_small_100"
 
@@ -119,6 +120,13 @@ def test_imagenet_weights_without_network_fail_fast_quietly_and_say_what_to_do(
     assert "--encoder-weights none" in caught.value.hint and "FILE" in caught.value.hint
     assert "\n" not in caught.value.message
     assert not [record for record in caplog.records if record.name.startswith(("huggingface_hub", "timm"))]
+
+
+def test_a_file_that_holds_no_weights_is_answered_with_what_would(tmp_path: Path) -> None:
+    (tmp_path / "words").write_text("no weights")
+    with pytest.raises(CheckpointError, match="words: not a whole weights file") as caught:
+        Student(StudentConfig(encoder=SMALL), tmp_path / "words")
+    assert "imagenet, or none" in caught.value.hint and "version" not in caught.value.hint
 
 
 @pytest.mark.parametrize("encoder", [SMALL, "efficientvit_b1"])

@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from core.errors import GateRefused, Interrupted, UsageError
+from core.errors import GateRefused, Interrupted, UsageError, VortexError
 from pipelines import workspace as workspaces
 from pipelines.ablate import Factor, ablate
 from pipelines.ablate.factor import arms
-from pipelines.ablate.judging import NONE_SHOWN, Ablation, effect, meaning
+from pipelines.ablate.judging import NONE_SHOWN, Ablation, effect, judge, meaning
 from pipelines.ablate.running import Measured, run_name
+from pipelines.bootstrap import COUNT, SQUARED, FrameErrors
 from pipelines.hub import hub
-from pipelines.intervals import Interval
-from pipelines.train.events import TrainEvent
+from pipelines.intervals import Interval, level_of_each
+from pipelines.train.events import Diverged, Journal, TrainEvent, failure, raised
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.training_set import publish, recipe_file
 from vortex_cli import main
@@ -135,10 +136,64 @@ def test_a_factor_that_is_not_used_has_an_effect_of_exactly_0(ws: Workspace) -> 
         assert all((each["low"], each["high"]) == (0.0, 0.0) for each in one["frames"])
 
 
+@pytest.mark.slow
+def test_an_arm_that_diverges_is_a_result_and_the_others_go_on(ws: Workspace) -> None:
+    options = tiny(ws, settings=("loss.weighting=fixed",), max_bad_batches=2, epochs=1)
+    heard: list[TrainEvent] = []
+    # The first arm diverges, so that everything else comes after it.
+    result = ablate(ws, options, vary="loss.weights.depth=1e39,1", seeds=1, on_event=heard.append)
+    assert [(run.arm, run.diverged is not None, "rmse" in run.metrics) for run in result.runs] == [
+        ("1e39", True, False),
+        ("1", False, True),
+    ]
+    assert "2 batches in a row were not finite" in str(result.runs[0].diverged) and result.frames == 4
+    assert any("the ablation goes on" in event.message for event in heard)
+    for one in result.effects:
+        assert (one.difference, one.interval, one.frames) == (None, None, ()) and one.meaning == "1e39 diverged in 1 of 1 seed(s)"
+    heard.clear()
+    assert ablate(ws, options, vary="loss.weights.depth=1e39,1", seeds=1, on_event=heard.append) == result and not heard
+    folder = next((ws.build / "ablations").iterdir())
+    assert Ablation.model_validate_json((folder / "result.json").read_text()) == result
+
+
+@pytest.mark.parametrize("kind", [Diverged, VortexError])
+def test_a_divergence_in_a_worker_is_one_for_the_driver_and_nothing_else_is(tmp_path: Path, kind: type[VortexError]) -> None:
+    Journal(tmp_path / "events.jsonl").write(failure(kind("it went wrong", "look", ("first", "second"))))
+    (told,) = Journal(tmp_path / "events.jsonl").read()
+    error = raised(told)
+    assert type(error) is kind and (error.message, error.hint, error.details) == ("it went wrong", "look", ("first", "second"))
+
+
+def test_too_few_validation_frames_are_refused_before_anything_is_trained(ws: Workspace) -> None:
+    publish(ws, "single", val=1)
+    with pytest.raises(VortexError, match=r"single: 1 validation frame\(s\), and an ablation needs at least 2") as caught:
+        ablate(ws, tiny(ws, domain=None, manifest=("single",)), vary="loss.weighting=kendall,fixed")
+    assert "--manifest" in caught.value.hint and not (ws.build / "runs").exists()
+
+
+def test_frames_that_cannot_be_resampled_cost_the_interval_and_not_the_trainings(tmp_path: Path) -> None:
+    def measured(arm: str, seed: int, counts: list[float]) -> Measured:
+        squared = np.array(counts) * (2.0 if arm == "a" else 1.0)
+        errors = FrameErrors(("one", "two"), {SQUARED: squared, COUNT: np.array(counts)}, (4, 4))
+        errors.save(tmp_path / f"{arm}{seed}.npz")
+        return Measured(
+            arm=arm, seed=seed, run="", metrics={"rmse": 2.0 if arm == "a" else 1.0}, frames=2, errors=tmp_path / f"{arm}{seed}.npz"
+        )
+
+    factor = Factor("ema", {"a": "a", "b": "b"}, "tiny-ema-1", "tiny")
+    (found,) = judge(factor, [measured(arm, seed, [16.0, 16.0]) for seed in range(3) for arm in "ab"]).effects
+    assert len(found.frames) == 3 and found.without_frames is None
+    (found,) = judge(factor, [measured(arm, seed, [16.0, 0.0]) for seed in range(3) for arm in "ab"]).effects
+    assert found.frames == () and found.without_frames == "1 frame(s) with valid reference depth: too few to resample"
+    assert found.difference == -1.0 and found.meaning == "b is better"
+
+
 def scored(arm: str, values: np.ndarray) -> list[Measured]:
-    """Runs of an arm that scored these values of mIoU, one a seed."""
+    """Runs of an arm that scored these values of mIoU, one a seed; NaN is a training that diverged."""
     return [
         Measured(arm=arm, seed=seed, run="", metrics={"miou": float(value)}, frames=10, errors=Path("none"))
+        if np.isfinite(value)
+        else Measured(arm=arm, seed=seed, run="", diverged="far away")
         for seed, value in enumerate(values)
     ]
 
@@ -157,6 +212,30 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(seeds: int) -> None:
         found += made.meaning == "b is better"
     assert covered / rounds == pytest.approx(0.95, abs=0.02)
     assert found / rounds > 0.2  # unpaired, with an sd of 0.1 a seed, it would be the 2.5 % of chance
+
+
+@pytest.mark.parametrize("arms", [2, 5])
+def test_many_arms_are_not_called_different_more_often_than_two(arms: int) -> None:
+    # No arm differs; all share the base, as in an ablation. At 95 % each, five arms of five seeds say so in every seventh ablation.
+    random, rounds, seeds = np.random.default_rng(arms), 1000, 5
+    factor = Factor("ema", {str(arm): str(arm) for arm in range(arms)}, "tiny-ema-1", "tiny")
+    wrong = 0
+    for _ in range(rounds):
+        made = judge(factor, [run for arm in factor.values for run in scored(arm, random.normal(0.5, 0.01, seeds))])
+        assert made.level == level_of_each(arms - 1) == pytest.approx(1 - 0.05 / (arms - 1))
+        wrong += any(one.meaning != NONE_SHOWN for one in made.effects)
+    assert wrong / rounds <= 0.065
+
+
+def test_an_arm_with_a_seed_that_diverged_has_no_mean_and_no_effect() -> None:
+    factor = Factor("ema", {arm: arm for arm in "abc"}, "tiny-ema-1", "tiny")
+    values = {"a": [0.5, 0.51, 0.5], "b": [0.9, np.nan, 0.9], "c": [0.6, 0.61, 0.6]}
+    made = judge(factor, [run for arm in "abc" for run in scored(arm, np.array(values[arm]))])
+    assert [(one.arm, one.mean is None, one.diverged) for one in made.scores] == [("a", False, 0), ("b", True, 1), ("c", False, 0)]
+    assert [one.meaning for one in made.effects] == ["b diverged in 1 of 3 seed(s)", "c is better"]
+    assert made.effects[0].difference is None and made.effects[0].interval is None
+    lost = judge(factor, [run for arm in "abc" for run in scored(arm, np.array([np.nan]))])
+    assert lost.effects[0].meaning == "a diverged in 1 of 1 seed(s) and b diverged in 1 of 1 seed(s)" and lost.frames == 0
 
 
 def test_what_an_interval_means() -> None:

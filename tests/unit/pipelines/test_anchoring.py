@@ -12,7 +12,7 @@ import torch
 from models import checkpoint
 from models.tensors import read_tensors
 from pipelines import workspace as workspaces
-from pipelines.train import plan as planning
+from pipelines.train import planning
 from pipelines.train.anchoring import ANCHOR, is_anchored, lay_anchor
 from pipelines.train.checkpointing import STUDENT, Checkpoints
 from pipelines.train.events import TrainEvent

@@ -10,8 +10,9 @@ import pytest
 
 from pipelines import workspace as workspaces
 from pipelines.hub import hub
-from pipelines.train import plan as planning
+from pipelines.train import planning
 from pipelines.train.events import TrainEvent
+from pipelines.train.plan import TrainPlan
 from pipelines.train.run import train
 from pipelines.workspace import Workspace
 from registry.records import Version
@@ -43,7 +44,7 @@ class Lineage:
 
     def __init__(self, ws: Workspace) -> None:
         self.ws = ws
-        self.plans: dict[str, planning.TrainPlan] = {}
+        self.plans: dict[str, TrainPlan] = {}
         self.events: dict[str, list[TrainEvent]] = {name: [] for name in NAMES}
 
     def train(self, name: str) -> None:

@@ -10,8 +10,9 @@ import pytest
 from core.errors import GateRefused, UsageError, VortexError
 from pipelines import workspace as workspaces
 from pipelines.hub import hub
-from pipelines.train import plan as planning
-from pipelines.train.plan import TrainPlan, plan
+from pipelines.train import planning
+from pipelines.train.plan import PLAN, TrainPlan
+from pipelines.train.planning import plan
 from pipelines.workspace import Workspace
 from registry.records import Artifact, DataUse, NewVersion
 from registry.versions import Hub
@@ -182,7 +183,7 @@ def test_a_run_on_a_cluster_of_gpus_is_not_resumed_where_its_student_could_not_b
     made = plan(ws, recipe="v6", domain="rooms", encoder_weights="none", device="cpu", workers=2, allow_unvalidated=True)
     made = made.model_copy(update={"device": "cuda", "address": "ray://localhost:1"})
     made.folder(ws).mkdir(parents=True)
-    (made.folder(ws) / planning.PLAN).write_text(made.model_dump_json(exclude={"resumed"}))
+    (made.folder(ws) / PLAN).write_text(made.model_dump_json(exclude={"resumed"}))
     with pytest.raises(VortexError, match="was planned for a GPU, and no GPU is asked for"):
         planning.resume(ws, made.run, gpus=0)
 
@@ -191,10 +192,13 @@ def test_resuming_an_unknown_run_lists_the_runs(ws: Workspace) -> None:
     made = plan(ws, recipe="v6", domain="rooms", encoder_weights="none", allow_unvalidated=True)
     folder = made.folder(ws)
     folder.mkdir(parents=True)
-    (folder / planning.PLAN).write_text(made.model_dump_json(exclude={"resumed"}))
+    (folder / PLAN).write_text(made.model_dump_json(exclude={"resumed"}))
     with pytest.raises(VortexError, match=f"unknown run 'nothing'.*{made.run}"):
         planning.resume(ws, "nothing")
     assert planning.resume(ws, made.run).resumed
     (ws.data / "small" / "rgb" / "000.png").write_bytes((ws.data / "small" / "rgb" / "001.png").read_bytes())
     with pytest.raises(VortexError, match="small has changed since this run began"):
+        planning.resume(ws, made.run)
+    shutil.rmtree(ws.data / "small")
+    with pytest.raises(VortexError, match="this run trains on small: unknown dataset 'small'"):
         planning.resume(ws, made.run)

@@ -13,7 +13,8 @@ from core.errors import UsageError, VortexError
 from pipelines import recipe
 from pipelines import workspace as workspaces
 from pipelines.hub import hub
-from pipelines.train.plan import TrainPlan, plan
+from pipelines.train.plan import TrainPlan
+from pipelines.train.planning import plan
 from pipelines.workspace import Workspace
 from registry.records import DataUse, NewVersion
 from tests.unit.pipelines.training_set import SIZE, publish
@@ -61,6 +62,10 @@ def test_replay_gets_its_share_and_the_others_divide_the_rest_by_size(ws: Worksp
     assert any("old (domain rooms)" in line and "25% of every batch" in line for line in found.inferred)
 
 
+def test_the_only_dataset_of_a_domain_is_replayed_by_the_domains_name(ws: Workspace) -> None:
+    assert shares(made(ws, replay=("rooms:0.25",))) == shares(made(ws, replay=("old:0.25",)))
+
+
 def test_a_mixture_of_a_recipe_keeps_its_proportions_beside_replayed_data(ws: Workspace) -> None:
     publish(ws, "nyu", domain="nyu")
     publish(ws, "lilocbench", domain="lilocbench")
@@ -91,7 +96,16 @@ def test_old_data_by_manifest_does_not_become_the_target(ws: Workspace) -> None:
         ({"replay": ("old:1.5",)}, UsageError, "share between 0 and 1"),
         ({"replay": ("old:nan",)}, UsageError, "share between 0 and 1"),
         ({"replay": ("old:0.6", "bare:0.4")}, UsageError, "shares sum to 1, which leaves nothing"),
-        ({"replay": ("attic:0.2",)}, VortexError, "attic.*bare, few, long, new, old, rear"),
+        ({"replay": ("shed:0.2",)}, VortexError, "shed.*bare, few, long, new, old, rear"),
+        ({"replay": ("attic:0.2",)}, VortexError, "bare: no frame has the split 'train'"),
+        ({"domain": "cellar", "replay": ("corridor:0.2",)}, UsageError, "is a domain, and it has several datasets: few, new"),
+        ({"settings": ("=1",)}, UsageError, "--set '=1' is not KEY=VALUE"),
+        (
+            {"settings": ("student.encoder=mobilenetv3_small_100",)},
+            UsageError,
+            "does not fit the weights of v5, which are of efficientvit_b1",
+        ),
+        ({"step": ""}, UsageError, "--step: '' is not a switch"),
         ({"replay": ("bare:0.2",)}, VortexError, "bare: no frame has the split 'train'"),
         ({"replay": ("new:0.2",)}, VortexError, "new is named twice"),
         ({"replay": ("old:0.01",)}, UsageError, "cannot hold a share of each of 3 datasets"),

@@ -19,8 +19,8 @@ from pipelines.profile.prediction import predict, remedies
 from pipelines.profile.record import cost_digest, profiles
 from pipelines.profile.rehearsal import Rehearsal
 from pipelines.profile.timing import Timings
-from pipelines.train import plan as planning
-from pipelines.train.plan import STALL, TrainPlan
+from pipelines.train import planning
+from pipelines.train.plan import STALL, TrainPlan, runs_folder
 from pipelines.train.switches import Switches
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.training_set import publish, recipe_file
@@ -107,7 +107,7 @@ def test_a_rehearsal_times_the_real_loop_and_leaves_a_json(ws: Workspace) -> Non
     new = {path for path in ws.build.rglob("*") if path.is_file()} - before
     assert {path.parent.name for path in new if "packs" not in path.parts} == {"profiles"} and len(list(profiles(ws).iterdir())) == 1
     assert any("packed" in line for line in heard)
-    assert hub(ws).versions() == [] and not planning.runs(ws).exists()
+    assert hub(ws).versions() == [] and not runs_folder(ws).exists()
     assert 0 < made.utilisation <= 1 and made.rounds >= 3 and made.device == "cpu"
     assert min(made.loader_rate, made.step_rate, made.together_rate, made.validation_seconds, made.checkpoint_seconds) > 0
     assert made.loader_rate > made.step_rate  # 4 frames of 64x96 are copied in far less time than a step of them takes

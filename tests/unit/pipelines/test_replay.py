@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from pipelines.data.datasets import find, listing
 from pipelines.hub import hub
 from pipelines.init import init
 from pipelines.intervals import Interval
+from pipelines.recipe import Recipe
 from pipelines.replay import results
 from pipelines.replay.findings import LAST, NYU
 from pipelines.replay.judging import FAILS, HOLDS, OPEN, Finding, Part
@@ -27,7 +29,8 @@ from pipelines.replay.run import Watch, replay
 from pipelines.replay.scales import SCALES, Scale
 from pipelines.replay.sets import PLACES, RELATIVE, judged_frames, prepare
 from pipelines.synthetic import WORLDS, synthesise
-from pipelines.train import plan as planning
+from pipelines.train import planning
+from pipelines.train.plan import runs_folder
 from validation.manifest import load_manifest
 from vortex_cli import console
 from vortex_cli.commands import replay as command
@@ -165,7 +168,7 @@ def test_a_replay_that_is_stopped_goes_on_and_every_seed_has_its_own_parents(tmp
     assert {("nyu", "nyu"), ("corridor", "lilocbench")} <= measured
     runs = {(run.version, run.seed): run for run in made.runs}
     start = planning.resume(ws, runs["v7", 1].run).start
-    assert start.path == planning.runs(ws) / runs["v5", 1].run / "student.safetensors"
+    assert start.path == runs_folder(ws) / runs["v5", 1].run / "student.safetensors"
     rmse = {key: run.scores[NYU].values["rmse"] for key, run in runs.items()}
     assert len(set(rmse.values())) == 4, "seeds differ"
     assert all(LAST in run.scores[NYU].values for run in made.runs)
@@ -174,6 +177,46 @@ def test_a_replay_that_is_stopped_goes_on_and_every_seed_has_its_own_parents(tmp
     before = results.record_path(ws, "v7", 1).stat().st_mtime_ns
     again = replay(ws, LITTLE, 2, SILENT, device="cpu")
     assert again.runs == made.runs and results.record_path(ws, "v7", 1).stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+def test_a_record_that_is_lost_is_measured_again_without_training(tmp_path: Path) -> None:
+    ws = workspace_for(tmp_path / "replay", LITTLE)
+    scale = replace(LITTLE, versions=("v5",), train=2)
+    (before,) = replay(ws, scale, 1, SILENT, device="cpu").runs
+    folder = runs_folder(ws) / before.run
+    kept = {path.name: path for path in folder.rglob("*.safetensors")}
+    assert set(kept) == {"student.safetensors", "best.safetensors"}, "no optimiser state is kept"
+    assert os.path.samefile(folder / "student.safetensors", kept["best.safetensors"])
+    results.record_path(ws, "v5", 0).unlink()
+    events = (folder / "events.jsonl").read_bytes()
+    ran: list[RunRecord] = []
+    (after,) = replay(ws, scale, 1, Watch(lambda what, done, total: None, ran.append), device="cpu").runs
+    assert after == before and ran == [before]
+    assert (folder / "events.jsonl").read_bytes() == events, "nothing was trained"
+    assert [version.name for version in hub(ws).versions()] == ["v5"]
+
+
+class Diverging(Scale):
+    """A scale at which every step of V5 is one too far."""
+
+    def settings(self, recipe: Recipe) -> tuple[str, ...]:
+        return (*super().settings(recipe), "loss.weights.depth=1e39", "optimizer.batch_size=2")
+
+
+@pytest.mark.slow
+def test_a_version_that_diverges_leaves_findings_open_and_does_not_end_the_replay(tmp_path: Path) -> None:
+    ws = workspace_for(tmp_path / "replay", LITTLE)
+    scale = Diverging("little", (64, 96), LITTLE.frames, train=3, fine_tune=1, versions=("v5", "v7"), measured=("nyu", "lilocbench"))
+    made = replay(ws, scale, 1, SILENT, device="cpu")
+    assert [(run.version, run.scores, run.registered) for run in made.runs] == [("v5", {}, None), ("v7", {}, None)]
+    assert "batches in a row were not finite" in str(made.runs[0].diverged)
+    assert made.runs[1].diverged == "not trained, as v5 has no weights to start from"
+    assert {finding.verdict for finding in made.findings} == {OPEN} and hub(ws).versions() == []
+    for line in made.lost:
+        assert line in generated(made)
+    begun = set(runs_folder(ws).iterdir())
+    assert replay(ws, scale, 1, SILENT, device="cpu").runs == made.runs and set(runs_folder(ws).iterdir()) == begun
 
 
 def _replay(verdict: str = HOLDS) -> Replay:
@@ -232,14 +275,25 @@ def test_pictures_show_what_there_is(tmp_path: Path) -> None:
     assert [path.name for path in made] == ["replay-recipes.png"], "a group without findings has no picture"
 
 
-def test_the_command_shows_every_claim_with_its_interval_and_every_verdict(
+def test_the_command_shows_every_quantity_with_its_interval_and_every_verdict(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(console.session, "json", False)
     monkeypatch.setenv("COLUMNS", "160")
-    console.emit(_replay(FAILS), *command._result(_replay(FAILS)))
+    lost = RunRecord(version="v1", seed=2, run="r", diverged="far away")
+    made = _replay(FAILS).model_copy(update={"runs": (*_replay().runs[:2], lost)})
+    console.emit(made, *command._result(made))
     told = " ".join(capsys.readouterr().out.split())
-    for words in ("RMSE a / b", "0.8 (0.77 to", "below 1", "does not hold", "not decidable", "3 runs in 10.0 min", "larger helps"):
+    for words in (
+        "RMSE a / b",
+        "0.8 (0.77 to",
+        "below 1",
+        "does not hold",
+        "not decidable",
+        "3 runs in 10.0 min",
+        "larger helps",
+        "v1 seed 2 decides nothing: far away",
+    ):
         assert words in told, words
 
 

@@ -93,6 +93,18 @@ def test_only_seeds_that_both_have_are_paired_and_a_lost_one_leaves_it_open() ->
     assert sorted(part.values) == [0, 2, 4] and part.verdict == "not decidable"
 
 
+def test_a_seed_lost_on_both_sides_leaves_it_open_too() -> None:
+    figures = {key: dict(values) for key, values in measured(seeds=5).figures.items()}
+    assert JUDGES["f4"](Measured(figures)).verdict == "holds"
+    del figures["v4", NYU, "rmse"][2], figures["v3", NYU, "rmse"][2]
+    assert JUDGES["f4"](Measured(figures)).verdict == "not decidable"
+
+
+def test_one_frame_has_no_interval() -> None:
+    single = {0: _errors(0.5, frames=1)}
+    assert frames_interval(single, single) is None
+
+
 def test_a_figure_that_is_not_finite_decides_nothing() -> None:
     figures = {key: dict(values) for key, values in measured().figures.items()}
     figures["v4", NYU, "rmse"][0] = math.nan

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import threading
@@ -20,8 +21,7 @@ import yaml
 from core.errors import Interrupted, VortexError
 from models import checkpoint
 from pipelines.hub import hub
-from pipelines.train import plan as planning
-from pipelines.train import randomness
+from pipelines.train import planning, randomness
 from pipelines.train.checkpointing import STUDENT
 from pipelines.train.events import TrainEvent
 from pipelines.train.loop import START, StageLoop, Stopped
@@ -224,6 +224,23 @@ def test_a_latest_that_leads_nowhere_is_refused_and_what_is_left_is_kept(ws: Wor
     with pytest.raises(VortexError, match="latest: leads to no whole checkpoint"):
         loop(ws, plan)
     assert (latest / STUDENT).is_file()
+
+
+@pytest.mark.parametrize("followed", [False, True], ids=["left out", "followed"])
+def test_a_copy_without_links_goes_on_from_its_checkpoint(ws: Workspace, followed: bool) -> None:
+    plan = tiny(ws, epochs=2)
+    loop(ws, plan)  # packs the frames, and would look for a stop meanwhile
+    with pytest.raises(Stopped):
+        loop(ws, plan, should_stop=stop_at(2)).run()
+    pointer = plan.folder(ws) / "1-train" / "latest"
+    saved = pointer.resolve()
+    pointer.unlink()
+    if followed:
+        shutil.copytree(saved, pointer)
+    again = loop(ws, plan)
+    assert again.progress.step == 1 and again.checkpoints.latest == saved and saved.is_dir()
+    assert train(ws, planning.resume(ws, plan.run), ignore).version is not None
+    assert pointer.is_symlink() and pointer.resolve() != saved
 
 
 def test_a_run_planned_for_a_gpu_says_so_where_there_is_none(ws: Workspace) -> None:

@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from core.errors import Interrupted
+from core.errors import Interrupted, VortexError
 from models import checkpoint
 from pipelines.hub import hub
-from pipelines.train import plan as planning
+from pipelines.train import planning
 from pipelines.train.events import Journal, TrainEvent
 from pipelines.train.plan import TrainPlan
 from pipelines.train.run import lay_out, train
 from pipelines.train.state import EVENTS, STATE, Recorder, RunState
+from pipelines.train.walltime import Wall
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.training_runs import ignore, tiny
 
@@ -55,9 +56,11 @@ def test_a_run_that_failed_says_so(ws: Workspace) -> None:
     plan = tiny(ws, epochs=1)
     lay_out(plan, plan.folder(ws))
     shutil.rmtree(plan.folder(ws) / "1-train")
-    with pytest.raises(Exception, match="start"):
+    with pytest.raises(VortexError, match="start") as caught:
         train(ws, planning.resume(ws, plan.run), ignore)
     assert state(ws, plan)["status"] == "failed"
+    (said,) = [event for event in Journal(plan.folder(ws) / EVENTS).read() if event.kind == "failed"]
+    assert (said.message, said.hint) == (caught.value.message, caught.value.hint)
 
 
 def test_steps_are_thinned_and_nothing_else_is(tmp_path: Any) -> None:
@@ -79,3 +82,42 @@ def test_without_registering_it_stays_a_run_with_its_best_student(ws: Workspace)
     rmse = [event.values["val/rmse"] for event in events if event.kind == "epoch"]
     assert result.best == {"rmse": min(rmse)} and result.best_epoch == 1 + rmse.index(min(rmse))
     assert state(ws, plan)["status"] == "finished" and state(ws, plan)["version"] is None
+
+
+@pytest.mark.parametrize("found", [None, "{}", "garbage"])
+def test_a_finished_run_that_lost_its_state_registers_nothing_twice(ws: Workspace, found: str | None) -> None:
+    plan = tiny(ws, epochs=1)
+    made = train(ws, plan, ignore).version
+    (plan.folder(ws) / STATE).unlink()
+    if found is not None:
+        (plan.folder(ws) / STATE).write_text(found)
+    again = planning.resume(ws, plan.run)
+    assert again.number == "v10" and any(line.startswith("note     ") and STATE in line for line in again.inferred)
+    assert train(ws, again, ignore).version == made and [version.name for version in hub(ws).versions()] == ["v10"]
+    done = state(ws, plan)
+    assert (done["status"], done["version"], done["finished"]) == ("finished", "v10", ["train"])
+    assert not any(STATE in line for line in planning.resume(ws, plan.run).inferred)
+
+
+def test_a_truncated_run_that_lost_its_state_goes_on_to_another_version(ws: Workspace) -> None:
+    plan, now = tiny(ws), [0.0]
+
+    def hear(event: TrainEvent) -> None:
+        now[0] += event.kind in ("step", "epoch")
+
+    first = train(ws, plan, hear, wall=Wall(7.0, "wall time 7h", lambda: now[0])).version
+    assert first and first.truncated
+    (plan.folder(ws) / STATE).unlink()
+    second = train(ws, planning.resume(ws, plan.run), ignore).version
+    assert second and (second.name, second.truncated) == ("v11", None) and second.run_id != first.run_id
+    assert ("weights", "v10") in {(parent.kind, parent.ref) for parent in second.parents}
+
+
+def test_a_stopped_run_that_lost_its_state_goes_on_from_its_checkpoint(ws: Workspace) -> None:
+    plan = tiny(ws)
+    with pytest.raises(Interrupted):
+        train(ws, plan, lambda event: os.kill(os.getpid(), signal.SIGINT) if event.kind == "epoch" else None)
+    (plan.folder(ws) / STATE).unlink()
+    begun: list[int] = []
+    result = train(ws, planning.resume(ws, plan.run), lambda event: begun.append(event.epoch) if event.kind == "started" else None)
+    assert begun == [1] and result.version and result.version.name == "v10"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import time
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
-from core.errors import VortexError
+from core.errors import UsageError, VortexError
 from core.files import locked
 from pipelines import runs as listing
 from pipelines.runs import Condition, judge
@@ -106,30 +109,69 @@ def test_the_listing_is_newest_first_and_one_damaged_run_hides_no_other(workspac
     assert found[2].best_rmse is None
 
 
-@pytest.mark.parametrize("name", ["none", "../runs/one", ""])
+@pytest.mark.parametrize("name", ["none", "../runs/one", "", "x" * 300])
 def test_an_unknown_run_is_refused_with_those_there_are(workspace: Workspace, name: str) -> None:
     begin(workspace, "one")
     with pytest.raises(VortexError, match=r"unknown run .*: one"):
         listing.find(workspace, name)
 
 
-def test_a_log_holds_events_and_whole_lines_of_every_job_each_once(workspace: Workspace) -> None:
+@pytest.mark.parametrize("record", ["garbage", "{}", '{"job_id": 7}'])
+def test_a_damaged_record_of_a_job_costs_its_own_row_alone(workspace: Workspace, record: str) -> None:
+    for name in ("one", "other"):
+        begin(workspace, name).end("stopped")
+        time.sleep(0.02)
+    (workspace.build / "runs" / "one" / "slurm.json").write_text(record)
+    assert [(run.run, run.state) for run in listing.runs(workspace)] == [("other", "stopped"), ("one", "unreadable")]
+    assert listing.find(workspace, "one").state == "unreadable" and list(listing.log(workspace, "one")) == []
+
+
+def test_a_run_without_its_state_is_not_taken_for_one_that_never_began(workspace: Workspace) -> None:
+    (begin(workspace, "one").folder / "state.json").unlink()
+    assert listing.find(workspace, "one").state == "unreadable"
+
+
+def test_who_trains_a_run_is_named_to_the_next_that_would(workspace: Workspace) -> None:
+    state = begin(workspace, "one")
+    listing.require_idle(workspace, "one")
+    with locked(state.folder / ".lock"):
+        for check in (listing.require_untrained, listing.require_idle):
+            with pytest.raises(UsageError, match=rf"^one is training already \(pid {os.getpid()} on {socket.gethostname()}\)$") as caught:
+                check(workspace, "one")
+            assert caught.value.hint == "vortex logs one -f"
+
+
+def at(seconds: float, line: str) -> bytes:
+    when = datetime.fromtimestamp(seconds, timezone(timedelta(hours=5)))
+    return f"{when.isoformat(timespec='milliseconds')}  {line}\n".encode()
+
+
+def test_a_log_tells_events_and_prints_of_every_segment_in_their_order(workspace: Workspace) -> None:
     state = begin(workspace, "one")
     state.end("stopped")
-    Journal(state.folder / EVENTS).write(TrainEvent("epoch", stage="train", epoch=1, epochs=9))
+    journal = Journal(state.folder / EVENTS)
+    for epoch, when in ((1, 20.0), (2, 50.0)):
+        journal.write(TrainEvent("epoch", stage="train", epoch=epoch, epochs=9, at=when))
     prints = state.folder / "slurm"
     prints.mkdir()
-    (prints / "7_0_log.err").write_bytes(b"first\nsecond\nhalf of the thi")
+    # Two segments in one file; SLURM's own words have no time.
+    (prints / "7_0_log.err").write_bytes(at(10, "plan") + at(30, "stopped") + b"requeued\n" + at(40, "plan") + b"cancelled\nhalf of a li")
     (prints / "7_0_log.out").write_bytes(b"\xff\n")
+    os.utime(prints / "7_0_log.err", (60, 60))
+    os.utime(prints / "7_0_log.out", (5, 5))
     reader = listing._Reader(state.folder)
-    assert [(one.source, one.event.epoch if one.event else one.text) for one in reader.read()] == [
-        ("event", 1),
-        ("stderr", "first"),
-        ("stderr", "second"),
-        ("stdout", "\ufffd"),
+    assert [(one.source, one.at, one.event.epoch if one.event else one.text) for one in reader.read()] == [
+        ("stdout", 5.0, "\ufffd"),
+        ("stderr", 10.0, "plan"),
+        ("event", 20.0, 1),
+        ("stderr", 30.0, "stopped"),
+        ("stderr", 40.0, "requeued"),
+        ("stderr", 40.0, "plan"),
+        ("event", 50.0, 2),
+        ("stderr", 60.0, "cancelled"),
     ]
     with open(prints / "7_0_log.err", "ab") as stream:
-        stream.write(b"rd\n")
-    assert [one.text for one in reader.read()] == ["half of the third"]
+        stream.write(b"ne\n")
+    assert [one.text for one in reader.read()] == ["half of a line"]
     assert list(reader.read()) == []
-    assert len(list(listing.log(workspace, "one", follow=True))) == 5
+    assert len(list(listing.log(workspace, "one", follow=True))) == 9

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from core.errors import UsageError, VortexError
 from pipelines import workspace as workspaces
-from pipelines.slurm import cluster, record, submitting
+from pipelines.slurm import cluster, record, stamps, submitting
 from pipelines.slurm.limits import parse_limit, show_limit
 from pipelines.slurm.script import Request, script, warning_seconds
 from pipelines.slurm.segment import progress
@@ -111,6 +112,26 @@ def test_a_damaged_record_of_a_job_is_named(tmp_path: Path) -> None:
     (tmp_path / record.FILE).write_text('{"job_id": 7')
     with pytest.raises(VortexError, match=r"slurm\.json: not readable"):
         record.read(tmp_path)
+
+
+def test_a_job_says_why_it_waits_where_that_is_more_than_its_turn() -> None:
+    shown = "1|PENDING|PartitionConfig\n2|PENDING|Priority\n3|RUNNING|None\n4|FAILED|NonZeroExitCode\n5|PENDING|Nodes required for job are DOWN\n"
+    found = cluster.parse_states(shown + "6|PENDING|BeginTime\n\n")
+    assert {job: state.word for job, state in found.items()} == dict(zip("123456", ["PENDING", "PENDING", "RUNNING", "FAILED", "PENDING", "PENDING"], strict=True))  # fmt: skip
+    assert {job: state.reason for job, state in found.items() if state.reason} == {
+        "1": "PartitionConfig",
+        "5": "Nodes required for job are DOWN",
+    }
+
+
+def test_a_line_keeps_its_time() -> None:
+    before = time.time()
+    at, text = stamps.read(stamps.stamped("  two words"))
+    assert at is not None and before - 0.002 <= at <= time.time() and text == "  two words"
+    assert [stamps.read(line) for line in ("plain", "2026-13-40T99:00:00.000+00:00  x")] == [
+        (None, "plain"),
+        (None, "2026-13-40T99:00:00.000+00:00  x"),
+    ]
 
 
 def test_progress_changes_with_every_checkpoint(tmp_path: Path) -> None:

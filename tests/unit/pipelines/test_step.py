@@ -22,7 +22,8 @@ from pipelines.pack.loader import Loader
 from pipelines.recipe import load
 from pipelines.train.building import make_optimizer
 from pipelines.train.data import epoch_order
-from pipelines.train.plan import TrainPlan, plan
+from pipelines.train.plan import TrainPlan
+from pipelines.train.planning import plan
 from pipelines.train.step import Float32Conv2d, Task, _compiled, device_batches, prepare
 from pipelines.train.switches import NATIVE_BF16, Switches
 from pipelines.workspace import Workspace

@@ -15,7 +15,7 @@ import torch
 from core.errors import Interrupted, VortexError
 from models import checkpoint
 from pipelines.hub import hub
-from pipelines.train import plan as planning
+from pipelines.train import planning
 from pipelines.train.checkpointing import STATE, STUDENT, Checkpoints
 from pipelines.train.events import Journal, TrainEvent
 from pipelines.train.loop import START

@@ -11,7 +11,7 @@ import pytest
 from core.errors import UsageError, VortexError
 from pipelines import workspace as workspaces
 from pipelines.pack import packs_folder
-from pipelines.train import plan as planning
+from pipelines.train import planning
 from pipelines.train.events import TrainEvent
 from pipelines.train.loop import StageLoop
 from pipelines.train.plan import TrainPlan

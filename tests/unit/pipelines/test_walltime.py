@@ -6,13 +6,14 @@ import itertools
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 
 import pytest
 
 from core.errors import Interrupted, UsageError
 from pipelines.hub import hub
-from pipelines.train import plan as planning
+from pipelines.train import planning
 from pipelines.train.events import TrainEvent
 from pipelines.train.run import lay_out, train
 from pipelines.train.stopping import REQUEUE, Requeue, stop_on_signals
@@ -52,6 +53,12 @@ def test_other_texts_are_refused(text: str) -> None:
 def test_durations_are_said_as_they_are_read() -> None:
     assert [duration(seconds) for seconds in (43200, 5400, 45, 0, 3661)] == ["12h", "1h30m", "45s", "0s", "1h1m1s"]
     assert parse(duration(98765)) == 98765
+
+
+def test_a_wall_is_said_with_its_unit() -> None:
+    now = time.time()
+    made = wall("12", {}, lambda: now)
+    assert str(made) == f"12s from now, at {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(now + 12))}; training stops before"
 
 
 def test_the_nearest_wall_counts_and_slurm_has_its_own() -> None:
@@ -141,6 +148,8 @@ def test_at_the_wall_the_best_so_far_becomes_a_truncated_version_and_the_run_goe
     assert plan.number == "v12"
     last = train(ws, plan, ignore).version
     assert last and (last.name, last.truncated) == ("v12", None)
+    (cut.folder(ws) / "state.json").unlink()
+    assert planning.resume(ws, cut.run).number == "v12", "of two versions of a run the whole one is its end"
     assert ("weights", "v11") in {(parent.kind, parent.ref) for parent in last.parents} and last.run_id != first.version.run_id
     assert different(final_state(ws, cut), final_state(ws, whole)) == []
     assert any("v12 already" in line for line in planning.resume(ws, cut.run).inferred)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 from models.tensors import read_tensors
-from pipelines.train import plan as planning
+from pipelines.train import planning
 from pipelines.train.checkpointing import STATE, STUDENT, Checkpoints
 from pipelines.train.events import TrainEvent
 from pipelines.train.loop import StageLoop

@@ -1,0 +1,82 @@
+"""What a checkpoint costs, of a student as large as the recipes', beside a training step.
+
+    make bench-checkpoint            (benchmarks/checkpoint.py [--encoder efficientvit_b1] [--size 240x320] [--repeats 10] [--smoke])
+
+Asked: checkpoints every ten minutes take at most 2 % of the training time. Each holds the weights, the moments and another best student,
+and is flushed to the disk. Runs on the CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TARGET, INTERVAL_S, BATCH = 0.02, 600.0, 8
+SMOKE: Final = ["--encoder", "mobilenetv3_small_100", "--size", "64x96", "--repeats", "2"]
+
+
+def batch_of(size: tuple[int, int]) -> dict[str, Tensor]:
+    """Frames of noise, each with everything that is learnt from."""
+    import torch
+
+    depth = torch.rand(BATCH, 1, *size) + 1
+    tensors = {"rgb": torch.rand(BATCH, 3, *size), "reference": depth, "teacher_depth": depth}
+    tensors |= {"tof_depth": depth * 0, "tof_confidence": depth * 0}
+    return tensors | {"segmentation": torch.zeros(BATCH, *size, dtype=torch.int64), "has_teacher": torch.ones(BATCH, dtype=torch.bool)}
+
+
+def measure(folder: Path, encoder: str, size: tuple[int, int], repeats: int) -> tuple[float, float]:
+    """Median seconds of a training step, and of a checkpoint."""
+    from models.student import Student, StudentConfig
+    from pipelines import recipe as recipes
+    from pipelines.train.building import make_loss, make_optimizer
+    from pipelines.train.checkpointing import Checkpoints, Learner, Progress
+    from pipelines.train.step import Switches, Task, prepare
+
+    recipe, switches = recipes.load("v6"), Switches.for_device("cpu")
+    student = prepare(Student(StudentConfig(encoder, size), encoder_weights="none"), switches)
+    loss = make_loss(recipe)
+    learner = Learner(student, loss, make_optimizer(recipe, student, loss, fused=True))
+    task, batch = Task(student, loss, switches, print), batch_of(size)
+    best, steps, saves = copy.deepcopy(student), [], []
+    for number in range(repeats):
+        started = time.perf_counter()
+        learner.optimizer.zero_grad(set_to_none=True)
+        task(batch).total.backward()
+        learner.optimizer.step()
+        between = time.perf_counter()
+        Checkpoints(folder).save(learner, Progress(epoch=number), {}, best)
+        steps.append(between - started)
+        saves.append(time.perf_counter() - between)
+    return statistics.median(steps), statistics.median(saves)
+
+
+def main() -> None:
+    """Print the figures; exit 1 when a checkpoint costs more than asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--encoder", default="efficientvit_b1")
+    parser.add_argument("--size", default="240x320")
+    parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--smoke", action="store_true", help="two checkpoints of a small student, to see that it runs")
+    options = parser.parse_args()
+    if options.smoke:
+        options = parser.parse_args(SMOKE)
+    height, width = map(int, options.size.split("x"))
+    with tempfile.TemporaryDirectory() as folder:
+        step, save = measure(Path(folder), options.encoder, (height, width), options.repeats)
+    print(f"a step of {BATCH} frames of {options.size}      {step:.3f} s")
+    print(f"a checkpoint of {options.encoder}      {save:.3f} s, {save / INTERVAL_S:.3%} of ten minutes (at most {TARGET:.0%})")
+    if save / INTERVAL_S > TARGET:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
