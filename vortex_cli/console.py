@@ -7,7 +7,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -106,8 +106,13 @@ def fail(error: VortexError) -> None:
 Column = tuple[str, Literal["left", "right", "center"]] | str
 
 
-def table(columns: Sequence[Column], rows: Iterable[Sequence[object]], title: str = "", caption: str = "") -> Table:
-    """A plain, calm table. A cell is text, a number, None (shown as –) or any rich renderable."""
+def table(
+    columns: Sequence[Column], rows: Iterable[Sequence[object]], title: str = "", caption: str = "", whole: Collection[str] = ()
+) -> Table:
+    """A plain, calm table. A cell is text, a number, None (shown as –) or any rich renderable.
+
+    Where a terminal is narrow, columns named in `whole` are broken last: what stands there is to be copied.
+    """
     from rich import box
     from rich.table import Table as RichTable
 
@@ -116,7 +121,7 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[object]], title: st
     )
     for column in columns:
         name, justify = (column, "left") if isinstance(column, str) else column
-        made.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+        made.add_column(name, justify=justify, overflow="fold", no_wrap=name in whole)  # type: ignore[arg-type]
     for row in rows:
         made.add_row(*(_cell(value) for value in row))
     return made

@@ -113,7 +113,7 @@ def _difference(one: Effect) -> str | None:
 
 def _number(metric: str, value: float, sign: str = "+") -> str:
     _, scale, digits = SHOWN[metric]
-    return format(scale * value, f"{sign}{digits}")
+    return format(scale * value, f"{sign}z{digits}")  # z: what rounds to nothing has no sign
 
 
 def _interval(metric: str, interval: Interval) -> str:

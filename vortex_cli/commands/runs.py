@@ -32,9 +32,9 @@ def runs() -> None:
     found = every(console.workspace())
     if not found:
         console.note("no runs yet; begin one with: vortex train v6 --domain DOMAIN")
-    numbers: Any = [("epoch", "right"), ("best RMSE m", "right")]
-    columns = ["run", "recipe", "state", *numbers, "job", "age", "version"]
-    console.emit({"runs": found}, console.table(columns, [_row(run) for run in found]))
+    numbers: Any = [("epoch", "right"), ("RMSE m", "right")]
+    columns = ["run", "state", *numbers, "job", "age", "version"]
+    console.emit({"runs": found}, console.table(columns, [_row(run) for run in found], whole=("run", "state")))
     if any(run.job and run.slurm is None and run.state != "unreadable" for run in found):
         console.note("SLURM does not answer: how its jobs are is not known")
     if advice := _advice(found):
@@ -43,7 +43,7 @@ def runs() -> None:
 
 def _row(run: Run) -> list[object]:
     job = None if run.job is None else f"{run.job} {run.slurm or '?'}{f' ({run.reason})' if run.reason else ''}"
-    return [run.run, run.recipe, run.state, f"{run.epoch}/{run.epochs}", run.best_rmse, job, age(run.age), run.version]
+    return [run.run, run.state, f"{run.epoch}/{run.epochs}", run.best_rmse, job, age(run.age), run.version]
 
 
 def _advice(found: list[Run]) -> str:
