@@ -29,6 +29,8 @@ class Node:
     def __init__(self, *options: str) -> None:
         # The head gives a node up after a second without an answer, so that a test need not wait for half a minute.
         patience = {"RAY_health_check_initial_delay_ms": "0", "RAY_health_check_period_ms": "200", "RAY_health_check_timeout_ms": "1000"}
+        # And gRPC's handlers for fork() crash what the client server starts, once in some ten times on a busy machine.
+        patience |= {"GRPC_ENABLE_FORK_SUPPORT": "0"}
         command = [str(RAY), "start", "--block", "--disable-usage-stats", *options]
         self.process = subprocess.Popen(
             command, env=os.environ | patience, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
