@@ -34,7 +34,7 @@ def runs() -> None:
         console.note("no runs yet; begin one with: vortex train v6 --domain DOMAIN")
     numbers: Any = [("epoch", "right"), ("RMSE m", "right")]
     columns = ["run", "state", *numbers, "job", "age", "version"]
-    console.emit({"runs": found}, console.table(columns, [_row(run) for run in found], whole=("run", "state")))
+    console.emit({"runs": found}, console.table(columns, [_row(run) for run in found], whole=("run", "state", "version")))
     if any(run.job and run.slurm is None and run.state != "unreadable" for run in found):
         console.note("SLURM does not answer: how its jobs are is not known")
     if advice := _advice(found):
