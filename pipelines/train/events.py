@@ -11,7 +11,7 @@ from typing import Literal
 
 from core.errors import VortexError
 
-EventKind = Literal["reading", "started", "step", "epoch", "note", "finished", "stopped", "failed"]
+EventKind = Literal["reading", "started", "step", "epoch", "note", "stopped", "failed"]
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,8 @@ class TrainEvent:
 
     `reading`: frames are being packed (`step` of `steps`); `message` says it when a pack is done. `started`: the loop begins at `epoch`.
     `step`: a training step is done. `epoch`: an epoch is trained and validated; `values` are its metrics. `note`: something a person should
-    know. `finished`: the workers have trained the stage to its end. `stopped`: they were asked to stop and have. `failed`: they could
-    not go on; `message`, `hint` and `details` say why, `diverged` that it was the training itself. `at` is the Unix time at which it was
-    written down, 0 before.
+    know. `stopped`: the loop was asked to stop and has. `failed`: it could not go on; `message`, `hint` and `details` say why, `diverged`
+    that it was the training itself. `at` is the Unix time at which it was written down, 0 before.
     """
 
     kind: EventKind

@@ -14,7 +14,6 @@ from core.errors import VortexError
 from pipelines.train import cluster
 from pipelines.train.events import Emit, Journal, TrainEvent, failure, raised
 from pipelines.train.layout import sweep
-from pipelines.train.options import LOCAL
 from pipelines.train.orders import Orders, Superseded
 from pipelines.train.plan import TrainPlan
 from pipelines.train.stopping import Stop
@@ -73,7 +72,7 @@ class Driver:
         self.stop.listen()
         thread = threading.Thread(target=self._fit, args=(self._trainer(),), daemon=True)
         thread.start()
-        while thread.is_alive() and not self._over():
+        while thread.is_alive() and not (self.end and self.end.kind == "failed"):
             thread.join(0.1)
             self._relay()
             if self.stop.asked():
@@ -94,14 +93,6 @@ class Driver:
                 f"the training of {self.plan.run} ended unexpectedly: {found[0] if found else type(self.failures[0]).__name__}",
                 f"its latest checkpoint is whole: vortex train --resume {self.plan.run}",
             )
-
-    def _over(self) -> bool:
-        """Whether there is nothing to wait for, although Ray is not done yet.
-
-        On a cluster that ends with this run Ray's controller has nothing to put in order, and takes 12 s over it (Ray 2.60: a helper of its
-        own asks a dashboard that is not there).
-        """
-        return self.end is not None and (self.end.kind == "failed" or self.plan.address == LOCAL)
 
     def _trainer(self) -> Any:
         from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -132,15 +123,14 @@ class Driver:
     def _fit(self, trainer: Any) -> None:
         try:
             trainer.fit()
-        # Kept for the main thread, which raises it as an error that a person can read. SystemExit is how Ray ends the wait when it is shut down.
-        except (Exception, SystemExit) as error:
+        except Exception as error:  # kept for the main thread, which raises it as an error that a person can read
             self.failures.append(error)
 
     def _relay(self) -> None:
         """Pass on what the workers said, and remember how they ended; after a failure there is nothing more to hear."""
         for event in self.journal.read():
             self.heard, self.waiting = time.monotonic(), False
-            if event.kind in ("finished", "stopped", "failed"):
+            if event.kind in ("failed", "stopped"):
                 self.end = event
             else:
                 self.emit(event)
@@ -177,8 +167,6 @@ def _work(config: dict[str, Any]) -> None:
     journal = Journal(journal_path(orders))
     try:
         StageLoop(plan, config["stage"], orders.folder, journal.write, orders.asked, orders.turn).run()
-        if dist.get_rank() == 0:
-            journal.write(TrainEvent("finished"))
     except Superseded:
         return
     except Stopped:
