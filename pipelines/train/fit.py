@@ -72,7 +72,7 @@ class Driver:
         self.stop.listen()
         thread = threading.Thread(target=self._fit, args=(self._trainer(),), daemon=True)
         thread.start()
-        while thread.is_alive() and not (self.end and self.end.kind == "failed"):
+        while thread.is_alive():
             thread.join(0.1)
             self._relay()
             if self.stop.asked():
@@ -96,12 +96,12 @@ class Driver:
 
     def _trainer(self) -> Any:
         from ray.train import FailureConfig, RunConfig, ScalingConfig
-        from ray.train.torch import TorchConfig, TorchTrainer
+        from ray.train.torch import TorchConfig
 
-        from pipelines.train.recovery import Recovery
+        from pipelines.train.recovery import Recovery, Trainer
 
         gpu, folder = self.plan.device == "cuda", self.orders.folder
-        return TorchTrainer(
+        return Trainer(
             _work,
             train_loop_config={"plan": self.plan.model_dump_json(), "stage": self.stage, "orders": self.orders},
             torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
@@ -174,5 +174,5 @@ def _work(config: dict[str, Any]) -> None:
             journal.write(TrainEvent("stopped"))
     except VortexError as error:
         journal.write(failure(error))
-        # Ray then ends the other workers, which would wait for this one for ever.
+        # Recovery then ends the training: the other workers would wait for this one for ever.
         raise

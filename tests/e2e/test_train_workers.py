@@ -14,7 +14,7 @@ from core.errors import Interrupted
 from pipelines import workspace as workspaces
 from pipelines.hub import hub
 from pipelines.train import planning
-from pipelines.train.events import TrainEvent
+from pipelines.train.events import Diverged, TrainEvent
 from pipelines.train.run import train
 from pipelines.workspace import Workspace
 from tests.e2e.processes import alive, command_of, descendants, end, epochs, until, workers
@@ -47,6 +47,23 @@ def test_two_workers_train_stop_and_leave_a_run_that_resumes(workspace: Workspac
     assert run.info.status == "FINISHED" and run.data.params["environment.workers"] == "2"
     out, err = capfd.readouterr()
     assert "ray" not in out.lower() and "INFO" not in err
+
+
+@pytest.mark.slow
+def test_what_a_worker_gives_up_for_is_what_the_command_says(workspace: Workspace) -> None:
+    publish(workspace, "small")
+    recipe_file(workspace.root / "tiny.yaml")
+    ws = workspaces.load(workspace.root)
+    options = {"recipe": str(ws.root / "tiny.yaml"), "domain": "rooms", "encoder_weights": "none", "device": "cpu"}
+    plan = planning.plan(
+        ws, **options, settings=["optimizer.weight_decay=1e30"], epochs=9, workers=2, max_bad_batches=2, allow_unvalidated=True
+    )  # type: ignore[arg-type]
+    events: list[TrainEvent] = []
+    with pytest.raises(Diverged, match=r"2 batches in a row were not finite .*: frames rooms-") as caught:
+        train(ws, plan, events.append)
+    assert caught.value.details[0].startswith("frames of all 2: rooms-")
+    # It was not tried again: what the student is trained with is at fault, and no machine.
+    assert [event.kind for event in events].count("started") == 1 and hub(ws).versions() == []
 
 
 @pytest.mark.slow

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.train.events import Journal
+from core.errors import VortexError
+from pipelines.train.events import Diverged, Journal, failure
 
 
 @pytest.fixture
@@ -31,9 +32,20 @@ def test_three_restarts_from_one_checkpoint_and_then_the_end(tmp_path: Path, los
     events = list(journal.read())
     assert [event.kind for event in events] == ["note"] * LOSSES
     assert events[0].message == "worker 1 died with its process or machine: training goes on from the newest checkpoint"
-    recovery.after_exception(None, lost)
+    with pytest.raises(VortexError, match="again after 3 restarts"):  # which ends the training
+        recovery.after_exception(None, lost)
     (end,) = journal.read()
     assert end.kind == "failed" and "again after 3 restarts" in end.message and end.hint.endswith("vortex train --resume run-1")
+
+
+def test_what_a_worker_says_of_itself_ends_the_training_at_once(tmp_path: Path) -> None:
+    from pipelines.train.recovery import Recovery
+
+    journal = Journal(tmp_path / "events.jsonl")
+    journal.write(failure(Diverged("run-1: 3 steps in a row were not finite", "lower the rate")))
+    with pytest.raises(Diverged, match="3 steps in a row"):
+        Recovery(journal.path, tmp_path, "run-1").after_exception(None, {0: RuntimeError("gloo: connection closed by peer")})
+    assert [event.kind for event in journal.read()] == ["failed"]
 
 
 def test_those_that_died_are_named_and_not_those_that_missed_them(lost: dict[int, Exception]) -> None:
