@@ -116,7 +116,7 @@ def _options(plan: TrainPlan) -> list[str]:
 def _remarks(plan: TrainPlan) -> list[str]:
     teacher = plan.recipe.teacher
     data = [item for stage in plan.stages for item in stage.data]
-    remarks = []
+    remarks = list(plan.remarks)
     if any(item.relative for item in data):
         remarks.append("a teacher's depth is relative: the student will learn no metres (finding F1 of the lineage)")
     elif teacher.unit == "relative":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pipelines.train.plan import TrainPlan
 
-_OF_THE_RUN = {"run", "number", "claim", "derived", "inferred", "resumed", "packs", "address"}
+_OF_THE_RUN = {"run", "number", "claim", "derived", "remarks", "inferred", "resumed", "packs", "address"}
 
 
 def plan_digest(plan: TrainPlan, without: Collection[str] = ()) -> str:

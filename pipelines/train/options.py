@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 from core.errors import UsageError
@@ -13,6 +14,8 @@ LOCAL: Final = "local"
 LARGEST_SEED = 2**63 - 1
 """What every random generator that is seeded here takes."""
 CHECKPOINT_MINUTES = 10.0
+SAYS: Final = {"--lr": "optimizer.decoder_lr", "--batch-size": "optimizer.batch_size", "--size": "student.size"}
+"""Options → the key of the recipe that they set."""
 BAD_BATCHES = 5
 """Batches in a row that are not finite, after which training stops: one is bad luck, five are a diverged network."""
 
@@ -39,6 +42,17 @@ def check_numbers(lr: float | None, batch_size: int | None, limit: int | None, s
         raise UsageError(f"--batch-size {batch_size} is out of range, allowed: 1 to {LARGEST_BATCH}", "the recipes use 8 and 16")
     if not 0 <= seed <= LARGEST_SEED:
         raise UsageError(f"--seed {seed} is out of range, allowed: 0 to {LARGEST_SEED}", "any small number will do")
+
+
+def check_said_once(settings: Sequence[str], given: Mapping[str, object]) -> None:
+    """Raise UsageError when an option and a setting say the same thing: the setting would win, and nobody would be told."""
+    keys = {setting.partition("=")[0].strip() for setting in settings}
+    for option, value in given.items():
+        if value is not None and SAYS[option] in keys:
+            raise UsageError(
+                f"{option} and the recipe's key {SAYS[option]} say the same thing twice",
+                "leave one out: the option, or the key of --set or --vary",
+            )
 
 
 def check_patience(checkpoint_minutes: float, max_bad_batches: int) -> None:

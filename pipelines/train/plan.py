@@ -48,6 +48,8 @@ class TrainPlan(BaseModel):
     source: str | None = None
     """The recipe that was asked for, a shipped name or a file; `read` is what it said then."""
     read: Recipe | None = None
+    remarks: tuple[str, ...] = ()
+    """What was noticed while it was planned, and does not follow from it."""
     inferred: tuple[str, ...] = ()
     resumed: bool = False
 

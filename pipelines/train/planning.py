@@ -20,7 +20,7 @@ from pipelines.train.effective import Options, effective, fine_tuning, with_sett
 from pipelines.train.explain import explain
 from pipelines.train.feasibility import require_different, require_feasible, require_passed, require_unchanged
 from pipelines.train.mixing import replays, with_replay
-from pipelines.train.options import BAD_BATCHES, CHECKPOINT_MINUTES, LOCAL, check_numbers, check_patience, check_source
+from pipelines.train.options import BAD_BATCHES, CHECKPOINT_MINUTES, LOCAL, check_numbers, check_patience, check_said_once, check_source
 from pipelines.train.placement import choose_device, require_gpu, require_team
 from pipelines.train.plan import PLAN, TrainPlan, run_folder
 from pipelines.train.resuming import finished_as, lost_state, require_same_recipe, source_of
@@ -69,6 +69,7 @@ def plan(
     own_data = bool(domain or manifest)
     check_source(recipe, from_version, own_data, encoder_weights)
     check_numbers(lr, batch_size, limit, seed)
+    check_said_once(settings, {"--lr": lr, "--batch-size": batch_size, "--size": size})
     check_patience(checkpoint_minutes, max_bad_batches)
     chosen = choose_device(device, gpus)
     require_team(workers, chosen, address, sync_batch_norm, gpus)
@@ -85,7 +86,7 @@ def plan(
     made, stages = _stages(ws, base, refs, options, replay=replay, settings=settings, limit=limit)
     require_feasible(stages, made, target, workers)
     held_to = made.weights_parent if made.anchor and made.anchor.kind == "ewc" else None
-    anchor_data = sources.parents_data(ws, registry.get(held_to), limit) if held_to else ()
+    anchor_data, remarks = sources.parents_data(ws, registry.get(held_to), limit) if held_to else ((), ())
     if not allow_unvalidated:
         require_passed(ws, [*(data for stage in stages for data in stage.data), *anchor_data])
     claim = recipe if recipe in recipes.names() else None
@@ -109,6 +110,7 @@ def plan(
         anchor_data=anchor_data,
         checkpoint_minutes=checkpoint_minutes,
         max_bad_batches=max_bad_batches,
+        remarks=remarks,
         source=source_of(recipe),
         read=read,
     )

@@ -202,8 +202,11 @@ def describe(ws: Workspace, ref: DataRef, limit: int | None) -> DataPlan:
     )
 
 
-def parents_data(ws: Workspace, parent: Version, limit: int | None) -> tuple[DataPlan, ...]:
-    """The datasets that a version was trained on, as far as they are in the workspace. Raises VortexError naming them when none is."""
+def parents_data(ws: Workspace, parent: Version, limit: int | None) -> tuple[tuple[DataPlan, ...], tuple[str, ...]]:
+    """The datasets that a version was trained on, as far as they are in the workspace, and a remark on each that has changed since.
+
+    Raises VortexError naming them when none is here.
+    """
     here = {dataset.name for dataset in listing(ws)}
     found = [describe(ws, resolve(ws, name_or_manifest=use.name), limit) for use in parent.data if use.name in here]
     usable = tuple(data for data in found if data.frames["train"])
@@ -214,7 +217,11 @@ def parents_data(ws: Workspace, parent: Version, limit: int | None) -> tuple[Dat
             f"(datasets here: {', '.join(sorted(here)) or 'none'})",
             "add one of them with vortex data add, or use --set anchor.kind=l2sp, which needs no frames",
         )
-    return usable
+    then = {use.name: use.digest for use in parent.data}
+    changed = [data.name for data in usable if data.digest != then[data.name]]
+    return usable, tuple(
+        f"{name} has changed since {parent.name} was trained on it; the anchor is measured on what it is now" for name in changed
+    )
 
 
 def _target(frame: Frame) -> str:

@@ -82,7 +82,7 @@ def test_more_than_the_factor_is_refused_with_what_it_is(ws: Workspace) -> None:
         arms(ws, tiny(ws), "schedule.per", str(both))
     assert caught.value.exit_code == 3 and any("color_jitter" in line for line in caught.value.details)
     with pytest.raises(GateRefused, match="size of the frames that are judged: 32x48 against 64x96"):
-        arms(ws, tiny(ws), "student.size=[32, 48],[64, 96]", None)
+        arms(ws, tiny(ws, size=None), "student.size=[32, 48],[64, 96]", None)
 
 
 def test_a_recipe_with_variants_is_its_own_control(ws: Workspace) -> None:

@@ -12,9 +12,11 @@ import pytest
 from core.errors import UsageError, VortexError
 from pipelines import recipe
 from pipelines import workspace as workspaces
+from pipelines.data.datasets import resolve
 from pipelines.hub import hub
 from pipelines.train.plan import TrainPlan
 from pipelines.train.planning import plan
+from pipelines.train.sources import parents_data
 from pipelines.workspace import Workspace
 from registry.records import DataUse, NewVersion
 from tests.unit.pipelines.training_set import SIZE, publish
@@ -197,11 +199,31 @@ def test_ewc_is_measured_on_what_is_left_of_the_parents_data(ws: Workspace) -> N
     found = made(ws, settings=("anchor={kind: ewc, strength: 0.1}",))
     assert [data.name for data in found.anchor_data] == ["old"]
     assert any("by their importance for old" in line for line in found.inferred)
+    # The fixture's version saw another state of it.
+    changed = "old has changed since v5 was trained on it; the anchor is measured on what it is now"
+    assert found.remarks == (changed,) and f"note     {changed}" in found.inferred
     assert TrainPlan.model_validate_json(found.model_dump_json()) == found
     assert made(ws, settings=("anchor={kind: l2sp, strength: 0.1}",)).anchor_data == ()
     shutil.rmtree(ws.data / "old")
     with pytest.raises(VortexError, match=r"v5 was trained on \(old, gone\), and none is in this workspace"):
         made(workspaces.load(ws.root), settings=("anchor={kind: ewc, strength: 0.1}",))
+
+
+def test_data_that_is_as_the_parent_saw_it_is_not_remarked_on(ws: Workspace) -> None:
+    parent = hub(ws).get("v5")
+    seen = replace(parent.data[0], digest=resolve(ws, name_or_manifest="old").digest)
+    found, remarks = parents_data(ws, replace(parent, data=(seen,)), None)
+    assert [data.name for data in found] == ["old"] and remarks == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "setting"),
+    [({"batch_size": 4}, "optimizer.batch_size=8"), ({"lr": 1e-3}, "optimizer.decoder_lr=1e-4"), ({"size": SIZE}, "student.size=[64, 96]")],
+)
+def test_one_thing_is_not_said_by_an_option_and_a_setting(ws: Workspace, options: dict[str, Any], setting: str) -> None:
+    with pytest.raises(UsageError, match=rf"and the recipe's key {setting.partition('=')[0]} say the same thing twice"):
+        made(ws, settings=(setting,), **options)
+    made(ws, settings=("optimizer.encoder_lr=1e-5",), **options)  # a part of --lr may be set apart
 
 
 def test_an_anchor_needs_weights_to_be_held_to(ws: Workspace) -> None:
