@@ -6,7 +6,7 @@ Only *supervised* pixels may make the loss non-finite, and they always do: a gua
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Literal, NamedTuple, get_args
 
 import torch
@@ -29,8 +29,16 @@ BERHU_FLOOR_M: Final = 1e-3
 DEFAULT_WEIGHTS: Final = {"depth": 1.0, "segmentation": 1.0, "smoothness": 0.1, "silog": 0.0, "gradient": 0.0}
 
 
+Totals = Callable[[int, int], tuple[int, int, int]]
+"""Pixels with depth and with classes in this process's part of a batch → those of the whole batch, and how many processes share it."""
+
+
 class LossTerms(NamedTuple):
-    """Scalars of one batch: the total to differentiate, its unweighted terms (0 without supervision), and the pixel counts."""
+    """Scalars of one batch: the total to differentiate, its unweighted terms (0 without supervision), and the pixel counts.
+
+    In a team the terms of depth and segmentation are weighed by this process's part of the pixels, so that the mean over the processes
+    is that of the whole batch; the counts are of the whole batch.
+    """
 
     total: Tensor
     depth: Tensor
@@ -64,6 +72,11 @@ def hybrid_target(batch: Mapping[str, Tensor], policy: DepthTarget = "per_frame"
     any_tof = usable.flatten(1).any(dim=1).view(-1, 1, 1, 1)
     chosen = torch.where(has_teacher | any_tof, chosen, batch["reference"])
     return torch.where(valid_depth(chosen), chosen, 0.0)
+
+
+def by_itself(valid: int, labelled: int) -> tuple[int, int, int]:
+    """The `Totals` of a process that trains alone."""
+    return valid, labelled, 1
 
 
 class HybridDepthLoss(nn.Module):
@@ -138,6 +151,7 @@ class MultiTaskLoss(nn.Module):
         self.kendall_form: KendallForm = kendall_form
         self.clamp = (float(clamp[0]), float(clamp[1]))
         self.depth_loss = depth_loss or HybridDepthLoss()
+        self.totals: Totals = by_itself
         if use_kendall:
             self.log_variance_depth = nn.Parameter(torch.zeros(()))
             self.log_variance_segmentation = nn.Parameter(torch.zeros(()))
@@ -146,15 +160,18 @@ class MultiTaskLoss(nn.Module):
         """Judge one batch (keys: rgb, teacher_depth, has_teacher, tof_depth, tof_confidence, reference, segmentation)."""
         depth, valid = self.depth_loss(prediction.depth, batch)
         segmentation, labelled = segmentation_loss(prediction.logits, batch["segmentation"])
+        all_valid, all_labelled, processes = self.totals(valid, labelled)
+        # A team averages its gradients: weighed like this, that is the mean over all pixels of the batch, whoever has how many of them.
+        of_depth, of_classes = processes * valid / max(all_valid, 1), processes * labelled / max(all_labelled, 1)
         # Smoothness only regularises what depth supervises: alone on a batch without depth it would flatten the map.
-        smoothness = smoothness_loss(prediction.depth, batch["rgb"]) if valid else depth
+        smoothness = smoothness_loss(prediction.depth, batch["rgb"]) if all_valid else depth
         total = (
-            self._weigh(depth, "depth", valid)
-            + self._weigh(segmentation, "segmentation", labelled)
+            of_depth * (self._weigh(depth, "depth", all_valid) + self._shape(prediction.depth, batch))
+            + of_classes * self._weigh(segmentation, "segmentation", all_labelled)
             + self.weights["smoothness"] * smoothness
-            + self._shape(prediction.depth, batch)
         )
-        return LossTerms(total, depth.detach(), segmentation.detach(), smoothness.detach(), valid, labelled)
+        told = of_depth * depth.detach(), of_classes * segmentation.detach(), smoothness.detach()
+        return LossTerms(total, *told, all_valid, all_labelled)
 
     def _shape(self, depth: Tensor, batch: Mapping[str, Tensor]) -> Tensor | float:
         """The weighted terms that are off in the lineage."""

@@ -27,8 +27,28 @@ def _rising(low: float, high: float) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _around_zero(pair: tuple[float, float]) -> tuple[float, float]:
+    if not pair[0] <= 0 <= pair[1]:
+        raise ValueError("allowed are bounds with 0 between them, where log σ² starts")
+    return pair
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool) or (isinstance(value, (list, tuple)) and any(map(_is_flag, value)))
+
+
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # An infinite number is null in JSON: a plan that held one could not be read again.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_flags(cls, raw: object) -> object:
+        """Nothing in a recipe is true or false, and YAML's `yes` would be taken for 1."""
+        flags = [str(key) for key, value in raw.items() if _is_flag(value)] if isinstance(raw, dict) else []
+        if flags:
+            raise ValueError(f"{', '.join(flags)}: true and false are no values of a recipe")
+        return raw
 
 
 class RecipeParent(_Part):
@@ -73,7 +93,7 @@ class Kendall(_Part):
     """Form of the uncertainty weights, and the bounds of log σ² that a projection after each step keeps."""
 
     form: Literal["regression_half", "both_half"]
-    clamp: Annotated[tuple[float, float], _rising(-50, 50)]
+    clamp: Annotated[tuple[float, float], _rising(-50, 50), AfterValidator(_around_zero)]
 
 
 class LossRecipe(_Part):

@@ -49,6 +49,7 @@ class Run:
     recipe: str
     state: Condition
     stage: str
+    stages: int
     epoch: int
     epochs: int
     best_rmse: float | None
@@ -92,6 +93,14 @@ def require_untrained(ws: Workspace, name: str) -> None:
         except VortexError:
             who = ""
         raise UsageError(f"{name} is training already{who}", f"vortex logs {name} -f")
+
+
+def require_unqueued(ws: Workspace, name: str, job: str | None) -> None:
+    """Raise UsageError when a process trains the run, or a job other than `job` waits to: it would find the run taken, and end."""
+    require_untrained(ws, name)
+    found = find(ws, name)
+    if found.job not in (None, job) and found.slurm in QUEUED:
+        raise UsageError(f"{name} is {found.state} already as job {found.job}", f"wait for it, or take it back: scancel {found.job}")
 
 
 @dataclass(frozen=True)
@@ -197,9 +206,10 @@ def _run(folder: Path, states: Mapping[str, JobState] | None) -> Run:
         recipe=str(plan.get("recipe", {}).get("name", "")),
         state=condition,
         stage=said.stage or str(first.get("name", "")),
+        stages=len(plan.get("stages") or [{}]),
         epoch=said.epoch,
         epochs=said.epochs or int(first.get("epochs", 0)),
-        best_rmse=_best(folder),
+        best_rmse=_best(folder) if said.best is None else said.best,
         version=said.version,
         job=job.job_id if job else None,
         slurm=slurm.word if slurm else None,

@@ -36,6 +36,8 @@ class Session:
 
 
 session = Session()
+BOUNDLESS = 10_000
+"""Columns of a terminal on which every table has room."""
 
 
 def workspace() -> Workspace:
@@ -125,6 +127,21 @@ def table(
     for row in rows:
         made.add_row(*(_cell(value) for value in row))
     return made
+
+
+def fitting(columns: Sequence[Column], rows: Sequence[Sequence[object]], spare: Sequence[str]) -> Table:
+    """A table whose cells are never broken: where a terminal is too narrow, columns are left out, in the order of `spare`.
+
+    Where even the others do not fit, they fold: nothing is cropped.
+    """
+    console, names = stdout(), [column if isinstance(column, str) else column[0] for column in columns]
+    for dropped in range(len(spare) + 1):
+        kept = [index for index, name in enumerate(names) if name not in spare[:dropped]]
+        shown = [columns[index] for index in kept], [[row[index] for index in kept] for row in rows]
+        made = table(*shown, whole=names)
+        if console.measure(made, options=console.options.update(width=BOUNDLESS)).maximum <= console.width:
+            return made
+    return table(*shown)
 
 
 def markup(text: str) -> RenderableType:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -61,7 +60,14 @@ def arms(ws: Workspace, options: Mapping[str, Any], vary: str | None, against: s
 def _values(vary: str) -> tuple[str, dict[str, str]]:
     """`KEY=A,B` → the key, and the values by name; commas inside brackets belong to a value."""
     key, equals, text = (part.strip() for part in vary.partition("="))
-    values = [value.strip() for value in re.split(r",(?![^\[{]*[\]}])", text)]
+    values, depth = [""], 0
+    for letter in text:
+        depth += (letter in "[{") - (letter in "]}")
+        if letter == "," and not depth:
+            values.append("")
+        else:
+            values[-1] += letter
+    values = [value.strip() for value in values]
     if not key or not equals or len(values) < 2 or not all(values):
         raise UsageError(f"--vary {vary!r} is not KEY=A,B: a key of the recipe and two values or more", _EXAMPLE)
     twice = sorted({value for value in values if values.count(value) > 1})

@@ -53,7 +53,7 @@ class Rehearsal(StageLoop):
         student = starting_student(alone.recipe, Start(kind="none"), alone.seed)
         checkpoint.save(folder / START, student, {"run": plan.run})
         self._opened = time.perf_counter()
-        lay_anchor(alone, stage, folder, folder / START)
+        lay_anchor(alone, stage, folder, folder / START, say)
         super().__init__(alone, stage, folder, self._hear, lambda: False)
         self._began = time.perf_counter() - self._opened
         self._places: defaultdict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
@@ -78,7 +78,9 @@ class Rehearsal(StageLoop):
             raise self._too_large(error) from error
 
     def _measure(self, seconds: float) -> Timings:
-        timings = Timings(self.recipe.optimizer.batch_size, processes=loader_processes(self.plan.device))
+        self.sampler.restore(SamplerState(self.plan.seed, 0, 0))
+        frames = self.sampler.order().shape[1]  # less than a batch, where there are no more
+        timings = Timings(frames, processes=loader_processes(self.plan.device))
         parts: dict[str, Callable[[float], float]] = {"loader": self.loader, "step": self.step, "together": self.together}
         if self.recipe.optimizer.freeze_encoder_epochs:
             parts["frozen"] = lambda turn: self.together(turn, "frozen")
@@ -91,7 +93,7 @@ class Rehearsal(StageLoop):
         for number in range(ROUNDS):
             if number >= FEWEST_ROUNDS and time.perf_counter() - began > 2 * seconds * len(parts):
                 break
-            self._report(f"round {number + 1} of {ROUNDS}")
+            self._report(f"round {number + 1} of {FEWEST_ROUNDS} to {ROUNDS}")
             for name, part in parts.items():
                 getattr(timings, name).append(part(seconds / ROUNDS))
         self._report("validation and checkpoint")

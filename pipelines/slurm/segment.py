@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+from core.errors import VortexError
 from pipelines.slurm import cluster, stamps
 from pipelines.train.events import Journal, TrainEvent
 from pipelines.train.state import EVENTS
 from pipelines.train.stopping import REQUEUE, Requeue
 
+ASKING_S, PAUSE_S = 150.0, 5.0
+"""How long a requeue is asked for, of the three minutes before the wall at which SLURM's signal comes, and the pause between two times."""
+PR_SET_PDEATHSIG: Final = 1
+"""Of prctl(2)."""
 LAST_WORDS_S: Final = 5.0
 """How long the job waits for what an ended training printed: a worker that outlives it may keep the stream open."""
 
@@ -35,10 +42,10 @@ class Segment:
         """Run inside the job; its exit status is the training's own."""
         job = os.environ["SLURM_JOB_ID"]
         before = progress(self.folder)
-        code = self._train(cluster.times(job))
+        code = self._train(self._times(job))
         if self.requeue and code in (Requeue.exit_code, -signal.SIGUSR2):  # the second: it came before the training listened
             if progress(self.folder) != before:
-                cluster.requeue(job)
+                self._requeue(job)
             else:
                 found = f"job {job} reached its wall without one step more than before: it is not requeued, it would never end"
                 self._say(found, f"give it more time: vortex submit --resume {self.folder.name} --time …")
@@ -48,6 +55,26 @@ class Segment:
             self._say(found, f"what it saved is whole: vortex submit --resume {self.folder.name}")
         if code:
             raise SystemExit(code if code > 0 else 128 - code)
+
+    def _times(self, job: str) -> dict[str, str]:
+        """When the job began and ends; nothing where SLURM does not say: then its signal comes before the wall all the same."""
+        try:
+            return cluster.times(job)
+        except VortexError as error:
+            sys.stderr.write(stamps.stamped(f"the wall is not known, SLURM's signal will tell of it: {error.message}\n"))
+            return {}
+
+    def _requeue(self, job: str) -> None:
+        """Ask for it until the wall: the controller may be restarting just now."""
+        until = time.monotonic() + ASKING_S
+        while True:
+            try:
+                return cluster.requeue(job)
+            except VortexError as error:
+                if time.monotonic() > until:
+                    again = f"what was trained is whole: vortex submit --resume {self.folder.name}"
+                    return self._say(f"job {job} could not be put back into the queue: {error.message}", again)
+            time.sleep(PAUSE_S)
 
     def _say(self, message: str, hint: str) -> None:
         """Into the run's events: the training, which has ended, could not."""
@@ -80,7 +107,9 @@ class Segment:
         command = [sys.executable, "-m", "vortex_cli.main", "train", "--resume", self.folder.name, "--workspace", str(self.workspace)]
         environment = os.environ | times | {REQUEUE: "1" if self.requeue else "0"}
         streams: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-        child = subprocess.Popen([*command, "--json"], **streams, text=True, errors="replace", env=environment)
+        child = subprocess.Popen(
+            [*command, "--json"], **streams, text=True, errors="replace", env=environment, preexec_fn=_end_with_parent()
+        )
         for early in waiting:
             child.send_signal(early)
         passing = threading.Thread(target=_pass_on_prints, args=(child.stderr,), daemon=True)
@@ -88,6 +117,12 @@ class Segment:
         code = child.wait()
         passing.join(LAST_WORDS_S)
         return code
+
+
+def _end_with_parent() -> Callable[[], None]:
+    """What has a new process stopped by the kernel when this one is killed: a training without its job would hold the run, unseen."""
+    control = ctypes.CDLL(None).prctl  # looked up here: between fork and exec there is no time for it
+    return lambda: control(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _pass_on_prints(stream: Iterable[str]) -> None:

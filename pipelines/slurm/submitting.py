@@ -81,6 +81,8 @@ def submit(ws: Workspace, plan: TrainPlan, asked: Request) -> Record:
     from pipelines.train.run import lay_out
 
     folder = plan.folder(ws)
+    if "%" in str(folder):
+        raise VortexError(f"{folder}: in a path SLURM takes % for a sign of its own", "move the workspace to a path without it")
     if not plan.resumed:
         lay_out(plan, folder)
     with locked(folder / SUBMIT_LOCK):

@@ -14,7 +14,7 @@ from torch import Tensor
 from models import augment, checkpoint
 from models.anchor import Anchor, fisher
 from models.student import Student
-from models.tensors import read_tensors, write_tensors
+from models.tensors import CheckpointError, digest, read_tensors, write_tensors
 from pipelines.pack import Selection, prepare
 from pipelines.pack.loader import Loader
 from pipelines.recipe_schema import AugmentationRecipe
@@ -33,8 +33,8 @@ def is_anchored(plan: TrainPlan, number: int) -> bool:
     return plan.recipe.anchor is not None and (number > 0 or plan.start.kind == "version")
 
 
-def lay_anchor(plan: TrainPlan, number: int, folder: Path, start: Path) -> None:
-    """Make the anchor of stage `number` in its folder from the weights in `start`, unless it is there; nothing when it has none.
+def lay_anchor(plan: TrainPlan, number: int, folder: Path, start: Path, say: Callable[[str], None]) -> None:
+    """Make the anchor of stage `number` in its folder from the weights in `start`, unless it is there; nothing when it has none. EWC's takes a while, and `say` is told.
 
     Raises VortexError when the old data that EWC needs cannot be read.
     """
@@ -44,11 +44,13 @@ def lay_anchor(plan: TrainPlan, number: int, folder: Path, start: Path) -> None:
     student, _ = checkpoint.load(start, encoder=plan.recipe.student.encoder)
     importance = None
     if stated.kind == "ewc":
+        say(f"measuring which weights matter for the old data, on up to {FISHER_FRAMES} of its frames")
         # The workers may have other devices than this process: it takes what it was planned on only when it trains itself.
         device = torch.device("cpu" if plan.workers else plan.device)
         importance = _importance(plan, student.to(device), old_data(plan, number), device)
     anchor = Anchor.at(student, stated.kind, stated.strength, importance)
-    write_tensors(folder / ANCHOR, anchor.tensors(), {"kind": stated.kind})
+    tensors = anchor.tensors()
+    write_tensors(folder / ANCHOR, tensors, {"kind": stated.kind, "digest": digest(tensors)})
 
 
 def read_anchor(plan: TrainPlan, number: int, folder: Path, student: Student) -> Anchor | None:
@@ -56,7 +58,12 @@ def read_anchor(plan: TrainPlan, number: int, folder: Path, student: Student) ->
     stated = plan.recipe.anchor
     if stated is None or not is_anchored(plan, number):
         return None
-    tensors, _ = read_tensors(folder / ANCHOR)
+    tensors, metadata = read_tensors(folder / ANCHOR)
+    if metadata.get("digest", found := digest(tensors)) != found:
+        raise CheckpointError(
+            f"{folder / ANCHOR}: the anchor of the stage is not what was written",
+            "remove the file: it is made again from the starting weights",
+        )
     return Anchor.from_tensors(stated.kind, stated.strength, tensors).to(student)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -55,10 +56,10 @@ def fine_tuning(parent: Version) -> Recipe:
     )
 
 
-def effective(base: Recipe, data: Sequence[Sequence[DataRef]], options: Options) -> Recipe:
-    """`base` on `data` (one list of datasets a stage) with every option applied."""
+def effective(base: Recipe, data: Sequence[Sequence[DataRef]], options: Options, frames: Mapping[DataRef, int]) -> Recipe:
+    """`base` on `data` (one list of datasets a stage, each with so many training `frames`) with every option applied."""
     originals = (base.stages[-1].model_copy(update={"name": "train", "stopped_at": None}),) if options.one_stage else base.stages
-    stages = tuple(_stage(stage, refs, options.epochs) for stage, refs in zip(originals, data, strict=True))
+    stages = tuple(_stage(stage, refs, options.epochs, frames) for stage, refs in zip(originals, data, strict=True))
     rates = base.scratch if options.scratch else base.optimizer
     # A shortened schedule keeps the share of it for which the encoder is frozen, and always trains it in the end.
     frozen = min(round(rates.freeze_encoder_epochs * stages[-1].epochs / originals[-1].epochs), stages[-1].epochs - 1)
@@ -78,12 +79,19 @@ def effective(base: Recipe, data: Sequence[Sequence[DataRef]], options: Options)
     return base.model_copy(update={"optimizer": optimizer, "stages": stages, "student": student, **told})
 
 
-def _stage(stage: Stage, refs: Sequence[DataRef], epochs: int | None) -> Stage:
-    """A stage on the datasets it really gets; shares hold only where those are the recipe's own, one for one."""
-    shares = {data.dataset: data.share for data in stage.data}
-    found = [shares.get(ref.name, shares.get(ref.domain)) for ref in refs]
-    own = len(refs) == len(stage.data) and None not in found
-    data = tuple(StageData(dataset=ref.name, share=share if own else None) for ref, share in zip(refs, found, strict=True))
+def _stage(stage: Stage, refs: Sequence[DataRef], epochs: int | None, frames: Mapping[DataRef, int]) -> Stage:
+    """A stage on the datasets it really gets. Shares hold only where those are the recipe's own; datasets of a domain divide its share by size."""
+    shares = {data.dataset: data.share for data in stage.data if data.share is not None}
+    asked = [ref.name if ref.name in shares else ref.domain for ref in refs]
+    own = bool(shares) and set(asked) == set(shares)
+    size = {ref: max(frames[ref], 1) for ref in refs}
+    whole: Counter[str] = Counter()
+    for name, ref in zip(asked, refs, strict=True):
+        whole[name] += size[ref]
+    data = tuple(
+        StageData(dataset=ref.name, share=shares[name] * (size[ref] / whole[name]) if own else None)
+        for name, ref in zip(asked, refs, strict=True)
+    )
     return stage.model_copy(update={"data": data} | ({"epochs": epochs, "stopped_at": None} if epochs else {}))
 
 

@@ -123,6 +123,12 @@ def _remarks(plan: TrainPlan) -> list[str]:
         remarks.append(
             f"recipe {plan.recipe.name} was taught by relative depth ({teacher.name}); these frames are metric, so its failure is not repeated"
         )
+    rates = plan.recipe.optimizer
+    remarks += [
+        f"stage {stage.stage.name} has {stage.last_epoch} epoch(s) and the encoder is frozen for {rates.freeze_encoder_epochs}: it is never trained"
+        for stage in plan.stages
+        if rates.freeze_encoder_epochs >= stage.last_epoch
+    ]
     if plan.start.kind == "none":
         remarks.append("nothing is pretrained, so the recipe's scratch rates are used")
     return remarks

@@ -20,6 +20,8 @@ from pipelines.train.stopping import Stop
 
 STORAGE = "ray-"
 """How the folder begins in which Ray keeps its own notes of a stage; the driver's token follows."""
+PATIENCE_S = 12 * 3600
+"""Seconds that workers wait for one another: the leader validates alone, and that may take long. Ray notices a lost worker by itself."""
 SILENCE_S = 30.0
 """Seconds without a word from the workers after which it is asked whether the cluster has room for them."""
 
@@ -104,7 +106,7 @@ class Driver:
         return Trainer(
             _work,
             train_loop_config={"plan": self.plan.model_dump_json(), "stage": self.stage, "orders": self.orders},
-            torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
+            torch_config=TorchConfig(backend="nccl" if gpu else "gloo", timeout_s=PATIENCE_S),
             # GPUs of one machine are near each other; CPU workers on one machine share its cores.
             scaling_config=ScalingConfig(num_workers=self.plan.workers, use_gpu=gpu, placement_strategy="PACK" if gpu else "SPREAD"),
             run_config=RunConfig(

@@ -7,10 +7,12 @@ import json
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from pipelines.recipe import TOLD
+
 if TYPE_CHECKING:
     from pipelines.train.plan import TrainPlan
 
-_OF_THE_RUN = {"run", "number", "claim", "derived", "remarks", "inferred", "resumed", "packs", "address"}
+_OF_THE_RUN = {"run", "number", "claim", "derived", "remarks", "inferred", "resumed", "packs", "address", "source", "read"}
 
 
 def plan_digest(plan: TrainPlan, without: Collection[str] = ()) -> str:
@@ -19,6 +21,8 @@ def plan_digest(plan: TrainPlan, without: Collection[str] = ()) -> str:
     Whether data has passed the gate by now is not in it: that changes what a plan may do, not what it does.
     """
     raw = json.loads(plan.model_dump_json(exclude={*_OF_THE_RUN, *without}))
+    for told in TOLD:
+        del raw["recipe"][told]
     for data in (*(data for stage in raw["stages"] for data in stage["data"]), *raw.get("anchor_data", ())):
         del data["validated"]
     return hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from core.errors import VortexError
 from models import augment_device, checkpoint
 from models.ema import Ema
-from models.losses import LossTerms
+from models.losses import LossTerms, by_itself
 from models.student import Student
 from pipelines.pack.loader import Batch
 from pipelines.train import memory, nonfinite, randomness
@@ -72,6 +72,7 @@ class StageLoop:
         self.student, _ = checkpoint.load(folder / START, encoder=self.recipe.student.encoder)
         lay_out_weights(self.student.to(self.team.device), plan.step)
         self.loss = make_loss(self.recipe).to(self.team.device)
+        self.loss.totals = self.team.pixels
         self.task = Task(self.student, self.loss, plan.step, lambda message: self._say("note", message=message))
         self.optimizer = make_optimizer(self.recipe, self.student, self.loss, fused=plan.step.fused)
         self.ema = Ema(self.student, self.recipe.ema.decay) if self.recipe.ema else None
@@ -139,17 +140,17 @@ class StageLoop:
         norm = nonfinite.gradient_norm(weight for group in self.optimizer.param_groups for weight in group["params"])
         *values, gradient, statistics = nonfinite.scalars(terms, norm, self.guard.norm())
         finite = math.isfinite(values[0] + gradient + statistics)
-        broken, labelled, valid = self.team.sum(not finite, terms.labelled_pixels, terms.valid_pixels)
+        broken, *told = self.team.sum(not finite, *values)
         if broken:
             self.guard.undo()
             self._skip(batch, nonfinite.broken(values, gradient, statistics))
             return
-        self.loss.after_backward(self.student, int(labelled), int(valid))
+        self.loss.after_backward(self.student, terms.labelled_pixels, terms.valid_pixels)
         self.optimizer.step()
         self.loss.project()
         if self.ema:
             self.ema.update(self.student)
-        self._count(terms, values)
+        self._count(terms, [value / self.team.size for value in told])
 
     def _skip(self, batch: Batch, found: str) -> None:
         """Write down whose frames it was, and give up when it keeps happening."""
@@ -175,6 +176,7 @@ class StageLoop:
         (height, width), batch = self.plan.size, self.recipe.optimizer.batch_size
         # Synchronised normalisation would wait for the others, of whom not all have run out of memory.
         alone = self.tensors and not self.plan.sync_batch_norm
+        self.loss.totals = by_itself
         fitting = memory.batch_that_fits(self.task, self.tensors, self.optimizer, error) * self.team.size if alone else 0
         hint = f"about {fitting} frames would fit: train again with --batch-size {fitting}" if fitting else ""
         return VortexError(

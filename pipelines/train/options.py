@@ -48,9 +48,10 @@ def check_said_once(settings: Sequence[str], given: Mapping[str, object]) -> Non
     """Raise UsageError when an option and a setting say the same thing: the setting would win, and nobody would be told."""
     keys = {setting.partition("=")[0].strip() for setting in settings}
     for option, value in given.items():
-        if value is not None and SAYS[option] in keys:
+        key = next((key for key in keys if SAYS[option] == key or SAYS[option].startswith(f"{key}.")), None)
+        if value is not None and key is not None:
             raise UsageError(
-                f"{option} and the recipe's key {SAYS[option]} say the same thing twice",
+                f"{option} and the recipe's key {key} say the same thing twice",
                 "leave one out: the option, or the key of --set or --vary",
             )
 

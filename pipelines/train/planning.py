@@ -162,7 +162,7 @@ def _stages(
     for stage_refs in refs:
         require_different(stage_refs)
     described = {ref: sources.describe(ws, ref, limit) for ref in dict.fromkeys(chain.from_iterable(refs))}
-    frames = [described[ref].frames["train"] for ref in own[-1]]
-    made = with_settings(with_replay(effective(base, own, options), replayed, frames), settings)
+    frames = {ref: data.frames["train"] for ref, data in described.items()}
+    made = with_settings(with_replay(effective(base, own, options, frames), replayed, [frames[ref] for ref in own[-1]]), settings)
     filled = zip(made.stages, refs, strict=True)
     return made, tuple(StagePlan(stage=stage, data=tuple(described[ref] for ref in stage_refs)) for stage, stage_refs in filled)

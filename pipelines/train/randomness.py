@@ -28,7 +28,7 @@ def state() -> dict[str, Tensor]:
         f"{PREFIX}python": torch.tensor([version, gauss is not None, gauss or 0.0, *words], dtype=torch.float64),
         f"{PREFIX}numpy": torch.tensor([position, has_cached, cached, *keys], dtype=torch.float64),
     }
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # a training on the CPU leaves somebody's GPU alone
         kept[f"{PREFIX}cuda"] = torch.cuda.get_rng_state()
     return kept
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -36,7 +37,7 @@ def require_same_recipe(plan: TrainPlan, recipe: str | None) -> None:
     if changed:
         raise VortexError(
             f"{asked} is not the recipe that {plan.run} was begun with: {len(changed)} setting(s) differ",
-            f"undo the change to go on, or train anew with it: vortex train {recipe or asked}",
+            f"undo the change to go on, or train anew with it: vortex train {shlex.quote(recipe or asked)}",
             [f"{key}: {before} in the run, {now} in the recipe" for key, before, now in changed],
         )
 

@@ -79,7 +79,6 @@ class _Driver:
     def __init__(self, ws: Workspace, plan: TrainPlan, state: RunState, on_event: Emit, stop: Stop, register: bool) -> None:
         self.ws, self.plan, self.state, self.stop, self.registers = ws, plan, state, stop, register
         self.on_event, self.recorder = on_event, Recorder(state)
-        self.truncated_at = 0
         self.logged = (state.stage, state.epoch)
 
     @cached_property
@@ -111,9 +110,14 @@ class _Driver:
             raise
 
     def _go_on_from_truncated(self) -> None:
-        """The truncated version keeps its MLflow run; what follows is told in a new one, and knows where it comes from."""
+        """The truncated version keeps its MLflow run; what follows is told in a new one, and knows where it comes from.
+
+        What its registration still lacks is added first: the checkpoint is the one that it was begun with.
+        """
+        if self.state.pending:
+            self._register(self.state.pending)
         progress = self._checkpoints.progress()
-        self.truncated_at = progress.epoch if progress else 0
+        self.state.truncated_at = progress.epoch if progress else 0
         run_id = self.state.mlflow.pop(self.plan.stages[-1].stage.name, None)
         self.state.continues = next((version.name for version in self.hub.versions() if version.run_id == run_id), None)
 
@@ -125,11 +129,13 @@ class _Driver:
 
         name = self.plan.stages[number].stage.name
         if name in self.state.finished:
+            if number + 1 < len(self.plan.stages) and (done := self.state.mlflow.get(name)):
+                self.hub.store.end_run(done)  # a kill may have come before it was
             return
         place = stage_folder(self.state.folder, self.plan, number)
         if number and not (place / START).exists():
             _copy(Checkpoints(stage_folder(self.state.folder, self.plan, number - 1)).best, place / START)
-        lay_anchor(self.plan, number, place, place / START)
+        lay_anchor(self.plan, number, place, place / START, lambda message: self._note(name, message))
         run_id = self._open(number)
 
         def follow(event: TrainEvent) -> None:
@@ -144,6 +150,11 @@ class _Driver:
             self.state.finished.append(name)
         if number + 1 < len(self.plan.stages):
             self.hub.store.end_run(run_id)
+
+    def _note(self, stage: str, message: str) -> None:
+        said = TrainEvent("note", stage=stage, message=message)
+        self.recorder.hear(said)
+        self.on_event(said)
 
     def _log(self, run_id: str, event: TrainEvent) -> Iterator[TrainEvent]:
         """Give an epoch's metrics to MLflow, once: what a kill has cost is trained again.
@@ -216,14 +227,15 @@ class _Driver:
             raise Requeue(f"{run} was stopped at the wall; the requeued job goes on", again) from stopped
         progress = self._checkpoints.progress()
         last = number + 1 == len(self.plan.stages)
-        if not (self.registers and last and progress and progress.epoch > self.truncated_at and learnt(progress.best)):
+        if not (self.registers and last and progress and progress.epoch > self.state.truncated_at and learnt(progress.best)):
             raise Interrupted(f"{run} was stopped at the wall; nothing of it is lost", again) from stopped
         stage = self.plan.stages[-1].stage
         said = self.stop.wall.said if self.stop.wall else "wall time"
         earlier = [f"{one.name} stopped at {one.stopped_at}/{one.epochs} epochs" for one in self.plan.recipe.stages[:-1] if one.stopped_at]
         # Said before it is registered: a crash in between must not make a resumed run finish the truncated version.
+        self.state.pending = ", ".join([*earlier, f"{stage.name} stopped at {progress.epoch}/{stage.epochs} epochs, {said}"])
         self.state.end("truncated")
-        return self._register(", ".join([*earlier, f"{stage.name} stopped at {progress.epoch}/{stage.epochs} epochs, {said}"]))
+        return self._register(self.state.pending)
 
     def _register(self, truncated: str | None) -> TrainResult:
         """Register the best student of the last stage. Repeating it after a crash finishes the job and registers nothing twice."""
@@ -242,10 +254,15 @@ class _Driver:
             with suppress(VortexError):
                 self.hub.store.end_run(run_id, "FAILED")
             if isinstance(error, VortexError):
-                error.hint += f"; the training itself is done, and needs only: vortex train --resume {plan.run}"
+                done = (
+                    "what was trained until the wall is safe, and is registered first by"
+                    if truncated
+                    else "the training itself is done, and needs only"
+                )
+                error.hint += f"; {done}: vortex train --resume {plan.run}"
             raise
         self.hub.store.end_run(run_id)
-        state.version = version.name
+        state.version, state.pending = version.name, None
         state.write()
         found = version.metrics_for(plan.target)
         return TrainResult(version, plan.run, dict(found.values) if found else {}, best_epoch, state.seconds, student, truncated)

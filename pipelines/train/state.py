@@ -32,7 +32,9 @@ class RunState:
 
     `epoch` of `epochs` of `stage` is done; `pid` on `host` trains or trained it, and was alive at `updated` (Unix time). `mlflow` holds
     the MLflow run of each stage, `finished` the stages that are done, `seconds` those spent training. `version` is what the run became,
-    `continues` the truncated version that it goes on from.
+    `continues` the truncated version that it goes on from, and `truncated_at` the epochs of its last stage that this one has. `pending`
+    is what a truncated version says of itself until its registration is complete. `best` is the best validation
+    RMSE in metres, None until an epoch has been judged by this process: the newest checkpoint has it then.
     """
 
     __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
@@ -47,6 +49,9 @@ class RunState:
     host: str = ""
     version: str | None = None
     continues: str | None = None
+    truncated_at: int = 0
+    best: float | None = None
+    pending: str | None = None
     mlflow: dict[str, str] = field(default_factory=dict)
     finished: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -98,6 +103,7 @@ class Recorder:
         before = (state.stage, state.epoch)
         if event.kind in ("started", "epoch"):
             state.stage, state.epoch, state.epochs = event.stage, event.epoch, event.epochs
+            state.best = event.values.get("best/rmse")
         with suppress(OSError, VortexError):
             if (state.stage, state.epoch) != before or time.time() > state.updated + HEARTBEAT_S:
                 state.write()

@@ -114,8 +114,11 @@ def _format(switches: Switches) -> torch.memory_format:
 
 def _compiled(function: Callable[..., Any], say: Say) -> Callable[..., Any]:
     """`function`, compiled at its first call; itself from then on when the compiler fails."""
+    import torch._functorch.config as functorch
     from torch._dynamo.exc import TorchDynamoException
 
+    # Otherwise the backward pass is compiled when it is first run, where nobody could go on without the compiler.
+    functorch.force_non_lazy_backward_lowering = True
     run: Callable[..., Any] = torch.compile(function, dynamic=False)
 
     def call(*arguments: Any) -> Any:
@@ -123,7 +126,8 @@ def _compiled(function: Callable[..., Any], say: Say) -> Callable[..., Any]:
         try:
             return run(*arguments)
         except TorchDynamoException as error:
-            reason = str(error).strip().splitlines()[0]
+            # The first line says which part has raised, the next one what.
+            reason = next((line for line in str(error).splitlines() if line.strip() and not line.endswith("raised:")), type(error).__name__)
             say(f"torch.compile failed, the step goes on without it: {reason}")
             run = function
             return run(*arguments)

@@ -40,7 +40,11 @@ class Switches(BaseModel):
     def for_device(cls, device: Literal["cpu", "cuda"]) -> Switches:
         """What pays on a device of this machine (`benchmarks/train.py` measures it)."""
         if device == "cuda":
-            return cls(autocast=True, compile=True, prefetch=2)
+            import torch
+
+            # GPUs older than Ampere emulate bfloat16, and are slower with it.
+            native = not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)
+            return cls(autocast=native, compile=True, prefetch=2)
         import torch
 
         units = torch.cpu.get_capabilities()

@@ -56,6 +56,11 @@ class Team:
         dist.all_reduce(tensor)
         return [float(value) for value in tensor.tolist()]
 
+    def pixels(self, valid: int, labelled: int) -> tuple[int, int, int]:
+        """Counts of this process → those of the team, and its size: the `Totals` of the loss."""
+        whole = self.sum(valid, labelled)
+        return int(whole[0]), int(whole[1]), self.size
+
     def any(self, flag: bool) -> bool:
         """Whether the flag is up in any process."""
         return self.sum(float(flag))[0] > 0

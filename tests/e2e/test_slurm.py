@@ -172,6 +172,10 @@ def test_a_job_that_can_never_run_says_why_and_its_run_takes_no_second_one(ws: W
     assert (waiting.state, waiting.slurm) == ("waiting", "PENDING")
     with pytest.raises(UsageError, match=f"{run} is waiting already as job {waiting.job}"):
         submitting.submit(ws, planning.resume(ws, run), submitting.request(ws))
+    with pytest.raises(UsageError, match=f"{run} is waiting already as job {waiting.job}") as caught:
+        listing.require_unqueued(ws, run, None)
+    assert caught.value.hint.endswith(f"scancel {waiting.job}")
+    listing.require_unqueued(ws, run, waiting.job)  # the job itself trains its run
     subprocess.run(["scancel", str(waiting.job)], check=True)
 
 

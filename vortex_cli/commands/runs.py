@@ -34,7 +34,7 @@ def runs() -> None:
         console.note("no runs yet; begin one with: vortex train v6 --domain DOMAIN")
     numbers: Any = [("epoch", "right"), ("RMSE m", "right")]
     columns = ["run", "state", *numbers, "job", "age", "version"]
-    console.emit({"runs": found}, console.table(columns, [_row(run) for run in found], whole=("run", "state", "version")))
+    console.emit({"runs": found}, console.fitting(columns, [_row(run) for run in found], ("age", "job", "RMSE m", "version")))
     if any(run.job and run.slurm is None and run.state != "unreadable" for run in found):
         console.note("SLURM does not answer: how its jobs are is not known")
     if advice := _advice(found):
@@ -43,7 +43,8 @@ def runs() -> None:
 
 def _row(run: Run) -> list[object]:
     job = None if run.job is None else f"{run.job} {run.slurm or '?'}{f' ({run.reason})' if run.reason else ''}"
-    return [run.run, run.state, f"{run.epoch}/{run.epochs}", run.best_rmse, job, age(run.age), run.version]
+    of = f" of {run.stage}" if run.stages > 1 else ""
+    return [run.run, run.state, f"{run.epoch}/{run.epochs}{of}", run.best_rmse, job, age(run.age), run.version]
 
 
 def _advice(found: list[Run]) -> str:

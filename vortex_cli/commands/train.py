@@ -88,7 +88,7 @@ def train(
 
     Example: vortex train --from v6 --domain corridor --epochs 12
     """
-    from pipelines.runs import require_untrained
+    from pipelines.runs import require_unqueued
     from pipelines.train import planning
     from pipelines.train.run import train as carry_out
     from pipelines.train.walltime import wall
@@ -107,7 +107,7 @@ def train(
             f"vortex train --resume {resume}",
         )
     if resume is not None:
-        require_untrained(ws, resume)
+        require_unqueued(ws, resume, os.environ.get("SLURM_JOB_ID"))
     plan = planning.plan(ws, **given) if resume is None else planning.resume(ws, resume, **given)
     for line in plan.inferred:
         console.note(line)
@@ -117,7 +117,7 @@ def train(
         console.emit(plan)
         return
     with console.progress("state") as display:
-        result = carry_out(ws, plan, Display(display).show, wall=deadline)
+        result = carry_out(ws, plan, Display(display, several=len(plan.stages) > 1).show, wall=deadline)
     console.emit(result, *_result(result))
     console.note(_following(result))
 
@@ -130,11 +130,15 @@ def plan_options(**said: Any) -> dict[str, Any]:
     return {name: value for name, value in said.items() if value is not None and value is not False}
 
 
-class Display:
-    """Events as a progress bar on a terminal, and one line an epoch everywhere."""
+BAR_AND_TIME = 24 + len("0:00:00") + len("/") + 4
+"""Columns of the bar, the remaining time, and the gaps."""
 
-    def __init__(self, display: Progress) -> None:
-        self._display = display
+
+class Display:
+    """Events as a progress bar on a terminal, and one line an epoch everywhere, which names its stage where there are `several`."""
+
+    def __init__(self, display: Progress, several: bool = False) -> None:
+        self._display, self._several = display, several
         self._tasks: dict[str, Any] = {}
 
     def show(self, event: TrainEvent) -> None:
@@ -146,13 +150,20 @@ class Display:
         elif event.kind == "started" and event.epoch:
             self._line(f"{event.stage}: continues after epoch {event.epoch} of {event.epochs}")
         elif event.kind == "step":
-            losses = "  ".join(f"{name} {value:.3f}" for name, value in event.values.items())
-            state = f"epoch {event.epoch + 1}/{event.epochs}  {event.frames_per_second:.0f} frames/s  {losses}"
-            self._bar(event.stage, event.epoch * event.steps + event.step, event.epochs * event.steps, state)
+            self._bar(event.stage, event.epoch * event.steps + event.step, event.epochs * event.steps, self._state(event))
         elif event.kind == "epoch":
-            self._line(epoch_line(event))
+            self._line(f"{event.stage}: {epoch_line(event)}" if self._several else epoch_line(event))
         elif event.kind == "note":
             self._line(event.message)
+
+    def _state(self, event: TrainEvent) -> str:
+        """What stands beside the bar: as much of it as a line has room for, so that bar, count and remaining time are never cut."""
+        parts = [f"epoch {event.epoch + 1}/{event.epochs}", f"{event.frames_per_second:.0f} frames/s"]
+        parts += [f"{name} {value:.3f}" for name, value in event.values.items()]
+        room = self._display.console.width - len(event.stage) - BAR_AND_TIME - 2 * len(str(event.epochs * event.steps))
+        while len("  ".join(parts)) > room and len(parts) > 1:
+            parts.pop()
+        return "  ".join(parts)
 
     def _bar(self, name: str, done: int, total: int, state: str = "") -> None:
         if name not in self._tasks:

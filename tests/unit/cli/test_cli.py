@@ -37,6 +37,25 @@ def test_every_command_has_help_with_an_example_of_itself(name: str) -> None:
     assert command.epilog.startswith(f"Example: {name}")
 
 
+@pytest.mark.parametrize(
+    ("width", "shown", "gone"),
+    [(200, ("job", "age", "RMSE m"), ()), (76, ("epoch", "version"), ("age", "job")), (40, ("state",), ("RMSE m",))],
+)
+def test_a_table_that_is_too_wide_loses_columns_and_no_letter(
+    width: int, shown: tuple[str, ...], gone: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    run = "v6-optimizer-encoder-lr-878a9f92-2-1e-4-s1"
+    columns: list[console.Column] = ["run", "state", ("epoch", "right"), ("RMSE m", "right"), "job", "age", "version"]
+    row = [run, "finished", "200/200", 0.3141, "1234567 COMPLETED", "12 min", "v12"]
+    console.emit(None, console.fitting(columns, [row], ("age", "job", "RMSE m", "version")))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    assert all(name in lines[1] for name in shown) and not any(name in lines[1] for name in gone)
+    end = lines[1].index("state")
+    assert "".join(line[:end].strip() for line in lines[3:]) == run
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_its_place_in_the_docs(name: str) -> None:
     pages = "\n".join(page.read_text() for page in (ROOT / "docs").glob("*.md"))

@@ -66,6 +66,6 @@ def test_a_run_that_is_at_work_is_not_planned_again(workspace: Workspace, dry_ru
 
 @pytest.mark.parametrize(("job", "command"), [(None, "train"), ("7", "submit")])
 def test_a_broken_run_goes_on_where_it_was(job: str | None, command: str) -> None:
-    run = Run("one", "v6", "dead", "train", 1, 9, None, None, job, job and "PENDING", "PartitionConfig" if job else "", None, 0.0)
+    run = Run("one", "v6", "dead", "train", 1, 1, 9, None, None, job, job and "PENDING", "PartitionConfig" if job else "", None, 0.0)
     assert _advice([run]) == f"go on with: vortex {command} --resume one"
     assert _row(run)[4] == ("7 PENDING (PartitionConfig)" if job else None)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -300,6 +301,33 @@ def test_a_label_outside_the_classes_is_one_clear_line() -> None:
     b["segmentation"][0, 0, 0] = 17
     with pytest.raises(VortexError, match=r"1 pixels .* outside 0\.\.5 and 255, such as 17"):
         MultiTaskLoss()(p, b)
+
+
+# --- a team's loss --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["regression_half", "both_half"])
+def test_a_team_minimises_the_mean_over_the_pixels_of_the_whole_batch(form: Literal["regression_half", "both_half"]) -> None:
+    b, whole = batch(4), leaves(4)
+    b["segmentation"][1:] = 255  # the second of two processes has no label at all
+    b["reference"][3] = b["tof_depth"][3] = b["teacher_depth"][3] = 0.0
+    alone = MultiTaskLoss(kendall_form=form, depth_loss=HybridDepthLoss(kind="mse"))
+    wanted = alone(whole, b)
+    wanted.total.backward()
+    team, parts = MultiTaskLoss(kendall_form=form, depth_loss=HybridDepthLoss(kind="mse")), leaves(4)
+    team.totals = lambda valid, labelled: (wanted.valid_pixels, wanted.labelled_pixels, 2)
+    told = []
+    for half in (slice(0, 2), slice(2, 4)):
+        terms = team(Prediction(parts.depth[half], parts.logits[half]), {name: value[half] for name, value in b.items()})
+        (terms.total / 2).backward()  # gradients are averaged over the processes
+        told.append(terms)
+    for ours, theirs in zip(gradients(parts), gradients(whole), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-7)
+    for ours, theirs in zip(team.parameters(), alone.parameters(), strict=True):
+        assert ours.grad is not None and theirs.grad is not None and torch.allclose(ours.grad, theirs.grad, atol=1e-6)
+    for name in ("depth", "segmentation"):
+        assert float(sum(getattr(terms, name) for terms in told)) / 2 == pytest.approx(float(getattr(wanted, name)), rel=1e-5)
+    assert {(terms.valid_pixels, terms.labelled_pixels) for terms in told} == {(wanted.valid_pixels, wanted.labelled_pixels)}
 
 
 # --- no drift over real steps ------------------------------------------------------------------------------------------------------

@@ -55,6 +55,20 @@ def test_values_may_hold_commas_in_brackets(ws: Workspace) -> None:
     assert run_name(factor, "[-5, 5]", 3).endswith("-2-5-5-s3")
 
 
+def test_values_may_be_blocks_with_lists_in_them(ws: Workspace) -> None:
+    values = "{form: both_half, clamp: [-2, 2]}", "{form: regression_half, clamp: [-2, 2]}"
+    factor, made = arms(ws, tiny(ws), f"loss.kendall={','.join(values)}", None)
+    assert tuple(factor.values) == values
+    assert [plan.recipe.loss.kendall.form for plan in made.values()] == ["both_half", "regression_half"]
+
+
+def test_an_edited_summary_is_the_same_training(ws: Workspace) -> None:
+    before, _ = arms(ws, tiny(ws), "loss.weighting=kendall,fixed", None)
+    recipe_file(ws.root / "tiny.yaml", summary="Said better.")
+    after, _ = arms(ws, tiny(ws), "loss.weighting=kendall,fixed", None)
+    assert before.name == after.name
+
+
 def test_the_same_value_under_two_spellings_is_refused(ws: Workspace) -> None:
     with pytest.raises(UsageError, match=r"optimizer.decoder_lr: 0.001 and 1.0e-3 are one and the same"):
         arms(ws, tiny(ws), "optimizer.decoder_lr=0.001,1.0e-3", None)

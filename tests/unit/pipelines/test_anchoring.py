@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from models import checkpoint
-from models.tensors import read_tensors
+from models.tensors import CheckpointError, digest, read_tensors
 from pipelines import workspace as workspaces
 from pipelines.train import planning
-from pipelines.train.anchoring import ANCHOR, is_anchored, lay_anchor
+from pipelines.train.anchoring import ANCHOR, is_anchored, lay_anchor, read_anchor
 from pipelines.train.checkpointing import STUDENT, Checkpoints
 from pipelines.train.events import TrainEvent
 from pipelines.train.loop import START
@@ -71,14 +71,14 @@ def test_a_stronger_anchor_keeps_the_weights_nearer_to_the_parents(ws: Workspace
     assert not (stage_folder(free.folder(ws), free, 0) / ANCHOR).exists()
     tensors, about = read_tensors(stage_folder(held.folder(ws), held, 0) / ANCHOR)
     start, _ = checkpoint.load(stage_folder(held.folder(ws), held, 0) / START)
-    assert about == {"kind": "l2sp"}
+    assert about == {"kind": "l2sp", "digest": digest(tensors)}
     assert {name: bool(torch.equal(value, tensors[f"reference.{name}"])) for name, value in start.named_parameters()} == dict.fromkeys(
         dict(start.named_parameters()), True
     )
 
 
 def test_ewc_measures_importance_on_the_parents_frames_once(ws: Workspace) -> None:
-    plan = specialised(ws, "anchor={kind: ewc, strength: 1.0}")
+    plan, told = specialised(ws, "anchor={kind: ewc, strength: 1.0}"), list[str]()
     path = stage_folder(plan.folder(ws), plan, 0) / ANCHOR
     tensors, _ = read_tensors(path)
     importance: Tensors = {name: value for name, value in tensors.items() if name.startswith("importance.")}
@@ -88,8 +88,22 @@ def test_ewc_measures_importance_on_the_parents_frames_once(ws: Workspace) -> No
     # Classes and depth of the rooms both depend on the neck; the importance of its weights is not all alike.
     assert float(importance["importance.neck.0.weight"].std()) > 0
     stamp = path.stat().st_mtime_ns
-    lay_anchor(plan, 0, path.parent, path.parent / START)
-    assert path.stat().st_mtime_ns == stamp
+    lay_anchor(plan, 0, path.parent, path.parent / START, told.append)
+    assert path.stat().st_mtime_ns == stamp and told == []
+    path.unlink()
+    lay_anchor(plan, 0, path.parent, path.parent / START, told.append)
+    assert told == ["measuring which weights matter for the old data, on up to 256 of its frames"]
+
+
+def test_a_damaged_anchor_is_refused(ws: Workspace) -> None:
+    plan = specialised(ws, "anchor={kind: l2sp, strength: 1.0}")
+    path = stage_folder(plan.folder(ws), plan, 0) / ANCHOR
+    content = bytearray(path.read_bytes())
+    content[-1000] ^= 1
+    path.write_bytes(content)
+    student, _ = checkpoint.load(path.parent / START)
+    with pytest.raises(CheckpointError, match="the anchor of the stage is not what was written"):
+        read_anchor(plan, 0, path.parent, student)
 
 
 def test_the_second_stage_is_held_to_the_first(ws: Workspace, tmp_path: Path) -> None:

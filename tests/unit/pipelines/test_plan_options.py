@@ -226,6 +226,43 @@ def test_one_thing_is_not_said_by_an_option_and_a_setting(ws: Workspace, options
     made(ws, settings=("optimizer.encoder_lr=1e-5",), **options)  # a part of --lr may be set apart
 
 
+def test_a_block_of_settings_says_an_options_key_too(ws: Workspace) -> None:
+    block = "optimizer={encoder_lr: 1e-5, decoder_lr: 1e-4, freeze_encoder_epochs: 0, batch_size: 2, weight_decay: 0.01}"
+    with pytest.raises(UsageError, match="--batch-size and the recipe's key optimizer say the same thing twice"):
+        made(ws, batch_size=4, settings=(block,))
+    assert made(ws, settings=(block,)).recipe.optimizer.batch_size == 2
+
+
+@pytest.mark.parametrize(
+    ("setting", "why"),
+    [
+        ("optimizer.weight_decay=.inf", "finite number"),
+        ("loss.weights.depth=.nan", "finite number"),
+        ("optimizer.encoder_lr=true", "true and false are no values"),
+        ("augmentation.color_jitter={brightness: yes, contrast: 0, saturation: 0, hue: 0}", "true and false are no values"),
+        ("loss.kendall.clamp=[1, 2]", "0 between them"),
+    ],
+)
+def test_values_that_no_training_survives_are_refused_before_anything_starts(ws: Workspace, setting: str, why: str) -> None:
+    with pytest.raises(VortexError) as caught:
+        made(ws, settings=(setting,))
+    assert why in " ".join([caught.value.message, *caught.value.details])
+
+
+def test_an_encoder_that_is_never_trained_is_remarked_on(ws: Workspace) -> None:
+    told = made(ws, settings=("stages.1.epochs=4",)).inferred
+    assert "note     stage train has 4 epoch(s) and the encoder is frozen for 5: it is never trained" in told
+    assert not any("never trained" in line for line in made(ws).inferred)
+
+
+def test_datasets_of_a_domain_divide_its_share_by_size(ws: Workspace) -> None:
+    publish(ws, "nyu", domain="nyu")
+    publish(ws, "front", domain="lilocbench", train=24)
+    publish(ws, "back", domain="lilocbench", seed=7)
+    found = plan(workspaces.load(ws.root), recipe="v8", allow_unvalidated=True, device="cpu")
+    assert shares(found) == {"nyu": 0.5, "front": pytest.approx(0.375), "back": pytest.approx(0.125)}
+
+
 def test_an_anchor_needs_weights_to_be_held_to(ws: Workspace) -> None:
     with pytest.raises(VortexError, match="anchor") as caught:
         plan(ws, recipe="v5", domain="rooms", settings=("anchor={kind: l2sp, strength: 0.1}",), allow_unvalidated=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -9,11 +12,14 @@ import pytest
 
 from core.errors import UsageError, VortexError
 from pipelines import workspace as workspaces
-from pipelines.slurm import cluster, record, stamps, submitting
+from pipelines.slurm import cluster, record, segment, stamps, submitting
 from pipelines.slurm.limits import parse_limit, show_limit
 from pipelines.slurm.script import Request, script, warning_seconds
 from pipelines.slurm.segment import progress
+from pipelines.train.events import Journal
 from pipelines.workspace import Workspace
+from tests.e2e.processes import alive, until
+from tests.unit.pipelines.training_runs import tiny
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 CASES = {
@@ -132,6 +138,48 @@ def test_a_line_keeps_its_time() -> None:
         (None, "plain"),
         (None, "2026-13-40T99:00:00.000+00:00  x"),
     ]
+
+
+def test_a_requeue_is_asked_for_again_while_the_controller_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "scontrol").write_text(f"#!/bin/sh\necho asked >> {tmp_path}/asked\ntest $(wc -l < {tmp_path}/asked) -ge 3\n")
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(segment, "PAUSE_S", 0.01)
+    job = segment.Segment(tmp_path, tmp_path, True)
+    job._requeue("7")
+    assert (tmp_path / "asked").read_text().count("asked") == 3 and not (tmp_path / "events.jsonl").exists()
+    (tmp_path / "asked").unlink()
+    monkeypatch.setattr(segment, "ASKING_S", 0.0)
+    job._requeue("7")
+    (event,) = Journal(tmp_path / "events.jsonl").read()
+    assert event.message.startswith("job 7 could not be put back into the queue") and "vortex submit --resume" in event.hint
+    assert job._times("7") == {}  # it trains without them
+
+
+def test_a_training_ends_with_the_job_that_started_it() -> None:
+    code = """
+import subprocess, sys
+from pipelines.slurm.segment import _end_with_parent
+child = subprocess.Popen(["sleep", "600"], preexec_fn=_end_with_parent())
+print(child.pid, flush=True)
+child.wait()
+"""
+    job = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert job.stdout is not None
+    training = int(job.stdout.readline())
+    assert alive(training)
+    job.kill()
+    job.wait()
+    assert until(lambda: not alive(training), 10)
+
+
+def test_a_workspace_that_slurm_would_misread_is_refused(ws: Workspace) -> None:
+    moved = ws.root.parent / "100%j"
+    ws.root.rename(moved)
+    ws = workspaces.load(moved)
+    with pytest.raises(VortexError, match=r"100%j/build/runs/.*: in a path SLURM takes % for a sign of its own"):
+        submitting.submit(ws, tiny(ws), Request("gpu", 60))
+    assert not list((moved / "build" / "runs").glob("*"))
 
 
 def test_progress_changes_with_every_checkpoint(tmp_path: Path) -> None:

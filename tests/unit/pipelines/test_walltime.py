@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from core.errors import Interrupted, UsageError
+from core.errors import Interrupted, UsageError, VortexError
 from pipelines.hub import hub
 from pipelines.train import planning
 from pipelines.train.events import TrainEvent
@@ -154,6 +154,37 @@ def test_at_the_wall_the_best_so_far_becomes_a_truncated_version_and_the_run_goe
     assert different(final_state(ws, cut), final_state(ws, whole)) == []
     assert any("v12 already" in line for line in planning.resume(ws, cut.run).inferred)
     assert [version.name for version in hub(ws).versions()] == ["v10", "v11", "v12"]
+
+
+def test_a_stop_between_two_walls_does_not_register_the_same_student_twice(ws: Workspace) -> None:
+    plan, clock = tiny(ws, epochs=4), Clock(HOUR)
+    first = train(ws, plan, clock.hear, wall=Wall(7 * HOUR, "wall time 7h", clock)).version
+    assert first and first.truncated == "train stopped at 1/4 epochs, wall time 7h"
+    with pytest.raises(Interrupted, match="nothing of it is lost"):
+        train(ws, planning.resume(ws, plan.run), lambda event: os.kill(os.getpid(), signal.SIGINT) if event.kind == "started" else None)
+    with pytest.raises(Interrupted, match="at the wall"):
+        train(ws, planning.resume(ws, plan.run), ignore, wall=Wall(0.0, "wall time 0s", lambda: 1.0))
+    assert [version.name for version in hub(ws).versions()] == ["v10"]
+
+
+def test_a_truncated_version_whose_registration_broke_off_is_registered_first(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, clock = tiny(ws), Clock(HOUR)
+    with monkeypatch.context() as broken:
+        broken.setattr("pipelines.train.run.register_version", fail)
+        with pytest.raises(VortexError, match="disk is full") as caught:
+            train(ws, plan, clock.hear, wall=Wall(7 * HOUR, "wall time 7h", clock))
+    assert "what was trained until the wall is safe, and is registered first by: vortex train --resume" in caught.value.hint
+    assert hub(ws).versions() == []
+    last = train(ws, planning.resume(ws, plan.run), ignore).version
+    assert [(version.name, version.truncated) for version in hub(ws).versions()] == [
+        ("v10", "train stopped at 1/3 epochs, wall time 7h"),
+        ("v11", None),
+    ]
+    assert hub(ws).get("v10").metrics and last and ("weights", "v10") in {(parent.kind, parent.ref) for parent in last.parents}
+
+
+def fail(*_: object) -> None:
+    raise VortexError("the disk is full", "make room")
 
 
 def test_a_wall_before_the_first_epoch_registers_nothing(ws: Workspace) -> None:
