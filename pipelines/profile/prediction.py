@@ -140,8 +140,8 @@ def _stage_cost(
 def _validation(plan: TrainPlan, timings: Timings, drawn: dict[str, Samples]) -> Samples:
     """Seconds of one validation: every set is opened, and what follows its first batch goes at the measured rate."""
     sets = judged_by(plan)
-    rest = sum(max(0, data.frames["val"] - timings.batch) for data in sets)
-    each = drawn.get("validation_frames", np.full(RESAMPLES + 1, timings.validation_start / timings.batch))
+    rest = sum(max(0, data.frames["val"] - timings.validation_batch) for data in sets)
+    each = drawn.get("validation_frames", np.full(RESAMPLES + 1, timings.validation_start / timings.validation_batch))
     return len(sets) * timings.validation_start + rest * each
 
 

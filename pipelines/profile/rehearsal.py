@@ -79,8 +79,7 @@ class Rehearsal(StageLoop):
 
     def _measure(self, seconds: float) -> Timings:
         self.sampler.restore(SamplerState(self.plan.seed, 0, 0))
-        frames = self.sampler.order().shape[1]  # less than a batch, where there are no more
-        timings = Timings(frames, processes=loader_processes(self.plan.device))
+        timings = Timings(self.sampler.order().shape[1], processes=loader_processes(self.plan.device))
         parts: dict[str, Callable[[float], float]] = {"loader": self.loader, "step": self.step, "together": self.together}
         if self.recipe.optimizer.freeze_encoder_epochs:
             parts["frozen"] = lambda turn: self.together(turn, "frozen")
@@ -194,7 +193,7 @@ class Rehearsal(StageLoop):
 
             with suppress(Enough):
                 evaluations(self.plan, [largest], self.learner.judged, str(self.team.device), look_up)
-        timings.validation_start = ticks[1][1]
+        timings.validation_batch, timings.validation_start = ticks[1]
         timings.validation_frames = [(after - before) / (b - a) for (a, before), (b, after) in pairwise(ticks[1:])]
         timings.forward = self._forward() / timings.batch
 

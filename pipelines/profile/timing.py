@@ -22,6 +22,7 @@ class Timings:
     """What was timed. The first five have an entry a round, in seconds a step."""
 
     batch: int
+    """Frames of a step: less than the recipe's batch, where there are no more."""
     loader: list[float] = field(default_factory=list)
     step: list[float] = field(default_factory=list)
     together: list[float] = field(default_factory=list)
@@ -31,6 +32,8 @@ class Timings:
     """A step of twice the batch; empty where that was not tried, or does not fit."""
     validation_start: float = 0.0
     """Until the first batch is judged."""
+    validation_batch: int = 1
+    """Frames of that batch."""
     validation_frames: list[float] = field(default_factory=list)
     """Seconds a frame of each later batch; empty when the first batch is the only one."""
     forward: float = 0.0

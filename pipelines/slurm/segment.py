@@ -65,7 +65,7 @@ class Segment:
             return {}
 
     def _requeue(self, job: str) -> None:
-        """Ask for it until the wall: the controller may be restarting just now."""
+        """Ask for it again and again: the controller may be restarting just now."""
         until = time.monotonic() + ASKING_S
         while True:
             try:

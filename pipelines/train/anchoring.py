@@ -34,9 +34,9 @@ def is_anchored(plan: TrainPlan, number: int) -> bool:
 
 
 def lay_anchor(plan: TrainPlan, number: int, folder: Path, start: Path, say: Callable[[str], None]) -> None:
-    """Make the anchor of stage `number` in its folder from the weights in `start`, unless it is there; nothing when it has none. EWC's takes a while, and `say` is told.
+    """Make the anchor of stage `number` in its folder from the weights in `start`, unless it is there; nothing when it has none.
 
-    Raises VortexError when the old data that EWC needs cannot be read.
+    EWC's takes a while, of which `say` is told. Raises VortexError when the old data that EWC needs cannot be read.
     """
     stated = plan.recipe.anchor
     if stated is None or not is_anchored(plan, number) or (folder / ANCHOR).exists():

@@ -129,8 +129,6 @@ class _Driver:
 
         name = self.plan.stages[number].stage.name
         if name in self.state.finished:
-            if number + 1 < len(self.plan.stages) and (done := self.state.mlflow.get(name)):
-                self.hub.store.end_run(done)  # a kill may have come before it was
             return
         place = stage_folder(self.state.folder, self.plan, number)
         if number and not (place / START).exists():
@@ -147,9 +145,9 @@ class _Driver:
 
         with self._accounted(run_id):
             fit(self.plan, number, place, follow, self.stop)
+            if number + 1 < len(self.plan.stages):
+                self.hub.store.end_run(run_id)  # before the stage counts as done: nobody would come back for it
             self.state.finished.append(name)
-        if number + 1 < len(self.plan.stages):
-            self.hub.store.end_run(run_id)
 
     def _note(self, stage: str, message: str) -> None:
         said = TrainEvent("note", stage=stage, message=message)

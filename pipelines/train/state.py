@@ -33,8 +33,8 @@ class RunState:
     `epoch` of `epochs` of `stage` is done; `pid` on `host` trains or trained it, and was alive at `updated` (Unix time). `mlflow` holds
     the MLflow run of each stage, `finished` the stages that are done, `seconds` those spent training. `version` is what the run became,
     `continues` the truncated version that it goes on from, and `truncated_at` the epochs of its last stage that this one has. `pending`
-    is what a truncated version says of itself until its registration is complete. `best` is the best validation
-    RMSE in metres, None until an epoch has been judged by this process: the newest checkpoint has it then.
+    is what a truncated version says of itself until its registration is complete. `best` is the best validation RMSE in metres, None
+    until an epoch has been judged by this process: the newest checkpoint has it then.
     """
 
     __pydantic_config__: ClassVar = ConfigDict(extra="forbid")

@@ -32,6 +32,7 @@ TIMED = Timings(
     step=[0.08, 0.09, 0.08],
     together=[0.10, 0.11, 0.10],
     validation_start=0.3,
+    validation_batch=4,
     validation_frames=[0.05, 0.05],
     forward=0.02,
     checkpoint=[0.2, 0.4, 0.2],
@@ -127,6 +128,15 @@ def test_each_part_does_what_it_says(ws: Workspace, tmp_path: Path) -> None:
         assert rehearsal.step(0.0) > 0
         assert not torch.equal(rehearsal.student.state_dict()[first], weights[first])
         assert rehearsal.twice(0.0) > 0
+
+
+def test_a_batch_of_more_frames_than_there_are_is_counted_as_those(ws: Workspace, tmp_path: Path) -> None:
+    with Rehearsal(tiny(ws, batch_size=64), 0, tmp_path / "stage", lambda line: None) as rehearsal:
+        timings = rehearsal.measure(0.01)
+    assert (timings.batch, timings.validation_batch) == (8, 4)
+    # All that is judged is in the first batch, however few frames a step has.
+    few = predict(tiny(ws), replace(TIMED, batch=2))
+    assert few.validation_seconds == pytest.approx(0.3) and few.step_rate == pytest.approx(25)
 
 
 def test_workers_are_rehearsed_by_their_share(ws: Workspace, tmp_path: Path) -> None:

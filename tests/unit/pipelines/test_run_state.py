@@ -21,6 +21,7 @@ from pipelines.train.state import EVENTS, STATE, Recorder, RunState
 from pipelines.train.walltime import Wall
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.training_runs import ignore, tiny
+from tests.unit.pipelines.training_set import recipe_file
 
 
 def state(ws: Workspace, plan: TrainPlan) -> dict[str, Any]:
@@ -121,3 +122,19 @@ def test_a_stopped_run_that_lost_its_state_goes_on_from_its_checkpoint(ws: Works
     begun: list[int] = []
     result = train(ws, planning.resume(ws, plan.run), lambda event: begun.append(event.epoch) if event.kind == "started" else None)
     assert begun == [1] and result.version and result.version.name == "v10"
+
+
+def test_a_stage_whose_end_was_not_told_to_mlflow_is_ended_when_the_run_goes_on(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    stages = [{"name": name, "data": [{"dataset": "small"}], "mixing": "within_batch", "epochs": 1} for name in ("one", "two")]
+    plan = tiny(ws, recipe=str(recipe_file(ws.root / "two.yaml", stages=stages)), domain=None, epochs=None)
+
+    def away(*_: object) -> None:
+        raise VortexError("MLflow does not answer")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("registry.store.MlflowStore.end_run", away)
+        with pytest.raises(VortexError, match="MLflow does not answer"):
+            train(ws, plan, ignore)
+    assert train(ws, planning.resume(ws, plan.run), ignore).version
+    runs = [hub(ws).store._client.get_run(run_id) for run_id in state(ws, plan)["mlflow"].values()]
+    assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]

@@ -17,7 +17,7 @@ from pipelines import runs as listing
 from pipelines.runs import Condition, judge
 from pipelines.slurm.record import Record
 from pipelines.train.events import Journal, TrainEvent
-from pipelines.train.state import EVENTS, RunState, Status
+from pipelines.train.state import EVENTS, Recorder, RunState, Status
 from pipelines.workspace import Workspace
 
 
@@ -107,6 +107,11 @@ def test_the_listing_is_newest_first_and_one_damaged_run_hides_no_other(workspac
     assert [(run.run, run.state) for run in found] == [("third", "stopped"), ("second", "unreadable"), ("first", "stopped")]
     assert (found[0].recipe, found[0].stage, found[0].epochs, found[0].best_rmse) == ("v6", "train", 9, 0.25)
     assert found[2].best_rmse is None
+    # What a run has said since its newest checkpoint goes before that.
+    state = RunState.read(workspace.build / "runs" / "third")
+    Recorder(state).hear(TrainEvent("epoch", stage="train", epoch=2, epochs=9, values={"best/rmse": 0.125}))
+    said = listing.find(workspace, "third")
+    assert (said.epoch, said.best_rmse) == (2, 0.125)
 
 
 @pytest.mark.parametrize("name", ["none", "../runs/one", "", "x" * 300])

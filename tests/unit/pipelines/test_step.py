@@ -156,19 +156,36 @@ def test_a_compiled_network_computes_the_same(device: str) -> None:
         torch.testing.assert_close(ours, eager, rtol=1e-3, atol=1e-4)
 
 
-def test_a_compiler_that_fails_is_said_once_and_the_network_runs_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@torch.compiler.config.patch(force_disable_caches=True)
+def test_a_compiler_that_fails_is_said_once_and_the_network_runs_as_it_is(tmp_path: Path) -> None:
     import torch._inductor.config
 
-    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", (None, str(tmp_path / "no-such-compiler")))
-    monkeypatch.setattr(torch._inductor.config, "force_disable_caches", True)
     torch.compiler.reset()
     said: list[str] = []
     block, results = block_of("cpu")
     run = _compiled(block, said.append)
-    for _ in range(2):
-        for ours, eager in zip(results(run), results(block), strict=True):
-            torch.testing.assert_close(ours, eager)
+    # Not by monkeypatch, which leaves torch's settings without what it has put back.
+    with torch._inductor.config.patch({"cpp.cxx": (None, str(tmp_path / "no-such-compiler"))}):
+        for _ in range(2):
+            for ours, eager in zip(results(run), results(block), strict=True):
+                torch.testing.assert_close(ours, eager)
     assert len(said) == 1 and said[0].startswith("torch.compile failed, the step goes on without it: ")
+
+
+@torch.compiler.config.patch(force_disable_caches=True)
+def test_a_compiler_that_fails_at_the_backward_pass_is_noticed_in_the_forward_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch._inductor.compile_fx
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no such kernel")
+
+    monkeypatch.setattr(torch._inductor.compile_fx, "compile_fx_backward", fail)
+    torch.compiler.reset()
+    said: list[str] = []
+    block, results = block_of("cpu")
+    for ours, eager in zip(results(_compiled(block, said.append)), results(block), strict=True):
+        torch.testing.assert_close(ours, eager)
+    assert len(said) == 1 and said[0] == "torch.compile failed, the step goes on without it: RuntimeError: no such kernel"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is visible to torch")
