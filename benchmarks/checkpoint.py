@@ -38,10 +38,10 @@ def batch_of(size: tuple[int, int]) -> dict[str, Tensor]:
 def measure(folder: Path, encoder: str, size: tuple[int, int], repeats: int) -> tuple[float, float]:
     """Median seconds of a training step, and of a checkpoint."""
     from models.student import Student, StudentConfig
-    from pipelines import recipe as recipes
-    from pipelines.train.building import make_loss, make_optimizer
-    from pipelines.train.checkpointing import Checkpoints, Learner, Progress
-    from pipelines.train.step import Switches, Task, prepare
+    from pipelines.recipes import recipe as recipes
+    from pipelines.train.worker.checkpoints import Checkpoints, Learner, Progress
+    from pipelines.train.worker.optimizer import make_loss, make_optimizer
+    from pipelines.train.worker.step import Switches, Task, prepare
 
     recipe, switches = recipes.load("v6"), Switches.for_device("cpu")
     student = prepare(Student(StudentConfig(encoder, size), encoder_weights="none"), switches)
@@ -64,8 +64,8 @@ def measure(folder: Path, encoder: str, size: tuple[int, int], repeats: int) -> 
 def stalled(root: Path, encoder: str, epochs: int) -> tuple[float, float]:
     """Share of a training that its checkpoints take, and the seconds of its epochs."""
     from benchmarks.trainings.small import begin, folder_of, prepare
-    from pipelines.train.events import TrainEvent
-    from pipelines.train.loop import StageLoop
+    from pipelines.runs.events import TrainEvent
+    from pipelines.train.worker.loop import StageLoop
     from pipelines.workspace import load
 
     prepare(root, 40)

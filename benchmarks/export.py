@@ -21,8 +21,8 @@ import torch
 
 from models import checkpoint
 from models.student import Student, StudentConfig
-from pipelines.export.onnx import INPUT, write_onnx
-from pipelines.export.parity import measure_parity, noise, session
+from pipelines.ship.export.onnx import INPUT, write_onnx
+from pipelines.ship.export.parity import measure_parity, noise, session
 
 WARM_UP = 3
 CALLS = 3

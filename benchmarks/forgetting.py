@@ -27,14 +27,14 @@ from core.files import write_atomic
 from models import checkpoint
 from pipelines import workspace as workspaces
 from pipelines.data.datasets import listing, resolve
-from pipelines.evaluate import evaluate_student
-from pipelines.hub import hub
+from pipelines.evaluate.student import evaluate_student
+from pipelines.hub.open import hub
 from pipelines.init import init
 from pipelines.pack import packs_folder
+from pipelines.runs.events import TrainEvent
 from pipelines.synthetic import synthesise
-from pipelines.train import planning
-from pipelines.train.events import TrainEvent
-from pipelines.train.run import train
+from pipelines.train.driver.run import train
+from pipelines.train.plan import decide as planning
 from pipelines.workspace import Workspace
 from validation.manifest import load_manifest
 

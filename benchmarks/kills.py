@@ -29,8 +29,8 @@ from benchmarks.trainings.small import begin, checkpoints, ending, final_state, 
 from tests.e2e.processes import alive, command_of, end, until
 
 if TYPE_CHECKING:
-    from pipelines.train.events import Journal, TrainEvent
-    from pipelines.train.plan import TrainPlan
+    from pipelines.runs.events import Journal, TrainEvent
+    from pipelines.train.plan.train_plan import TrainPlan
     from pipelines.workspace import Workspace
 
 INTERVAL_S: Final = 1.0
@@ -86,7 +86,7 @@ class Training:
 
     def news(self) -> list[TrainEvent]:
         """What the workers have said since the training was started the last time."""
-        from pipelines.train.events import Journal
+        from pipelines.runs.events import Journal
 
         for path in self.folder.glob("events-*.jsonl"):
             self.heard += self.journals.setdefault(path, Journal(path)).read()

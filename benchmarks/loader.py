@@ -29,8 +29,8 @@ from pipelines.data.datasets import resolve
 from pipelines.init import init
 from pipelines.pack import Pack, Selection, packs_folder, prepare
 from pipelines.pack.loader import Loader
-from pipelines.recipe import load
-from pipelines.train.data import epoch_order
+from pipelines.pack.sampler import epoch_order
+from pipelines.recipes.recipe import load
 
 BATCH = 16
 SLOW = ("naive", "albumentations alone", "Vortex, augmented", "litdata")

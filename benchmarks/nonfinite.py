@@ -42,12 +42,12 @@ def adversarial(ws: Workspace, batches: int, random_: random.Random) -> tuple[in
     """Train on poisoned batches; how many were seen, how many were skipped, and after how many something was not finite."""
     import torch
 
-    from pipelines.train import loop as looping
-    from pipelines.train.run import lay_out, stage_folder
+    from pipelines.train.driver.run import lay_out
+    from pipelines.train.worker import loop as looping
 
     plan = planned(ws, 10_000, max_bad_batches=batches + 1)
     lay_out(plan, plan.folder(ws))
-    made = looping.StageLoop(plan, 0, stage_folder(plan.folder(ws), plan, 0), ignore, lambda: False)
+    made = looping.StageLoop(plan, 0, plan.stage_folder(plan.folder(ws), 0), ignore, lambda: False)
     real, broken, seen = looping.device_batches, 0, 0
 
     def poisoned(*words: Any) -> Iterator[tuple[Any, State]]:

@@ -22,14 +22,14 @@ from pathlib import Path
 import torch
 import yaml
 
-from pipelines import recipe as recipes
 from pipelines.init import init
 from pipelines.profile import Profile, profile
+from pipelines.recipes import recipe as recipes
+from pipelines.runs.events import TrainEvent
 from pipelines.synthetic import synthesise
-from pipelines.train.events import TrainEvent
-from pipelines.train.plan import TrainPlan
-from pipelines.train.planning import plan
-from pipelines.train.run import train
+from pipelines.train.driver.run import train
+from pipelines.train.plan.decide import plan
+from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.workspace import Workspace, load
 
 TOLERANCE = 0.20

@@ -14,13 +14,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipelines.replay import results
-from pipelines.replay.page import page
-from pipelines.replay.pictures import draw
-from pipelines.replay.place import workspace_for
-from pipelines.replay.results import Replay
-from pipelines.replay.run import Watch, replay
-from pipelines.replay.scales import SCALES, Scale
+from pipelines.experiments.replay import results
+from pipelines.experiments.replay.page import page
+from pipelines.experiments.replay.pictures import draw
+from pipelines.experiments.replay.place import workspace_for
+from pipelines.experiments.replay.results import Replay
+from pipelines.experiments.replay.run import Watch, replay
+from pipelines.experiments.replay.scales import SCALES, Scale
 
 DOCS = Path(__file__).parents[1] / "docs"
 TARGET_MINUTES = 25

@@ -30,8 +30,8 @@ from benchmarks.label_kills import IMPORTS as OF_DATASETS
 from benchmarks.trainings.small import begin, checkpoints, ending, final_state, folder_of, ignore, prepare, readable
 
 if TYPE_CHECKING:
-    from pipelines.train.events import TrainEvent
-    from pipelines.train.plan import TrainPlan
+    from pipelines.runs.events import TrainEvent
+    from pipelines.train.plan.train_plan import TrainPlan
     from pipelines.workspace import Workspace
 
 INTERVAL_S: Final = 0.5
@@ -39,7 +39,7 @@ INTERVAL_S: Final = 0.5
 IMPORTS: Final = (
     *OF_DATASETS,
     *("albumentations", "mlflow.store.tracking.sqlalchemy_store", "ray.train.torch", "registry.store"),
-    *("pipelines.evaluate", "pipelines.train.loop", "pipelines.train.run", "validation.gates"),
+    *("pipelines.evaluate.student", "pipelines.train.worker.loop", "pipelines.train.driver.run", "validation.gates"),
 )
 
 
@@ -52,7 +52,8 @@ def aside(folder: Path, work: Callable[..., Any], *words: Any) -> Any:
 
 def stops(ws: Workspace, wanted: str, looks: int, epochs: int, count: int, random_: random.Random) -> int:
     """Stop trainings at random looks for a stop (between steps, within a validation, between epochs); how many end with the same bits."""
-    from pipelines.train.loop import StageLoop, Stopped
+    from pipelines.runs.stop import Stopped
+    from pipelines.train.worker.loop import StageLoop
 
     equal = 0
     for _ in range(count):
@@ -69,8 +70,8 @@ def stops(ws: Workspace, wanted: str, looks: int, epochs: int, count: int, rando
 
 def train_child(root: Path, run: str, log: Path, kill_event: int | None, kill_step: int | None) -> None:
     """Go on with a run. It writes down when each step was done, and is killed at a file event or a step, when one is given."""
-    from pipelines.train import planning
-    from pipelines.train.run import train
+    from pipelines.train.driver.run import train
+    from pipelines.train.plan import decide as planning
     from pipelines.workspace import load
 
     ws = load(root)
@@ -135,7 +136,7 @@ def begun(ws: Workspace, epochs: int) -> str:
 
 def look_after(ws: Workspace, run: str, log: Path) -> tuple[float, bool]:
     """What a kill has cost, and whether the newest checkpoint can be read."""
-    from pipelines.train import planning
+    from pipelines.train.plan import decide as planning
 
     plan = planning.resume(ws, run)
     whole = readable(ws, plan)
@@ -144,17 +145,17 @@ def look_after(ws: Workspace, run: str, log: Path) -> tuple[float, bool]:
 
 def judge(ws: Workspace, run: str, wanted: str) -> dict[str, int]:
     """How a run has ended."""
-    from pipelines.train import planning
+    from pipelines.train.plan import decide as planning
 
     return ending(ws, planning.resume(ws, run), wanted)
 
 
 def segments(ws: Workspace, wanted: str, epochs: int) -> tuple[int, bool]:
     """A training of twelve hours on a clock that steps drive, with a wall every four and a half; its segments, and whether it is the same."""
-    from pipelines.train import planning
-    from pipelines.train.run import train
-    from pipelines.train.stopping import REQUEUE, Requeue
-    from pipelines.train.walltime import Wall
+    from pipelines.runs.stop import REQUEUE, Requeue
+    from pipelines.runs.wall import Wall
+    from pipelines.train.driver.run import train
+    from pipelines.train.plan import decide as planning
 
     plan, now, count = begin(ws, epochs), [0.0], 0
     steps = epochs * (plan.stages[0].count("train") // plan.recipe.optimizer.batch_size + 1)
@@ -222,7 +223,7 @@ def report(folder: Path, counts: tuple[int, int], frames: int, epochs: int, rand
 
 def undisturbed(ws: Workspace, epochs: int) -> tuple[str, int]:
     """What a training that nobody disturbs ends with, and how often it looks whether to stop."""
-    from pipelines.train.loop import StageLoop
+    from pipelines.train.worker.loop import StageLoop
 
     plan, looks = begin(ws, epochs), itertools.count()
     StageLoop(plan, 0, folder_of(ws, plan), ignore, lambda: next(looks) < 0).run()

@@ -64,9 +64,9 @@ def measure(root: Path, setting: Setting, workers: int) -> dict[str, float]:
 
 def child(root: Path, setting: Setting, workers: int, started: float) -> None:
     """Plan and train as `vortex train` does, and print when what happened."""
-    from pipelines.train import planning
-    from pipelines.train.events import TrainEvent
-    from pipelines.train.run import train
+    from pipelines.runs.events import TrainEvent
+    from pipelines.train.driver.run import train
+    from pipelines.train.plan import decide as planning
     from pipelines.workspace import load
 
     ws, times, rates = load(root), dict[str, float](), list[float]()
@@ -94,7 +94,7 @@ def write_recipe(root: Path, encoder: str) -> None:
     """V5 with another encoder, as a recipe of its own."""
     import yaml
 
-    from pipelines import recipe
+    from pipelines.recipes import recipe
 
     raw = recipe.load("v5").model_dump(mode="json")
     own = {"name": "scale", "codename": "Scale", "parents": [], "published": []}

@@ -33,11 +33,11 @@ from pipelines.init import init
 from pipelines.pack import Pack, Selection, packs_folder
 from pipelines.pack import prepare as pack_frames
 from pipelines.pack.loader import Loader
-from pipelines.recipe import load
-from pipelines.train.building import make_loss, make_optimizer
-from pipelines.train.data import epoch_order, loader_processes
-from pipelines.train.step import Task, device_batches, prepare
-from pipelines.train.switches import NATIVE_BF16, Switches
+from pipelines.pack.sampler import epoch_order, loader_processes
+from pipelines.recipes.recipe import load
+from pipelines.train.plan.switches import NATIVE_BF16, Switches
+from pipelines.train.worker.optimizer import make_loss, make_optimizer
+from pipelines.train.worker.step import Task, device_batches, prepare
 
 PUBLISHED = 179.0
 """Frames a second that were published for this system, on one L40S."""

@@ -62,8 +62,8 @@ def prepare(folder: Path | None) -> Workspace:
 
 def summary(ws: Workspace, seconds: float) -> DemoSummary:
     """Read the two versions back from the registry, compare them frame by frame, and draw what they see."""
-    from pipelines.evaluate import compare
-    from pipelines.hub import hub
+    from pipelines.evaluate.student import compare
+    from pipelines.hub.open import hub
     from pipelines.report.predictions import draw
 
     versions = [hub(ws).get(name) for name in (BASE, SPECIALIST)]

@@ -25,7 +25,7 @@ def receipt(ws: Workspace, kind: str, names: list[str]) -> dict[str, Any]:
         return {name: _dataset(ws, name) for name in names}
     if kind not in ("versions", "metrics", "exports"):
         raise UsageError(f"{kind!r} is no kind of receipt", USAGE)
-    from pipelines.hub import hub
+    from pipelines.hub.open import hub
 
     return {name: _version(hub(ws).get(name), kind) for name in names}
 

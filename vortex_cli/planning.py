@@ -14,7 +14,7 @@ NOT_OF_THE_PLAN: Final = {"resume", "dry_run", "walltime"}
 
 
 def takes_plan_options(*left_out: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options that plan a training, but those `left_out`; it gets them as `plan`, ready for `pipelines.train.planning.plan`."""
+    """Give a command the options that plan a training, but those `left_out`; it gets them as `plan`, ready for `pipelines.train.plan.decide.plan`."""
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         borrowed = {

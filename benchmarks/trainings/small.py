@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from pipelines.train.checkpointing import Checkpoints
-    from pipelines.train.events import TrainEvent
-    from pipelines.train.plan import TrainPlan
+    from pipelines.runs.events import TrainEvent
+    from pipelines.train.plan.train_plan import TrainPlan
+    from pipelines.train.worker.checkpoints import Checkpoints
     from pipelines.workspace import Workspace
 
 LEFT_BEHIND: Final = (".*.staging", ".latest.*", "ray-*")
@@ -20,10 +20,10 @@ def prepare(root: Path, frames: int) -> None:
     """A workspace with one small dataset and a recipe whose weights are averaged."""
     import yaml
 
-    from pipelines import recipe
     from pipelines.data.datasets import DatasetCard, new_dataset
-    from pipelines.hub import hub
+    from pipelines.hub.open import hub
     from pipelines.init import init
+    from pipelines.recipes import recipe
     from pipelines.synthetic.dataset import Job, render_dataset
     from validation.manifest import write_manifest
 
@@ -39,7 +39,7 @@ def prepare(root: Path, frames: int) -> None:
 
 def planned(ws: Workspace, epochs: int, **options: Any) -> TrainPlan:
     """A training of the small recipe."""
-    from pipelines.train import planning
+    from pipelines.train.plan import decide as planning
 
     given = {"recipe": str(ws.root / "tiny.yaml"), "domain": "rooms", "encoder_weights": "none", "device": "cpu"} | options
     return planning.plan(ws, epochs=epochs, allow_unvalidated=True, **given)
@@ -47,7 +47,7 @@ def planned(ws: Workspace, epochs: int, **options: Any) -> TrainPlan:
 
 def begin(ws: Workspace, epochs: int, **options: Any) -> TrainPlan:
     """Lay a run of it out, to be resumed."""
-    from pipelines.train.run import lay_out
+    from pipelines.train.driver.run import lay_out
 
     plan = planned(ws, epochs, **options)
     lay_out(plan, plan.folder(ws))
@@ -56,14 +56,13 @@ def begin(ws: Workspace, epochs: int, **options: Any) -> TrainPlan:
 
 def folder_of(ws: Workspace, plan: TrainPlan) -> Path:
     """Where its one stage keeps its checkpoints."""
-    from pipelines.train.run import stage_folder
 
-    return stage_folder(plan.folder(ws), plan, 0)
+    return plan.stage_folder(plan.folder(ws), 0)
 
 
 def checkpoints(ws: Workspace, plan: TrainPlan) -> Checkpoints:
     """Those of its one stage."""
-    from pipelines.train.checkpointing import Checkpoints
+    from pipelines.train.worker.checkpoints import Checkpoints
 
     return Checkpoints(folder_of(ws, plan))
 
@@ -71,7 +70,7 @@ def checkpoints(ws: Workspace, plan: TrainPlan) -> Checkpoints:
 def final_state(ws: Workspace, plan: TrainPlan) -> str:
     """Everything that the newest checkpoint of a run holds, as one hash. Raises an error when it cannot be read, or its bytes are others."""
     from models.tensors import read_tensors
-    from pipelines.train.checkpointing import BEST, STATE, STUDENT
+    from pipelines.train.worker.checkpoints import BEST, STATE, STUDENT
 
     kept = checkpoints(ws, plan)
     latest = kept.latest
@@ -88,7 +87,7 @@ def final_state(ws: Workspace, plan: TrainPlan) -> str:
 def readable(ws: Workspace, plan: TrainPlan) -> bool:
     """Whether the newest checkpoint, if there is one yet, can be read and has the bytes that were saved."""
     from core.errors import VortexError
-    from pipelines.train.checkpointing import LATEST
+    from pipelines.train.worker.checkpoints import LATEST
 
     if not (folder_of(ws, plan) / LATEST).is_symlink():
         return True
@@ -100,7 +99,7 @@ def readable(ws: Workspace, plan: TrainPlan) -> bool:
 
 def ending(ws: Workspace, plan: TrainPlan, wanted: str | None) -> dict[str, int]:
     """How a run has ended: with the bits that are wanted (None: any), as one version, and with how much left that was half written."""
-    from pipelines.hub import hub
+    from pipelines.hub.open import hub
 
     return {
         "same bits": int(readable(ws, plan) and wanted in (None, final_state(ws, plan))),

@@ -35,7 +35,7 @@ class Named:
 def resolve(ws: Workspace, repo: Repo, what: str) -> Named:
     """The version of `data/` that `what` names. Raises VortexError when there is none, or more than one."""
     if _VERSION.fullmatch(what):
-        from pipelines.hub import hub
+        from pipelines.hub.open import hub
 
         return _of_version(hub(ws).get(what))
     found = _HASH.fullmatch(what)
@@ -81,7 +81,7 @@ def _of_version(version: Version) -> Named:
 
 def _known(ws: Workspace, repo: Repo) -> list[str]:
     """Every `.dir` hash that the pointer, the cache or the registry speaks of."""
-    from pipelines.hub import hub
+    from pipelines.hub.open import hub
 
     recorded = [parent.ref for version in hub(ws).summaries() for parent in version.parents if parent.kind == "data"]
     found = {data_hash(ws) or EMPTY_DIR, EMPTY_DIR, *listings.cached(repo), *(ref for ref in recorded if ref.endswith(".dir"))}

@@ -143,7 +143,7 @@ def _rig(folder: Path, where: str, faults: list[str]) -> Rig | None:
 
 
 def _mapping(path: Path) -> dict[str, Any]:
-    from pipelines.strict_yaml import parse
+    from core.strict_yaml import parse
 
     if path.stat().st_size > _LARGEST:
         raise ValueError(f"is larger than {_LARGEST} bytes")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import UsageError, VortexError
-from pipelines.label.provenance import Described, Label, canonical
+from pipelines.data.provenance import Described, Label, canonical
 
 if TYPE_CHECKING:
     from models.teachers import TeacherKind

@@ -14,9 +14,9 @@ from core.errors import UsageError, VortexError
 from core.files import sha256_file
 from pipelines.data.checkout import changes, remedy
 from pipelines.data.datasets import find, resolve, unversioned_changes
+from pipelines.data.provenance import Described, Label, Records, work_key
 from pipelines.data.versioning import data_hash, refuse_unversionable
 from pipelines.label.choice import LABELS, Chosen
-from pipelines.label.provenance import Described, Label, Records, work_key
 from validation.manifest import Frame, Split, load_manifest
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from typing import Any, Final
 from core.errors import VortexError
 from core.files import disk_full, write_atomic
 from pipelines.data.datasets import CARD, MANIFEST, complete_card, find, resolve
+from pipelines.data.provenance import FOLDER, Records, record
 from pipelines.data.publishing import link, revise, staging_folder
 from pipelines.label.plan import LabelPlan
-from pipelines.label.provenance import FOLDER, Records, record
 from pipelines.label.work import Mark, Work
 from pipelines.workspace import Workspace
 from validation.manifest import Frame, write_manifest

@@ -16,9 +16,9 @@ from pipelines.label.choice import Chosen, choose, close_all, describe, make_all
 from pipelines.label.crew import Job
 from pipelines.label.plan import Kept, LabelPlan, Request, plan
 from pipelines.label.publish import publish
-from pipelines.label.shard import Stopped, alone, together
+from pipelines.label.shard import alone, together
 from pipelines.label.work import Mark, Work, held, unfinished
-from pipelines.train.stopping import Stop, stop_on_signals
+from pipelines.runs.stop import Stop, Stopped, stop_on_signals
 from validation.manifest import Split
 
 if TYPE_CHECKING:

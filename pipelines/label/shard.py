@@ -11,20 +11,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import VortexError
 from core.machine import cores
+from pipelines.device import RAY_SWITCHES
 from pipelines.label.crew import Crew, Job
 from pipelines.label.plan import Task
 from pipelines.label.work import Fault, Mark
+from pipelines.runs.stop import Stop, Stopped
 
 if TYPE_CHECKING:
     from models.teachers.contract import AnyTeacher
-    from pipelines.train.stopping import Stop
 
 DEATHS: Final = 2
 """How often a frame may end the process that works on it: once may be bad luck, twice is the frame."""
-
-
-class Stopped(Exception):
-    """A stop was asked for; what is done is kept."""
 
 
 def alone(job: Job, tasks: Sequence[Task], teachers: Mapping[str, AnyTeacher], stop: Stop) -> Iterator[Mark]:
@@ -109,10 +106,9 @@ def _answer(ray: Any, answer: Any) -> Mark | None:
 
 @contextmanager
 def _ray(workers: int, stop: Stop) -> Iterator[Any]:
-    from pipelines.train.cluster import SWITCHES
 
     # Ray reads its switches while it is imported.
-    os.environ.update(SWITCHES)
+    os.environ.update(RAY_SWITCHES)
     import ray
     import ray.exceptions
 

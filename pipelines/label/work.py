@@ -16,7 +16,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from core.errors import VortexError
 from core.files import locked, write_atomic
-from pipelines.label.provenance import Label
+from pipelines.data.provenance import Label
 
 if TYPE_CHECKING:
     from pipelines.label.plan import Task

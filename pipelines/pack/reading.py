@@ -101,7 +101,7 @@ class Pack:
         return self.tables[role][frames] != ABSENT if role in self.tables else np.zeros(len(frames), bool)
 
     def select(self, split: str, limit: int | None = None) -> Rows:
-        """The frames of a split; with a limit, that many spread evenly over it (as `pipelines.train.sources.pick` takes them)."""
+        """The frames of a split; with a limit, that many spread evenly over it (as `pipelines.train.plan.sources.pick` takes them)."""
         chosen = np.flatnonzero(self._splits == SPLIT_NAMES.index(split)).astype(np.int32)
         if limit is None or len(chosen) <= limit:
             return chosen

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipelines.profile.record import Profile, latest, profiles, require_utilisation, store
-from pipelines.train.plan import TrainPlan
+from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.workspace import Workspace
 
 __all__ = ["SECONDS", "Profile", "latest", "profile", "require_utilisation"]

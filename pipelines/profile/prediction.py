@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.machine import cores
+from pipelines.pack.sampler import MOST_PROCESSES, epoch_order
 from pipelines.profile.record import Band, Profile, StageCost, cost_digest, machine
 from pipelines.profile.timing import Timings
-from pipelines.train.data import MOST_PROCESSES, epoch_order
-from pipelines.train.plan import STALL, TrainPlan
-from pipelines.train.sources import StagePlan
-from pipelines.train.validating import judged_by
+from pipelines.train.plan.sources import StagePlan
+from pipelines.train.plan.train_plan import STALL, TrainPlan
+from pipelines.train.worker.validation import judged_by
 
 RESAMPLES: Final = 2000
 LOOP: Final[tuple[str, ...]] = ("together", "frozen")

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from core.errors import GateRefused
 from core.files import write_atomic
 from core.machine import cores
-from pipelines.train.identity import plan_digest
-from pipelines.train.plan import TrainPlan
+from pipelines.train.plan.identity import plan_digest
+from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.workspace import Workspace
 
 Band = tuple[float, float]

@@ -15,18 +15,19 @@ from torch import Tensor
 
 from models import checkpoint
 from pipelines.pack.loader import Batch
+from pipelines.pack.sampler import SamplerState, loader_processes
 from pipelines.profile.timing import TIMED, Enough, Timings, Turn
-from pipelines.train import memory
-from pipelines.train.anchoring import lay_anchor
-from pipelines.train.building import starting_student
-from pipelines.train.checkpointing import Progress
-from pipelines.train.data import SamplerState, loader_processes
-from pipelines.train.events import TrainEvent
-from pipelines.train.loop import START, StageLoop
-from pipelines.train.plan import TrainPlan
-from pipelines.train.sources import Start
-from pipelines.train.step import device_batches
-from pipelines.train.validating import evaluations, judged_by
+from pipelines.runs.events import TrainEvent
+from pipelines.runs.folder import START
+from pipelines.train.plan.sources import Start
+from pipelines.train.plan.train_plan import TrainPlan
+from pipelines.train.worker import memory
+from pipelines.train.worker.anchor import lay_anchor
+from pipelines.train.worker.checkpoints import Progress
+from pipelines.train.worker.loop import StageLoop
+from pipelines.train.worker.optimizer import starting_student
+from pipelines.train.worker.step import device_batches
+from pipelines.train.worker.validation import evaluations, judged_by
 
 ROUNDS: Final = 5
 FEWEST_ROUNDS: Final = 3

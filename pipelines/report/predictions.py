@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.classes import IGNORE
-from pipelines.evaluate import data_to_measure, truth_of, truth_source
+from pipelines.evaluate.student import data_to_measure, truth_of, truth_source
 from pipelines.report.pictures import Tile, class_colours, depth_range, error_colours, save_grid, turbo
 from pipelines.workspace import Workspace
 
@@ -41,7 +41,7 @@ def draw(
 
     from models import checkpoint
     from pipelines.frames import load_arrays
-    from pipelines.hub import hub
+    from pipelines.hub.open import hub
     from pipelines.pack import packs_folder
 
     registry = hub(ws)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from pipelines.train.events import Journal, TrainEvent
+from pipelines.runs.events import Journal, TrainEvent
 
 STARTING_S = 120.0
 """Seconds that anything may take to start on a machine that is busy with other tests."""

@@ -17,15 +17,15 @@ from core.errors import GateRefused, UsageError, VortexError
 from core.files import locked
 from models.tensors import read_tensors
 from pipelines import profile
-from pipelines import runs as listing
+from pipelines import submit as submitting
 from pipelines import workspace as workspaces
-from pipelines.hub import hub
-from pipelines.slurm import submitting
-from pipelines.slurm.record import Record
-from pipelines.slurm.script import script
-from pipelines.train import planning
-from pipelines.train.plan import TrainPlan
-from pipelines.train.run import lay_out, train
+from pipelines.hub.open import hub
+from pipelines.runs import listing
+from pipelines.runs.slurm.job import Record
+from pipelines.runs.slurm.script import script
+from pipelines.train.driver.run import lay_out, train
+from pipelines.train.plan import decide as planning
+from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.workspace import Workspace
 from tests.unit.pipelines import slurm_node
 from tests.unit.pipelines.slurm_node import Cluster

@@ -12,10 +12,10 @@ import pytest
 
 from core.errors import Interrupted
 from pipelines import workspace as workspaces
-from pipelines.hub import hub
-from pipelines.train import planning
-from pipelines.train.events import Diverged, TrainEvent
-from pipelines.train.run import train
+from pipelines.hub.open import hub
+from pipelines.runs.events import Diverged, TrainEvent
+from pipelines.train.driver.run import train
+from pipelines.train.plan import decide as planning
 from pipelines.workspace import Workspace
 from tests.e2e.processes import alive, command_of, descendants, end, epochs, until, workers
 from tests.unit.pipelines.training_set import publish, recipe_file

@@ -14,8 +14,8 @@ import pytest
 
 from core.errors import VortexError
 from pipelines import workspace as workspaces
-from pipelines.hub import hub
-from pipelines.train.cluster import require_cluster
+from pipelines.hub.open import hub
+from pipelines.train.plan.cluster import require_cluster
 from pipelines.workspace import Workspace
 from tests.e2e.processes import STARTING_S, command_of, descendants, end, epochs, events, until, workers
 from tests.unit.pipelines.training_set import publish, recipe_file
@@ -86,7 +86,7 @@ def test_a_run_outlives_a_worker_and_then_a_node(
     publish(workspace, "small", train=24)
     recipe_file(workspace.root / "tiny.yaml")
     (address, client, (head, node)), folder, last = cluster, workspace.root, 6
-    monkeypatch.setattr("pipelines.train.cluster.ANSWER_S", STARTING_S)
+    monkeypatch.setattr("pipelines.train.plan.cluster.ANSWER_S", STARTING_S)
     with pytest.raises(VortexError, match=r"5 workers need a CPU each, and the Ray cluster at ray://.* has 4"):
         require_cluster(client, 5, "cpu")
     words = f"tiny.yaml --domain rooms --encoder-weights none --device cpu --allow-unvalidated --epochs {last} --workers 2 --address"

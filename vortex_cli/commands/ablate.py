@@ -12,8 +12,8 @@ from vortex_cli.planning import takes_plan_options
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from pipelines.ablate.judging import Ablation, ArmScore, Effect
-    from pipelines.intervals import Interval
+    from pipelines.compare.intervals import Interval
+    from pipelines.experiments.ablate.judging import Ablation, ArmScore, Effect
 
 SHOWN = {"rmse": ("RMSE m", 1.0, ".4f"), "miou": ("mIoU %", 100.0, ".2f")}
 """Metric → its heading, the factor of its unit, and its decimals."""
@@ -39,7 +39,7 @@ def ablate(
 
     Example: vortex ablate v9 --domain corridor --vary loss.weighting=kendall,fixed --seeds 3
     """
-    from pipelines.ablate import ablate as carry_out
+    from pipelines.experiments.ablate import ablate as carry_out
     from vortex_cli.commands.train import Display
 
     ws = console.workspace()

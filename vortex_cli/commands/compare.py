@@ -14,7 +14,7 @@ from vortex_cli.commands.versions import complete_versions
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from pipelines.compare import Comparison
+    from pipelines.compare.side_by_side import Comparison
 
 
 def _complete(incomplete: str) -> list[str]:
@@ -32,7 +32,7 @@ def compare(
 
     Example: vortex compare v5 v6
     """
-    from pipelines.compare import compare as put_side_by_side
+    from pipelines.compare.side_by_side import compare as put_side_by_side
 
     result = put_side_by_side(console.workspace(), a, b)
     console.emit(result, *_tables(result))

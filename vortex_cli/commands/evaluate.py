@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from pipelines.bootstrap import Bootstrap
+    from pipelines.compare.bootstrap import Bootstrap
     from pipelines.workspace import Workspace
     from registry.records import Metrics
 
@@ -72,7 +72,7 @@ def evaluate(
 
 def _check(ws: Workspace, version: str, against: str | None, split: str) -> None:
     """Refuse before anything is measured what could only fail after it."""
-    from pipelines.hub import hub
+    from pipelines.hub.open import hub
 
     if split not in SPLITS:
         raise UsageError(f"unknown split {split!r}, allowed: {', '.join(SPLITS)}", "leave --split out to measure on val")
@@ -124,7 +124,7 @@ def _depth_row(one: Metrics, suffix: str, wide: bool) -> tuple[Any, ...]:
 
 
 def _measure(ws: Workspace, version: str, options: dict[str, Any]) -> list[Metrics]:
-    from pipelines.evaluate import evaluate as measure
+    from pipelines.evaluate.student import evaluate as measure
 
     with console.progress() as display:
         task = display.add_task(f"measuring {version}", total=None)
@@ -136,8 +136,8 @@ def _measure(ws: Workspace, version: str, options: dict[str, Any]) -> list[Metri
 
 
 def _compare(ws: Workspace, version: str, against: str | None, one: Metrics, seed: int, options: dict[str, Any]) -> Bootstrap:
-    from pipelines.evaluate import compare_errors
-    from pipelines.hub import hub
+    from pipelines.evaluate.student import compare_errors
+    from pipelines.hub.open import hub
 
     other = hub(ws).get(str(against))
     if not any((theirs.camera, theirs.protocol, theirs.digest) == (one.camera, one.protocol, one.digest) for theirs in other.metrics):

@@ -21,9 +21,9 @@ def export(
 
     Example: vortex export v10
     """
-    from pipelines.export import export as write
-    from pipelines.export import export_path, judged
-    from pipelines.hub import hub
+    from pipelines.hub.open import hub
+    from pipelines.ship.export import export as write
+    from pipelines.ship.export import export_path, judged
 
     ws = console.workspace()
     made = write(ws, version, on_step=console.note)

@@ -34,7 +34,7 @@ def history(
 
     Example: vortex history --domain corridor --device host
     """
-    from pipelines.hub import hub
+    from pipelines.hub.open import hub
 
     ws = console.workspace()
     if domain is not None:

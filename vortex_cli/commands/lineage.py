@@ -29,7 +29,7 @@ def lineage(
 
     Example: vortex lineage v10
     """
-    from pipelines.hub import hub
+    from pipelines.hub.open import hub
     from registry.lineage import branch, tree
 
     registry = hub(console.workspace())

@@ -13,8 +13,8 @@ from vortex_cli.commands.runs import complete_runs
 from vortex_cli.commands.train import epoch_line
 
 if TYPE_CHECKING:
-    from pipelines.runs import Said
-    from pipelines.train.events import TrainEvent
+    from pipelines.runs.events import TrainEvent
+    from pipelines.runs.listing import Said
 
 
 def logs(
@@ -25,7 +25,7 @@ def logs(
 
     Example: vortex logs v6-corridor-20261121-101500-3f2a -f
     """
-    from pipelines import runs as pipeline
+    from pipelines.runs import listing as pipeline
 
     ws = console.workspace()
     kept: list[Said] = []

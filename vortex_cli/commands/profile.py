@@ -34,7 +34,7 @@ def profile(
     """
     from pipelines.profile import profile as measure
     from pipelines.profile import require_utilisation
-    from pipelines.train import planning
+    from pipelines.train.plan import decide as planning
 
     ws = console.workspace()
     threshold = None if partition is None else _threshold(ws.config.partitions, partition)

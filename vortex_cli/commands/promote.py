@@ -15,7 +15,7 @@ from vortex_cli.commands.versions import complete_versions
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from pipelines.promote import PromotionReport, StageReport
+    from pipelines.ship.promote import PromotionReport, StageReport
 
 
 SHORT = {"candidate": "cand.", "staging": "stag.", "production": "prod."}
@@ -43,7 +43,7 @@ def promote(
 
     Example: vortex promote v10 --stage production --reason "glass door fixed"
     """
-    from pipelines.promote import promote as judge
+    from pipelines.ship.promote import promote as judge
 
     report = judge(
         console.workspace(),

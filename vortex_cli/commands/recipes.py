@@ -12,7 +12,7 @@ from vortex_cli.commands.train import complete_recipes
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from pipelines.recipe import Recipe
+    from pipelines.recipes.recipe import Recipe
 
 
 def recipes(
@@ -26,7 +26,7 @@ def recipes(
 
     Example: vortex recipes v6
     """
-    from pipelines import recipe as library
+    from pipelines.recipes import recipe as library
 
     if name is not None:
         found = library.load(name)
@@ -50,7 +50,7 @@ def _table(every: list[Recipe]) -> RenderableType:
 
 
 def _whole(one: Recipe) -> list[RenderableType]:
-    from pipelines.recipe import leaves
+    from pipelines.recipes.recipe import leaves
 
     title = f"{one.name} {one.codename}: {one.summary}"
     return [console.table(["key", "value"], [(key, _text(value)) for key, value in leaves(one)], title, f"taught: {one.lesson}")]

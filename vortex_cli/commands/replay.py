@@ -12,7 +12,7 @@ from vortex_cli import console
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from pipelines.replay.results import Replay, RunRecord
+    from pipelines.experiments.replay.results import Replay, RunRecord
 
 
 class ReplayScale(StrEnum):
@@ -37,10 +37,10 @@ def replay(
 
     Example: vortex replay --scale tiny --seeds 3
     """
-    from pipelines.replay.place import workspace_for
-    from pipelines.replay.run import Watch
-    from pipelines.replay.run import replay as carry_out
-    from pipelines.replay.scales import SCALES
+    from pipelines.experiments.replay.place import workspace_for
+    from pipelines.experiments.replay.run import Watch
+    from pipelines.experiments.replay.run import replay as carry_out
+    from pipelines.experiments.replay.scales import SCALES
 
     chosen = SCALES[scale.value]
     ws = workspace_for(console.session.workspace_dir, chosen)
@@ -68,7 +68,7 @@ def _ran(run: RunRecord) -> str:
 
 
 def _result(result: Replay) -> list[RenderableType]:
-    from pipelines.replay.page import asked, shown
+    from pipelines.experiments.replay.page import asked, shown
 
     rows = [
         ("" if number else finding.key, part.quantity, shown(part.seeds), asked(part), part.published, part.verdict)

@@ -18,7 +18,7 @@ def rollback(
 
     Example: vortex rollback --domain corridor --reason "late braking at the glass door"
     """
-    from pipelines.promote import rollback as roll
+    from pipelines.ship.promote import rollback as roll
 
     report = roll(console.workspace(), device=device, domain=domain, reason=reason)
     console.emit(report, report.sentence())

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from vortex_cli import console
 
 if TYPE_CHECKING:
-    from pipelines.runs import Run
+    from pipelines.runs.listing import Run
 
 
 def complete_runs(incomplete: str) -> list[str]:
     """Names of runs for shell completion; none where there is no workspace."""
-    from pipelines.train.plan import runs_folder
+    from pipelines.runs.folder import runs_folder
 
     try:
         return sorted(path.parent.name for path in runs_folder(console.workspace()).glob(f"{incomplete}*/plan.json"))
@@ -27,7 +27,7 @@ def runs() -> None:
 
     Example: vortex runs
     """
-    from pipelines.runs import runs as every
+    from pipelines.runs.listing import runs as every
 
     found = every(console.workspace())
     if not found:

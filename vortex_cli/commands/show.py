@@ -39,7 +39,7 @@ def show(version: Annotated[str, typer.Argument(metavar="VERSION", autocompletio
 
     Example: vortex show v6
     """
-    from pipelines.hub import hub
+    from pipelines.hub.open import hub
 
     registry = hub(console.workspace())
     found = registry.get(version)

@@ -11,7 +11,7 @@ from vortex_cli import console
 from vortex_cli.planning import takes_plan_options
 
 if TYPE_CHECKING:
-    from pipelines.runs import Run
+    from pipelines.runs.listing import Run
     from pipelines.workspace import Workspace
 
 
@@ -40,8 +40,9 @@ def submit(
 
     Example: vortex submit v6 --domain corridor --partition gpu --gres gpu:1 --time 12:00:00 --requeue
     """
-    from pipelines.slurm import limits, script, submitting
-    from pipelines.train import planning
+    from pipelines import submit as submitting
+    from pipelines.runs.slurm import limits, script
+    from pipelines.train.plan import decide as planning
 
     ws = console.workspace()
     found = _idle(ws, plan, resume) if resume is not None else None
@@ -73,7 +74,7 @@ def submit(
 
 def _idle(ws: Workspace, plan: dict[str, Any], resume: str) -> Run:
     """The run to go on with. Raises UsageError for one that somebody works on, or for options that do not fit."""
-    from pipelines import runs
+    from pipelines.runs import listing as runs
 
     if plan.keys() - {"address"}:
         raise UsageError(

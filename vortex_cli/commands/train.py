@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.progress import Progress
 
-    from pipelines.train.events import TrainEvent
-    from pipelines.train.run import TrainResult
+    from pipelines.runs.events import TrainEvent
+    from pipelines.train.driver.run import TrainResult
 
 
 def complete_recipes(incomplete: str) -> list[str]:
@@ -88,10 +88,10 @@ def train(
 
     Example: vortex train --from v6 --domain corridor --epochs 12
     """
-    from pipelines.runs import require_unqueued
-    from pipelines.train import planning
-    from pipelines.train.run import train as carry_out
-    from pipelines.train.walltime import wall
+    from pipelines.runs.listing import require_unqueued
+    from pipelines.runs.wall import wall
+    from pipelines.train.driver.run import train as carry_out
+    from pipelines.train.plan import decide as planning
 
     ws = console.workspace()
     deadline = wall(walltime, os.environ)
@@ -123,7 +123,7 @@ def train(
 
 
 def plan_options(**said: Any) -> dict[str, Any]:
-    """Options of `vortex train` as `pipelines.train.planning.plan` takes them; what was not said is left to it."""
+    """Options of `vortex train` as `pipelines.train.plan.decide.plan` takes them; what was not said is left to it."""
     said["from_version"] = said.pop("from_")
     said |= {name: tuple(said.get(name) or ()) or None for name in ("manifest", "replay", "settings")}
     said["size"] = _size(said["size"])

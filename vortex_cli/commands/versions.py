@@ -26,7 +26,7 @@ def versions(
 
     Example: vortex versions --domain corridor
     """
-    from pipelines.hub import hub
+    from pipelines.hub.open import hub
 
     ws = console.workspace()
     if domain is not None:
@@ -44,7 +44,7 @@ def versions(
 def complete_versions(incomplete: str) -> list[str]:
     """Names of versions for shell completion; none outside a workspace."""
     from core.errors import VortexError
-    from pipelines.hub import hub
+    from pipelines.hub.open import hub
 
     try:
         return [one.name for one in hub(console.workspace()).summaries() if one.name.startswith(incomplete)]

@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import UsageError, VortexError
 from core.files import locked
-from pipelines.runs import Run
+from pipelines.runs.listing import Run
 from pipelines.workspace import Workspace
 from vortex_cli import console
 from vortex_cli.commands.evaluate import evaluate

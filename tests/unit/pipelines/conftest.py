@@ -61,7 +61,7 @@ def small_set(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An `mlruns/` with an empty MLflow store: making one takes seconds, copying it none."""
-    from pipelines.hub import hub
+    from pipelines.hub.open import hub
     from pipelines.init import init
 
     made = init(tmp_path_factory.mktemp("template") / "workspace")
@@ -86,7 +86,7 @@ def make_version(workspace: Workspace, tmp_path: Path, fresh_store: Path) -> Cal
     """Register a student with random weights; returns the version's name. `shift` moves its depth by so many metres."""
     from models.checkpoint import save
     from models.student import Student, StudentConfig
-    from pipelines.hub import hub
+    from pipelines.hub.open import hub
     from registry.records import DataUse, NewVersion
 
     shutil.copytree(fresh_store, workspace.root / "mlruns", dirs_exist_ok=True)

@@ -14,14 +14,14 @@ from typer.testing import CliRunner
 
 from core.errors import GateRefused, Interrupted, UsageError, VortexError
 from pipelines import workspace as workspaces
-from pipelines.ablate import Factor, ablate
-from pipelines.ablate.factor import arms
-from pipelines.ablate.judging import NONE_SHOWN, Ablation, effect, judge, meaning
-from pipelines.ablate.running import Measured, run_name
-from pipelines.bootstrap import COUNT, SQUARED, FrameErrors
-from pipelines.hub import hub
-from pipelines.intervals import Interval, level_of_each
-from pipelines.train.events import Diverged, Journal, TrainEvent, failure, raised
+from pipelines.compare.bootstrap import COUNT, SQUARED, FrameErrors
+from pipelines.compare.intervals import Interval, level_of_each
+from pipelines.experiments.ablate import Factor, ablate
+from pipelines.experiments.ablate.factor import arms
+from pipelines.experiments.ablate.judging import NONE_SHOWN, Ablation, effect, judge, meaning
+from pipelines.experiments.ablate.running import Measured, run_name
+from pipelines.hub.open import hub
+from pipelines.runs.events import Diverged, Journal, TrainEvent, failure, raised
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.training_set import publish, recipe_file
 from vortex_cli import main

@@ -12,13 +12,13 @@ import torch
 from models import checkpoint
 from models.tensors import CheckpointError, digest, read_tensors
 from pipelines import workspace as workspaces
-from pipelines.train import planning
-from pipelines.train.anchoring import ANCHOR, is_anchored, lay_anchor, read_anchor
-from pipelines.train.checkpointing import STUDENT, Checkpoints
-from pipelines.train.events import TrainEvent
-from pipelines.train.loop import START
-from pipelines.train.plan import TrainPlan
-from pipelines.train.run import stage_folder, train
+from pipelines.runs.events import TrainEvent
+from pipelines.runs.folder import START
+from pipelines.train.driver.run import train
+from pipelines.train.plan import decide as planning
+from pipelines.train.plan.train_plan import TrainPlan
+from pipelines.train.worker.anchor import ANCHOR, is_anchored, lay_anchor, read_anchor
+from pipelines.train.worker.checkpoints import STUDENT, Checkpoints
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.training_set import publish, recipe_file
 
@@ -57,7 +57,7 @@ def specialised(ws: Workspace, *settings: str) -> TrainPlan:
 
 def moved(ws: Workspace, plan: TrainPlan, stage: int = 0) -> float:
     """Mean squared distance of the last weights from those that the stage started with."""
-    folder = stage_folder(plan.folder(ws), plan, stage)
+    folder = plan.stage_folder(plan.folder(ws), stage)
     latest = Checkpoints(folder).latest
     assert latest is not None
     start, end = (dict(checkpoint.load(path)[0].named_parameters()) for path in (folder / START, latest / STUDENT))
@@ -68,9 +68,9 @@ def test_a_stronger_anchor_keeps_the_weights_nearer_to_the_parents(ws: Workspace
     free = specialised(ws)
     held = specialised(ws, "anchor={kind: l2sp, strength: 1.0}")
     assert moved(ws, held) < 0.5 * moved(ws, free)
-    assert not (stage_folder(free.folder(ws), free, 0) / ANCHOR).exists()
-    tensors, about = read_tensors(stage_folder(held.folder(ws), held, 0) / ANCHOR)
-    start, _ = checkpoint.load(stage_folder(held.folder(ws), held, 0) / START)
+    assert not (free.stage_folder(free.folder(ws), 0) / ANCHOR).exists()
+    tensors, about = read_tensors(held.stage_folder(held.folder(ws), 0) / ANCHOR)
+    start, _ = checkpoint.load(held.stage_folder(held.folder(ws), 0) / START)
     assert about == {"kind": "l2sp", "digest": digest(tensors)}
     assert {name: bool(torch.equal(value, tensors[f"reference.{name}"])) for name, value in start.named_parameters()} == dict.fromkeys(
         dict(start.named_parameters()), True
@@ -79,7 +79,7 @@ def test_a_stronger_anchor_keeps_the_weights_nearer_to_the_parents(ws: Workspace
 
 def test_ewc_measures_importance_on_the_parents_frames_once(ws: Workspace) -> None:
     plan, told = specialised(ws, "anchor={kind: ewc, strength: 1.0}"), list[str]()
-    path = stage_folder(plan.folder(ws), plan, 0) / ANCHOR
+    path = plan.stage_folder(plan.folder(ws), 0) / ANCHOR
     tensors, _ = read_tensors(path)
     importance: Tensors = {name: value for name, value in tensors.items() if name.startswith("importance.")}
     count = sum(value.numel() for value in importance.values())
@@ -97,7 +97,7 @@ def test_ewc_measures_importance_on_the_parents_frames_once(ws: Workspace) -> No
 
 def test_a_damaged_anchor_is_refused(ws: Workspace) -> None:
     plan = specialised(ws, "anchor={kind: l2sp, strength: 1.0}")
-    path = stage_folder(plan.folder(ws), plan, 0) / ANCHOR
+    path = plan.stage_folder(plan.folder(ws), 0) / ANCHOR
     content = bytearray(path.read_bytes())
     content[-1000] ^= 1
     path.write_bytes(content)
@@ -117,7 +117,7 @@ def test_the_second_stage_is_held_to_the_first(ws: Workspace, tmp_path: Path) ->
     plan = planned(loaded, recipe=str(path), encoder_weights="none")
     assert [is_anchored(plan, number) for number in range(2)] == [False, True]
     train(loaded, plan, ignore, register=False)
-    first, second = (stage_folder(plan.folder(ws), plan, number) for number in range(2))
+    first, second = (plan.stage_folder(plan.folder(ws), number) for number in range(2))
     assert not (first / ANCHOR).exists()
     tensors, _ = read_tensors(second / ANCHOR)
     best, _ = checkpoint.load(Checkpoints(first).best)

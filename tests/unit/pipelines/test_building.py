@@ -9,8 +9,8 @@ import torch
 
 from models.encoders import ENCODERS
 from models.student import Student, StudentConfig
-from pipelines.recipe import Recipe, load, with_settings
-from pipelines.train.building import make_loss, make_optimizer, rates, set_rates
+from pipelines.recipes.recipe import Recipe, load, with_settings
+from pipelines.train.worker.optimizer import make_loss, make_optimizer, rates, set_rates
 
 
 def built(recipe: Recipe) -> torch.optim.AdamW:

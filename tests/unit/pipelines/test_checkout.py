@@ -19,7 +19,7 @@ from pipelines.data import datasets
 from pipelines.data.checkout import changes, checkout
 from pipelines.data.remote import push
 from pipelines.data.switching import journal
-from pipelines.hub import hub
+from pipelines.hub.open import hub
 from pipelines.workspace import Workspace, load
 from registry.records import DataUse, NewVersion
 from tests.unit.pipelines import tiny_sets, training_set
@@ -61,7 +61,7 @@ def use(ws: Workspace, name: str, **changes: str | None) -> DataUse:
 
 
 def test_a_version_gets_its_frames_back_and_measures_what_it_measured(workspace: Workspace, make_version: Callable[..., str]) -> None:
-    from pipelines.evaluate import evaluate
+    from pipelines.evaluate.student import evaluate
 
     training_set.publish(workspace, "rooms", val=2, train=2)
     ws = workspace

@@ -10,8 +10,10 @@ import pytest
 
 from core.errors import UsageError, VortexError
 from pipelines import workspace as workspaces
-from pipelines.train import cluster, planning
-from pipelines.train.orders import Orders, Superseded
+from pipelines.runs.orders import Orders, Superseded
+from pipelines.train.driver import ray_cluster
+from pipelines.train.plan import cluster
+from pipelines.train.plan import decide as planning
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.training_set import publish, recipe_file
 
@@ -72,11 +74,11 @@ def test_a_machine_names_what_it_does_not_see(tmp_path: Path) -> None:
     (tmp_path / "packs").mkdir()
     orders = Orders.give(tmp_path / "run")
     places = [str(tmp_path / "packs"), str(tmp_path / "data")]
-    assert cluster.look(places[:1], orders) == []
-    assert cluster.look(places, orders) == [places[1]]
+    assert ray_cluster.look(places[:1], orders) == []
+    assert ray_cluster.look(places, orders) == [places[1]]
     # A folder of the same name on a disk of its own is not the run's.
-    assert cluster.look(places[:1], Orders(tmp_path / "run", "another")) == [str(tmp_path / "run")]
-    assert cluster.look(places[:1], Orders(tmp_path / "nowhere", "x")) == [str(tmp_path / "nowhere")]
+    assert ray_cluster.look(places[:1], Orders(tmp_path / "run", "another")) == [str(tmp_path / "run")]
+    assert ray_cluster.look(places[:1], Orders(tmp_path / "nowhere", "x")) == [str(tmp_path / "nowhere")]
 
 
 def test_workers_of_an_earlier_driver_are_superseded(tmp_path: Path) -> None:

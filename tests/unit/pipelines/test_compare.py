@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from core.errors import VortexError
-from pipelines.compare import compare
-from pipelines.hub import hub
+from pipelines.compare.side_by_side import compare
+from pipelines.hub.open import hub
 from pipelines.workspace import Workspace
 from registry.records import Metrics
 

@@ -11,11 +11,12 @@ import torch
 from core.errors import GateRefused, VortexError
 from models.metrics import PROTOCOL, frame_errors
 from models.student import Prediction, Student, StudentConfig
-from pipelines import bootstrap, evaluate
-from pipelines.bootstrap import FrameErrors
+from pipelines.compare import bootstrap
+from pipelines.compare.bootstrap import FrameErrors
 from pipelines.data.datasets import resolve
+from pipelines.evaluate import student as evaluate
 from pipelines.frames import load_arrays
-from pipelines.hub import hub
+from pipelines.hub.open import hub
 from pipelines.pack import packs_folder
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.conftest import SIZE, write_frames

@@ -12,10 +12,10 @@ from core.classes import CLASSES
 from core.errors import VortexError
 from models.student import Prediction, Student, StudentConfig
 from pipelines.data.datasets import DatasetCard, new_dataset, resolve
-from pipelines.export import export, newest, parity_frames
-from pipelines.export.onnx import DEPTH, INPUT, LOGITS, OPSET, holds, write_onnx
-from pipelines.export.parity import measure_parity, noise, session
-from pipelines.hub import hub
+from pipelines.hub.open import hub
+from pipelines.ship.export import export, newest, parity_frames
+from pipelines.ship.export.onnx import DEPTH, INPUT, LOGITS, OPSET, holds, write_onnx
+from pipelines.ship.export.parity import measure_parity, noise, session
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.conftest import SIZE, write_frames
 

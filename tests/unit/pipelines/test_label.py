@@ -178,9 +178,9 @@ def test_relative_depth_is_kept_as_floats_and_shows_no_structure(workspace: Work
 
 
 def test_a_version_names_the_teachers_with_their_weights_and_record(workspace: Workspace) -> None:
-    from pipelines.hub import hub
-    from pipelines.train.planning import plan
-    from pipelines.train.registering import parents
+    from pipelines.hub.open import hub
+    from pipelines.train.driver.registration import parents
+    from pipelines.train.plan.decide import plan
 
     frames(workspace, count=12)
     key = label(workspace, "place", ALL).key

@@ -18,8 +18,8 @@ from pipelines.data.datasets import DataRef, resolve
 from pipelines.pack import Selection, prepare
 from pipelines.pack.layout import ROLES
 from pipelines.pack.loader import Batch, Loader
-from pipelines.recipe import load
-from pipelines.train.data import epoch_order
+from pipelines.pack.sampler import epoch_order
+from pipelines.recipes.recipe import load
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.training_set import SIZE, fill
 from validation.manifest import write_manifest

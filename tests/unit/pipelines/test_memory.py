@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipelines.train.memory import frames_that_fit, is_out_of_memory, measure
+from pipelines.train.worker.memory import frames_that_fit, is_out_of_memory, measure
 
 
 @pytest.mark.parametrize(

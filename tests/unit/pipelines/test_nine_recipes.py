@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from pipelines import workspace as workspaces
-from pipelines.hub import hub
-from pipelines.train import planning
-from pipelines.train.events import TrainEvent
-from pipelines.train.plan import TrainPlan
-from pipelines.train.run import train
+from pipelines.hub.open import hub
+from pipelines.runs.events import TrainEvent
+from pipelines.train.driver.run import train
+from pipelines.train.plan import decide as planning
+from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.workspace import Workspace
 from registry.records import Version
 from tests.unit.pipelines.training_set import SIZE, publish
@@ -103,11 +103,10 @@ def test_every_stage_is_trained_on_its_own_data(lineage: Lineage, name: str) -> 
 
 def test_a_specialist_starts_where_its_parent_ended(lineage: Lineage) -> None:
     from models import checkpoint
-    from pipelines.train.run import stage_folder
 
     for child, parent in (("v7", "v5"), ("v8", "v5"), ("v9", "v6")):
         plan = lineage.plans[child]
-        start, _ = checkpoint.load(stage_folder(plan.folder(lineage.ws), plan, 0) / "start.safetensors")
+        start, _ = checkpoint.load(plan.stage_folder(plan.folder(lineage.ws), 0) / "start.safetensors")
         registry = hub(lineage.ws)
         ended, _ = checkpoint.load(registry.artifact_path(registry.get(parent).checkpoint))
         assert (start.neck[0].weight == ended.neck[0].weight).all(), child  # type: ignore[union-attr, operator]

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from core.errors import VortexError
-from pipelines.train import loop as looping
-from pipelines.train.events import TrainEvent
-from pipelines.train.loop import StageLoop
-from pipelines.train.state import NONFINITE
+from pipelines.runs.events import TrainEvent
+from pipelines.runs.state import NONFINITE
+from pipelines.train.worker import loop as looping
+from pipelines.train.worker.loop import StageLoop
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.training_runs import loop, tiny
 

@@ -9,10 +9,11 @@ import pytest
 
 from core.errors import GateRefused, UsageError, VortexError
 from pipelines import workspace as workspaces
-from pipelines.hub import hub
-from pipelines.train import planning
-from pipelines.train.plan import PLAN, TrainPlan
-from pipelines.train.planning import plan
+from pipelines.hub.open import hub
+from pipelines.runs.folder import PLAN
+from pipelines.train.plan import decide as planning
+from pipelines.train.plan.decide import plan
+from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.workspace import Workspace
 from registry.records import Artifact, DataUse, NewVersion
 from registry.versions import Hub
@@ -145,7 +146,7 @@ def test_from_a_version_takes_its_weights_size_and_recipe_under_the_fine_tuning_
 ) -> None:
     from models.checkpoint import save
     from models.student import Student, StudentConfig
-    from pipelines import recipe
+    from pipelines.recipes import recipe
 
     checkpoint = tmp_path / "student.safetensors"
     save(checkpoint, Student(StudentConfig(size=(64, 96))), {})

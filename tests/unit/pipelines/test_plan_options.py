@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from core.errors import UsageError, VortexError
-from pipelines import recipe
 from pipelines import workspace as workspaces
 from pipelines.data.datasets import resolve
-from pipelines.hub import hub
-from pipelines.train.plan import TrainPlan
-from pipelines.train.planning import plan
-from pipelines.train.sources import parents_data
+from pipelines.hub.open import hub
+from pipelines.recipes import recipe
+from pipelines.train.plan.decide import plan
+from pipelines.train.plan.sources import parents_data
+from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.workspace import Workspace
 from registry.records import DataUse, NewVersion
 from tests.unit.pipelines.training_set import SIZE, publish
@@ -279,7 +279,7 @@ def test_a_recipe_of_two_stages_loses_what_its_anchor_holds_on_to_when_one_is_tr
 
 
 def test_an_anchor_of_a_version_is_not_inherited(ws: Workspace) -> None:
-    from pipelines.train.effective import fine_tuning
+    from pipelines.train.plan.effective import fine_tuning
 
     parent = hub(ws).get("v5")
     held = dict(parent.recipe_config) | {"anchor": {"kind": "l2sp", "strength": 1.0}, "parents": [{"kind": "weights", "version": "v4"}]}

@@ -13,15 +13,16 @@ from typer.testing import CliRunner
 
 from core.errors import GateRefused
 from pipelines import workspace as workspaces
-from pipelines.hub import hub
+from pipelines.hub.open import hub
 from pipelines.profile import Profile, latest, profile, require_utilisation
 from pipelines.profile.prediction import predict, remedies
 from pipelines.profile.record import cost_digest, profiles
 from pipelines.profile.rehearsal import Rehearsal
 from pipelines.profile.timing import Timings
-from pipelines.train import planning
-from pipelines.train.plan import STALL, TrainPlan, runs_folder
-from pipelines.train.switches import Switches
+from pipelines.runs.folder import runs_folder
+from pipelines.train.plan import decide as planning
+from pipelines.train.plan.switches import Switches
+from pipelines.train.plan.train_plan import STALL, TrainPlan
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.training_set import publish, recipe_file
 from vortex_cli import main

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from core.errors import UsageError, VortexError
-from pipelines.hub import hub
-from pipelines.promote import promote, rollback
+from pipelines.hub.open import hub
+from pipelines.ship.promote import promote, rollback
 from pipelines.workspace import FILE, Workspace, load
 from registry.records import Artifact, Export, Metrics
 from registry.stages import Channel, channel_state, history
@@ -187,7 +187,7 @@ def test_rollback_brings_the_one_before_back(workspace: Workspace, measured: Mea
 RACER = """
 import sys, time
 from pathlib import Path
-import pipelines.promote as module
+import pipelines.ship.promote as module
 from core.errors import VortexError
 from pipelines.workspace import load
 

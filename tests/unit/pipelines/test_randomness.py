@@ -11,7 +11,7 @@ import torch
 from models.encoders import ENCODERS
 from models.student import Student, StudentConfig
 from pipelines import workspace as workspaces
-from pipelines.train import randomness
+from pipelines.train.worker import rng as randomness
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.training_runs import different, loop, tiny
 from tests.unit.pipelines.training_set import SIZE, publish, recipe_file

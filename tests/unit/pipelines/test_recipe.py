@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from core.errors import UsageError
-from pipelines import recipe
-from pipelines.recipe import FOLDER, Recipe, RecipeError
+from pipelines.recipes import recipe
+from pipelines.recipes.recipe import FOLDER, Recipe, RecipeError
 
 MOBILE, EFFICIENT = "mobilenetv3_small_100", "efficientvit_b1"
 RELATIVE, METRIC = ("da2-large", "relative"), ("da3-metric-large", "m")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import VortexError
-from pipelines.train.events import Diverged, Journal, failure
+from pipelines.runs.events import Diverged, Journal, failure
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def lost() -> dict[int, Exception]:
 
 
 def test_three_restarts_from_one_checkpoint_and_then_the_end(tmp_path: Path, lost: dict[int, Exception]) -> None:
-    from pipelines.train.recovery import LOSSES, Recovery
+    from pipelines.train.driver.ray_recovery import LOSSES, Recovery
 
     journal = Journal(tmp_path / "events.jsonl")
     recovery = Recovery(journal.path, tmp_path, "run-1")
@@ -39,7 +39,7 @@ def test_three_restarts_from_one_checkpoint_and_then_the_end(tmp_path: Path, los
 
 
 def test_what_a_worker_says_of_itself_ends_the_training_at_once(tmp_path: Path) -> None:
-    from pipelines.train.recovery import Recovery
+    from pipelines.train.driver.ray_recovery import Recovery
 
     journal = Journal(tmp_path / "events.jsonl")
     journal.write(failure(Diverged("run-1: 3 steps in a row were not finite", "lower the rate")))
@@ -51,7 +51,7 @@ def test_what_a_worker_says_of_itself_ends_the_training_at_once(tmp_path: Path) 
 def test_those_that_died_are_named_and_not_those_that_missed_them(lost: dict[int, Exception]) -> None:
     from ray.exceptions import ActorDiedError
 
-    from pipelines.train.recovery import describe
+    from pipelines.train.driver.ray_recovery import describe
 
     assert describe(lost) == "worker 1 died with its process or machine"
     assert describe({2: ActorDiedError(), 1: ActorDiedError()}) == "workers 1, 2 died with their process or machine"

@@ -12,25 +12,25 @@ from pathlib import Path
 import pytest
 
 from core.errors import GateRefused, Interrupted, VortexError
-from pipelines import recipe as recipes
+from pipelines.compare.intervals import Interval
 from pipelines.data.datasets import find, listing
-from pipelines.hub import hub
+from pipelines.experiments.replay import results
+from pipelines.experiments.replay.findings import LAST, NYU
+from pipelines.experiments.replay.judging import FAILS, HOLDS, OPEN, Finding, Part
+from pipelines.experiments.replay.page import MARK, generated, number, page
+from pipelines.experiments.replay.pictures import draw
+from pipelines.experiments.replay.place import workspace_for
+from pipelines.experiments.replay.results import Replay, RunRecord, Score
+from pipelines.experiments.replay.run import Watch, replay
+from pipelines.experiments.replay.scales import SCALES, Scale
+from pipelines.experiments.replay.sets import PLACES, RELATIVE, judged_frames, prepare
+from pipelines.hub.open import hub
 from pipelines.init import init
-from pipelines.intervals import Interval
-from pipelines.recipe import Recipe
-from pipelines.replay import results
-from pipelines.replay.findings import LAST, NYU
-from pipelines.replay.judging import FAILS, HOLDS, OPEN, Finding, Part
-from pipelines.replay.page import MARK, generated, number, page
-from pipelines.replay.pictures import draw
-from pipelines.replay.place import workspace_for
-from pipelines.replay.results import Replay, RunRecord, Score
-from pipelines.replay.run import Watch, replay
-from pipelines.replay.scales import SCALES, Scale
-from pipelines.replay.sets import PLACES, RELATIVE, judged_frames, prepare
+from pipelines.recipes import recipe as recipes
+from pipelines.recipes.recipe import Recipe
+from pipelines.runs.folder import runs_folder
 from pipelines.synthetic import WORLDS, synthesise
-from pipelines.train import planning
-from pipelines.train.plan import runs_folder
+from pipelines.train.plan import decide as planning
 from validation.manifest import load_manifest
 from vortex_cli import console
 from vortex_cli.commands import replay as command
@@ -83,7 +83,7 @@ def test_a_replay_has_a_workspace_of_its_own(tmp_path: Path) -> None:
 def test_a_workspace_with_versions_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = init(tmp_path / "used").root
     taken = [type("Summary", (), {"name": "v6"})()]
-    monkeypatch.setattr("pipelines.replay.place.hub", lambda ws: type("Hub", (), {"summaries": lambda self: taken})())
+    monkeypatch.setattr("pipelines.experiments.replay.place.hub", lambda ws: type("Hub", (), {"summaries": lambda self: taken})())
     with pytest.raises(VortexError, match=r"has versions of its own \(v6\)"):
         workspace_for(folder, LITTLE)
     assert not (folder / ".vortex-replay").exists()

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from core.errors import VortexError
-from pipelines import recipe as recipes
-from pipelines.bootstrap import FrameErrors
-from pipelines.intervals import mean_interval, ratio_interval
-from pipelines.replay.findings import CORRIDOR, FINDINGS, LAST, NYU, SECOND, judge_all
-from pipelines.replay.judging import Finding, Measured, frames_interval, judge
+from pipelines.compare.bootstrap import FrameErrors
+from pipelines.compare.intervals import mean_interval, ratio_interval
+from pipelines.experiments.replay.findings import CORRIDOR, FINDINGS, LAST, NYU, SECOND, judge_all
+from pipelines.experiments.replay.judging import Finding, Measured, frames_interval, judge
+from pipelines.recipes import recipe as recipes
 
 JUDGES = {judge.__name__: judge for judge in FINDINGS}
 LINEAGE = {

@@ -20,14 +20,17 @@ import yaml
 
 from core.errors import Interrupted, VortexError
 from models import checkpoint
-from pipelines.hub import hub
-from pipelines.train import planning, randomness
-from pipelines.train.checkpointing import STUDENT
-from pipelines.train.events import TrainEvent
-from pipelines.train.loop import START, StageLoop, Stopped
-from pipelines.train.orders import Orders, Superseded
-from pipelines.train.plan import TrainPlan
-from pipelines.train.run import lay_out, stage_folder, train
+from pipelines.hub.open import hub
+from pipelines.runs.events import TrainEvent
+from pipelines.runs.folder import START
+from pipelines.runs.orders import Orders, Superseded
+from pipelines.runs.stop import Stopped
+from pipelines.train.driver.run import lay_out, train
+from pipelines.train.plan import decide as planning
+from pipelines.train.plan.train_plan import TrainPlan
+from pipelines.train.worker import rng as randomness
+from pipelines.train.worker.checkpoints import STUDENT
+from pipelines.train.worker.loop import StageLoop
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.training_runs import different, final_state, ignore, loop, tiny
 from tests.unit.pipelines.training_set import publish, recipe_file
@@ -109,7 +112,7 @@ def test_short_epochs_share_a_checkpoint_and_its_best_student_is_that_of_the_bes
     ws: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def trained(stall: float) -> tuple[list[int], TrainPlan]:
-        monkeypatch.setattr("pipelines.train.loop.STALL", stall)
+        monkeypatch.setattr("pipelines.train.worker.loop.STALL", stall)
         plan, saved = tiny(ws, epochs=4), []
         made = loop(ws, plan, lambda event: saved.append(made.saved) if event.kind == "epoch" else None)
         made.run()
@@ -124,7 +127,7 @@ def test_short_epochs_share_a_checkpoint_and_its_best_student_is_that_of_the_bes
 def test_who_was_superseded_writes_nothing_more(ws: Workspace) -> None:
     plan = tiny(ws, epochs=1)
     lay_out(plan, plan.folder(ws))
-    folder = stage_folder(plan.folder(ws), plan, 0)
+    folder = plan.stage_folder(plan.folder(ws), 0)
     ours = Orders.give(folder)
     made = StageLoop(plan, 0, folder, ignore, ours.asked, ours.turn)
     made._save()
@@ -271,7 +274,7 @@ def test_metrics_that_mlflow_does_not_take_are_noted_and_training_goes_on(ws: Wo
 
 
 def test_what_a_kill_cost_is_trained_again_and_logged_once(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.train.loop.STALL", 0.0)
+    monkeypatch.setattr("pipelines.train.worker.loop.STALL", 0.0)
     plan = tiny(ws, epochs=4)
 
     def lose_power(event: TrainEvent) -> None:
@@ -297,7 +300,7 @@ def test_a_checkpoint_of_another_architecture_or_class_order_is_refused(ws: Work
         made.checkpoints.restore(made.learner)
     object.__setattr__(made.student.config, "encoder", "mobilenetv3_small_100")
     with monkeypatch.context() as later:
-        later.setattr("pipelines.train.checkpointing.FORMAT", "3")
+        later.setattr("pipelines.train.worker.checkpoints.FORMAT", "3")
         with pytest.raises(VortexError, match="written in format 2, allowed: 3"):
             made.checkpoints.restore(made.learner)
     monkeypatch.setattr("models.checkpoint.CLASSES", tuple(reversed(made.student.config.classes)))

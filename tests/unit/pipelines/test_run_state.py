@@ -12,13 +12,13 @@ import pytest
 
 from core.errors import Interrupted, VortexError
 from models import checkpoint
-from pipelines.hub import hub
-from pipelines.train import planning
-from pipelines.train.events import Journal, TrainEvent
-from pipelines.train.plan import TrainPlan
-from pipelines.train.run import lay_out, train
-from pipelines.train.state import EVENTS, STATE, Recorder, RunState
-from pipelines.train.walltime import Wall
+from pipelines.hub.open import hub
+from pipelines.runs.events import Journal, TrainEvent
+from pipelines.runs.state import EVENTS, STATE, Recorder, RunState
+from pipelines.runs.wall import Wall
+from pipelines.train.driver.run import lay_out, train
+from pipelines.train.plan import decide as planning
+from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.training_runs import ignore, tiny
 from tests.unit.pipelines.training_set import recipe_file

@@ -13,11 +13,11 @@ import pytest
 
 from core.errors import UsageError, VortexError
 from core.files import locked
-from pipelines import runs as listing
-from pipelines.runs import Condition, judge
-from pipelines.slurm.record import Record
-from pipelines.train.events import Journal, TrainEvent
-from pipelines.train.state import EVENTS, Recorder, RunState, Status
+from pipelines.runs import listing
+from pipelines.runs.events import Journal, TrainEvent
+from pipelines.runs.listing import Condition, judge
+from pipelines.runs.slurm.job import Record
+from pipelines.runs.state import EVENTS, Recorder, RunState, Status
 from pipelines.workspace import Workspace
 
 

@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 
 from core.errors import UsageError, VortexError
+from pipelines import submit as submitting
 from pipelines import workspace as workspaces
-from pipelines.slurm import cluster, record, segment, stamps, submitting
-from pipelines.slurm.limits import parse_limit, show_limit
-from pipelines.slurm.script import Request, script, warning_seconds
-from pipelines.slurm.segment import progress
-from pipelines.train.events import Journal
+from pipelines.runs.events import Journal
+from pipelines.runs.slurm import job as record
+from pipelines.runs.slurm import queue as cluster
+from pipelines.runs.slurm import segment, stamps
+from pipelines.runs.slurm.limits import parse_limit, show_limit
+from pipelines.runs.slurm.script import Request, script, warning_seconds
+from pipelines.runs.slurm.segment import progress
 from pipelines.workspace import Workspace
 from tests.e2e.processes import alive, until
 from tests.unit.pipelines.training_runs import tiny
@@ -159,7 +162,7 @@ def test_a_requeue_is_asked_for_again_while_the_controller_is_away(tmp_path: Pat
 def test_a_training_ends_with_the_job_that_started_it() -> None:
     code = """
 import subprocess, sys
-from pipelines.slurm.segment import _end_with_parent
+from pipelines.runs.slurm.segment import _end_with_parent
 child = subprocess.Popen(["sleep", "600"], preexec_fn=_end_with_parent())
 print(child.pid, flush=True)
 child.wait()

@@ -19,13 +19,13 @@ from pipelines.data.datasets import resolve
 from pipelines.pack import Selection
 from pipelines.pack import prepare as pack_frames
 from pipelines.pack.loader import Loader
-from pipelines.recipe import load
-from pipelines.train.building import make_optimizer
-from pipelines.train.data import epoch_order
-from pipelines.train.plan import TrainPlan
-from pipelines.train.planning import plan
-from pipelines.train.step import Float32Conv2d, Task, _compiled, device_batches, prepare
-from pipelines.train.switches import NATIVE_BF16, Switches
+from pipelines.pack.sampler import epoch_order
+from pipelines.recipes.recipe import load
+from pipelines.train.plan.decide import plan
+from pipelines.train.plan.switches import NATIVE_BF16, Switches
+from pipelines.train.plan.train_plan import TrainPlan
+from pipelines.train.worker.optimizer import make_optimizer
+from pipelines.train.worker.step import Float32Conv2d, Task, _compiled, device_batches, prepare
 from pipelines.workspace import Workspace
 from pipelines.workspace import load as load_workspace
 from tests.unit.pipelines.training_set import SIZE, fill, publish

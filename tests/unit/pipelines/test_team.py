@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from models.losses import HybridDepthLoss, MultiTaskLoss
 from models.student import Student, StudentConfig
-from pipelines.train.data import Sampler
-from pipelines.train.step import Task
-from pipelines.train.switches import Switches
-from pipelines.train.team import Team
+from pipelines.pack.sampler import Sampler
+from pipelines.train.plan.switches import Switches
+from pipelines.train.worker.distributed import Team
+from pipelines.train.worker.step import Task
 
 FRAMES, BATCH, STEPS, SIZE = 12, 4, 3, (32, 32)
 

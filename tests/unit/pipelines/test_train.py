@@ -14,14 +14,14 @@ import torch
 
 from core.errors import Interrupted, VortexError
 from models import checkpoint
-from pipelines.hub import hub
-from pipelines.train import planning
-from pipelines.train.checkpointing import STATE, STUDENT, Checkpoints
-from pipelines.train.events import Journal, TrainEvent
-from pipelines.train.loop import START
-from pipelines.train.plan import TrainPlan
-from pipelines.train.run import stage_folder, train
-from pipelines.train.state import RunState
+from pipelines.hub.open import hub
+from pipelines.runs.events import Journal, TrainEvent
+from pipelines.runs.folder import START
+from pipelines.runs.state import RunState
+from pipelines.train.driver.run import train
+from pipelines.train.plan import decide as planning
+from pipelines.train.plan.train_plan import TrainPlan
+from pipelines.train.worker.checkpoints import STATE, STUDENT, Checkpoints
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.training_runs import final_state, ignore, loop, tiny
 from tests.unit.pipelines.training_set import recipe_file
@@ -119,7 +119,7 @@ def test_stages_follow_each_other_from_the_best_before(ws: Workspace) -> None:
     plan = tiny(ws, recipe=str(ws.root / "staged.yaml"), domain=None, epochs=None)
     result = train(ws, plan, ignore)
     assert result.version.truncated == "first stopped at 1/2 epochs"
-    first, second = (stage_folder(plan.folder(ws), plan, number) for number in (0, 1))
+    first, second = (plan.stage_folder(plan.folder(ws), number) for number in (0, 1))
     begun, best = checkpoint.load(second / START)[0], checkpoint.load(Checkpoints(first).best)[0]
     assert all(torch.equal(a, b) for a, b in zip(begun.state_dict().values(), best.state_dict().values(), strict=True))
     assert len(json.loads((plan.folder(ws) / "state.json").read_text())["mlflow"]) == 2
@@ -187,7 +187,7 @@ def test_a_second_ctrl_c_ends_at_once_and_names_the_way_back(ws: Workspace, monk
     def impatient(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipelines.train.run.register_version", impatient)
+    monkeypatch.setattr("pipelines.train.driver.run.register_version", impatient)
     with pytest.raises(Interrupted, match="stopped at once") as caught:
         train(ws, plan, ignore)
     assert caught.value.hint == f"vortex train --resume {plan.run}"
@@ -226,7 +226,7 @@ def test_latest_is_whole_while_the_next_one_is_written(ws: Workspace, monkeypatc
     def die(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipelines.train.checkpointing.write_tensors", die)
+    monkeypatch.setattr("pipelines.train.worker.checkpoints.write_tensors", die)
     with pytest.raises(KeyboardInterrupt):
         made._save()
     assert made.checkpoints.latest == kept and checkpoint.load(kept / STUDENT)

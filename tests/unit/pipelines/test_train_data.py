@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from core.errors import VortexError
-from pipelines.train.data import Mixing, Sampler, SamplerState, epoch_order, frames_drawn, with_labels
-from pipelines.train.sources import pick
+from pipelines.pack.sampler import Mixing, Sampler, SamplerState, epoch_order, frames_drawn, with_labels
+from pipelines.train.plan.sources import pick
 from validation.manifest import Frame
 
 

@@ -11,11 +11,11 @@ import pytest
 from core.errors import UsageError, VortexError
 from pipelines import workspace as workspaces
 from pipelines.pack import packs_folder
-from pipelines.train import planning
-from pipelines.train.events import TrainEvent
-from pipelines.train.loop import StageLoop
-from pipelines.train.plan import TrainPlan
-from pipelines.train.run import lay_out, stage_folder
+from pipelines.runs.events import TrainEvent
+from pipelines.train.driver.run import lay_out
+from pipelines.train.plan import decide as planning
+from pipelines.train.plan.train_plan import TrainPlan
+from pipelines.train.worker.loop import StageLoop
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.training_set import fill, publish, recipe_file
 from validation.manifest import write_manifest
@@ -36,7 +36,7 @@ def staged(ws: Workspace, least: int, *data: str, mixing: str = "within_batch", 
 
 def started(ws: Workspace, plan: TrainPlan, events: list[TrainEvent]) -> StageLoop:
     lay_out(plan, plan.folder(ws))
-    return StageLoop(plan, 0, stage_folder(plan.folder(ws), plan, 0), events.append, lambda: False)
+    return StageLoop(plan, 0, plan.stage_folder(plan.folder(ws), 0), events.append, lambda: False)
 
 
 def test_every_batch_of_the_loop_has_its_labels(ws: Workspace) -> None:

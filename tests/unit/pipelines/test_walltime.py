@@ -12,12 +12,12 @@ from collections.abc import Callable
 import pytest
 
 from core.errors import Interrupted, UsageError, VortexError
-from pipelines.hub import hub
-from pipelines.train import planning
-from pipelines.train.events import TrainEvent
-from pipelines.train.run import lay_out, train
-from pipelines.train.stopping import REQUEUE, Requeue, stop_on_signals
-from pipelines.train.walltime import Wall, duration, parse, wall
+from pipelines.hub.open import hub
+from pipelines.runs.events import TrainEvent
+from pipelines.runs.stop import REQUEUE, Requeue, stop_on_signals
+from pipelines.runs.wall import Wall, duration, parse, wall
+from pipelines.train.driver.run import lay_out, train
+from pipelines.train.plan import decide as planning
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.training_runs import different, final_state, ignore, tiny
 
@@ -170,7 +170,7 @@ def test_a_stop_between_two_walls_does_not_register_the_same_student_twice(ws: W
 def test_a_truncated_version_whose_registration_broke_off_is_registered_first(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, clock = tiny(ws), Clock(HOUR)
     with monkeypatch.context() as broken:
-        broken.setattr("pipelines.train.run.register_version", fail)
+        broken.setattr("pipelines.train.driver.run.register_version", fail)
         with pytest.raises(VortexError, match="disk is full") as caught:
             train(ws, plan, clock.hear, wall=Wall(7 * HOUR, "wall time 7h", clock))
     assert "what was trained until the wall is safe, and is registered first by: vortex train --resume" in caught.value.hint

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import torch
 
 from models.tensors import read_tensors
-from pipelines.train import planning
-from pipelines.train.checkpointing import STATE, STUDENT, Checkpoints
-from pipelines.train.events import TrainEvent
-from pipelines.train.loop import StageLoop
-from pipelines.train.plan import TrainPlan
-from pipelines.train.run import lay_out, stage_folder
+from pipelines.runs.events import TrainEvent
+from pipelines.train.driver.run import lay_out
+from pipelines.train.plan import decide as planning
+from pipelines.train.plan.train_plan import TrainPlan
+from pipelines.train.worker.checkpoints import STATE, STUDENT, Checkpoints
+from pipelines.train.worker.loop import StageLoop
 from pipelines.workspace import Workspace
 
 
@@ -33,12 +33,12 @@ def loop(
     folder = plan.folder(ws)
     if not folder.exists():
         lay_out(plan, folder)
-    return StageLoop(plan, 0, stage_folder(folder, plan, 0), emit, should_stop)
+    return StageLoop(plan, 0, plan.stage_folder(folder, 0), emit, should_stop)
 
 
 def final_state(ws: Workspace, plan: TrainPlan) -> dict[str, torch.Tensor]:
     """Everything that the last checkpoint holds: weights, moments, average, log variances, random state, best weights."""
-    latest = Checkpoints(stage_folder(plan.folder(ws), plan, len(plan.stages) - 1)).latest
+    latest = Checkpoints(plan.stage_folder(plan.folder(ws), len(plan.stages) - 1)).latest
     assert latest is not None
     best = {f"best.{name}": value for name, value in read_tensors(latest / "best.safetensors")[0].items()}
     return read_tensors(latest / STUDENT)[0] | read_tensors(latest / STATE)[0] | best

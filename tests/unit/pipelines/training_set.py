@@ -83,7 +83,7 @@ def recipe_file(path: Path, **changes: object) -> Path:
     """A recipe of its own with the small encoder, so that a test trains in seconds."""
     import yaml
 
-    from pipelines import recipe
+    from pipelines.recipes import recipe
 
     raw = recipe.load("v5").model_dump(mode="json") | {"name": "tiny", "codename": "Tiny", "parents": [], "published": []}
     raw["student"] = {"encoder": "mobilenetv3_small_100", "size": list(SIZE)}

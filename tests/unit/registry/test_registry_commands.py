@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from core.errors import VortexError
-from pipelines import hub as pipeline
 from pipelines import init
+from pipelines.hub import open as pipeline
 from pipelines.workspace import Workspace
 from registry.folding import EXPORTED, MEASURED
 from registry.ledger import Ledger

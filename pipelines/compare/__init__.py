@@ -1,0 +1,1 @@
+"""Comparing: errors of frames, intervals, a verdict, and versions side by side."""

@@ -1,0 +1,90 @@
+"""Two versions or recipes side by side: how they were made, and what they measured on the same thing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pipelines.hub.open import hub
+from pipelines.recipes import recipe as recipes
+from pipelines.recipes.recipe import Recipe
+from pipelines.workspace import Workspace
+from registry.records import Version
+
+SHOWN = ("rmse", "mae", "abs_rel", "delta1", "rmse_near", "rmse_mid", "rmse_far", "rmse_median_scaled", "miou", "iou_glass")
+"""Metrics that a comparison shows, in this order; `vortex show` has the rest."""
+TOLD_APART = ("name", "codename", "summary", "lesson", "status", "published", "history", "assumed")
+"""Parts of a recipe that describe it: two recipes differ in them always, and are made no differently by it."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one name stands for: a registered version, or a recipe."""
+
+    name: str
+    source: Literal["version", "recipe", "version without recipe"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A setting of the recipes that differs; None where a recipe does not have it."""
+
+    key: str
+    a: Any
+    b: Any
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One metric on one dataset and camera under one protocol; `change` is b − a, None where one of them was not measured."""
+
+    domain: str
+    camera: str
+    protocol: str
+    dataset: str
+    metric: str
+    a: float | None
+    b: float | None
+    change: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The result of `compare`."""
+
+    a: Side
+    b: Side
+    recipe: tuple[Difference, ...]
+    metrics: tuple[MetricRow, ...]
+
+
+def compare(ws: Workspace, a: str, b: str) -> Comparison:
+    """Put two versions or recipes side by side. Raises VortexError for a name that is neither, saying what exists."""
+    (side_a, recipe_a, version_a), (side_b, recipe_b, version_b) = (_look_up(ws, name) for name in (a, b))
+    different = recipes.differences(recipe_a, recipe_b, TOLD_APART) if recipe_a and recipe_b else []
+    return Comparison(side_a, side_b, tuple(Difference(*line) for line in different), tuple(_rows(version_a, version_b)))
+
+
+def _look_up(ws: Workspace, name: str) -> tuple[Side, Recipe | None, Version | None]:
+    """What a name stands for; a version that was brought without a recipe has none."""
+    registry = hub(ws)
+    registered = any(summary.name == name for summary in registry.summaries())
+    if not registered and (name in recipes.names() or name.endswith((".yaml", ".yml"))):
+        return Side(name, "recipe"), recipes.load(name), None
+    version = registry.get(name)
+    made = recipes.parse(version.recipe_config, f"the recipe of {name}") if version.recipe_config else None
+    return Side(name, "version" if made else "version without recipe"), made, version
+
+
+def _rows(a: Version | None, b: Version | None) -> list[MetricRow]:
+    """A row for each metric that at least one of the versions has; the digest keeps two states of a dataset apart."""
+    measured = [{one.key: one for one in version.metrics} if version else {} for version in (a, b)]
+    rows = []
+    for key in dict.fromkeys([*measured[0], *measured[1]]):
+        left, right = (side[key].values if key in side else {} for side in measured)
+        domain, camera, protocol, dataset, _ = key
+        for metric in (name for name in SHOWN if name in left or name in right):
+            x, y = left.get(metric), right.get(metric)
+            change = y - x if x is not None and y is not None else None
+            rows.append(MetricRow(domain, camera, protocol, dataset, metric, x, y, change))
+    return rows

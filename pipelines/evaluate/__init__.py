@@ -1,0 +1,1 @@
+"""Measuring: a student on frames, and a registered version on a dataset."""

@@ -1,0 +1,82 @@
+"""Paired controls: the same training several times, with one factor changed and nothing else, and what that changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from core.errors import Interrupted, UsageError, VortexError
+from core.files import write_atomic
+from pipelines.experiments.ablate.factor import Factor, arms
+from pipelines.experiments.ablate.judging import Ablation, judge
+from pipelines.experiments.ablate.running import Measured, carry_out, run_name
+from pipelines.runs.events import Emit
+from pipelines.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pipelines.train.plan.train_plan import TrainPlan
+
+__all__ = ["MOST_SEEDS", "Ablation", "Factor", "ablate"]
+
+MOST_SEEDS = 100
+FEWEST_FRAMES = 2
+"""One frame cannot be resampled. How many of them hold a depth to judge by is only known once they are read."""
+RESULT = "result.json"
+
+OnRun = Callable[[str, int, int], None]
+"""Called with (run, its number from 1, runs in all) before each run."""
+
+
+def ablate(
+    ws: Workspace,
+    options: Mapping[str, Any],
+    *,
+    vary: str | None = None,
+    against: str | None = None,
+    seeds: int = 3,
+    on_run: OnRun = lambda run, number, total: None,
+    on_event: Emit = lambda event: None,
+) -> Ablation:
+    """Train every arm with every seed and judge the difference; nothing is registered.
+
+    `options` are those of `pipelines.train.plan.decide.plan`, the same for all arms; `options["seed"]` is the first seed. `vary` is
+    `KEY=A,B[,C]`, or `KEY` alone together with `against`, a second recipe; without it the recipe's own variants are compared.
+    All that decides the outcome is in the name of a run, so that the same call goes on where it was stopped.
+    A training that diverges is a result, and the others go on.
+    Raises UsageError for a factor that does not vary, VortexError for too few validation frames, GateRefused when more than the factor
+    differs, Interrupted on a signal.
+    """
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise UsageError(f"--seeds {seeds} is out of range, allowed: 1 to {MOST_SEEDS}", "3 are the fewest that can decide anything")
+    first = int(options.get("seed", 0))
+    factor, planned = arms(ws, options, vary, against)
+    _require_frames(next(iter(planned.values())))
+    folder = ws.build / "ablations" / factor.name
+    measured: list[Measured] = []
+    total = seeds * len(planned)
+    try:
+        # Seed by seed, so that what is there after a stop is already paired.
+        for seed in range(first, first + seeds):
+            for arm, plan in planned.items():
+                on_run(run_name(factor, arm, seed), len(measured) + 1, total)
+                measured.append(carry_out(ws, factor, arm, plan.model_copy(update={"seed": seed}), folder, on_event))
+    except Interrupted as error:
+        # Of the same kind, so that a job that is to be requeued still is.
+        again = "run the same command again: it goes on"
+        raise type(error)(f"{factor.name} was stopped with {len(measured)} of {total} runs done", again) from error
+    result = judge(factor, measured)
+    write_atomic(folder / RESULT, result.model_dump_json(indent=1))
+    return result
+
+
+def _require_frames(plan: TrainPlan) -> None:
+    """Refuse, before anything is trained, a validation that could say nothing about other frames."""
+    from pipelines.train.worker.validation import judged_by
+
+    judged = judged_by(plan)
+    count = sum(data.frames["val"] for data in judged)
+    if count < FEWEST_FRAMES:
+        raise VortexError(
+            f"{', '.join(data.name for data in judged)}: {count} validation frame(s), and an ablation needs at least {FEWEST_FRAMES}",
+            "train on data with a larger validation split: --manifest",
+        )

@@ -1,0 +1,144 @@
+"""The factor of an ablation and its arms, and the proof that the arms differ in nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from core.errors import GateRefused, UsageError
+from pipelines.recipes import recipe as recipes
+from pipelines.recipes.recipe import Recipe
+from pipelines.train.plan.identity import plan_digest
+
+if TYPE_CHECKING:
+    from pipelines.train.plan.train_plan import TrainPlan
+    from pipelines.workspace import Workspace
+
+_NOT_COMPARED: Final = ("name", "parents", *recipes.TOLD)
+"""What two recipes may say differently without training differently; the weights that they start from are compared as such."""
+_IMPLIED: Final = {"student.encoder": {"start"}, "anchor": {"anchor_data"}}
+"""What follows from a factor: another encoder starts from its own ImageNet weights, EWC reads its parent's data."""
+_EXAMPLE: Final = "for example --vary loss.weighting=kendall,fixed"
+
+
+@dataclass(frozen=True)
+class Factor:
+    """What is varied: a dotted key of the recipe. `values` has what each arm sets it to, as it was written, by the arm's name."""
+
+    key: str
+    values: Mapping[str, str]
+    name: str
+    recipe: str
+
+
+def arms(ws: Workspace, options: Mapping[str, Any], vary: str | None, against: str | None) -> tuple[Factor, dict[str, TrainPlan]]:
+    """The factor, and the plan of each arm by its name; the first arm is what the others are compared with.
+
+    Raises UsageError for arms that do not differ, GateRefused when they differ in more than the factor.
+    """
+    from pipelines.train.plan.decide import plan
+
+    base = plan(ws, **options)
+    if against is not None:
+        key = _key_alone(vary)
+        if options.get("recipe") is None:
+            raise UsageError("--against compares two recipes, and --from names none", "leave one of the two out")
+        made = {"recipe": base, "against": plan(ws, **{**options, "recipe": against})}
+        values = {arm: _said(planned.recipe, key) for arm, planned in made.items()}
+    else:
+        key, values = _variants(base.recipe) if vary is None else _values(vary)
+        settings = tuple(options.get("settings", ()))
+        made = {arm: plan(ws, **{**options, "settings": (*settings, f"{key}={value}")}) for arm, value in values.items()}
+    first, *others = made.items()
+    for arm, planned in others:
+        _require_one_factor(key, values, first, (arm, planned))
+    return Factor(key, values, _name(key, made), base.recipe.name), made
+
+
+def _values(vary: str) -> tuple[str, dict[str, str]]:
+    """`KEY=A,B` → the key, and the values by name; commas inside brackets belong to a value."""
+    key, equals, text = (part.strip() for part in vary.partition("="))
+    values, depth = [""], 0
+    for letter in text:
+        depth += (letter in "[{") - (letter in "]}")
+        if letter == "," and not depth:
+            values.append("")
+        else:
+            values[-1] += letter
+    values = [value.strip() for value in values]
+    if not key or not equals or len(values) < 2 or not all(values):
+        raise UsageError(f"--vary {vary!r} is not KEY=A,B: a key of the recipe and two values or more", _EXAMPLE)
+    twice = sorted({value for value in values if values.count(value) > 1})
+    if twice:
+        raise UsageError(f"--vary {key}: {', '.join(twice)} is given twice, and would be compared with itself", _EXAMPLE)
+    return key, {value: value for value in values}
+
+
+def _variants(recipe: Recipe) -> tuple[str, dict[str, str]]:
+    """The recipe's own variants, which differ in their loss weighting."""
+    if len(recipe.variants) < 2:
+        owners = [name for name in recipes.names() if recipes.load(name).variants]
+        raise UsageError(f"what is to be varied? {recipe.name} has no variants of its own ({', '.join(owners)} has)", _EXAMPLE)
+    return "loss.weighting", {variant.name: variant.weighting for variant in recipe.variants}
+
+
+def _key_alone(vary: str | None) -> str:
+    if not vary or "=" in vary:
+        raise UsageError("--against takes the values from two recipes, and needs the key in which they differ", "--vary loss.weighting")
+    return vary.strip()
+
+
+def _said(recipe: Recipe, key: str) -> str:
+    """What a recipe says of a key, or of all keys of a block."""
+    found = {name: value for name, value in recipes.leaves(recipe) if _within(name, key)}
+    return str(found.get(key, found or "–"))
+
+
+def _within(name: str, key: str) -> bool:
+    return name == key or name.startswith(f"{key}.")
+
+
+def _require_one_factor(key: str, values: Mapping[str, str], one: tuple[str, TrainPlan], other: tuple[str, TrainPlan]) -> None:
+    """Raise an error unless two arms differ in the factor, and in nothing but what follows from it."""
+    (a, ours), (b, theirs) = one, other
+    found = recipes.differences(ours.recipe, theirs.recipe, _NOT_COMPARED)
+    if not any(_within(name, key) for name, _, _ in found):
+        raise UsageError(
+            f"{key}: {values[a]} and {values[b]} are one and the same, so nothing would be compared",
+            f"give two values that differ; {_EXAMPLE}",
+        )
+    more = [f"{name}: {_shown(left)} against {_shown(right)}" for name, left, right in found if not _within(name, key)]
+    more += _around(key, ours, theirs)
+    if more:
+        raise GateRefused(
+            f"{a} and {b} differ in more than {key}: {len(more)} other thing(s), the first is {more[0]}",
+            "make the arms alike in all but the factor, so that the effect has one cause",
+            more,
+        )
+
+
+def _around(key: str, ours: TrainPlan, theirs: TrainPlan) -> list[str]:
+    """What differs between two plans outside their recipes: data, start, size, and what they are judged by."""
+    implied = next((fields for factor, fields in _IMPLIED.items() if _within(key, factor)), set())
+    fields = ["target", "start", "device", "workers", "seed", "step", "sync_batch_norm", "anchor_data"]
+    more = [f"{name}: {getattr(ours, name)} against {getattr(theirs, name)}" for name in fields
+            if name not in implied and getattr(ours, name) != getattr(theirs, name)]  # fmt: skip
+    if ours.size != theirs.size:
+        more.append(f"the size of the frames that are judged: {_shown(ours.size)} against {_shown(theirs.size)}")
+    used = [[(data.name, data.digest, data.limit) for stage in plan.stages for data in stage.data] for plan in (ours, theirs)]
+    if used[0] != used[1]:
+        more.append(f"data: {' + '.join(name for name, *_ in used[0])} against {' + '.join(name for name, *_ in used[1])}")
+    return more
+
+
+def _shown(value: object) -> str:
+    return "x".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
+
+
+def _name(key: str, planned: Mapping[str, TrainPlan]) -> str:
+    """A name that holds all that decides the outcome but the seeds, so that seeds can be added later."""
+    digests = "".join(plan_digest(plan, without=("seed", "checkpoint_minutes", "max_bad_batches")) for plan in planned.values())
+    recipe = next(iter(planned.values())).recipe.name
+    return f"{recipe}-{key.replace('.', '-').replace('_', '-')}-{hashlib.sha256(digests.encode()).hexdigest()[:8]}"

@@ -1,0 +1,112 @@
+"""One run of an ablation: trained without being registered, measured frame by frame, and kept."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from core.errors import VortexError
+from core.files import write_atomic
+from pipelines.compare.bootstrap import COUNT, SQUARED, FrameErrors
+from pipelines.experiments.ablate.factor import Factor
+from pipelines.runs.events import Diverged, Emit, TrainEvent
+
+if TYPE_CHECKING:
+    from pipelines.data.datasets import DataRef
+    from pipelines.evaluate.student import Evaluation
+    from pipelines.train.plan.train_plan import TrainPlan
+    from pipelines.workspace import Workspace
+
+
+class Measured(BaseModel):
+    """What one arm scored with one seed on the validation frames: RMSE in metres, mIoU as a share where there are labels.
+
+    A training that `diverged` says how, and has no metrics: that too is something an arm does.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    arm: str
+    seed: int
+    run: str
+    metrics: dict[str, float] = {}
+    frames: int = 0
+    errors: Path | None = None
+    """Per-frame sums of the best epoch's student."""
+    diverged: str | None = None
+
+
+def run_name(factor: Factor, arm: str, seed: int) -> str:
+    """Of an arm with a seed: always the same, so that a run that was begun is found again."""
+    number = list(factor.values).index(arm) + 1
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", factor.values[arm]).strip("-")[:24]
+    return f"{factor.name}-{number}-{slug}-s{seed}"
+
+
+def carry_out(ws: Workspace, factor: Factor, arm: str, plan: TrainPlan, folder: Path, on_event: Emit) -> Measured:
+    """Train an arm with the plan's seed, or go on with it, and measure its best student; done already, only read it.
+
+    A training that diverges is kept as that, and not tried again.
+    """
+    from pipelines.runs.folder import PLAN
+    from pipelines.train.driver.run import train
+    from pipelines.train.plan.decide import resume
+
+    run = run_name(factor, arm, plan.seed)
+    kept = folder / f"{run}.json"
+    if kept.is_file():
+        return _read(kept)
+    plan = plan.model_copy(update={"run": run})
+    if (plan.folder(ws) / PLAN).is_file():
+        plan = resume(ws, run)
+    try:
+        measured = _measure(plan, arm, train(ws, plan, on_event, register=False).student, folder)
+    except Diverged as error:
+        on_event(TrainEvent("note", message=f"{error.message}; this is kept as a result, and the ablation goes on"))
+        measured = Measured(arm=arm, seed=plan.seed, run=run, diverged=error.message)
+    write_atomic(kept, measured.model_dump_json(indent=1))
+    return measured
+
+
+def _read(path: Path) -> Measured:
+    try:
+        return Measured.model_validate_json(path.read_text())
+    except (OSError, ValidationError) as error:
+        raise VortexError(f"{path}: not readable as a run of an ablation", "remove it; the run is then measured again") from error
+
+
+def _measure(plan: TrainPlan, arm: str, best: Path, folder: Path) -> Measured:
+    """Judge the best student of a finished run on the frames it was validated by."""
+    from models import checkpoint
+    from pipelines.evaluate.student import pooled_rmse
+    from pipelines.train.worker.validation import evaluations, judged_by
+
+    student, _ = checkpoint.load(best)
+    student.to(plan.device)
+    found = evaluations(plan, judged_by(plan), student, plan.device)
+    errors = _joined(found)
+    path = folder / f"{plan.run}.npz"
+    errors.save(path)
+    metrics = {"rmse": pooled_rmse([one for _, one in found])} | _miou(errors)
+    return Measured(arm=arm, seed=plan.seed, run=plan.run, metrics=metrics, frames=len(errors.ids), errors=path)
+
+
+def _joined(found: list[tuple[DataRef, Evaluation]]) -> FrameErrors:
+    """The frames of every set and camera as one, because they are one validation."""
+    from pipelines.evaluate.student import CONFUSION
+
+    ids = tuple(f"{ref.name}/{name}" for ref, one in found for name in one.errors.ids)
+    sums = {name: np.concatenate([one.errors.sums[name] for _, one in found]) for name in (SQUARED, COUNT, CONFUSION)}
+    return FrameErrors(ids, sums, found[0][1].errors.size)
+
+
+def _miou(errors: FrameErrors) -> dict[str, float]:
+    from models.metrics import SegmentationMetrics
+    from pipelines.evaluate.student import CONFUSION
+
+    confusion = errors.sums[CONFUSION]
+    return {"miou": SegmentationMetrics(confusion).compute()["miou"]} if confusion.sum() else {}

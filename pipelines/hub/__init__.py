@@ -1,0 +1,1 @@
+"""The workspace's registry as commands use it."""

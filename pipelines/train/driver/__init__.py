@@ -1,0 +1,1 @@
+"""The one process that carries a planned training out: folder, stages, Ray, registration."""

@@ -1,0 +1,134 @@
+"""What a finished training leaves: its metrics, its checkpoint, and a version that knows where it came from."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.machine import cores
+from pipelines.hub.open import actor, commit
+from pipelines.train.plan.sources import DataPlan
+from pipelines.train.plan.train_plan import TrainPlan
+from pipelines.workspace import Workspace
+from registry.records import DataUse, NewVersion, Parent
+
+if TYPE_CHECKING:
+    from registry.records import Version
+    from registry.versions import Hub
+
+PACKAGES = ("torch", "torchvision", "timm", "ray", "albumentations", "numpy", "mlflow")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training came to: its MLflow run, its best student, and what the version has to say of how it was trained.
+
+    `skipped` counts batches that were not finite, `truncated` says where a stage ended before its schedule, `continues` is the truncated
+    version of the same run that it goes on from.
+    """
+
+    run_id: str
+    student: Path
+    seconds: float
+    skipped: int = 0
+    truncated: str | None = None
+    continues: str | None = None
+
+
+def register(ws: Workspace, registry: Hub, plan: TrainPlan, outcome: Outcome) -> Version:
+    """Measure the student on the validation frames of its last stage, store it with its MLflow run, register both.
+
+    Measuring comes first: a student that cannot be measured becomes no version. Safe to repeat.
+    """
+    from models import checkpoint
+    from pipelines.evaluate.student import as_metrics, log_errors
+    from pipelines.train.worker.validation import evaluations, judged_by
+
+    run_id = outcome.run_id
+    trained, _ = checkpoint.load(outcome.student)
+    trained.to(plan.device)
+    judged = {data.digest: data for data in (*plan.stages[-1].data, *judged_by(plan)) if data.frames["val"]}
+    measured = [
+        as_metrics(evaluation, ref, log_errors(ws, registry, run_id, ref, evaluation))
+        for ref, evaluation in evaluations(plan, list(judged.values()), trained, plan.device)
+    ]
+    who, where = actor(), commit(ws)
+    version = registry.register(
+        NewVersion(
+            recipe=plan.claim,
+            derived=plan.derived,
+            recipe_config=plan.recipe.model_dump(mode="json"),
+            parents=parents(plan, registry.next_name(plan.claim, plan.derived), outcome.continues),
+            domain=plan.target,
+            data=tuple(inputs(_every(plan))),
+            size=plan.size,
+            run_id=run_id,
+            run=plan.run,
+            checkpoint=registry.store.log_artifact(run_id, outcome.student, "checkpoint"),
+            truncated=outcome.truncated,
+            environment={
+                **environment(plan),
+                "training_seconds": round(outcome.seconds, 1),
+                "skipped_batches": outcome.skipped,
+            },
+            codename="" if plan.derived else plan.recipe.codename,
+        ),
+        actor=who,
+        reason=f"trained as {plan.run}",
+        commit=where,
+    )
+    return registry.add_metrics(version.name, *measured, actor=who, reason="validation of the best epoch", commit=where)
+
+
+def parents(plan: TrainPlan, name: str, continues: str | None = None) -> tuple[Parent, ...]:
+    """Typed edges to what a version came from. The first claim of a recipe has that recipe's published parents; later ones have it.
+
+    One that `continues` a truncated version has its weights too.
+    """
+    found = [Parent(parent.kind, parent.version) for parent in plan.recipe.parents]
+    if not plan.derived and plan.claim and name != plan.claim:
+        found = [Parent("recipe", plan.claim), *(parent for parent in found if parent.kind == "weights")]
+    if continues:
+        found.insert(0, Parent("weights", continues, "trained on after its wall"))
+    for data in _every(plan):
+        found.append(Parent("data", data.name, data.dvc or data.digest))
+        for teacher, recorded in data.teachers.items():
+            found += [Parent("teacher", teacher, f"{data.name}: {text}") for text in recorded] or [Parent("teacher", teacher, data.name)]
+    return tuple(dict.fromkeys(found))
+
+
+def inputs(data: Iterable[DataPlan]) -> list[DataUse]:
+    """Datasets as the registry and MLflow record them."""
+    return [DataUse(item.name, item.domain, item.kind, item.digest, item.dvc, item.validated, item.frames) for item in data]
+
+
+def environment(plan: TrainPlan) -> dict[str, Any]:
+    """What the run ran on, so that a difference can be explained later."""
+    import torch
+
+    gpu = torch.cuda.get_device_name() if plan.device == "cuda" else None
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    machine = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "cores": cores(),
+    }
+    return {
+        **machine,
+        **versions,
+        "device": gpu or plan.device,
+        "workers": plan.workers,
+        "threads": torch.get_num_threads(),
+        "seed": plan.seed,
+        "step": str(plan.step),
+        "sync_batch_norm": plan.sync_batch_norm,
+    }
+
+
+def _every(plan: TrainPlan) -> list[DataPlan]:
+    return list({data.digest: data for stage in plan.stages for data in stage.data}.values())

@@ -1,0 +1,230 @@
+"""What a training starts from and learns from: its starting weights, and its datasets with what is in them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from core.errors import UsageError, VortexError
+from pipelines.data.datasets import DataRef, for_domain, listing, resolve
+from pipelines.recipes import recipe as recipes
+from pipelines.recipes.recipe import Recipe, Stage
+from pipelines.workspace import Workspace
+
+if TYPE_CHECKING:
+    from registry.records import Version
+    from registry.versions import Hub
+    from validation.manifest import Frame
+
+
+class Start(BaseModel):
+    """Where the first weights come from: a version's checkpoint, ImageNet, an encoder file, or nowhere (`none`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["version", "imagenet", "file", "none"]
+    ref: str = ""
+    path: Path | None = None
+
+    def __str__(self) -> str:
+        return {"version": f"the weights of {self.ref}", "imagenet": "ImageNet weights", "file": str(self.path), "none": "random weights"}[
+            self.kind
+        ]
+
+
+class DataPlan(BaseModel):
+    """One dataset of a stage as it will be used: `frames` counts per split, after `--limit`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    manifest: Path
+    root: Path
+    domain: str
+    kind: str
+    digest: str
+    dvc: str | None
+    validated: bool
+    frames: dict[str, int]
+    labelled: int
+    targets: dict[str, int]
+    """What the depth of the training frames is learnt from → number of frames: a teacher's name, `tof`, `reference` or `nothing`."""
+    relative: bool
+    limit: int | None
+    teachers: dict[str, list[str]] = {}
+    """Whose labels the training frames have → what is recorded of their weights and where."""
+
+    @property
+    def ref(self) -> DataRef:
+        """The dataset again, as every step of the street takes it."""
+        return DataRef(self.name, self.manifest, self.root, self.domain, self.kind, self.digest, self.dvc)
+
+    def load(self) -> dict[str, list[Frame]]:
+        """The frames to train and to validate on."""
+        from validation.manifest import load_manifest
+
+        frames = load_manifest(self.manifest)
+        return {split: pick(frames, split, self.limit) for split in ("train", "val")}
+
+
+class StagePlan(BaseModel):
+    """A stage of the effective recipe, and its data in the same order."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stage: Stage
+    data: tuple[DataPlan, ...]
+
+    @property
+    def last_epoch(self) -> int:
+        """Epochs that are trained; fewer than the schedule's when the published stage was stopped early."""
+        return self.stage.stopped_at or self.stage.epochs
+
+    def count(self, split: str) -> int:
+        """Frames of a split, over all its datasets."""
+        return sum(data.frames.get(split, 0) for data in self.data)
+
+
+def pick(frames: Sequence[Frame], split: str, limit: int | None) -> list[Frame]:
+    """The frames of a split; with a limit, that many spread evenly over it (neighbours in a stream are nearly the same frame)."""
+    chosen = [frame for frame in frames if frame.split == split]
+    if limit is None or len(chosen) <= limit:
+        return chosen
+    return [chosen[index * len(chosen) // limit] for index in range(limit)]
+
+
+def version_start(registry: Hub, name: str) -> tuple[Start, Version]:
+    """The checkpoint of a version. Raises VortexError when the version is unknown, or has no weights."""
+    known = [summary.name for summary in registry.summaries()]
+    if name not in known and name in recipes.names():
+        raise VortexError(
+            f"{name} has no weights here: its recipe is shipped, but no version of that name is registered (registered: {', '.join(known) or 'none'})",
+            f"train it: vortex train {name} --domain DOMAIN; or bring its weights: vortex adopt CHECKPOINT",
+        )
+    version = registry.get(name)
+    try:
+        registry.artifact_path(version.checkpoint, verify=False)
+    except VortexError as error:
+        message = f"the weights of {name} cannot be used: {error.message}"
+        raise VortexError(message, f"{error.hint}; or bring its weights: vortex adopt CHECKPOINT", error.details) from error
+    path = registry.artifact_path(version.checkpoint)
+    return Start(kind="version", ref=name, path=path), version
+
+
+def recipe_start(registry: Hub, recipe: Recipe, encoder_weights: str | None) -> Start:
+    """What a recipe starts from: its parent's weights where it names one, else `encoder_weights` (default ImageNet)."""
+    if recipe.weights_parent:
+        if encoder_weights is not None:
+            raise UsageError(
+                f"recipe {recipe.name} starts from the weights of {recipe.weights_parent}: --encoder-weights does not fit", "leave it out"
+            )
+        return version_start(registry, recipe.weights_parent)[0]
+    if encoder_weights in (None, "imagenet"):
+        return Start(kind="imagenet", ref=recipe.student.encoder)
+    if encoder_weights == "none":
+        return Start(kind="none")
+    path = Path(str(encoder_weights)).resolve()
+    if not path.is_file():
+        raise VortexError(f"{path}: no such file of encoder weights", "name a safetensors or .pt file, or imagenet, or none")
+    return Start(kind="file", ref=path.name, path=path)
+
+
+def given_data(ws: Workspace, domain: str | None, manifests: Sequence[str]) -> list[DataRef]:
+    """The datasets that `--domain` and `--manifest` name. Raises VortexError naming what exists."""
+    if domain:
+        ws.domain(domain)
+    if manifests:
+        return [_given(ws, name, domain) for name in manifests]
+    return [resolve(ws, name_or_manifest=dataset.name) for dataset in for_domain(ws, str(domain))]
+
+
+def _given(ws: Workspace, name: str, domain: str | None) -> DataRef:
+    """One dataset or manifest. Rows with the legacy keys name no domain, so theirs is the one that was asked for."""
+    from validation.manifest import LEGACY_DOMAIN
+
+    ref = resolve(ws, name_or_manifest=name)
+    if ref.domain != LEGACY_DOMAIN:
+        return ref
+    if domain is None:
+        raise VortexError(f"{ref.manifest}: its rows name no domain", "say which it is with --domain")
+    return resolve(ws, name_or_manifest=name, domain=domain)
+
+
+def recipe_data(ws: Workspace, recipe: Recipe) -> list[list[DataRef]]:
+    """The recipe's own datasets, stage by stage: a dataset of that name, or all of a domain of that name.
+
+    Raises VortexError listing every one that is missing.
+    """
+    datasets = listing(ws)
+    named = {dataset.name: [dataset.name] for dataset in datasets}
+    of_domain: dict[str, list[str]] = {}
+    for dataset in datasets:
+        of_domain.setdefault(dataset.card.domain, []).append(dataset.name)
+    have = of_domain | named
+    wanted = list(dict.fromkeys(data.dataset for stage in recipe.stages for data in stage.data))
+    missing = [name for name in wanted if name not in have]
+    if missing:
+        present = ", ".join(named) or "none"
+        raise VortexError(
+            f"recipe {recipe.name} trains on {', '.join(wanted)}; not in this workspace: {', '.join(missing)} (datasets here: {present})",
+            f"train the recipe on other data: vortex train {recipe.name} --domain DOMAIN (or --manifest NAME)",
+        )
+    return [[resolve(ws, name_or_manifest=name) for data in stage.data for name in have[data.dataset]] for stage in recipe.stages]
+
+
+def describe(ws: Workspace, ref: DataRef, limit: int | None) -> DataPlan:
+    """Read a dataset's manifest and say how it will be used. Raises ManifestError for a faulty one."""
+    from pipelines.data.provenance import teachers_behind
+    from pipelines.validate import passed
+    from validation.manifest import load_manifest
+
+    frames = load_manifest(ref.manifest)
+    train = pick(frames, "train", limit)
+    return DataPlan(
+        name=ref.name,
+        manifest=ref.manifest,
+        root=ref.root,
+        domain=ref.domain,
+        kind=ref.kind,
+        digest=ref.digest,
+        dvc=ref.dvc,
+        validated=passed(ws, ref) is True,
+        frames={"train": len(train), "val": len(pick(frames, "val", limit))},
+        labelled=sum(frame.supervision != "none" for frame in train),
+        targets=dict(Counter(_target(frame) for frame in train)),
+        relative=any(frame.teacher_unit == "relative" for frame in train),
+        limit=limit,
+        teachers=teachers_behind(ref.root, train),
+    )
+
+
+def parents_data(ws: Workspace, parent: Version, limit: int | None) -> tuple[tuple[DataPlan, ...], tuple[str, ...]]:
+    """The datasets that a version was trained on, as far as they are in the workspace, and a remark on each that has changed since.
+
+    Raises VortexError naming them when none is here.
+    """
+    here = {dataset.name for dataset in listing(ws)}
+    found = [describe(ws, resolve(ws, name_or_manifest=use.name), limit) for use in parent.data if use.name in here]
+    usable = tuple(data for data in found if data.frames["train"])
+    if not usable:
+        wanted = ", ".join(use.name for use in parent.data) or "none that is recorded"
+        raise VortexError(
+            f"an anchor of kind ewc needs frames that {parent.name} was trained on ({wanted}), and none is in this workspace "
+            f"(datasets here: {', '.join(sorted(here)) or 'none'})",
+            "add one of them with vortex data add, or use --set anchor.kind=l2sp, which needs no frames",
+        )
+    then = {use.name: use.digest for use in parent.data}
+    changed = [data.name for data in usable if data.digest != then[data.name]]
+    return usable, tuple(
+        f"{name} has changed since {parent.name} was trained on it; the anchor is measured on what it is now" for name in changed
+    )
+
+
+def _target(frame: Frame) -> str:
+    if frame.teacher_depth:
+        return frame.teacher or "an unnamed teacher"
+    return "tof" if frame.tof else "reference" if frame.depth else "nothing"

@@ -1,0 +1,1 @@
+"""What every training process does: the loop, its step, its checkpoints. Imports torch."""
