@@ -28,7 +28,7 @@ from validation.manifest import ManifestError, write_manifest
 from vortex_cli.commands.validate import validate as command
 from vortex_cli.main import register
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture

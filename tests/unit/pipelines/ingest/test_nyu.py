@@ -247,5 +247,5 @@ def test_a_read_only_mount_is_enough(workspace: Workspace, tmp_path: Path) -> No
     )
     words = " ".join(map(shlex.quote, [sys.executable, "-c", script, str(workspace.root), str(tmp_path / "mounted")]))
     command = ["unshare", "--map-root-user", "--mount", "sh", "-c", f"{mount} && {words}"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3])
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[4])
     assert result.returncode == 0 and result.stdout.split() == ["5"], result.stderr

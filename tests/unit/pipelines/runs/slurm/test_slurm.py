@@ -24,7 +24,7 @@ from pipelines.workspace import Workspace
 from tests.e2e.processes import alive, until
 from tests.unit.pipelines.training_runs import tiny
 
-GOLDEN = Path(__file__).parents[2] / "golden"
+GOLDEN = Path(__file__).parents[4] / "golden"
 CASES = {
     "requeued": (
         "from-v6-corridor-20261121-120000-0a1b",

@@ -35,7 +35,7 @@ from validation.manifest import load_manifest
 from vortex_cli import console
 from vortex_cli.commands import replay as command
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[5]
 LITTLE = Scale(
     "little", (64, 96), {"nyu": 12, "lilocbench": 12}, train=1, fine_tune=1, versions=("v5", "v7"), measured=("nyu", "lilocbench")
 )

@@ -21,7 +21,7 @@ from pipelines.label.work import unfinished
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.label_teachers import REFERENCE, SIZE, Depth, content, frames, install, rows
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 ALL = ("da3", "yolo", "sam2", "geometric")
 
 

@@ -28,7 +28,7 @@ from pipelines.workspace import load as load_workspace
 from tests.unit.pipelines.training_set import SIZE, fill, publish
 from validation.manifest import Frame, load_manifest, write_manifest
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture

@@ -174,7 +174,7 @@ from pipelines import workspace
 from pipelines.data.remote import push
 push(workspace.load(Path({str(rooms.root)!r})), None, lambda what, done, total: done == 3 and os.kill(os.getpid(), signal.SIGKILL))
 """
-    killed = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], check=False)
+    killed = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[4], check=False)
     assert killed.returncode == -signal.SIGKILL
     held = [path for path in objects(rooms) if not path.name.startswith(".")]
     assert len(held) >= 3 and not any(path.suffix == ".dir" for path in held)

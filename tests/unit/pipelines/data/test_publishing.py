@@ -159,7 +159,7 @@ import os, signal, sys
 from pathlib import Path
 from pipelines.data import publishing
 from pipelines.workspace import load
-from tests.unit.pipelines.test_publishing import staged
+from tests.unit.pipelines.data.test_publishing import staged
 
 ws, place = load(Path(sys.argv[1])), sys.argv[2]
 staging = staged(ws)
@@ -187,7 +187,7 @@ def test_a_killed_revision_leaves_the_old_or_the_new(workspace: Workspace, place
     first(workspace)
     old = content(workspace)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[4]
     process = subprocess.run([sys.executable, "-c", _REVISED, str(workspace.root), place], env=environment, cwd=root, check=False)
     assert process.returncode == -signal.SIGKILL
     assert [dataset.name for dataset in datasets.listing(workspace)] == ["one"]

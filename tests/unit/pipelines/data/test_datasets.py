@@ -154,7 +154,7 @@ _KILLED = """
 import os, signal, sys
 from pathlib import Path
 from pipelines.workspace import load
-from tests.unit.pipelines.test_datasets import make
+from tests.unit.pipelines.data.test_datasets import make
 
 place, root = sys.argv[1:]
 renamed = False
@@ -180,7 +180,7 @@ def test_the_next_command_undoes_what_a_kill_left(workspace: Workspace, place: s
     make(workspace, "one")
     before = state(workspace)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    process = subprocess.run([sys.executable, "-c", _KILLED, place, str(workspace.root)], env=environment, cwd=Path(__file__).parents[3])
+    process = subprocess.run([sys.executable, "-c", _KILLED, place, str(workspace.root)], env=environment, cwd=Path(__file__).parents[4])
     assert process.returncode == -signal.SIGKILL
     assert [dataset.name for dataset in datasets.listing(workspace)] == ["one"]
     assert state(workspace) == before
