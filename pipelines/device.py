@@ -17,7 +17,7 @@ RAY_SWITCHES: Final = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # gRPC's handlers for fork() can crash a child that only execs, as all of ours do; its own documentation says to turn them off then.
     "GRPC_ENABLE_FORK_SUPPORT": "0",
-    # A toy fit took 17.8 s with Ray's defaults and 10.9 s with these (docs/log.md).
+    # A toy fit took 17.8 s with Ray's defaults and 10.9 s with these (docs/decisions/ray.md).
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_ENABLE_STATE_ACTOR_RECONCILIATION": "0",

@@ -73,21 +73,21 @@ def _verdicts(findings: Sequence[Finding]) -> str:
 
 
 def _detail(finding: Finding) -> str:
-    rows = [
+    claims = [(part.claim, asked(part), part.published or "–", part.verdict) for part in finding.parts]
+    figures = [
         (
-            part.claim,
             part.quantity,
             ", ".join(number(value) for value in part.values.values()) or "–",
             shown(part.seeds),
-            asked(part),
             shown(part.frames, " m"),
-            part.published or "–",
-            part.verdict,
         )
         for part in finding.parts
     ]
-    columns = ("claim", "quantity", "each seed", "95 % interval over seeds", "asked", "RMSE difference over frames", "published", "verdict")
-    return f"**{finding.key}** {finding.title}: {finding.verdict}\n\n{_table(columns, rows)}"
+    tables = [
+        _table(("claim", "asked", "published", "verdict"), claims),
+        _table(("quantity", "each seed", "95 % interval over seeds", "RMSE difference over frames"), figures),
+    ]
+    return "\n\n".join((f"### {finding.key}: {finding.verdict}", f"{finding.title}.", *tables))
 
 
 def _measured(replay: Replay) -> str:

@@ -57,8 +57,8 @@ def test_a_table_that_is_too_wide_loses_columns_and_no_letter(
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_its_place_in_the_docs(name: str) -> None:
-    pages = "\n".join(page.read_text() for page in (ROOT / "docs").glob("*.md"))
+def test_every_command_is_explained_in_a_page_by_hand(name: str) -> None:
+    pages = "\n".join(page.read_text() for page in (ROOT / "docs").glob("*.md") if page.name != "commands.md")
     assert re.search(rf"^#+ .*`{re.escape(name)}\b", pages, re.MULTILINE), f"no heading for `{name}` in docs/"
 
 
