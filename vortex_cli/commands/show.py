@@ -34,7 +34,9 @@ NARROW = ("rmse", "delta1", "rmse_near", "miou")
 SPLITS = ("train", "gap", "val", "test")
 
 
-def show(version: Annotated[str, typer.Argument(metavar="VERSION", autocompletion=complete_versions)]) -> None:
+def show(
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="A registered version.", autocompletion=complete_versions)],
+) -> None:
     """Show everything recorded about a version: parents, data, recipe, metrics, exports, stages, environment, history.
 
     Example: vortex show v6

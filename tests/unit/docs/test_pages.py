@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+
+from vortex_cli import main
 
 ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -51,6 +54,26 @@ def paths(page: Path) -> Iterator[str]:
 def test_a_generated_page_is_what_would_be_written_now(page: tuple[Path, str]) -> None:
     path, text = page
     assert path.read_text(encoding="utf-8") == text, f"{name(path)} is not what its sources say: run `make docs`, and commit it"
+
+
+def commands(group: Any, prefix: str = "vortex") -> Iterator[tuple[str, Any]]:
+    for word, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{prefix} {word}")
+        else:
+            yield f"{prefix} {word}", command
+
+
+def test_the_reference_has_every_option_of_every_command_below_its_heading() -> None:
+    common, *sections = re.split(r"^### ", GENERATED["commands_page"](), flags=re.MULTILINE)
+    below = {heading.strip("`"): text for heading, _, text in (section.partition("\n") for section in sections)}
+    reference = dict(commands(typer.main.get_command(main.app)))
+    assert below.keys() == reference.keys()
+    for path, command in reference.items():
+        for parameter in command.params:
+            option = parameter.opts[-1] if parameter.param_type_name == "option" else parameter.metavar.strip("[]")
+            assert re.search(rf"{re.escape(option)}(?![\w-])", below[path] + common), f"{path}: {option} is not in the reference"
+            assert parameter.help, f"{path}: {option} has no help"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
