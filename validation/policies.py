@@ -1,4 +1,4 @@
-"""`policies.yaml`, typed: the bounds that frames are judged by, and what each promotion stage asks for."""
+"""`policies.yaml`, typed: the bounds that frames are judged by; what each promotion stage asks for stands in `promotion/`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from core.errors import VortexError
+from validation.promotion.policies import PromotionPolicy
+from validation.strict import Strict
 
 FILE = Path(__file__).with_name("policies.yaml")
-STAGES = ("candidate", "staging", "production")
 
 
 def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
@@ -24,12 +25,6 @@ def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
 
 
 Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
-
-
-class Strict(BaseModel):
-    """Frozen, and an unknown key is a fault: a misspelt bound must never be a bound that is silently off."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Bounds(Strict):
@@ -142,61 +137,6 @@ class DataPolicy(Strict):
     def digest(self) -> str:
         """SHA-256 of what this policy asks; comments and spacing do not count."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
-
-
-class DataPassed(Strict):
-    """The data that the version was trained on has passed its gate."""
-
-    check: Literal["data-passed"]
-
-
-class MetricsPresent(Strict):
-    """These metrics were measured on the channel's domain, and are finite."""
-
-    check: Literal["metrics-present"]
-    metrics: tuple[str, ...] = Field(min_length=1)
-
-
-class OnnxParity(Strict):
-    """The exported network differs from the trained one by at most `depth_m` metres, and agrees on this share of class pixels."""
-
-    check: Literal["onnx-parity"]
-    depth_m: float = Field(gt=0)
-    class_agreement: float = Field(ge=0, le=1)
-
-
-class DeviceSize(Strict):
-    """Input sizes (H, W) that a runtime takes; a runtime that is not named takes any."""
-
-    check: Literal["device-size"]
-    sizes: dict[str, tuple[int, int]]
-
-
-class NotWorse(Strict):
-    """`metric` is at most `tolerance` (a share of the incumbent's value) worse than the incumbent's."""
-
-    check: Literal["not-worse"]
-    metric: str
-    direction: Literal["lower", "higher"]
-    tolerance: float = Field(ge=0)
-
-
-Rule = Annotated[DataPassed | MetricsPresent | OnnxParity | DeviceSize | NotWorse, Field(discriminator="check")]
-
-
-class PromotionPolicy(Strict):
-    """What each stage asks for, as complete lists."""
-
-    candidate: tuple[Rule, ...] = Field(min_length=1)
-    staging: tuple[Rule, ...] = Field(min_length=1)
-    production: tuple[Rule, ...] = Field(min_length=1)
-
-    def stage(self, name: str) -> tuple[Rule, ...]:
-        """The rules of a stage. Raises VortexError naming the known stages."""
-        if name not in STAGES:
-            raise VortexError(f"unknown stage {name!r}; the stages are: {', '.join(STAGES)}", "name one of them with --stage")
-        rules: tuple[Rule, ...] = getattr(self, name)
-        return rules
 
 
 class Policies(Strict):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import VortexError
-from validation.gates import judge_statistics
+from validation.data_gate import judge_statistics
 from validation.manifest import Frame, load_manifest
 from validation.policies import load_policies
 from validation.profile import Profile, checks, compare, profile

@@ -34,7 +34,7 @@ SPLITS = ("train", "gap", "val", "test")
 
 def vortex(folder: Path) -> int:
     """The strict pass over the manifest, then every question over the statistics that were kept."""
-    from validation.gates import judge_statistics
+    from validation.data_gate import judge_statistics
     from validation.manifest import read_manifest
     from validation.policies import load_policies
     from validation.statistics import load

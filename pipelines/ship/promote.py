@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Final, Literal
 
 from core.errors import UsageError, VortexError
+from pipelines.hub.open import actor, commit, hub
+from pipelines.ship.export import OnStep, export, newest, parity_evidence
 from pipelines.workspace import Workspace
-
-if TYPE_CHECKING:
-    from pipelines.ship.export import OnStep
-    from registry.records import Export, Metrics, Version
-    from registry.stages import Channel, ChannelState
-    from registry.versions import Hub
-    from validation.checks import Check
-    from validation.gates import PromotionEvidence
-    from validation.policies import Policies
+from registry import stages as registry_stages
+from registry.records import Metrics, Version
+from registry.stages import Channel, StageJudgement, channel_state, record_promotion
+from registry.versions import Hub
+from validation.checks import Check
+from validation.policies import load_policies
+from validation.promotion.evidence import DeviceInput, Evidence, ExportParity, Incumbent, Measurement, TrainingData
+from validation.promotion.gates import judge, kinds_read
 
 STAGES = ("candidate", "staging", "production")
 State = Literal["held", "passed", "refused", "not reached"]
@@ -48,12 +49,12 @@ class PromotionReport:
     @property
     def refused(self) -> StageReport | None:
         """The stage that said no, or None."""
-        return next((one for one in self.stages if one.state == "refused"), None)
+        return next((report for report in self.stages if report.state == "refused"), None)
 
     @property
     def already(self) -> bool:
-        """Whether the version held the stage before, so that nothing was judged."""
-        return all(one.state == "held" for one in self.stages)
+        """Whether the version held the stage before, so that nothing was entry."""
+        return all(report.state == "held" for report in self.stages)
 
     def sentence(self) -> str:
         """The outcome in words."""
@@ -81,7 +82,7 @@ class RollbackReport:
 
 def promote(
     ws: Workspace,
-    version: str,
+    name: str,
     stage: str,
     *,
     device: str | None = None,
@@ -90,53 +91,44 @@ def promote(
     reason: str = "",
     on_step: OnStep | None = None,
 ) -> PromotionReport:
-    """Judge `version` for every stage up to `stage` on the channel (device, domain), and record what was found.
+    """Judge version `name` for every stage up to `stage` on the channel (device, domain), and record what was found.
 
     Stages that it holds there already are not judged again. The first refusal ends it; that is recorded too, and reported, not
     raised. A missing export is made on the way. With `dry_run` nothing is recorded at all.
     Raises ChannelMoved, recording nothing, when another promotion came first; VortexError for an unknown version, domain or device.
     """
-    from pipelines.hub.open import actor, commit, hub
-    from registry.stages import StageJudgement, channel_state, record_promotion
-    from validation.gates import judge_promotion
-    from validation.policies import load_policies
-
     if stage not in STAGES:
         raise UsageError(f"unknown stage {stage!r}; the stages are: {', '.join(STAGES)}", "name one of them with --stage")
     registry = hub(ws)
-    candidate = registry.get(version)
-    channel = _channel(ws, candidate, device, domain)
-    policies = load_policies()
+    version = registry.get(name)
+    channel = _channel(ws, version, device, domain)
+    policy = load_policies().promotion
     state = channel_state(registry.ledger, channel)
-    wanted = STAGES[: STAGES.index(stage) + 1]
-    held = state.stage_of(candidate.name)
-    reports = [StageReport(name, "held") for name in wanted if held and STAGES.index(name) <= STAGES.index(held)]
-    evidence: list[PromotionEvidence] | None = None
-    for name in wanted[len(reports) :]:
+    stages = STAGES[: STAGES.index(stage) + 1]
+    highest = state.stage_of(version.name)
+    reports = [StageReport(step, "held") for step in stages if highest and STAGES.index(step) <= STAGES.index(highest)]
+    remaining = stages[len(reports) :]
+    kinds = kinds_read(rule for step in remaining for rule in policy.stage(step))
+    incumbent = registry.get(state.production) if state.production and state.production != version.name else None
+    evidence = _gather(_Request(ws, version, incumbent, channel, dry_run, on_step), kinds)
+    for step in remaining:
         if reports and reports[-1].state in ("refused", "not reached"):
-            reports.append(StageReport(name, "not reached"))
+            reports.append(StageReport(step, "not reached"))
             continue
-        if evidence is None:
-            exported = _exported(ws, candidate, wanted[len(reports) :], policies, dry_run, on_step)
-            evidence = _evidence(ws, registry, candidate, channel, state, exported)
-        checks = _merged(check for one in evidence for check in judge_promotion(name, one, policies))
-        reports.append(StageReport(name, "passed" if all(check.passed for check in checks) else "refused", checks))
+        # What does not depend on the camera is asked once.
+        checks = tuple(dict.fromkeys(judge(rule, records) for records in evidence for rule in policy.stage(step)))
+        reports.append(StageReport(step, "passed" if all(check.passed for check in checks) else "refused", checks))
     passed = reports[-1].state in ("passed", "held")
     replaced = state.current.get(stage)
-    report = PromotionReport(candidate.name, str(channel), stage, passed, dry_run, False, replaced, tuple(reports))
-    judged = [one for one in reports if one.state in ("passed", "refused")]
-    if dry_run or not judged:
+    report = PromotionReport(version.name, str(channel), stage, passed, dry_run, False, replaced, tuple(reports))
+    judgements = [
+        StageJudgement(entry.stage, entry.state == "passed", tuple(map(dataclasses.asdict, entry.checks)))
+        for entry in reports
+        if entry.state in ("passed", "refused")
+    ]
+    if dry_run or not judgements:
         return report
-    record_promotion(
-        registry.ledger,
-        channel,
-        candidate.name,
-        [StageJudgement(one.stage, one.state == "passed", tuple(map(dataclasses.asdict, one.checks))) for one in judged],
-        state.seq,
-        actor=actor(),
-        reason=reason,
-        commit=commit(ws),
-    )
+    record_promotion(registry.ledger, channel, version.name, judgements, state.seq, actor=actor(), reason=reason, commit=commit(ws))
     registry.refresh_aliases(channel)
     return dataclasses.replace(report, recorded=True)
 
@@ -146,10 +138,6 @@ def rollback(ws: Workspace, *, device: str | None = None, domain: str | None = N
 
     `domain` defaults to the only one with a version in production on the device. Raises VortexError when there is nothing to go back to.
     """
-    from pipelines.hub.open import actor, commit, hub
-    from registry.stages import Channel, channel_state
-    from registry.stages import rollback as record_rollback
-
     registry = hub(ws)
     device = ws.device(device)
     if domain is None:
@@ -157,69 +145,91 @@ def rollback(ws: Workspace, *, device: str | None = None, domain: str | None = N
     ws.domain(domain)
     channel = Channel(device, domain)
     state = channel_state(registry.ledger, channel)
-    event = record_rollback(registry.ledger, channel, actor=actor(), reason=reason, commit=commit(ws), expected_seq=state.seq)
+    event = registry_stages.rollback(registry.ledger, channel, actor=actor(), reason=reason, commit=commit(ws), expected_seq=state.seq)
     registry.refresh_aliases(channel)
     return RollbackReport(str(channel), event.head["version"], event.head["replaced"])
 
 
 def _channel(ws: Workspace, version: Version, device: str | None, domain: str | None) -> Channel:
-    from registry.stages import Channel
-
     domain = domain or version.domain
     if domain is None:
-        known = ", ".join(sorted(ws.config.domains)) or "none yet"
-        raise VortexError(f"{version.name} has no target domain; this workspace has: {known}", "name the channel's domain with --domain")
+        domains = ", ".join(sorted(ws.config.domains)) or "none yet"
+        raise VortexError(f"{version.name} has no target domain; this workspace has: {domains}", "name the channel's domain with --domain")
     ws.domain(domain)
     return Channel(ws.device(device), domain)
 
 
-def _exported(
-    ws: Workspace, version: Version, wanted: Iterable[str], policies: Policies, dry_run: bool, on_step: OnStep | None
-) -> Export | None:
-    """The version's ONNX export, made now when a stage asks for one and there is none."""
-    from pipelines.ship.export import export, newest
+@dataclass(frozen=True)
+class _Request:
+    """A version that asks for a channel, and the one in production there: what every kind of evidence is gathered from."""
 
-    found = newest(version)
-    asked = any(rule.check == "onnx-parity" for stage in wanted for rule in policies.promotion.stage(stage))
-    if found is None and asked:
-        return export(ws, version.name, record=not dry_run, on_step=on_step)
-    return found
-
-
-def _evidence(
-    ws: Workspace, registry: Hub, version: Version, channel: Channel, state: ChannelState, exported: Export | None
-) -> list[PromotionEvidence]:
-    """What the stages are judged by: once for each camera that the version, or the one in production, was measured with there."""
-    from validation.gates import PromotionEvidence
-
-    incumbent = registry.get(state.production) if state.production and state.production != version.name else None
-    shared = {
-        "data_validated": all(use.validated for use in version.data) if version.data else None,
-        "allowed_unvalidated": any(not use.validated for use in version.data),
-        "incumbent_version": incumbent and incumbent.name,
-        "onnx_parity_m": exported and exported.parity_m,
-        "class_agreement": exported and exported.class_agreement,
-        "size": version.size,
-        "device_runtime": ws.config.devices[channel.device].runtime,
-    }
-    found = []
-    for camera in _cameras(version, incumbent, channel.domain):
-        ours, theirs = _comparable(version, incumbent, channel.domain, camera)
-        on = f"{channel.domain} · {camera}" + (f" ({_where(ours)})" if ours else "")
-        found.append(
-            PromotionEvidence(metrics=ours and ours.values, incumbent=theirs and theirs.values, measured_on=on, **shared)  # type: ignore[arg-type]
-        )
-    return found or [PromotionEvidence(metrics=None, measured_on=channel.domain, **shared)]  # type: ignore[arg-type]
+    ws: Workspace
+    version: Version
+    incumbent: Version | None
+    channel: Channel
+    dry_run: bool
+    on_step: OnStep | None
 
 
-def _where(one: Metrics) -> str:
-    return one.protocol if one.dataset == one.domain else f"{one.dataset}, {one.protocol}"
+def _gather(request: _Request, kinds: Iterable[type]) -> list[Evidence]:
+    """The evidence of these kinds, once for each camera that the version, or the one in production, was measured with there."""
+    shared = {kind: _OF_VERSION[kind](request) for kind in kinds if kind in _OF_VERSION}
+    cameras = _cameras(request.version, request.incumbent, request.channel.domain) or [None]
+    return [shared | {kind: _OF_CAMERA[kind](request, camera) for kind in kinds if kind not in _OF_VERSION} for camera in cameras]
 
 
-def _cameras(version: Version, incumbent: Version | None, domain: str) -> list[str]:
+def _training_data(request: _Request) -> TrainingData:
+    if not request.version.data:
+        return TrainingData("never validated")
+    return TrainingData("passed" if all(use.validated for use in request.version.data) else "allowed unvalidated")
+
+
+def _device_input(request: _Request) -> DeviceInput:
+    return DeviceInput(request.version.size, request.ws.config.devices[request.channel.device].runtime)
+
+
+def _parity(request: _Request) -> ExportParity | None:
+    """Of the version's ONNX export, which is made now where there is none."""
+    exported = newest(request.version)
+    if exported is None:
+        exported = export(request.ws, request.version.name, record=not request.dry_run, on_step=request.on_step)
+    return parity_evidence(exported)
+
+
+def _measurement(request: _Request, camera: str | None) -> Measurement:
+    domain = request.channel.domain
+    if camera is None:
+        return Measurement(domain, None)
+    ours, _ = _comparable(request.version, request.incumbent, domain, camera)
+    if ours is None:
+        return Measurement(f"{domain} · {camera}", None)
+    where = ours.protocol if ours.dataset == ours.domain else f"{ours.dataset}, {ours.protocol}"
+    return Measurement(f"{domain} · {camera} ({where})", ours.values)
+
+
+def _incumbent(request: _Request, camera: str | None) -> Incumbent | None:
+    if request.incumbent is None:
+        return None
+    if camera is None:
+        return Incumbent(request.incumbent.name, None)
+    _, theirs = _comparable(request.version, request.incumbent, request.channel.domain, camera)
+    return Incumbent(request.incumbent.name, theirs.values if theirs else None)
+
+
+_OF_VERSION: Final[Mapping[type, Callable[[_Request], object]]] = {
+    TrainingData: _training_data,
+    DeviceInput: _device_input,
+    ExportParity: _parity,
+}
+"""How each kind of evidence that does not depend on the camera is gathered."""
+_OF_CAMERA: Final[Mapping[type, Callable[[_Request, str | None], object]]] = {Measurement: _measurement, Incumbent: _incumbent}
+"""How each kind that depends on the camera is gathered; the camera is None where nothing was measured on the channel's domain."""
+
+
+def _cameras(version: Version, incumbent: Version | None, domain: str) -> list[str | None]:
     """Both versions' cameras: leaving out the one on which a version is worse must not help it."""
     measured = [*version.metrics, *(incumbent.metrics if incumbent else ())]
-    return list(dict.fromkeys(one.camera for one in measured if one.domain == domain and _validation(one)))
+    return list(dict.fromkeys(metrics.camera for metrics in measured if metrics.domain == domain and _validation(metrics)))
 
 
 def _comparable(version: Version, incumbent: Version | None, domain: str, camera: str) -> tuple[Metrics | None, Metrics | None]:
@@ -227,32 +237,25 @@ def _comparable(version: Version, incumbent: Version | None, domain: str, camera
 
     One that both have is preferred to a newer one that only the version has.
     """
-    ours = [one for one in version.metrics if (one.domain, one.camera) == (domain, camera) and _validation(one)]
-    theirs = {_series(one): one for one in (incumbent.metrics if incumbent else ())}
-    both = [one for one in ours if _series(one) in theirs]
+    ours = [metrics for metrics in version.metrics if (metrics.domain, metrics.camera) == (domain, camera) and _validation(metrics)]
+    theirs = {_series(metrics): metrics for metrics in (incumbent.metrics if incumbent else ())}
+    both = [metrics for metrics in ours if _series(metrics) in theirs]
     if not ours:
         return None, None
-    chosen = (both or ours)[-1]
-    return chosen, theirs.get(_series(chosen))
+    newest_of_ours = (both or ours)[-1]
+    return newest_of_ours, theirs.get(_series(newest_of_ours))
 
 
-def _validation(one: Metrics) -> bool:
-    return one.protocol.startswith("val-")
+def _validation(metrics: Metrics) -> bool:
+    return metrics.protocol.startswith("val-")
 
 
-def _series(one: Metrics) -> tuple[str, str, str, str]:
-    return one.domain, one.camera, one.protocol, one.digest
-
-
-def _merged(checks: Iterable[Check]) -> tuple[Check, ...]:
-    """Checks of several cameras as one list; what does not depend on the camera is said once."""
-    return tuple(dict.fromkeys(checks))
+def _series(metrics: Metrics) -> tuple[str, str, str, str]:
+    return metrics.domain, metrics.camera, metrics.protocol, metrics.digest
 
 
 def _only_domain(registry: Hub, device: str) -> str:
-    from registry.stages import KINDS, fold
-
-    states = fold(registry.ledger.events(kinds=KINDS, bodies=False)).values()
+    states = registry_stages.fold(registry.ledger.events(kinds=registry_stages.KINDS, bodies=False)).values()
     domains = sorted(state.channel.domain for state in states if state.channel.device == device and state.production)
     if len(domains) == 1:
         return domains[0]

@@ -13,7 +13,7 @@ from core.errors import GateRefused, VortexError
 from core.files import write_atomic
 from pipelines.validate.record import DataReport, Reference, record_path, reference_path, reference_sha256, today
 from validation import waivers
-from validation.gates import all_ignore_batch
+from validation.data_gate import all_ignore_batch
 from validation.policies import load_policies
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def validate(
     waiving = waivers.load_waivers(ws.root / waivers.FILE, names(), today())
     known = None if as_reference else _reference(ws, ref.domain)
     from pipelines.validate.cached import statistics_of
-    from validation.gates import judge_statistics
+    from validation.data_gate import judge_statistics
     from validation.profile import checks, compare, profile
 
     statistics, read, table = statistics_of(ws, ref, progress=progress, workers=workers)

@@ -23,23 +23,23 @@ def export(
     """
     from pipelines.hub.open import hub
     from pipelines.ship.export import export as write
-    from pipelines.ship.export import export_path, judged
+    from pipelines.ship.export import export_path, parity_checks
 
     ws = console.workspace()
-    made = write(ws, version, on_step=console.note)
+    exported = write(ws, version, on_step=console.note)
     path = export_path(ws, hub(ws).get(version))
-    checks = judged(made)
+    checks = parity_checks(exported)
     console.emit(
-        {"version": version, "path": path, **vars(made), "passed": all(check.passed for check in checks)},
+        {"version": version, "path": path, **vars(exported), "passed": all(check.passed for check in checks)},
         console.table(
             ("check", "asked", "found", ""),
             [(check.name, check.asked, check.found, console.verdict(check.passed)) for check in checks],
-            f"{version} as ONNX, opset {made.opset}, input 1x3x{wording.size(made.size or ())}, {wording.megabytes(made.artifact.bytes)}",
-            f"compared on {made.frames} frames of {'seeded noise: the data that it saw is not here' if made.parity_on == 'noise' else made.parity_on}",
+            f"{version} as ONNX, opset {exported.opset}, input 1x3x{wording.size(exported.size or ())}, {wording.megabytes(exported.artifact.bytes)}",
+            f"compared on {exported.frames} frames of {'seeded noise: the data that it saw is not here' if exported.parity_on == 'noise' else exported.parity_on}",
         ),
     )
-    if made.detail["host_only"]:
-        console.note(f"{wording.size(made.size or ())} runs on hosts only: a Jetson takes 240x320")
+    if exported.detail["host_only"]:
+        console.note(f"{wording.size(exported.size or ())} runs on hosts only: a Jetson takes 240x320")
     console.note(f"file: {path}")
     if not all(check.passed for check in checks):
         raise GateRefused(

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from core.classes import CLASSES
 from core.errors import VortexError
 from core.files import locked, sha256_file
+from pipelines.data.datasets import resolve
+from pipelines.frames import load_arrays
+from pipelines.hub.open import actor, commit, hub
+from pipelines.pack import packs_folder
+from pipelines.ship.export.onnx import OPSET, holds, write_onnx
+from pipelines.ship.export.parity import NOISE, measure_parity, noise
 from pipelines.workspace import Workspace
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from registry.records import Export, Version
-    from validation.checks import Check
+from registry.records import Artifact, Export, Version
+from validation.checks import Check
+from validation.manifest import load_manifest
+from validation.policies import load_policies
+from validation.promotion.evidence import ExportParity
+from validation.promotion.gates.onnx_parity import OnnxParity, judge
 
 OnStep = Callable[[str], None]
 """Called with what is being done now, for a progress line."""
@@ -27,8 +34,8 @@ PARITY_FRAMES = 16
 _PATIENCE = 600.0  # seconds to wait for another process that exports the same version
 
 
-def export(ws: Workspace, version: str, *, record: bool = True, on_step: OnStep | None = None) -> Export:
-    """Write version `version` as ONNX at its trained size, measure its parity, store and record both.
+def export(ws: Workspace, name: str, *, record: bool = True, on_step: OnStep | None = None) -> Export:
+    """Write version `name` as ONNX at its trained size, measure its parity, store and record both.
 
     The file lies at `build/exports/vN/` too. `record=False` leaves MLflow and the ledger as they are.
     A file that is there already, made of the same weights, is kept; its parity is measured all the same.
@@ -38,58 +45,58 @@ def export(ws: Workspace, version: str, *, record: bool = True, on_step: OnStep 
     import torch
 
     from models import checkpoint
-    from pipelines.hub.open import actor, commit, hub
-    from pipelines.ship.export.onnx import OPSET, holds, write_onnx
-    from pipelines.ship.export.parity import measure_parity
-    from registry.records import Artifact, Export
 
-    say = on_step or (lambda _: None)
+    report = on_step or (lambda _: None)
     registry = hub(ws)
-    found = registry.get(version)
-    student, _ = checkpoint.load(registry.artifact_path(found.checkpoint))
-    path = export_path(ws, found)
+    version = registry.get(name)
+    student, _ = checkpoint.load(registry.artifact_path(version.checkpoint))
+    path = export_path(ws, version)
     with locked(path.with_suffix(".lock"), _PATIENCE):
-        metadata = _metadata(found) | {"vortex.torch": str(torch.__version__)}
+        metadata = _metadata(version) | {"vortex.torch": str(torch.__version__)}
         if not holds(path, metadata):
-            say(f"exporting {found.name} at {found.size[0]}x{found.size[1]}")
-            write_onnx(student, found.size, path, metadata)
-        frames, source = parity_frames(ws, found)
-        say(f"comparing {found.name} with its file on {len(frames)} frames of {source}")
+            report(f"exporting {version.name} at {version.size[0]}x{version.size[1]}")
+            write_onnx(student, version.size, path, metadata)
+        frames, source = parity_frames(ws, version)
+        report(f"comparing {version.name} with its file on {len(frames)} frames of {source}")
         parity = measure_parity(student, path, frames)
         if record:
-            artifact = registry.store.log_artifact(found.run_id, path, "exports")
+            artifact = registry.store.log_artifact(version.run_id, path, "exports")
         else:
             artifact = Artifact(str(path), sha256_file(path), path.stat().st_size)
-    made = Export(
+    exported = Export(
         artifact,
         FORMAT,
-        found.size,
+        version.size,
         "fp32",
         OPSET,
         parity.depth_m,
         parity.class_agreement,
         source,
         parity.frames,
-        {"torch": str(torch.__version__), "onnxruntime": str(onnxruntime.__version__), "host_only": found.size != JETSON_SIZE},
+        {"torch": str(torch.__version__), "onnxruntime": str(onnxruntime.__version__), "host_only": version.size != JETSON_SIZE},
     )
     if record:
-        registry.add_export(found.name, made, actor=actor(), commit=commit(ws))
-    return made
+        registry.add_export(version.name, exported, actor=actor(), commit=commit(ws))
+    return exported
 
 
 def newest(version: Version) -> Export | None:
     """The version's recorded ONNX export at its trained size, or None."""
-    found = [one for one in version.exports if (one.format, one.size, one.precision) == (FORMAT, version.size, "fp32")]
-    return found[-1] if found else None
+    exports = [entry for entry in version.exports if (entry.format, entry.size, entry.precision) == (FORMAT, version.size, "fp32")]
+    return exports[-1] if exports else None
 
 
-def judged(made: Export) -> list[Check]:
+def parity_evidence(exported: Export) -> ExportParity | None:
+    """How far the export is from the student, as the parity gate reads it; None where that was not measured."""
+    if exported.parity_m is None or exported.class_agreement is None:
+        return None
+    return ExportParity(exported.parity_m, exported.class_agreement)
+
+
+def parity_checks(exported: Export) -> list[Check]:
     """The parity of an export against the bound that promotion to staging asks for."""
-    from validation.gates import PromotionEvidence, judge_promotion
-    from validation.policies import load_policies
-
-    evidence = PromotionEvidence(None, None, onnx_parity_m=made.parity_m, class_agreement=made.class_agreement, size=made.size)
-    return [check for check in judge_promotion("staging", evidence, load_policies()) if check.name == "onnx-parity"]
+    rules = [rule for rule in load_policies().promotion.stage("staging") if isinstance(rule, OnnxParity)]
+    return [judge(rule, parity_evidence(exported)) for rule in rules]
 
 
 def export_path(ws: Workspace, version: Version) -> Path:
@@ -104,14 +111,6 @@ def parity_frames(ws: Workspace, version: Version) -> tuple[NDArray[np.uint8], s
     The set is one that the version was trained on, its own domain's first; where none is in this workspace as the version saw it,
     the frames are seeded noise, named `noise`.
     """
-    import numpy as np
-
-    from pipelines.data.datasets import resolve
-    from pipelines.frames import load_arrays
-    from pipelines.pack import packs_folder
-    from pipelines.ship.export.parity import NOISE, noise
-    from validation.manifest import load_manifest
-
     for use in sorted(version.data, key=lambda use: use.domain != version.domain):
         try:
             ref = resolve(ws, name_or_manifest=use.name)
@@ -120,8 +119,8 @@ def parity_frames(ws: Workspace, version: Version) -> tuple[NDArray[np.uint8], s
         frames = [frame for frame in load_manifest(ref.manifest) if frame.split == "val"]
         if ref.digest != use.digest or not frames:
             continue
-        picked = [frames[index] for index in np.unique(np.linspace(0, len(frames) - 1, PARITY_FRAMES).astype(int))]
-        return np.stack([row["rgb"] for row in load_arrays(packs_folder(ws), ref, picked, version.size)]), use.name
+        sample = [frames[index] for index in np.unique(np.linspace(0, len(frames) - 1, PARITY_FRAMES).astype(int))]
+        return np.stack([row["rgb"] for row in load_arrays(packs_folder(ws), ref, sample, version.size)]), use.name
     return noise(version.size), NOISE
 
 

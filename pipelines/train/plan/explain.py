@@ -39,7 +39,7 @@ def explain(plan: TrainPlan) -> tuple[str, ...]:
 
 def all_ignore_probability(stage: StagePlan, batch_size: int) -> float:
     """Probability that a batch of the stage's mixture has no labelled frame."""
-    from validation.gates import all_ignore_probability as of_frames
+    from validation.data_gate import all_ignore_probability as of_frames
 
     frames = [data.load()["train"] for data in stage.data]
     shares = [data.share for data in stage.stage.data]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ import cv2
 import numpy as np
 
 from core.classes import IGNORE
+from validation.data_gate import DataJudgement, judge_statistics
 from validation.manifest import Frame, Split
+from validation.policies import load_policies
+from validation.statistics import gather
 
 SIZE = (48, 64)
 SPLITS: tuple[Split, ...] = ("train",) * 8 + ("gap",) + ("val",) * 3
@@ -89,6 +93,11 @@ class FrameSet:
         for index in range(len(self.frames)):
             self.write(f"depth/{index}.npy", (scene(index) * factor).astype(np.float32))
             self.change(index, depth=f"depth/{index}.npy", depth_unit=unit)
+
+
+def data_judgement(root: Path, frames: Iterable[Frame], kind: str) -> DataJudgement:
+    """Measure the frames below `root`, and judge them by the shipped bounds of `kind`."""
+    return judge_statistics(gather(root, frames)[0], kind, load_policies())
 
 
 def scene(index: int) -> np.ndarray[Any, Any]:

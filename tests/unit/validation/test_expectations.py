@@ -9,10 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.unit.validation.frame_sets import SIZE, FrameSet, blank, scene
+from tests.unit.validation.frame_sets import SIZE, FrameSet, blank, data_judgement, scene
 from validation.checks import Check
 from validation.expectations import judge
-from validation.gates import data_checks
 from validation.policies import Bounds, Kind, load_policies
 from validation.statistics import gather
 from validation.table import judged
@@ -21,8 +20,7 @@ POLICIES = load_policies()
 
 
 def failed(frames: FrameSet, kind: str = "room") -> dict[str, Check]:
-    judgement = data_checks(frames.root, frames.frames, kind, POLICIES)
-    return {check.name: check for check in judgement.checks if not check.passed}
+    return {check.name: check for check in data_judgement(frames.root, frames.frames, kind).checks if not check.passed}
 
 
 def judgement(frames: FrameSet, kind: Kind) -> tuple[Check, ...]:

@@ -9,11 +9,12 @@ import pytest
 
 from core.errors import UsageError, VortexError
 from pipelines.hub.open import hub
-from pipelines.ship.promote import promote, rollback
+from pipelines.ship.promote import _OF_CAMERA, _OF_VERSION, promote, rollback
 from pipelines.workspace import FILE, Workspace, load
 from registry.records import Artifact, Export, Metrics
 from registry.stages import Channel, channel_state, history
 from tests.unit.pipelines.conftest import SIZE
+from validation.promotion.gates import GATES
 
 CHANNEL = Channel("host", "rooms")
 Measured = Callable[..., str]
@@ -150,6 +151,10 @@ def test_a_missing_export_is_made(workspace: Workspace, measured: Measured):
     assert said[0] == f"exporting {name} at 64x96" and len(hub(workspace).get(name).exports) == 1
 
 
+def test_every_kind_of_evidence_that_a_gate_reads_can_be_gathered() -> None:
+    assert {kind for gate in GATES.values() for kind in gate.reads} == {*_OF_VERSION, *_OF_CAMERA}
+
+
 def test_channel_defaults_and_refusals(workspace: Workspace, measured: Measured):
     name = measured(0.4)
     for options, message in (
@@ -192,7 +197,7 @@ from core.errors import VortexError
 from pipelines.workspace import load
 
 root, version, flags = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
-gather = module._evidence
+gather = module._gather
 
 def wait_for_the_other(*args):
     evidence = gather(*args)
@@ -201,7 +206,7 @@ def wait_for_the_other(*args):
         time.sleep(0.01)
     return evidence
 
-module._evidence = wait_for_the_other
+module._gather = wait_for_the_other
 try:
     report = module.promote(load(root), version, "production")
     sys.stdout.write("won" if report.passed else "refused")

@@ -23,7 +23,7 @@ from pipelines.data.datasets import DataRef
 from pipelines.validate import github, junit, passed, record, validate, verdict
 from pipelines.validate.record import today
 from pipelines.workspace import Workspace
-from tests.unit.validation.frame_sets import SIZE, FrameSet
+from tests.unit.validation.frame_sets import SIZE, FrameSet, data_judgement
 from validation.manifest import ManifestError, write_manifest
 from vortex_cli.commands.validate import validate as command
 from vortex_cli.main import register
@@ -312,9 +312,7 @@ def test_a_malformed_manifest_is_refused_before_the_engine_is_imported(workspace
 def test_real_frames_pass_as_their_kind(
     workspace: Workspace, real_frames: Path, name: str, pattern: str, depth: str, kinds: tuple[str, ...]
 ) -> None:
-    from validation.gates import data_checks
     from validation.manifest import Frame, stream_split
-    from validation.policies import load_policies
 
     root = real_frames / name
     pictures = sorted(root.glob(pattern))[::5] if name != "home_realsense" else sorted(root.glob("color/*"))
@@ -334,4 +332,4 @@ def test_real_frames_pass_as_their_kind(
     ]
     assert len(rows) >= 10
     for kind in kinds:
-        assert [check for check in data_checks(root, rows, kind, load_policies()).checks if not check.passed] == []
+        assert [check for check in data_judgement(root, rows, kind).checks if not check.passed] == []

@@ -1,0 +1,18 @@
+"""What a gate is: a rule of `policies.yaml`, the kinds of evidence that it reads, and the judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from validation.checks import Check
+from validation.strict import Strict
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One gate. `judge` takes a rule of type `rule` and the record of each kind in `reads`, in that order, and refuses nothing itself."""
+
+    rule: type[Strict]
+    reads: tuple[type, ...]
+    judge: Callable[..., Check]

@@ -1,0 +1,34 @@
+"""The promotion gates: one file each, and one line each below. A gate reads only the kinds of evidence that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from validation.checks import Check
+from validation.promotion.evidence import Evidence
+from validation.promotion.gate import Gate
+from validation.promotion.gates import data_passed, device_size, metrics_present, not_worse, onnx_parity
+from validation.strict import Strict
+
+GATES: Final[Mapping[type[Strict], Gate]] = {
+    gate.rule: gate
+    for gate in (
+        data_passed.GATE,
+        metrics_present.GATE,
+        onnx_parity.GATE,
+        device_size.GATE,
+        not_worse.GATE,
+    )
+}
+
+
+def kinds_read(rules: Iterable[Strict]) -> frozenset[type]:
+    """The kinds of evidence that these rules are judged by."""
+    return frozenset(kind for rule in rules for kind in GATES[type(rule)].reads)
+
+
+def judge(rule: Strict, evidence: Evidence) -> Check:
+    """Judge the evidence by one rule. Raises KeyError for a kind that the rule's gate reads and nobody gathered."""
+    gate = GATES[type(rule)]
+    return gate.judge(rule, *(evidence[kind] for kind in gate.reads))
