@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from core.classes import CLASSES, IGNORE
 from core.errors import VortexError
@@ -115,9 +116,9 @@ def measure(root: Path, frame: Frame) -> Row:
         if unit is not None:
             depth = reader.read(_ROLE[name], partial(read_depth, unit=unit))
             trusted = confidence >= CONFIDENT if name == "tof" and confidence is not None else None
-            seen = None if depth is None else _depth(row, name, depth, trusted, metric=unit != "relative")
-            if seen is not None:
-                maps[name] = seen
+            sampled = None if depth is None else _depth(row, name, depth, trusted, metric=unit != "relative")
+            if sampled is not None:
+                maps[name] = sampled
     if frame.teacher_unit == "relative":
         row.relative = f"teacher {frame.teacher} is declared relative"
     _agreement(row, maps)
@@ -182,23 +183,23 @@ class _Reader:
     def close(self) -> None:
         self.row.missing = "; ".join(self.missing) or None
         self.row.unreadable = "; ".join(self.unreadable) or None
-        wanted = self.shapes.get("rgb") or next(iter(self.shapes.values()), None)
-        unequal = {role: shape for role, shape in self.shapes.items() if shape != wanted}
-        if wanted is None or not unequal:
+        size = self.shapes.get("rgb") or next(iter(self.shapes.values()), None)
+        unequal = {role: shape for role, shape in self.shapes.items() if shape != size}
+        if size is None or not unequal:
             return
         against = "rgb" if "rgb" in self.shapes else next(iter(self.shapes))
-        self.row.sizes = _sizes(against, wanted, unequal)
-        bent = {role: shape for role, shape in unequal.items() if not _same_aspect(shape, wanted)}
-        self.row.aspect = _sizes(against, wanted, bent) if bent else None
+        self.row.sizes = _sizes(against, size, unequal)
+        bent = {role: shape for role, shape in unequal.items() if not _same_aspect(shape, size)}
+        self.row.aspect = _sizes(against, size, bent) if bent else None
 
 
-def _sizes(role: str, wanted: tuple[int, int], others: dict[str, tuple[int, int]]) -> str:
-    return f"{role} is {wanted[0]}x{wanted[1]}, " + ", ".join(f"{name} is {shape[0]}x{shape[1]}" for name, shape in others.items())
+def _sizes(role: str, size: tuple[int, int], others: dict[str, tuple[int, int]]) -> str:
+    return f"{role} is {size[0]}x{size[1]}, " + ", ".join(f"{name} is {shape[0]}x{shape[1]}" for name, shape in others.items())
 
 
-def _same_aspect(one: tuple[int, int], other: tuple[int, int]) -> bool:
+def _same_aspect(size: tuple[int, int], other: tuple[int, int]) -> bool:
     """1 %: what rounding to whole pixels does to a resized picture."""
-    return abs(one[0] * other[1] / (one[1] * other[0]) - 1) <= 0.01
+    return abs(size[0] * other[1] / (size[1] * other[0]) - 1) <= 0.01
 
 
 def _depth(row: Row, name: str, depth: Map, trusted: NDArray[np.bool_] | None, *, metric: bool) -> Map | None:
@@ -219,16 +220,16 @@ def _depth(row: Row, name: str, depth: Map, trusted: NDArray[np.bool_] | None, *
     setattr(row, f"{name}_valid", np.count_nonzero(good) / depth.size)
     if not metric:
         return None
-    seen = sample(good)
-    values = seen[seen > 0]
+    sampled = sample(good)
+    values = sampled[sampled > 0]
     if values.size:
         middle, far = np.percentile(values, (50, 95))
         setattr(row, f"{name}_median", float(middle))
         setattr(row, f"{name}_p95", float(far))
         setattr(row, f"{name}_near", np.count_nonzero(values < NEAR) / values.size)
-        setattr(row, f"{name}_rough", roughness(good, seen))
+        setattr(row, f"{name}_rough", roughness(good, sampled))
         setattr(row, f"{name}_bins", depth_bins(values))
-    return seen
+    return sampled
 
 
 def _agreement(row: Row, maps: dict[str, Map]) -> None:
@@ -236,15 +237,15 @@ def _agreement(row: Row, maps: dict[str, Map]) -> None:
     teacher, tof, reference = maps.get("teacher"), maps.get("tof"), maps.get("depth")
     sensor = tof if tof is not None else reference
     if teacher is not None and sensor is not None:
-        row.teacher_to_sensor, row.teacher_rank = _compare(teacher, sensor)
+        row.teacher_to_sensor, row.teacher_rank = _ratio_and_rank(teacher, sensor)
     if tof is not None and reference is not None:
-        row.tof_to_depth, row.tof_rank = _compare(tof, reference)
+        row.tof_to_depth, row.tof_rank = _ratio_and_rank(tof, reference)
 
 
-def _compare(one: Map, sensor: Map) -> tuple[float, float]:
+def _ratio_and_rank(depth: Map, sensor: Map) -> tuple[float, float]:
     """Ratio of the medians, and Spearman's rank correlation, over the pixels that both have; NaN where they say nothing."""
-    shared = (one > 0) & (sensor > 0)
-    ours, theirs = one[shared], sensor[shared]
+    shared = (depth > 0) & (sensor > 0)
+    ours, theirs = depth[shared], sensor[shared]
     if ours.size < SHARED:
         return math.nan, math.nan
     ratio = float(np.median(ours) / np.median(theirs))
@@ -252,32 +253,26 @@ def _compare(one: Map, sensor: Map) -> tuple[float, float]:
     if far < FLAT * near:
         return ratio, math.nan
     stride = -(-ours.size // RANKED)
-    ours, theirs = _ranks(ours[::stride]), _ranks(theirs[::stride])
-    spread = ours.std() * theirs.std()
+    # Ties share their mean rank: depth in millimetres has many.
+    our_ranks, their_ranks = rankdata(ours[::stride]), rankdata(theirs[::stride])
+    spread = our_ranks.std() * their_ranks.std()
     # A constant prediction has no order at all: that is no positive correlation. Rounding may carry a perfect one beyond 1.
-    rank = float(((ours - ours.mean()) * (theirs - theirs.mean())).mean() / spread) if spread > 0 else 0.0
+    rank = float(((our_ranks - our_ranks.mean()) * (their_ranks - their_ranks.mean())).mean() / spread) if spread > 0 else 0.0
     return ratio, min(1.0, max(-1.0, rank))
-
-
-def _ranks(values: NDArray[Any]) -> NDArray[Any]:
-    """Ranks, ties sharing their mean: depth in millimetres has many."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    shared: NDArray[Any] = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    return shared
 
 
 def _labels(row: Row, labels: NDArray[np.uint8]) -> None:
     counts = np.bincount(labels.ravel(), minlength=256)
     strange = [int(label) for label in np.flatnonzero(counts) if label >= len(CLASSES) and label != IGNORE]
     if strange:
-        shown = ", ".join(map(str, strange[:8])) + (", …" if len(strange) > 8 else "")
-        row.labels = f"ids {shown} on {int(counts[strange].sum())} pixels"
-    known = counts[: len(CLASSES)]
-    total = int(known.sum())
+        ids = ", ".join(map(str, strange[:8])) + (", …" if len(strange) > 8 else "")
+        row.labels = f"ids {ids} on {int(counts[strange].sum())} pixels"
+    class_counts = counts[: len(CLASSES)]
+    total = int(class_counts.sum())
     row.labelled = total / max(labels.size, 1)
     if total:
-        for name, count in zip(CLASSES, known, strict=True):
+        for name, count in zip(CLASSES, class_counts, strict=True):
             setattr(row, name, float(count) / total)
-    if known[0]:
+    if class_counts[0]:
         rows = np.count_nonzero(labels == 0, axis=1)
         row.floor_row = float((rows * np.arange(0.5, len(rows))).sum() / (rows.sum() * len(rows)))
