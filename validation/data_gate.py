@@ -39,9 +39,9 @@ def judge_statistics(statistics: Statistics, kind: str, policies: Policies) -> D
     """Judge frames that were measured before. Raises VortexError for an unknown kind."""
     bounds = policies.data.kind(kind)
     from validation.expectations import judge
-    from validation.table import judged
+    from validation.table import suite_table
 
-    table = judged(statistics, bounds, policies.data)
+    table = suite_table(statistics, bounds, policies.data)
     splits = {str(name): int(count) for name, count in table["split"].value_counts().items()}
     evaluation = set(splits) == {"test"}
     labelled = table["labelled"] > 0

@@ -91,8 +91,8 @@ def read_segmentation(path: Path) -> npt.NDArray[np.uint8]:
 
     raw = _map(path, "an 8-bit grey PNG, or a .npy of whole numbers 0 to 255, as class mask", bits=8, kinds="ui", sizes=(1, 2, 4, 8))
     if raw.dtype != np.uint8 and raw.size and (int(raw.min()) < 0 or int(raw.max()) > 255):
-        found = f"found class ids from {raw.min()} to {raw.max()}"
-        raise FrameFileError(f"{path}: {found}, allowed: 0 to {len(CLASSES) - 1} and {IGNORE}", READ_HINT)
+        fault = f"found class ids from {raw.min()} to {raw.max()}"
+        raise FrameFileError(f"{path}: {fault}, allowed: 0 to {len(CLASSES) - 1} and {IGNORE}", READ_HINT)
     return raw.astype(np.uint8)
 
 
@@ -136,8 +136,8 @@ def _load(path: Path) -> tuple[Header, bytes]:
             data = beginning(stream)
             header = parse(path, data)
             if length > (most := most_bytes(header)):
-                found = f"found {length} bytes for {header.size[0]}×{header.size[1]} pixels"
-                raise FrameFileError(f"{path}: {found}, allowed: at most {most}", READ_HINT)
+                fault = f"found {length} bytes for {header.size[0]}×{header.size[1]} pixels"
+                raise FrameFileError(f"{path}: {fault}, allowed: at most {most}", READ_HINT)
             data += stream.read(max(0, length - len(data)))
     except OSError as error:
         raise FrameFileError(f"{path}: cannot be read ({error.strerror}), allowed: a PNG, JPEG or .npy file", READ_HINT) from error

@@ -23,12 +23,12 @@ SHOWN = 5
 
 
 def judge(table: pd.DataFrame, kind: Kind, policy: DataPolicy, *, evaluation: bool = False) -> tuple[Check, ...]:
-    """Ask every question that applies to these frames (`validation.table.judged`), in one run; one check a question."""
-    asked = [question for question in questions(kind, policy, evaluation=evaluation) if question.applies(table)]
-    wanted = dict.fromkeys(["id", *(column for question in asked for column in _columns(question))])
-    suite = [(question, expectation) for question in asked for expectation in _expectations(question, policy.most_share)]
-    results = _run(table[list(wanted)], suite)
-    return tuple(_check(question, table, results[question.name]) for question in asked)
+    """Ask every question that applies to these frames (`validation.table.suite_table`), in one run; one check a question."""
+    applicable = [question for question in questions(kind, policy, evaluation=evaluation) if question.applies(table)]
+    columns = dict.fromkeys(["id", *(column for question in applicable for column in _columns(question))])
+    suite = [(question, expectation) for question in applicable for expectation in _expectations(question, policy.most_share)]
+    results = _run(table[list(columns)], suite)
+    return tuple(_check(question, table, results[question.name]) for question in applicable)
 
 
 def _columns(question: Question) -> Sequence[str]:
@@ -60,7 +60,7 @@ def _expectations(question: Question, most_share: float) -> Iterator[Any]:
             yield gxe.ExpectColumnMedianToBeBetween(min_value=bounds.median[0], max_value=bounds.median[1], **common)
 
 
-def _run(table: pd.DataFrame, asked: Sequence[tuple[Question, Any]]) -> dict[str, list[Any]]:
+def _run(table: pd.DataFrame, suite: Sequence[tuple[Question, Any]]) -> dict[str, list[Any]]:
     """Results of the suite, by check name; the frames that speak against one are looked up only where it failed.
 
     Raises RuntimeError when the engine itself failed: that is no verdict on the data.
@@ -75,12 +75,12 @@ def _run(table: pd.DataFrame, asked: Sequence[tuple[Question, Any]]) -> dict[str
         return list(batch.validate(gx.ExpectationSuite(name="frames", expectations=expectations), result_format=form).results)
 
     # Two thirds of the time would go into examples of checks that passed.
-    verdicts = run([expectation for _, expectation in asked], {"result_format": "BOOLEAN_ONLY"})
+    verdicts = run([expectation for _, expectation in suite], {"result_format": "BOOLEAN_ONLY"})
     wrong = {_name(result) for result in verdicts if not result.success}
     form = {"result_format": "SUMMARY", "partial_unexpected_count": SHOWN, "unexpected_index_column_names": ["id"]}
-    told = run([expectation for question, expectation in asked if question.name in wrong], form) if wrong else []
-    results: dict[str, list[Any]] = {question.name: [] for question, _ in asked}
-    for result in (*(one for one in verdicts if _name(one) not in wrong), *told):
+    failures = run([expectation for question, expectation in suite if question.name in wrong], form) if wrong else []
+    results: dict[str, list[Any]] = {question.name: [] for question, _ in suite}
+    for result in (*(verdict for verdict in verdicts if _name(verdict) not in wrong), *failures):
         raised = result.exception_info or {}
         if raised.get("raised_exception", any(isinstance(part, dict) and part.get("raised_exception") for part in raised.values())):
             raise RuntimeError(f"great-expectations failed on {_name(result)}: {raised}")
@@ -104,19 +104,19 @@ def _check(question: Question, table: pd.DataFrame, results: Sequence[Any]) -> C
     passed = all(result.success for result in results)
     if question.form == "contains":
         counts = table["split"].value_counts()
-        found = ", ".join(f"{split} {counts[split]}" for split in ("train", "gap", "val", "test") if split in counts) or "no frames"
-        return Check(question.name, question.asked, found, passed)
+        answer = ", ".join(f"{split} {counts[split]}" for split in ("train", "gap", "val", "test") if split in counts) or "no frames"
+        return Check(question.name, question.asked, answer, passed)
     if question.form == "means":
         return _means(question, table, passed)
     examples, outside = _examples(question, results)
     if question.form == "empty":
-        found = _reasons(question, table)
+        answer = _reasons(question, table)
     else:
-        found = _numbers(question, table, outside)
+        answer = _numbers(question, table, outside)
         if not passed and not examples:
             examples = _farthest(question, table)
-    shown = dict(examples[:SHOWN]) if passed is False else {}
-    return Check(question.name, question.asked, found, passed, tuple(shown), tuple(shown.values()))
+    counterexamples = dict(examples[:SHOWN]) if passed is False else {}
+    return Check(question.name, question.asked, answer, passed, tuple(counterexamples), tuple(counterexamples.values()))
 
 
 def _examples(question: Question, results: Sequence[Any]) -> tuple[list[tuple[str, str]], int]:
@@ -168,10 +168,10 @@ def _means(question: Question, table: pd.DataFrame, passed: bool) -> Check:
     means = {name: float(table[name].mean()) for name in CLASSES}
     beyond = {name: max(low - means[name], means[name] - high) for name, (low, high) in zip(CLASSES, question.ranges, strict=True)}
     worst = max(beyond, key=lambda name: beyond[name])
-    found = ", ".join(f"{name} {number(share, '%')}" for name, share in means.items())
+    answer = ", ".join(f"{name} {number(share, '%')}" for name, share in means.items())
     rows = table.sort_values(worst, ascending=False).head(0 if passed else SHOWN)
     examples = {str(name): f"{worst} {number(float(share), '%')}" for name, share in zip(rows["id"], rows[worst], strict=True)}
-    return Check(question.name, question.asked, found, passed, tuple(examples), tuple(examples.values()))
+    return Check(question.name, question.asked, answer, passed, tuple(examples), tuple(examples.values()))
 
 
 def _farthest(question: Question, table: pd.DataFrame) -> list[tuple[str, str]]:

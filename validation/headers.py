@@ -115,8 +115,8 @@ def parse(path: Path, data: bytes) -> Header:
     elif data.startswith(_NPY):
         header = _npy(data)
     else:
-        found = "an empty file" if not data else f"a file that begins with {data[:8]!r}"
-        raise FrameFileError(f"{path}: found {found}, allowed: PNG, JPEG or .npy", READ_HINT)
+        content = "an empty file" if not data else f"a file that begins with {data[:8]!r}"
+        raise FrameFileError(f"{path}: found {content}, allowed: PNG, JPEG or .npy", READ_HINT)
     if header is None:
         raise FrameFileError(
             f"{path}: its header is cut off, damaged, or of a kind of numbers that no role takes, allowed: a whole PNG, JPEG or .npy",
@@ -218,11 +218,11 @@ def _npy(data: bytes) -> Header | None:
         return None
     try:
         # A literal, and only a literal: numpy's own reader parses it the same way.
-        said = ast.literal_eval(data[start:end].decode("latin1").strip())
-        shape, dtype, fortran = tuple(said["shape"]), said["descr"], said["fortran_order"]
+        header = ast.literal_eval(data[start:end].decode("latin1").strip())
+        shape, dtype, fortran = tuple(header["shape"]), header["descr"], header["fortran_order"]
     except (SyntaxError, ValueError, KeyError, TypeError, RecursionError, MemoryError):
         return None
-    if len(said) != 3 or type(fortran) is not bool or type(dtype) is not str or not _NPY_TYPE.fullmatch(dtype):
+    if len(header) != 3 or type(fortran) is not bool or type(dtype) is not str or not _NPY_TYPE.fullmatch(dtype):
         return None
     if not all(type(length) is int and length >= 0 for length in shape):
         return None
@@ -244,7 +244,7 @@ def check_end(path: Path, header: Header, tail: bytes, length: int) -> None:
     else:
         whole = length >= _npy_bytes(header)
         if length > _npy_bytes(header):
-            found = f"found {length} bytes, its header speaks of {_npy_bytes(header)}"
-            raise FrameFileError(f"{path}: {found}; allowed: as many", READ_HINT)
+            fault = f"found {length} bytes, its header speaks of {_npy_bytes(header)}"
+            raise FrameFileError(f"{path}: {fault}; allowed: as many", READ_HINT)
     if not whole:
         raise FrameFileError(f"{path}: the {header.kind.upper()} is truncated at {length} bytes, allowed: a whole file", READ_HINT)

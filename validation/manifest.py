@@ -195,8 +195,8 @@ def _from_legacy(line: bytes, index: int, total: int) -> Frame:
     row = refuse_twice(line)
     unknown = row.keys() - set(LEGACY_KEYS)
     if unknown or "stem" not in row:
-        found = f"key {', '.join(map(short, sorted(unknown)))} is unknown" if unknown else "stem is missing"
-        raise RowFault(f"{found} in a manifest with the legacy keys, allowed: {', '.join(LEGACY_KEYS)}")
+        fault = f"key {', '.join(map(short, sorted(unknown)))} is unknown" if unknown else "stem is missing"
+        raise RowFault(f"{fault} in a manifest with the legacy keys, allowed: {', '.join(LEGACY_KEYS)}")
     depth, teacher, mask = row.get("depth"), row.get("da3_depth"), row.get("sam2_seg")
     row = {
         "id": row["stem"],

@@ -31,11 +31,11 @@ DEPTH_RATIO, BRIGHTNESS, CONTRAST = 0.01, 12.0, 0.25
 
 @dataclass(frozen=True)
 class Pictures:
-    """Everything that twins are judged by, one entry a frame. `depth` is a median in metres, NaN without; `known` says who was read."""
+    """Everything that twins are judged by, one entry a frame. `depth` is a median in metres, NaN without; `readable` says whose picture was read."""
 
     across: Hashes
     down: Hashes
-    known: NDArray[np.bool_]
+    readable: NDArray[np.bool_]
     brightness: NDArray[np.float64]
     contrast: NDArray[np.float64]
     depth: NDArray[np.float64]
@@ -43,11 +43,11 @@ class Pictures:
 
 def near_copies(pictures: Pictures, split: NDArray[Any], bits: int) -> Indices:
     """For each frame, an earlier frame of its split that differs in at most `bits` bits, or -1."""
-    found = np.full(len(split), -1, np.intp)
+    twins = np.full(len(split), -1, np.intp)
     for name in np.unique(split):
-        members = np.flatnonzero((split == name) & pictures.known)
-        found[members] = _twins(pictures, members, members, bits, earlier=True)
-    return found
+        members = np.flatnonzero((split == name) & pictures.readable)
+        twins[members] = _twins(pictures, members, members, bits, earlier=True)
+    return twins
 
 
 def near_leaks(pictures: Pictures, split: NDArray[Any], moving: NDArray[np.bool_], bits: int) -> Indices:
@@ -56,12 +56,12 @@ def near_leaks(pictures: Pictures, split: NDArray[Any], moving: NDArray[np.bool_
     Only frames whose camera was `moving` count: the 8 % of a stream that lie between training and validation are no distance for a
     camera that stands still, and its honest frames are twins everywhere.
     """
-    found = np.full(len(split), -1, np.intp)
-    usable = pictures.known & moving
+    twins = np.full(len(split), -1, np.intp)
+    usable = pictures.readable & moving
     trained = np.flatnonzero((split == "train") & usable)
-    held = np.flatnonzero(((split == "val") | (split == "test")) & usable)
-    found[held] = _twins(pictures, held, trained, bits, earlier=False)
-    return found
+    held_out = np.flatnonzero(((split == "val") | (split == "test")) & usable)
+    twins[held_out] = _twins(pictures, held_out, trained, bits, earlier=False)
+    return twins
 
 
 def in_motion(pictures: Pictures, sequence: NDArray[Any], number: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -79,23 +79,23 @@ def _twins(pictures: Pictures, ours: Indices, theirs: Indices, bits: int, *, ear
     """For each of `ours`, the first confirmed twin found among `theirs` (with `earlier`: only of a lower index), or -1."""
     if bits >= BANDS:
         raise ValueError(f"{bits} bits need more than {BANDS} bands: with these, some twins would be missed")
-    found = np.full(len(ours), -1, np.intp)
+    twins = np.full(len(ours), -1, np.intp)
     if not len(ours) or not len(theirs):
-        return found
+        return twins
     for band in range(BANDS):
         keys = _band(pictures, theirs, band)
         order = np.argsort(keys, kind="stable")
-        wanted = _band(pictures, ours, band)
-        first, stop = np.searchsorted(keys[order], wanted, "left"), np.searchsorted(keys[order], wanted, "right")
+        our_keys = _band(pictures, ours, band)
+        first, stop = np.searchsorted(keys[order], our_keys, "left"), np.searchsorted(keys[order], our_keys, "right")
         for step in range(CROWD):
-            open_ = np.flatnonzero((found < 0) & (first + step < stop))
+            open_ = np.flatnonzero((twins < 0) & (first + step < stop))
             if not len(open_):
                 break
-            one, other = ours[open_], theirs[order[first[open_] + step]]
-            good = (_distance(pictures, one, other) <= bits) & _confirmed(pictures, one, other, by_depth=not earlier)
-            good &= other < one if earlier else other != one
-            found[open_[good]] = other[good]
-    return found
+            frames, candidates = ours[open_], theirs[order[first[open_] + step]]
+            good = (_distance(pictures, frames, candidates) <= bits) & _confirmed(pictures, frames, candidates, by_depth=not earlier)
+            good &= candidates < frames if earlier else candidates != frames
+            twins[open_[good]] = candidates[good]
+    return twins
 
 
 def _band(pictures: Pictures, members: Indices, band: int) -> NDArray[np.uint64]:
@@ -103,21 +103,21 @@ def _band(pictures: Pictures, members: Indices, band: int) -> NDArray[np.uint64]
     return (half >> np.uint64(32)) if band % 2 else (half & np.uint64(0xFFFFFFFF))
 
 
-def _distance(pictures: Pictures, one: Indices, other: Indices) -> NDArray[np.int64]:
-    across = np.bitwise_count(pictures.across[one] ^ pictures.across[other])
-    down = np.bitwise_count(pictures.down[one] ^ pictures.down[other])
+def _distance(pictures: Pictures, ours: Indices, theirs: Indices) -> NDArray[np.int64]:
+    across = np.bitwise_count(pictures.across[ours] ^ pictures.across[theirs])
+    down = np.bitwise_count(pictures.down[ours] ^ pictures.down[theirs])
     bits: NDArray[np.int64] = across.astype(np.int64) + down
     return bits
 
 
-def _confirmed(pictures: Pictures, one: Indices, other: Indices, *, by_depth: bool) -> NDArray[np.bool_]:
+def _confirmed(pictures: Pictures, ours: Indices, theirs: Indices, *, by_depth: bool) -> NDArray[np.bool_]:
     """Blank walls have few bits to say, so what else was measured must agree as well.
 
     `by_depth`: where both have depth, it decides. A stream of pictures that hangs goes on with new depth, so of copies either will do.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = np.abs(np.log(pictures.depth[one] / pictures.depth[other]))
+        ratio = np.abs(np.log(pictures.depth[ours] / pictures.depth[theirs]))
         near = ratio <= DEPTH_RATIO
-        alike = np.abs(pictures.brightness[one] - pictures.brightness[other]) <= BRIGHTNESS
-        alike &= np.abs(pictures.contrast[one] - pictures.contrast[other]) <= CONTRAST * np.maximum(pictures.contrast[one], 1)
+        alike = np.abs(pictures.brightness[ours] - pictures.brightness[theirs]) <= BRIGHTNESS
+        alike &= np.abs(pictures.contrast[ours] - pictures.contrast[theirs]) <= CONTRAST * np.maximum(pictures.contrast[ours], 1)
     return np.where(np.isnan(ratio), alike, near) if by_depth else near | alike

@@ -128,68 +128,67 @@ def parse(text: str, where: str) -> Profile:
     """A profile from its JSON. Raises VortexError when it is damaged or of another version of Vortex."""
     hint = "restore it with git, or make it anew from a set that passed: vortex validate NAME --as-reference"
     try:
-        said = json.loads(text)
-        if isinstance(said, dict) and said.get("version") != VERSION:
-            raise VortexError(f"{where}: a reference of version {said.get('version')!r}, allowed: {VERSION}", hint)
-        read = TypeAdapter(Profile).validate_json(text)
+        raw = json.loads(text)
+        if isinstance(raw, dict) and raw.get("version") != VERSION:
+            raise VortexError(f"{where}: a reference of version {raw.get('version')!r}, allowed: {VERSION}", hint)
+        parsed = TypeAdapter(Profile).validate_json(text)
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']}" for fault in error.errors()]
         raise VortexError(f"{where}: is not a reference, {len(faults)} fault(s), the first: {faults[0]}", hint, faults) from error
     except (ValueError, RecursionError) as error:
         raise VortexError(f"{where}: is not a reference ({error})", hint) from error
     for name, shares, length in (
-        *((f"depth.{role}", shares, BINS) for role, shares in read.depth.items()),
-        ("brightness", read.brightness, len(LEVELS) - 1),
-        ("blur", read.blur, len(SHARPNESS) - 1),
-        ("classes", read.classes, len(CLASSES)),
+        *((f"depth.{role}", shares, BINS) for role, shares in parsed.depth.items()),
+        ("brightness", parsed.brightness, len(LEVELS) - 1),
+        ("blur", parsed.blur, len(SHARPNESS) - 1),
+        ("classes", parsed.classes, len(CLASSES)),
     ):
         if len(shares) not in (length, 0) or not all(0 <= share <= 1 for share in shares):
             raise VortexError(f"{where}: {name} has {len(shares)} numbers, allowed: {length} shares from 0 to 1", hint)
-    return read
+    return parsed
 
 
 def compare(ours: Profile, reference: Profile, limits: DriftLimits) -> tuple[Drift, ...]:
     """Every comparison that both sets can answer."""
-    found: list[Drift] = []
+    drifts: list[Drift] = []
     edges = tuple(round(float(edge), 4) for edge in bin_edges())
     for role in _MAPS:
         if role in ours.depth and role in reference.depth:
-            one, other = ours.depth[role], reference.depth[role]
-            moved = _moved(one, other, math.log(FARTHEST / NEAREST) / BINS)
-            found.append(
-                Drift("drift-depth", role if role == "depth" else f"{role} depth", moved, limits.depth, "in ln m", edges, (), one, other)
-            )
+            depth, reference_depth = ours.depth[role], reference.depth[role]
+            moved = _moved(depth, reference_depth, math.log(FARTHEST / NEAREST) / BINS)
+            measure = role if role == "depth" else f"{role} depth"
+            drifts.append(Drift("drift-depth", measure, moved, limits.depth, "in ln m", edges, (), depth, reference_depth))
     if ours.brightness and reference.brightness:
         moved = _moved(ours.brightness, reference.brightness, LEVELS[1])
-        found.append(
+        drifts.append(
             Drift(
                 "drift-brightness", "brightness", moved, limits.brightness, "grey levels", LEVELS, (), ours.brightness, reference.brightness
             )
         )
     if ours.blur and reference.blur:
         moved = _moved(ours.blur, reference.blur, math.log(SHARPNESS[1] / SHARPNESS[0]))
-        found.append(Drift("drift-blur", "blur", moved, limits.blur, "in ln variance", SHARPNESS, (), ours.blur, reference.blur))
+        drifts.append(Drift("drift-blur", "blur", moved, limits.blur, "in ln variance", SHARPNESS, (), ours.blur, reference.blur))
     if ours.classes and reference.classes:
-        moved = 0.5 * sum(abs(one - other) for one, other in zip(ours.classes, reference.classes, strict=True))
-        found.append(
+        moved = 0.5 * sum(abs(share - reference_share) for share, reference_share in zip(ours.classes, reference.classes, strict=True))
+        drifts.append(
             Drift("drift-classes", "class shares", round(moved, 4), limits.classes, "", (), CLASSES, ours.classes, reference.classes)
         )
     if ours.cameras and reference.cameras:
         moved, worst = max((_nearest(camera, reference.cameras), camera.name) for camera in ours.cameras)
-        found.append(Drift("drift-intrinsics", f"camera {worst}", round(moved, 4), limits.intrinsics, "of the picture"))
-    return tuple(found)
+        drifts.append(Drift("drift-intrinsics", f"camera {worst}", round(moved, 4), limits.intrinsics, "of the picture"))
+    return tuple(drifts)
 
 
 def checks(drift: tuple[Drift, ...], statistics: Statistics, reference: Profile) -> tuple[Check, ...]:
     """One check a name, the worst comparison deciding; the examples are the frames farthest from the reference's middle."""
-    judged: list[Check] = []
+    answers: list[Check] = []
     for name in dict.fromkeys(item.name for item in drift):
         worst = max((item for item in drift if item.name == name), key=lambda item: item.distance / item.limit)
-        asked = f"at most {worst.limit:g} {worst.unit} from {reference.name} ({reference.made})".replace("  ", " ")
-        found = f"{worst.measure}: {worst.distance:.3g} {worst.unit}".rstrip()
+        question = f"at most {worst.limit:g} {worst.unit} from {reference.name} ({reference.made})".replace("  ", " ")
+        answer = f"{worst.measure}: {worst.distance:.3g} {worst.unit}".rstrip()
         examples = {} if worst.passed else _examples(worst, statistics)
-        judged.append(Check(name, asked, found, worst.passed, tuple(examples), tuple(examples.values())))
-    return tuple(judged)
+        answers.append(Check(name, question, answer, worst.passed, tuple(examples), tuple(examples.values())))
+    return tuple(answers)
 
 
 def _examples(drift: Drift, statistics: Statistics) -> dict[str, str]:
@@ -219,16 +218,16 @@ def _middle(shares: Shares, edges: tuple[float, ...]) -> float:
     return float(edges[min(place, len(edges) - 2)])
 
 
-def _nearest(camera: Camera, known: tuple[Camera, ...]) -> float:
+def _nearest(camera: Camera, cameras: tuple[Camera, ...]) -> float:
     """Largest difference of focal lengths (relative) and centres (in picture sides) from the camera that is nearest."""
     return min(
         max(abs(camera.fx / other.fx - 1), abs(camera.fy / other.fy - 1), abs(camera.cx - other.cx), abs(camera.cy - other.cy))
-        for other in known
+        for other in cameras
     )
 
 
-def _moved(one: Shares, other: Shares, width: float) -> float:
-    return round(float(np.abs(np.cumsum(np.subtract(one, other))).sum() * width), 4)
+def _moved(ours: Shares, theirs: Shares, width: float) -> float:
+    return round(float(np.abs(np.cumsum(np.subtract(ours, theirs))).sum() * width), 4)
 
 
 def _histogram(values: NDArray[Any], edges: tuple[float, ...]) -> Shares:

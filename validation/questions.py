@@ -53,9 +53,9 @@ class Question:
 
 def questions(kind: Kind, policy: DataPolicy, *, evaluation: bool = False) -> Iterator[Question]:
     """Every question, in the order it is reported; of an `evaluation` set no training frames are asked."""
-    wanted: tuple[str, ...] = ("test",) if evaluation else policy.required_splits
-    asked = f"frames in: {', '.join(policy.required_splits)}; or test alone, for an evaluation set"
-    yield Question("splits-present", "split", asked, "contains", values=wanted)
+    splits: tuple[str, ...] = ("test",) if evaluation else policy.required_splits
+    text = f"frames in: {', '.join(policy.required_splits)}; or test alone, for an evaluation set"
+    yield Question("splits-present", "split", text, "contains", values=splits)
     yield Question("sequences-used", "unused", "every sequence gives a readable frame outside the gap")
     yield Question("files-present", "missing", "every named file exists")
     yield Question("files-readable", "unreadable", "every file decodes whole, in its role's format")
@@ -96,8 +96,8 @@ def names() -> tuple[str, ...]:
     from validation.policies import load_policies
 
     policy = load_policies().data
-    asked = [question.name for question in questions(next(iter(policy.kinds.values())), policy)]
-    return (*dict.fromkeys(asked), *DRIFT)
+    data_checks = [question.name for question in questions(next(iter(policy.kinds.values())), policy)]
+    return (*dict.fromkeys(data_checks), *DRIFT)
 
 
 def _labels(kind: Kind, policy: DataPolicy) -> Iterator[Question]:

@@ -105,8 +105,8 @@ class Frame:
 
     def files(self) -> dict[str, str]:
         """The files this frame names, by role (`ROLES`)."""
-        named = {role: getattr(self, role) for role in ROLES}
-        return {role: path for role, path in named.items() if path is not None}
+        paths = {role: getattr(self, role) for role in ROLES}
+        return {role: path for role, path in paths.items() if path is not None}
 
 
 ROLES: Final = ("rgb", "depth", "tof", "tof_confidence", "teacher_depth", "segmentation", "segmentation_sources", "provenance")
@@ -227,21 +227,21 @@ def _explain(line: bytes, error: ValidationError) -> list[str]:
         elif fault["type"].startswith("missing") and len(place) == 1:
             faults.append(f"{name} is missing, allowed: {_ALLOWED.get(name, _PATH_RULE)}")
         else:
-            found = "is missing" if fault["type"].startswith("missing") else f"is {short(fault['input'])}"
-            faults.append(f"{'.'.join(part[:60] for part in place)} {found}, allowed: {_ALLOWED.get(name, _PATH_RULE)}")
+            state = "is missing" if fault["type"].startswith("missing") else f"is {short(fault['input'])}"
+            faults.append(f"{'.'.join(part[:60] for part in place)} {state}, allowed: {_ALLOWED.get(name, _PATH_RULE)}")
     return faults
 
 
-def _not_json(line: bytes, said: str) -> str:
-    said = said.replace(" at line 1 column ", " at column ")
+def _not_json(line: bytes, message: str) -> str:
+    message = message.replace(" at line 1 column ", " at column ")
     if line.startswith(b"\xef\xbb\xbf"):
         return "the line begins with a byte order mark, allowed: plain UTF-8"
-    if "recursion" in said:
+    if "recursion" in message:
         return "nested too deeply, allowed: one flat object with one `intrinsics` object inside"
-    if "surrogate" in said or "hex escape" in said:
-        return f"a text holds a lone surrogate or a broken \\u escape ({said}), allowed: whole characters"
-    if "unicode" in said:
-        return f"not UTF-8 ({said}), allowed: UTF-8 text"
+    if "surrogate" in message or "hex escape" in message:
+        return f"a text holds a lone surrogate or a broken \\u escape ({message}), allowed: whole characters"
+    if "unicode" in message:
+        return f"not UTF-8 ({message}), allowed: UTF-8 text"
     if any(word in line for word in (b"NaN", b"Infinity")):
-        return f"not JSON ({said}; NaN and Infinity are not JSON), allowed: finite numbers"
-    return f"not JSON ({said}), allowed: one JSON object a line"
+        return f"not JSON ({message}; NaN and Infinity are not JSON), allowed: finite numbers"
+    return f"not JSON ({message}), allowed: one JSON object a line"

@@ -25,25 +25,25 @@ class Placed(NamedTuple):
 
 def copies(split: NDArray[Any], content: NDArray[np.uint64]) -> Indices:
     """For each frame, the first earlier frame of its own split with the same picture, or -1. `content` 0 is a picture not read."""
-    found = np.full(len(content), -1, np.intp)
+    originals = np.full(len(content), -1, np.intp)
     for name in set(split):
         members = np.flatnonzero((split == name) & (content != 0))
         _, first, inverse = np.unique(content[members], return_index=True, return_inverse=True)
         original = members[first][inverse]
-        found[members] = np.where(original == members, -1, original)
-    return found
+        originals[members] = np.where(original == members, -1, original)
+    return originals
 
 
 def leaks(split: NDArray[Any], content: NDArray[np.uint64]) -> Indices:
     """For each held-out frame (val, test), a training frame with the same picture, or -1."""
-    found = np.full(len(content), -1, np.intp)
+    originals = np.full(len(content), -1, np.intp)
     trained = np.flatnonzero((split == "train") & (content != 0))
-    held = np.flatnonzero(np.isin(split, HELD_OUT) & (content != 0))
-    if len(trained) and len(held):
+    held_out = np.flatnonzero(np.isin(split, HELD_OUT) & (content != 0))
+    if len(trained) and len(held_out):
         order = trained[np.argsort(content[trained], kind="stable")]
-        place = np.minimum(np.searchsorted(content[order], content[held]), len(order) - 1)
-        found[held] = np.where(content[order[place]] == content[held], order[place], -1)
-    return found
+        place = np.minimum(np.searchsorted(content[order], content[held_out]), len(order) - 1)
+        originals[held_out] = np.where(content[order[place]] == content[held_out], order[place], -1)
+    return originals
 
 
 def interleaved(ids: Names, split: NDArray[Any], sequence: NDArray[Any], gap_steps: int) -> Indices:
@@ -53,7 +53,7 @@ def interleaved(ids: Names, split: NDArray[Any], sequence: NDArray[Any], gap_ste
     lie both before and after the held-out frame, and touch its block: no frame of split `gap` between, and no jump in the numbers
     of more than `gap_steps` of the sequence's usual steps.
     """
-    found = np.full(len(ids), -1, np.intp)
+    neighbours = np.full(len(ids), -1, np.intp)
     by_sequence = np.argsort(sequence, kind="stable")
     bounds = np.flatnonzero(np.diff(sequence[by_sequence])) + 1
     for part in np.split(by_sequence, bounds):
@@ -70,8 +70,8 @@ def interleaved(ids: Names, split: NDArray[Any], sequence: NDArray[Any], gap_ste
             edges = [(before, block[0]), (after, block[-1])]
             near = [train for train, edge in edges if _touch(frames, train, edge, step * gap_steps)]
             for position in block if near else ():
-                found[members[position]] = members[near[0]]
-    return found
+                neighbours[members[position]] = members[near[0]]
+    return neighbours
 
 
 def _held_out_blocks(frames: Sequence[Placed]) -> list[tuple[list[int], int | None, int | None]]:
@@ -92,8 +92,8 @@ def _held_out_blocks(frames: Sequence[Placed]) -> list[tuple[list[int], int | No
 def _touch(frames: Sequence[Placed], train: int, edge: int, gap: float) -> bool:
     if abs(train - edge) > 1:
         return False
-    one, other = _number(frames[train].id), _number(frames[edge].id)
-    return one is None or other is None or abs(one - other) <= gap
+    train_number, edge_number = _number(frames[train].id), _number(frames[edge].id)
+    return train_number is None or edge_number is None or abs(train_number - edge_number) <= gap
 
 
 def _usual_step(frames: Sequence[Placed]) -> float:

@@ -62,7 +62,7 @@ class _Pieces:
 
     frames: list[tuple[Any, ...]] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
-    said: list[pd.DataFrame] = field(default_factory=list)
+    manifest: list[pd.DataFrame] = field(default_factory=list)
     measured: list[pd.DataFrame] = field(default_factory=list)
     bins: dict[str, list[Counts]] = field(default_factory=lambda: {name: [] for name in MAPS})
     taken: list[int] = field(default_factory=list)
@@ -80,11 +80,11 @@ class _Pieces:
             self.flush()
 
     def flush(self) -> None:
-        self.said.append(_said(self.frames))
+        self.manifest.append(_manifest_columns(self.frames))
         self.measured.append(_measured(self.rows))
         for name in MAPS:
             empty = np.zeros(BINS, np.uint16)
-            counts = [found if (found := getattr(row, f"{name}_bins")) is not None else empty for row in self.rows]
+            counts = [bins if (bins := getattr(row, f"{name}_bins")) is not None else empty for row in self.rows]
             self.bins[name].append(np.array(counts, np.uint16).reshape(-1, BINS))
         self.frames, self.rows = [], []
 
@@ -93,45 +93,45 @@ def gather(
     root: Path,
     frames: Iterable[Frame],
     *,
-    known: Statistics | None = None,
+    earlier: Statistics | None = None,
     key: Callable[[Frame], str] = lambda frame: "",
     progress: Progress | None = None,
     workers: int = 1,
 ) -> tuple[Statistics, int]:
     """Statistics of every frame below `root`, in order, and how many had to be read.
 
-    A frame whose `key` is a row of `known` is not read again; an empty key is never known. `workers` threads decode; OpenCV
+    A frame whose `key` is a row of `earlier` is not read again; an empty key never is one. `workers` threads decode; OpenCV
     releases the interpreter's lock.
     """
     import pandas as pd
 
-    places = {name: place for place, name in enumerate(known.keys) if name} if known is not None and known.keys is not None else {}
+    places = {name: place for place, name in enumerate(earlier.keys) if name} if earlier is not None and earlier.keys is not None else {}
     pieces = _Pieces()
 
     def work(frame: Frame, place: int | None) -> Row | int:
         return measure(root, frame) if place is None else place
 
-    read = 0
-    asked = ((frame, name := key(frame), places.get(name) if name else None) for frame in frames)
-    for done, (frame, name, row) in enumerate(_mapped(work, asked, workers), 1):
+    reads = 0
+    queue = ((frame, name := key(frame), places.get(name) if name else None) for frame in frames)
+    for count, (frame, name, row) in enumerate(_mapped(work, queue, workers), 1):
         pieces.add(frame, row, name)
-        read += not isinstance(row, int)
+        reads += not isinstance(row, int)
         if progress:
-            progress(done)
+            progress(count)
     pieces.flush()
-    said = pd.concat(pieces.said, ignore_index=True)
+    manifest = pd.concat(pieces.manifest, ignore_index=True)
     measured = pd.concat(pieces.measured, ignore_index=True)
     bins = {name: np.concatenate(parts) for name, parts in pieces.bins.items()}
-    if known is not None and read < len(said):
+    if earlier is not None and reads < len(manifest):
         taken = np.array(pieces.taken, np.intp)
         old = taken >= 0
         # Kept rows first, then those just read; `back` puts both where their frames are.
         back = np.argsort(np.concatenate([np.flatnonzero(old), np.flatnonzero(~old)]), kind="stable")
-        kept = known.table.loc[taken[old], list(_ROW)]
-        measured = pd.concat([kept, measured], ignore_index=True).take(back).reset_index(drop=True)
-        bins = {name: np.concatenate([known.bins[name][taken[old]], bins[name]])[back] for name in MAPS}
-    table = pd.concat([said, measured], axis=1)
-    return Statistics(table, _totals(bins), bins, pd.Series(pieces.keys, dtype="str")), read
+        reused = earlier.table.loc[taken[old], list(_ROW)]
+        measured = pd.concat([reused, measured], ignore_index=True).take(back).reset_index(drop=True)
+        bins = {name: np.concatenate([earlier.bins[name][taken[old]], bins[name]])[back] for name in MAPS}
+    table = pd.concat([manifest, measured], axis=1)
+    return Statistics(table, _totals(bins), bins, pd.Series(pieces.keys, dtype="str")), reads
 
 
 def save(path: Path, statistics: Statistics, digest: str) -> None:
@@ -145,9 +145,9 @@ def save(path: Path, statistics: Statistics, digest: str) -> None:
         table = table.append_column(f"{name}_bins", pa.FixedSizeListArray.from_arrays(flat, BINS))
     if statistics.keys is not None:
         table = table.append_column("key", pa.array(statistics.keys, pa.string()))
-    said = {**(table.schema.metadata or {}), b"vortex.digest": digest.encode(), b"vortex.statistics": str(VERSION).encode()}
+    metadata = {**(table.schema.metadata or {}), b"vortex.digest": digest.encode(), b"vortex.statistics": str(VERSION).encode()}
     with staged_file(path) as staging:
-        pq.write_table(table.replace_schema_metadata(said), staging, compression="zstd", row_group_size=65536)
+        pq.write_table(table.replace_schema_metadata(metadata), staging, compression="zstd", row_group_size=65536)
 
 
 def stored_digest(path: Path) -> str | None:
@@ -156,10 +156,11 @@ def stored_digest(path: Path) -> str | None:
     import pyarrow.parquet as pq
 
     try:
-        said = pq.read_schema(path).metadata or {}
+        metadata = pq.read_schema(path).metadata or {}
     except (OSError, pa.ArrowException):
         return None
-    return said[b"vortex.digest"].decode() if said.get(b"vortex.statistics") == str(VERSION).encode() and b"vortex.digest" in said else None
+    digest = metadata.get(b"vortex.digest")
+    return digest.decode() if digest is not None and metadata.get(b"vortex.statistics") == str(VERSION).encode() else None
 
 
 def load(path: Path, *, keys: bool = False) -> Statistics | None:
@@ -176,9 +177,9 @@ def load(path: Path, *, keys: bool = False) -> Statistics | None:
             counts = {name: np.zeros(BINS, np.int64) for name in MAPS}
             parts: dict[str, list[Counts]] = {name: [] for name in MAPS}
             for group in range(file.num_row_groups):
-                read = file.read_row_group(group, columns=list(BIN_COLUMNS))
+                rows = file.read_row_group(group, columns=list(BIN_COLUMNS))
                 for name in MAPS:
-                    part = _unlisted(read.column(f"{name}_bins"))
+                    part = _unlisted(rows.column(f"{name}_bins"))
                     counts[name] += part.sum(axis=0, dtype=np.int64)
                     if keys:
                         parts[name].append(part)
@@ -200,7 +201,7 @@ def _unlisted(column: Any) -> Counts:
     return values.reshape(-1, BINS)
 
 
-def _said(frames: list[tuple[Any, ...]]) -> pd.DataFrame:
+def _manifest_columns(frames: list[tuple[Any, ...]]) -> pd.DataFrame:
     import pandas as pd
 
     columns = list(zip(*frames, strict=True)) or [()] * (len(_FRAME) + len(_CAMERA))
@@ -217,16 +218,16 @@ def _measured(rows: list[Row]) -> pd.DataFrame:
 
 
 def _mapped(
-    work: Callable[[Frame, int | None], Row | int], asked: Iterable[tuple[Frame, str, int | None]], workers: int
+    work: Callable[[Frame, int | None], Row | int], queue: Iterable[tuple[Frame, str, int | None]], workers: int
 ) -> Iterator[tuple[Frame, str, Row | int]]:
     """`map` in order over threads, with a bounded number in flight so that an interrupt ends soon."""
     if workers <= 1:
-        for frame, name, place in asked:
+        for frame, name, place in queue:
             yield frame, name, work(frame, place)
         return
     with ThreadPoolExecutor(workers, thread_name_prefix="frames") as pool:
         waiting: deque[tuple[Frame, str, Future[Row | int]]] = deque()
-        for frame, name, place in asked:
+        for frame, name, place in queue:
             waiting.append((frame, name, pool.submit(work, frame, place)))
             if len(waiting) >= 4 * workers:
                 frame, name, future = waiting.popleft()

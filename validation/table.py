@@ -20,7 +20,7 @@ Reasons = NDArray[np.object_]
 _DEPTHS: Final = ("depth_median", "teacher_median", "tof_median")
 
 
-def judged(statistics: Statistics, kind: Kind, policy: DataPolicy) -> pd.DataFrame:
+def suite_table(statistics: Statistics, kind: Kind, policy: DataPolicy) -> pd.DataFrame:
     """The table that the suite is run over: the statistics, and one column a reason that speaks against a frame (None: none does).
 
     `copy_of` `leaks_from` `beside` `twin_of` `twin_in_train` hold the other frame's id; `implausible` `differs` what is odd about a
@@ -29,7 +29,7 @@ def judged(statistics: Statistics, kind: Kind, policy: DataPolicy) -> pd.DataFra
     """
     table = statistics.table
     ids = table["id"].to_numpy(object)
-    split, sequence = _named_codes(table["split"]), _codes(table["sequence"])
+    split, sequence = _texts_of(table["split"]), _codes(table["sequence"])
     content = table["content"].to_numpy(np.uint64)
     copied, leaked = copies(split, content), leaks(split, content)
     pictures = _pictures(table)
@@ -37,12 +37,12 @@ def judged(statistics: Statistics, kind: Kind, policy: DataPolicy) -> pd.DataFra
     twins = near_copies(pictures, split, kind.twins.copy_bits)
     returned = near_leaks(pictures, split, moving, kind.twins.leak_bits)
     return table.assign(
-        copy_of=_named(ids, copied),
-        leaks_from=_named(ids, leaked),
-        beside=_named(ids, interleaved(ids, split, sequence, policy.gap_steps)),
+        copy_of=_ids_of(ids, copied),
+        leaks_from=_ids_of(ids, leaked),
+        beside=_ids_of(ids, interleaved(ids, split, sequence, policy.gap_steps)),
         # Exact copies have a check of their own.
-        twin_of=_named(ids, np.where(copied >= 0, -1, twins)),
-        twin_in_train=_named(ids, np.where(leaked >= 0, -1, returned)),
+        twin_of=_ids_of(ids, np.where(copied >= 0, -1, twins)),
+        twin_in_train=_ids_of(ids, np.where(leaked >= 0, -1, returned)),
         implausible=implausible(table, kind.camera),
         differs=differing(table, kind.camera.spread),
         unlabelled=unlabelled(table),
@@ -58,8 +58,8 @@ def implausible(table: pd.DataFrame, bounds: CameraBounds) -> Reasons:
     columns = ["fx", "fy", "cx", "cy", "camera_height", "camera_width", "height", "width"]
     group = table.groupby(columns, dropna=False, sort=False).ngroup().to_numpy()
     _, first = np.unique(group, return_index=True)
-    told = np.array([_camera(*table.loc[row, columns].astype(float), bounds=bounds) for row in table.index[first]], object)
-    texts: Reasons = told[group] if len(told) else np.full(len(table), None, object)
+    reasons = np.array([_camera(*table.loc[row, columns].astype(float), bounds=bounds) for row in table.index[first]], object)
+    texts: Reasons = reasons[group] if len(reasons) else np.full(len(table), None, object)
     texts[table["fx"].isna().to_numpy(bool)] = None
     return texts
 
@@ -112,9 +112,9 @@ def unlabelled(table: pd.DataFrame) -> Reasons:
 def unused(table: pd.DataFrame) -> Reasons:
     """Frames of sequences that give nothing: no frame outside the gap whose picture could be read."""
     useful = (table["content"] != 0) & (table["split"] != "gap")
-    given = useful.groupby(table["sequence"]).transform("any").to_numpy(bool)
+    useful_sequence = useful.groupby(table["sequence"]).transform("any").to_numpy(bool)
     texts = ("sequence " + table["sequence"] + " has no readable frame outside the gap").to_numpy(object, copy=True)
-    texts[given] = None
+    texts[useful_sequence] = None
     return texts
 
 
@@ -138,26 +138,26 @@ def _codes(column: pd.Series) -> NDArray[np.intp]:
     return np.asarray(pd.Categorical(column).codes, np.intp)
 
 
-def _named_codes(column: pd.Series) -> Reasons:
+def _texts_of(column: pd.Series) -> Reasons:
     """The texts as Python objects, one object a text: a million rows share four."""
     import pandas as pd
 
     categories = pd.Categorical(column)
-    named = categories.categories.to_numpy(object)
-    return named[categories.codes] if len(named) else np.empty(0, object)
+    texts = categories.categories.to_numpy(object)
+    return texts[categories.codes] if len(texts) else np.empty(0, object)
 
 
 def _numbers(ids: pd.Series) -> NDArray[np.int64]:
     """The number that each id ends in, its place in the table where it has none."""
     import pandas as pd
 
-    found = pd.to_numeric(ids.str.extract(r"(\d{1,18})\D*$", expand=False), errors="coerce")
-    return found.fillna(pd.Series(np.arange(len(ids)), index=ids.index)).to_numpy(np.int64)
+    numbers = pd.to_numeric(ids.str.extract(r"(\d{1,18})\D*$", expand=False), errors="coerce")
+    return numbers.fillna(pd.Series(np.arange(len(ids)), index=ids.index)).to_numpy(np.int64)
 
 
-def _named(ids: Reasons, found: NDArray[np.intp]) -> Reasons:
+def _ids_of(ids: Reasons, rows: NDArray[np.intp]) -> Reasons:
     texts = np.full(len(ids), None, object)
-    texts[found >= 0] = ids[found[found >= 0]]
+    texts[rows >= 0] = ids[rows[rows >= 0]]
     return texts
 
 

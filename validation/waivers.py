@@ -67,8 +67,8 @@ class Waived:
     state: Literal["used", "unused", "expired"]
 
 
-def load_waivers(path: Path, known: tuple[str, ...], today: datetime.date) -> tuple[Waiver, ...]:
-    """The waivers of a file, none where there is no file. `known` are the checks that there are.
+def load_waivers(path: Path, checks: tuple[str, ...], today: datetime.date) -> tuple[Waiver, ...]:
+    """The waivers of a file, none where there is no file. `checks` are the names of those that there are.
 
     Raises VortexError listing every fault: a key that is missing, unknown or there twice, a check that does not exist or cannot be
     waived, two waivers for one failure, an end that is too far away.
@@ -97,8 +97,8 @@ def load_waivers(path: Path, known: tuple[str, ...], today: datetime.date) -> tu
         waiver = _entry(number, entry, faults)
         if waiver is None:
             continue
-        if waiver.check not in known:
-            faults.append(f"waiver {number}: there is no check {waiver.check!r}, allowed: {', '.join(known)}")
+        if waiver.check not in checks:
+            faults.append(f"waiver {number}: there is no check {waiver.check!r}, allowed: {', '.join(checks)}")
         elif waiver.check in NEVER:
             faults.append(f"waiver {number}: {waiver.check} cannot be waived: {NEVER[waiver.check]}")
         if (waiver.expires - today).days > LONGEST:
@@ -107,8 +107,8 @@ def load_waivers(path: Path, known: tuple[str, ...], today: datetime.date) -> tu
             faults.append(f"waiver {number}: {waiver.dataset} {waiver.check} is waived already, allowed: once")
         waivers.append(waiver)
     if faults:
-        shown = faults[0] if len(faults) == 1 else f"{len(faults)} faults, the first: {faults[0]}"
-        raise VortexError(f"{path}: {shown}", _HINT, faults if len(faults) > 1 else ())
+        summary = faults[0] if len(faults) == 1 else f"{len(faults)} faults, the first: {faults[0]}"
+        raise VortexError(f"{path}: {summary}", _HINT, faults if len(faults) > 1 else ())
     return tuple(waivers)
 
 
@@ -122,7 +122,7 @@ def apply(
         replace(check, waiver=_words(holding[check.name])) if not check.passed and check.name in holding else check for check in checks
     )
     used = {check.name for check in marked if check.waiver}
-    told = tuple(
+    outcomes = tuple(
         Waived(
             waiver.dataset,
             waiver.check,
@@ -133,7 +133,7 @@ def apply(
         )
         for waiver in ours
     )
-    return marked, told
+    return marked, outcomes
 
 
 _HINT: Final = "each waiver has five keys: dataset, check, reason (ten letters or more), owner, expires (YYYY-MM-DD); mend the file, nothing was judged"

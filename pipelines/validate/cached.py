@@ -44,7 +44,7 @@ def statistics_of(
         statistics, read = gather(
             ref.root,
             read_manifest(ref.manifest),
-            known=load(path, keys=True),
+            earlier=load(path, keys=True),
             key=digests.key,
             progress=progress and (lambda done: progress(done, total)),
             workers=workers,

@@ -82,16 +82,16 @@ def _check(path: Path, size: tuple[int, int]) -> None:
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)
     shape = [dimension.dim_value for dimension in model.graph.input[0].type.tensor_type.shape.dim]
     outputs = [value.name for value in model.graph.output]
-    found_asked = (
+    properties = (
         ("opset", opset, OPSET),
         ("input shape", shape, [1, 3, *size]),
         ("outputs", outputs, [DEPTH, LOGITS]),
         ("external weights", sum(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer), 0),
     )
-    for what, found, asked in found_asked:
-        if found != asked:
+    for name, actual, expected in properties:
+        if actual != expected:
             raise VortexError(
-                f"the exported ONNX file has {what} {found}, asked was {asked}",
+                f"the exported ONNX file has {name} {actual}, asked was {expected}",
                 "install the torch and onnx that uv.lock names: make setup",
             )
 

@@ -14,7 +14,7 @@ from validation.checks import Check
 from validation.expectations import judge
 from validation.policies import Bounds, Kind, load_policies
 from validation.statistics import gather
-from validation.table import judged
+from validation.table import suite_table
 
 POLICIES = load_policies()
 
@@ -24,7 +24,7 @@ def failed(frames: FrameSet, kind: str = "room") -> dict[str, Check]:
 
 
 def judgement(frames: FrameSet, kind: Kind) -> tuple[Check, ...]:
-    return judge(judged(gather(frames.root, frames.frames)[0], kind, POLICIES.data), kind, POLICIES.data)
+    return judge(suite_table(gather(frames.root, frames.frames)[0], kind, POLICIES.data), kind, POLICIES.data)
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_most_lets_single_frames_of_a_large_set_off_and_every_does_not(honest: F
     import pandas as pd
 
     kind = POLICIES.data.kind("room")
-    table = judged(gather(honest.root, honest.frames)[0], kind, POLICIES.data)
+    table = suite_table(gather(honest.root, honest.frames)[0], kind, POLICIES.data)
     table = pd.concat([table.assign(id=table["id"] + f"-{copy}") for copy in range(10)], ignore_index=True)
     table.loc[0, "teacher_to_sensor"] = 0.5
     assert all(check.passed for check in judge(table, kind, POLICIES.data))

@@ -42,18 +42,18 @@ def test_known_rows_are_taken_over_in_the_new_order(honest: FrameSet) -> None:
     known, _ = gather(honest.root, honest.frames, key=key)
     honest.write(honest.frames[3].rgb, np.zeros((*SIZE, 3), np.uint8))
     shuffled = [honest.frames[place] for place in (5, 3, 0, 11, 7)]
-    mixed, read = gather(honest.root, shuffled, known=known, key=lambda frame: "" if frame.id.endswith("3") else frame.id)
+    mixed, read = gather(honest.root, shuffled, earlier=known, key=lambda frame: "" if frame.id.endswith("3") else frame.id)
     fresh, _ = gather(honest.root, shuffled)
     assert read == 1 and equal(mixed, fresh)
     assert mixed.table["brightness"].tolist()[1] == 0
-    again, read = gather(honest.root, shuffled, known=mixed, key=key)
+    again, read = gather(honest.root, shuffled, earlier=mixed, key=key)
     assert read == 1 and equal(again, mixed)  # a row without a key is nobody's: it is read again
 
 
 def test_what_a_row_of_the_manifest_says_is_never_taken_over(honest: FrameSet) -> None:
     known, _ = gather(honest.root, honest.frames, key=key)
     honest.change_all(split="test", sequence="another")
-    moved, read = gather(honest.root, honest.frames, known=known, key=key)
+    moved, read = gather(honest.root, honest.frames, earlier=known, key=key)
     assert read == 0 and set(moved.table["split"]) == {"test"} and set(moved.table["sequence"]) == {"another"}
 
 

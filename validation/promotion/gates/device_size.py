@@ -20,8 +20,8 @@ class DeviceSize(Strict):
 def judge(rule: DeviceSize, version: DeviceInput) -> Check:
     """A runtime that the rule does not name takes every size."""
     size = rule.sizes.get(version.runtime)
-    asked = f"input of {size[0]}x{size[1]} for {version.runtime}" if size else f"any input size for {version.runtime}"
-    return Check(rule.check, asked, f"{version.size[0]}x{version.size[1]}", size is None or version.size == size)
+    question = f"input of {size[0]}x{size[1]} for {version.runtime}" if size else f"any input size for {version.runtime}"
+    return Check(rule.check, question, f"{version.size[0]}x{version.size[1]}", size is None or version.size == size)
 
 
 GATE: Final = Gate(DeviceSize, (DeviceInput,), judge)

@@ -22,15 +22,15 @@ class MetricsPresent(Strict):
 
 def judge(rule: MetricsPresent, measurement: Measurement) -> Check:
     """A metric that is missing and one that is not finite are both a no."""
-    asked = f"{', '.join(rule.metrics)} measured and finite on {measurement.place}"
+    question = f"{', '.join(rule.metrics)} measured and finite on {measurement.place}"
     values = measurement.values
     if values is None:
-        return Check(rule.check, asked, "not measured: run `vortex evaluate` there", False)
+        return Check(rule.check, question, "not measured: run `vortex evaluate` there", False)
     missing = [name for name in rule.metrics if name not in values]
     broken = [f"{name} = {values[name]}" for name in rule.metrics if not math.isfinite(values.get(name, 0.0))]
     faults = ([f"missing: {', '.join(missing)}"] if missing else []) + ([f"not finite: {', '.join(broken)}"] if broken else [])
     answer = "; ".join(faults) or ", ".join(f"{name} {values[name]:.3f}" for name in rule.metrics)
-    return Check(rule.check, asked, answer, not faults)
+    return Check(rule.check, question, answer, not faults)
 
 
 GATE: Final = Gate(MetricsPresent, (Measurement,), judge)

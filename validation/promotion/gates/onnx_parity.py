@@ -22,12 +22,12 @@ class OnnxParity(Strict):
 
 def judge(rule: OnnxParity, parity: ExportParity | None) -> Check:
     """None is a version that was not exported, or an export whose parity was not measured: a no."""
-    asked = f"ONNX within {rule.depth_m:.1e} m of the trained network, classes agree on {rule.class_agreement:.2%}"
+    question = f"ONNX within {rule.depth_m:.1e} m of the trained network, classes agree on {rule.class_agreement:.2%}"
     if parity is None:
-        return Check(rule.check, asked, "not exported: run `vortex export`", False)
+        return Check(rule.check, question, "not exported: run `vortex export`", False)
     # Written so that NaN fails: every comparison with it is false.
     passed = parity.depth_m <= rule.depth_m and parity.class_agreement >= rule.class_agreement
-    return Check(rule.check, asked, f"{parity.depth_m:.1e} m, {parity.class_agreement:.2%}", passed)
+    return Check(rule.check, question, f"{parity.depth_m:.1e} m, {parity.class_agreement:.2%}", passed)
 
 
 GATE: Final = Gate(OnnxParity, (ExportParity,), judge)
