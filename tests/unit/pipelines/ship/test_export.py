@@ -13,10 +13,11 @@ from core.errors import VortexError
 from models.student import Prediction, Student, StudentConfig
 from pipelines.data.datasets import DatasetCard, new_dataset, resolve
 from pipelines.hub.open import hub
-from pipelines.ship.export import export, newest, parity_frames
+from pipelines.ship.export import export, newest, parity_checks, parity_frames
 from pipelines.ship.export.onnx import DEPTH, INPUT, LOGITS, OPSET, holds, write_onnx
 from pipelines.ship.export.parity import measure_parity, noise, session
 from pipelines.workspace import Workspace
+from registry.records import Artifact, Export
 from tests.unit.pipelines.conftest import SIZE, write_frames
 
 
@@ -127,3 +128,16 @@ def test_parity_uses_the_frames_that_the_version_saw(workspace: Workspace, make_
     use = dataclasses.replace(version.data[0], digest=resolve(workspace, name_or_manifest="small").digest)
     frames, source = parity_frames(workspace, dataclasses.replace(version, data=(use,)))
     assert source == "small" and frames.shape == (6, *SIZE, 3) and frames.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("depth_m", "agreement", "answer", "passed"),
+    [
+        (1.5e-5, 1.0, "1.5e-05 m, 100.00%", True),
+        (0.01, 1.0, "1.0e-02 m, 100.00%", False),
+        (None, 1.0, "not exported: run `vortex export`", False),
+    ],
+)
+def test_an_export_is_held_against_the_bound_of_staging_alone(depth_m: float | None, agreement: float, answer: str, passed: bool) -> None:
+    exported = Export(Artifact("x", "0" * 64, 1), size=SIZE, parity_m=depth_m, class_agreement=agreement)
+    assert [(check.name, check.found, check.passed) for check in parity_checks(exported)] == [("onnx-parity", answer, passed)]
