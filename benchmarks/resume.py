@@ -39,7 +39,13 @@ INTERVAL_S: Final = 0.5
 IMPORTS: Final = (
     *OF_DATASETS,
     *("albumentations", "mlflow.store.tracking.sqlalchemy_store", "ray.train.torch", "registry.store"),
-    *("pipelines.evaluate.student", "pipelines.train.worker.loop", "pipelines.train.driver.run", "validation.data_gate"),
+    *(
+        "pipelines.evaluate.student",
+        "pipelines.evaluate.version",
+        "pipelines.train.worker.loop",
+        "pipelines.train.driver.run",
+        "validation.data_gate",
+    ),
 )
 
 

@@ -62,7 +62,7 @@ def prepare(folder: Path | None) -> Workspace:
 
 def summary(ws: Workspace, seconds: float) -> DemoSummary:
     """Read the two versions back from the registry, compare them frame by frame, and draw what they see."""
-    from pipelines.evaluate.student import compare
+    from pipelines.compare.versions import compare
     from pipelines.hub.open import hub
     from pipelines.report.predictions import draw
 

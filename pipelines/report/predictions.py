@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from core.classes import IGNORE
-from pipelines.evaluate.student import data_to_measure, truth_of, truth_source
+from pipelines.evaluate.student import truth_of, truth_source
+from pipelines.evaluate.version import data_to_measure
 from pipelines.report.pictures import Tile, class_colours, depth_range, error_colours, save_grid, turbo
 from pipelines.workspace import Workspace
 

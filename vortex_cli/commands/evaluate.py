@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from pipelines.compare.bootstrap import Bootstrap
+    from pipelines.compare.verdict import Bootstrap
     from pipelines.workspace import Workspace
     from registry.records import Metrics
 
@@ -62,7 +62,7 @@ def evaluate(
         "allow_unvalidated": allow_unvalidated,
     }
     measured = _measure(ws, version, options)
-    found = [(one, _compare(ws, version, against, one, seed, options)) for one in measured if against]
+    found = [(one, _compare(ws, version, against, one, seed, options)) for one in measured] if against else []
     drawn = _draw(ws, version, measured[0], domain, data, split) if picture else None
     payload = {"version": version, "metrics": measured, "against": against, "comparisons": _comparisons(found), "picture": drawn}
     console.emit(payload, *tables(version, measured), *_findings(version, against, found))
@@ -124,7 +124,7 @@ def _depth_row(one: Metrics, suffix: str, wide: bool) -> tuple[Any, ...]:
 
 
 def _measure(ws: Workspace, version: str, options: dict[str, Any]) -> list[Metrics]:
-    from pipelines.evaluate.student import evaluate as measure
+    from pipelines.evaluate.version import evaluate as measure
 
     with console.progress() as display:
         task = display.add_task(f"measuring {version}", total=None)
@@ -135,15 +135,14 @@ def _measure(ws: Workspace, version: str, options: dict[str, Any]) -> list[Metri
         return measure(ws, version, **options, on_progress=show("measuring"), on_packing=show("packing frames for"))
 
 
-def _compare(ws: Workspace, version: str, against: str | None, one: Metrics, seed: int, options: dict[str, Any]) -> Bootstrap:
-    from pipelines.evaluate.student import compare_errors
-    from pipelines.hub.open import hub
+def _compare(ws: Workspace, version: str, against: str, one: Metrics, seed: int, options: dict[str, Any]) -> Bootstrap:
+    from pipelines.compare.versions import compare_measured
 
-    other = hub(ws).get(str(against))
-    if not any((theirs.camera, theirs.protocol, theirs.digest) == (one.camera, one.protocol, one.digest) for theirs in other.metrics):
-        console.note(f"{other.name} was not measured on {one.dataset} yet: measuring it too")
-        _measure(ws, other.name, options | {"domain": options["domain"] or one.domain})
-    return compare_errors(hub(ws), version, other.name, one.domain, camera=one.camera, digest=one.digest, protocol=one.protocol, seed=seed)
+    def measure(name: str, domain: str) -> None:
+        console.note(f"{name} was not measured on {one.dataset} yet: measuring it too")
+        _measure(ws, name, options | {"domain": options["domain"] or domain})
+
+    return compare_measured(ws, version, against, one, measure, seed=seed)
 
 
 def _comparisons(found: Iterable[tuple[Metrics, Bootstrap]]) -> list[dict[str, Any]]:

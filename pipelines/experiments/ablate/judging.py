@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 
 from core.errors import VortexError
-from pipelines.compare.bootstrap import FrameErrors, paired_bootstrap
+from pipelines.compare.frame_errors import FrameErrors
 from pipelines.compare.intervals import FEWEST_SEEDS, LEVEL, Interval, level_of_each, mean_interval
+from pipelines.compare.verdict import paired_bootstrap
 from pipelines.experiments.ablate.factor import Factor
 from pipelines.experiments.ablate.running import Measured
 

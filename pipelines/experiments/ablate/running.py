@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.errors import VortexError
 from core.files import write_atomic
-from pipelines.compare.bootstrap import COUNT, SQUARED, FrameErrors
+from pipelines.compare.frame_errors import CONFUSION, COUNT, SQUARED, FrameErrors
 from pipelines.experiments.ablate.factor import Factor
 from pipelines.runs.events import Diverged, Emit, TrainEvent
 
@@ -97,8 +97,6 @@ def _measure(plan: TrainPlan, arm: str, best: Path, folder: Path) -> Measured:
 
 def _joined(found: list[tuple[DataRef, Evaluation]]) -> FrameErrors:
     """The frames of every set and camera as one, because they are one validation."""
-    from pipelines.evaluate.student import CONFUSION
-
     ids = tuple(f"{ref.name}/{name}" for ref, one in found for name in one.errors.ids)
     sums = {name: np.concatenate([one.errors.sums[name] for _, one in found]) for name in (SQUARED, COUNT, CONFUSION)}
     return FrameErrors(ids, sums, found[0][1].errors.size)
@@ -106,7 +104,6 @@ def _joined(found: list[tuple[DataRef, Evaluation]]) -> FrameErrors:
 
 def _miou(errors: FrameErrors) -> dict[str, float]:
     from models.metrics import SegmentationMetrics
-    from pipelines.evaluate.student import CONFUSION
 
     confusion = errors.sums[CONFUSION]
     return {"miou": SegmentationMetrics(confusion).compute()["miou"]} if confusion.sum() else {}

@@ -11,8 +11,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from core.errors import VortexError
-from pipelines.compare.bootstrap import COUNT, SQUARED, FrameErrors, paired_bootstrap
+from pipelines.compare.frame_errors import COUNT, SQUARED, FrameErrors
 from pipelines.compare.intervals import FEWEST_SEEDS, Interval, mean_interval, ratio_interval
+from pipelines.compare.verdict import paired_bootstrap
 
 Verdict = Literal["holds", "does not hold", "not decidable"]
 HOLDS: Final = "holds"

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.errors import VortexError
 from core.files import write_atomic
-from pipelines.compare.bootstrap import FrameErrors
+from pipelines.compare.frame_errors import FrameErrors
 from pipelines.experiments.replay.findings import judge_all
 from pipelines.experiments.replay.judging import Finding, Measured
 from pipelines.workspace import Workspace

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from core.errors import VortexError
 from core.files import write_atomic
-from pipelines.evaluate.student import as_metrics, log_errors
+from pipelines.evaluate.version import as_metrics, log_errors
 from pipelines.experiments.replay import results
 from pipelines.experiments.replay.findings import LAST, NYU
 from pipelines.experiments.replay.measuring import Judged, last_rmse, measure

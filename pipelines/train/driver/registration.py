@@ -45,7 +45,7 @@ def register(ws: Workspace, registry: Hub, plan: TrainPlan, outcome: Outcome) ->
     Measuring comes first: a student that cannot be measured becomes no version. Safe to repeat.
     """
     from models import checkpoint
-    from pipelines.evaluate.student import as_metrics, log_errors
+    from pipelines.evaluate.version import as_metrics, log_errors
     from pipelines.train.worker.validation import evaluations, judged_by
 
     run_id = outcome.run_id

@@ -61,7 +61,7 @@ def use(ws: Workspace, name: str, **changes: str | None) -> DataUse:
 
 
 def test_a_version_gets_its_frames_back_and_measures_what_it_measured(workspace: Workspace, make_version: Callable[..., str]) -> None:
-    from pipelines.evaluate.student import evaluate
+    from pipelines.evaluate.version import evaluate
 
     training_set.publish(workspace, "rooms", val=2, train=2)
     ws = workspace

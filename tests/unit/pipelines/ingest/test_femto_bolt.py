@@ -41,7 +41,8 @@ def test_the_set_is_the_intersection(workspace: Workspace, tmp_path: Path) -> No
 
 
 def test_it_is_measured_on_as_test(workspace: Workspace, tmp_path: Path) -> None:
-    from pipelines.evaluate.student import data_to_measure, truth_source
+    from pipelines.evaluate.student import truth_source
+    from pipelines.evaluate.version import data_to_measure
 
     write_femto(tmp_path / "s", 5, 5)
     add_dataset(workspace, "eval", tmp_path / "s", domain="corridor")

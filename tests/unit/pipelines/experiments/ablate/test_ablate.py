@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from core.errors import GateRefused, Interrupted, UsageError, VortexError
 from pipelines import workspace as workspaces
-from pipelines.compare.bootstrap import COUNT, SQUARED, FrameErrors
+from pipelines.compare.frame_errors import COUNT, SQUARED, FrameErrors
 from pipelines.compare.intervals import Interval, level_of_each
 from pipelines.experiments.ablate import Factor, ablate
 from pipelines.experiments.ablate.factor import arms

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from core.errors import VortexError
-from pipelines.compare.bootstrap import FrameErrors
+from pipelines.compare.frame_errors import FrameErrors
 from pipelines.compare.intervals import mean_interval, ratio_interval
 from pipelines.experiments.replay.findings import CORRIDOR, FINDINGS, LAST, NYU, SECOND, judge_all
 from pipelines.experiments.replay.judging import Finding, Measured, frames_interval, judge

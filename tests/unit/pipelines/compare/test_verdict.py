@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from core.errors import VortexError
-from pipelines.compare.bootstrap import COUNT, SQUARED, FrameErrors, paired_bootstrap
+from pipelines.compare.frame_errors import COUNT, SQUARED, FrameErrors
+from pipelines.compare.verdict import paired_bootstrap
 
 
 def errors(squares: np.ndarray, counts: np.ndarray | None = None, ids: list[str] | None = None) -> FrameErrors:
@@ -61,7 +62,7 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch):
     random = np.random.default_rng(5)
     a, b = errors(random.uniform(1, 2, 50)), errors(random.uniform(1, 2, 50))
     whole = paired_bootstrap(a, b, resamples=500)
-    monkeypatch.setattr("pipelines.compare.bootstrap._CHUNK", 1000)
+    monkeypatch.setattr("pipelines.compare.verdict._CHUNK", 1000)
     assert paired_bootstrap(a, b, resamples=500) == whole
 
 

@@ -1,0 +1,134 @@
+"""Measure a registered version on a dataset, and record what it scored."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from core.errors import GateRefused, VortexError
+from pipelines.data.datasets import DataRef, for_domain, resolve
+from pipelines.device import choose_device
+from pipelines.evaluate.student import Evaluation, Progress, evaluate_student
+from pipelines.hub.open import actor, commit, hub
+from pipelines.pack import packs_folder
+from pipelines.validate import passed
+from pipelines.workspace import Workspace
+from registry.records import Artifact, Metrics
+from registry.versions import Hub
+from validation.manifest import LEGACY_DOMAIN, Frame, load_manifest
+
+
+def evaluate(
+    ws: Workspace,
+    version: str,
+    *,
+    domain: str | None = None,
+    data: str | None = None,
+    split: str = "val",
+    device: str = "auto",
+    batch: int = 8,
+    allow_unvalidated: bool = False,
+    on_progress: Progress | None = None,
+    on_packing: Progress | None = None,
+) -> list[Metrics]:
+    """Measure a registered version on the `split` frames of a domain's datasets, or of one dataset or manifest; record it.
+
+    `domain` defaults to the version's own. A set is read through its pack; `on_packing` hears of one that is built. Metrics go to the registry, the per-frame sums beside the run as a hashed artifact.
+    Raises GateRefused for data that has not passed validation, VortexError for an unknown version, domain or dataset, for weights
+    that are not those that were registered, and for a set without frames of that split.
+    """
+    from models import checkpoint
+
+    registry = hub(ws)
+    record = registry.get(version)
+    sets = data_to_measure(ws, data=data, domain=domain, own=record.domain, split=split)
+    if not allow_unvalidated:
+        for ref, _ in sets:
+            _require_passed(ws, ref)
+    device = choose_device(device)
+    student, _ = checkpoint.load(registry.artifact_path(record.checkpoint))
+    student.to(device)
+    packs = packs_folder(ws)
+    metrics = [
+        as_metrics(evaluation, ref, log_errors(ws, registry, record.run_id, ref, evaluation))
+        for ref, frames in sets
+        for evaluation in evaluate_student(student, ref, frames, record.size, packs, device, batch, on_progress, on_packing)
+    ]
+    reason = f"evaluated on {split} frames{', data not validated' if allow_unvalidated else ''}"
+    registry.add_metrics(record.name, *metrics, actor=actor(), reason=reason, commit=commit(ws))
+    return metrics
+
+
+def as_metrics(evaluation: Evaluation, ref: DataRef, errors: Artifact | None) -> Metrics:
+    """An evaluation as the registry records it."""
+    return Metrics(
+        evaluation.domain,
+        evaluation.camera,
+        evaluation.protocol,
+        ref.name,
+        ref.digest,
+        evaluation.values,
+        evaluation.frames,
+        errors,
+    )
+
+
+def log_errors(ws: Workspace, registry: Hub, run_id: str, ref: DataRef, evaluation: Evaluation) -> Artifact:
+    """Store the per-frame sums with the run; the file's hash is part of the answer."""
+    name = "-".join(_slug(part) for part in (ref.name, evaluation.camera, evaluation.protocol, ref.digest[:8]))
+    path = ws.build / "evaluations" / run_id / f"{name}.npz"
+    evaluation.errors.save(path)
+    return registry.store.log_artifact(run_id, path, "evaluations")
+
+
+def data_to_measure(
+    ws: Workspace, *, data: str | None, domain: str | None, own: str | None, split: str
+) -> list[tuple[DataRef, list[Frame]]]:
+    """The sets to measure on with their frames of `split`: `data` alone, or those of `domain` (default: `own`, the version's) that have any.
+
+    Raises VortexError when there is no such set, or none of them has frames of that split.
+    """
+    sets = []
+    for ref in _refs(ws, data, domain, own):
+        frames = load_manifest(ref.manifest)
+        # A domain picks frames, it does not rename them: figures of rooms must never be recorded as those of a corridor.
+        of_domain = [frame for frame in frames if frame.domain in (ref.domain, LEGACY_DOMAIN)]
+        if not of_domain:
+            domains = ", ".join(sorted({frame.domain for frame in frames})) or "no domain"
+            raise VortexError(f"{ref.name} has no frames of the domain {ref.domain!r}, they are of: {domains}", "name data of that domain")
+        sets.append((ref, of_domain))
+    of_split = [(ref, [frame for frame in frames if frame.split == split]) for ref, frames in sets]
+    if any(frames for _, frames in of_split):
+        return [(ref, frames) for ref, frames in of_split if frames]
+    counts = [f"{ref.name} has {_counted(frame.split for frame in frames)}" for ref, frames in sets]
+    raise VortexError(f"no {split!r} frames to measure on: {'; '.join(counts)}", "name another split with --split")
+
+
+def _counted(splits: Iterable[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(Counter(splits).items()))
+
+
+def _refs(ws: Workspace, data: str | None, domain: str | None, own: str | None) -> list[DataRef]:
+    if domain is not None:
+        ws.domain(domain)
+    if data is not None:
+        ref = resolve(ws, name_or_manifest=data, domain=domain)
+        if ref.domain == LEGACY_DOMAIN:
+            raise VortexError(f"{ref.manifest}: its rows name no domain", "say which it is with --domain")
+        return [ref]
+    target = domain or own
+    if target is None:
+        raise VortexError("which data? the version has no domain of its own", "name a domain with --domain, or a set with --data")
+    return [resolve(ws, name_or_manifest=dataset.name) for dataset in for_domain(ws, target)]
+
+
+def _require_passed(ws: Workspace, ref: DataRef) -> None:
+    verdict = passed(ws, ref, use="evaluation")
+    if verdict:
+        return
+    state = "was never validated as it is now" if verdict is None else "failed validation"
+    raise GateRefused(f"data {ref.name!r} {state}", f"vortex validate {ref.name}; --allow-unvalidated measures on it all the same")
+
+
+def _slug(text: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "._" else "_" for letter in text)
