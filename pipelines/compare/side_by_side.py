@@ -72,19 +72,19 @@ def _look_up(ws: Workspace, name: str) -> tuple[Side, Recipe | None, Version | N
     if not registered and (name in recipes.names() or name.endswith((".yaml", ".yml"))):
         return Side(name, "recipe"), recipes.load(name), None
     version = registry.get(name)
-    made = recipes.parse(version.recipe_config, f"the recipe of {name}") if version.recipe_config else None
-    return Side(name, "version" if made else "version without recipe"), made, version
+    recipe = recipes.parse(version.recipe_config, f"the recipe of {name}") if version.recipe_config else None
+    return Side(name, "version" if recipe else "version without recipe"), recipe, version
 
 
 def _rows(a: Version | None, b: Version | None) -> list[MetricRow]:
     """A row for each metric that at least one of the versions has; the digest keeps two states of a dataset apart."""
-    measured = [{one.key: one for one in version.metrics} if version else {} for version in (a, b)]
+    measured = [{metrics.key: metrics for metrics in version.metrics} if version else {} for version in (a, b)]
     rows = []
     for key in dict.fromkeys([*measured[0], *measured[1]]):
-        left, right = (side[key].values if key in side else {} for side in measured)
+        of_a, of_b = (side[key].values if key in side else {} for side in measured)
         domain, camera, protocol, dataset, _ = key
-        for metric in (name for name in SHOWN if name in left or name in right):
-            x, y = left.get(metric), right.get(metric)
-            change = y - x if x is not None and y is not None else None
-            rows.append(MetricRow(domain, camera, protocol, dataset, metric, x, y, change))
+        for metric in (name for name in SHOWN if name in of_a or name in of_b):
+            value_a, value_b = of_a.get(metric), of_b.get(metric)
+            change = value_b - value_a if value_a is not None and value_b is not None else None
+            rows.append(MetricRow(domain, camera, protocol, dataset, metric, value_a, value_b, change))
     return rows

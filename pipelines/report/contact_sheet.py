@@ -37,18 +37,18 @@ def contact_sheet(dataset: Dataset, path: Path, *, frames: int = 8, on_frame: Ca
     All metric depth shares one stated range. Raises VortexError when the manifest or a file is broken.
     """
     everything = load_manifest(dataset.manifest)
-    chosen = spread(everything, frames)
-    roles = [role for role in _HEADS if any(role in frame.files() for frame in chosen)]
+    selection = spread(everything, frames)
+    roles = [role for role in _HEADS if any(role in frame.files() for frame in selection)]
     maps: list[dict[str, Any]] = []
-    for done, frame in enumerate(chosen, 1):
+    for number, frame in enumerate(selection, 1):
         maps.append(_read(dataset.root, frame))
         if on_frame:
-            on_frame(done, len(chosen))
-    metric = [depth for read, frame in zip(maps, chosen, strict=True) for depth in _metric(read, frame)]
-    shown = depth_range(metric) if metric else None
+            on_frame(number, len(selection))
+    metric = [depth for read, frame in zip(maps, selection, strict=True) for depth in _metric(read, frame)]
+    depths = depth_range(metric) if metric else None
     shape = maps[0]["rgb"].shape
-    groups = 2 if len(roles) <= 2 and len(chosen) > 1 else 1
-    cells = [[_tile(role, frame, read, shown) for role in roles] for frame, read in zip(chosen, maps, strict=True)]
+    groups = 2 if len(roles) <= 2 and len(selection) > 1 else 1
+    cells = [[_tile(role, frame, read, depths) for role in roles] for frame, read in zip(selection, maps, strict=True)]
     rows = [[tile for group in cells[start : start + groups] for tile in group] for start in range(0, len(cells), groups)]
     card = dataset.card
     counts = ", ".join(f"{count} {split}" for split, count in card.frames.items())
@@ -61,7 +61,7 @@ def contact_sheet(dataset: Dataset, path: Path, *, frames: int = 8, on_frame: Ca
         subtitle=f"domain {card.domain} ({card.kind})   ·   camera {', '.join(card.cameras)}   ·   frames: {counts}   ·   "
         f"{shape[0]}×{shape[1]} (H×W)",
         group=len(roles),
-        depth=shown,
+        depth=depths,
         classes="segmentation" in roles,
     )
 
@@ -94,7 +94,7 @@ def _metric(read: dict[str, Any], frame: Frame) -> list[Depth]:
     return [read[role] for role in ("depth", "tof", *(("teacher_depth",) if teacher else ())) if role in read]
 
 
-def _tile(role: str, frame: Frame, read: dict[str, Any], shown: tuple[float, float] | None) -> Tile:
+def _tile(role: str, frame: Frame, read: dict[str, Any], depths: tuple[float, float] | None) -> Tile:
     if role == "rgb":
         return Tile(read["rgb"], f"{_short(frame.id)}  ·  {frame.split}")
     if role not in read:
@@ -110,10 +110,10 @@ def _tile(role: str, frame: Frame, read: dict[str, Any], shown: tuple[float, flo
         return Tile(_grey(values), f"{float((values >= 0.5).mean()):.0%} at 0.5 or more")
     if role == "teacher_depth" and frame.teacher_unit == "relative":
         return Tile(turbo(values, *depth_range([values])), f"{frame.teacher}: relative, own colours")
-    assert shown is not None
-    known = values[np.isfinite(values) & (values > 0)]
-    middle = f"median {float(np.median(known)):.2f} m, " if known.size else ""
-    return Tile(turbo(values, *shown), f"{middle}{known.size / values.size:.0%} valid")
+    assert depths is not None
+    valid = values[np.isfinite(values) & (values > 0)]
+    middle = f"median {float(np.median(valid)):.2f} m, " if valid.size else ""
+    return Tile(turbo(values, *depths), f"{middle}{valid.size / values.size:.0%} valid")
 
 
 def _sources(values: npt.NDArray[np.uint8]) -> Tile:

@@ -65,10 +65,10 @@ def data_page(report: DataReport, path: Path) -> Path:
     return path
 
 
-def _rows(manifest: Path, wanted: set[str]) -> dict[str, Frame]:
+def _rows(manifest: Path, ids: set[str]) -> dict[str, Frame]:
     from validation.manifest import read_manifest
 
-    return {frame.id: frame for frame in read_manifest(manifest) if frame.id in wanted} if wanted else {}
+    return {frame.id: frame for frame in read_manifest(manifest) if frame.id in ids} if ids else {}
 
 
 def _examples(check: Check, rows: dict[str, Frame], pictures: dict[str, tuple[tuple[str, str], ...]]) -> list[Example]:
@@ -84,7 +84,7 @@ def _pictures(root: Path, frame: Frame) -> tuple[tuple[str, str], ...]:
     from validation.decode import read_depth, read_rgb, read_segmentation
     from validation.manifest import file
 
-    found: list[tuple[str, str]] = []
+    pictures: list[tuple[str, str]] = []
 
     def show(label: str, relative: str | None, draw: Any) -> None:
         if relative is None:
@@ -96,7 +96,7 @@ def _pictures(root: Path, frame: Frame) -> tuple[tuple[str, str], ...]:
         height, width = picture.shape[:2]
         scale = min(_WIDTH / width, _TALLEST / height)  # a picture one pixel wide must not become a tower
         size = (max(1, round(scale * height)), max(1, round(scale * width)))
-        found.append((f"{label}{remark}", _uri(fit(picture, size, exact=label != "colour"), lossless)))
+        pictures.append((f"{label}{remark}", _uri(fit(picture, size, exact=label != "colour"), lossless)))
 
     show("colour", frame.rgb, lambda path: (read_rgb(path), False, ""))
     for label, relative, unit in (
@@ -107,7 +107,7 @@ def _pictures(root: Path, frame: Frame) -> tuple[tuple[str, str], ...]:
         if unit is not None:
             show(label, relative, lambda path, unit=unit: _turbo(read_depth(path, unit), unit))
     show("classes", frame.segmentation, lambda path: (class_colours(read_segmentation(path)), True, ""))
-    return tuple(found)
+    return tuple(pictures)
 
 
 def _turbo(depth: Any, unit: str) -> tuple[Picture, bool, str]:

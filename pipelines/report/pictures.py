@@ -41,10 +41,10 @@ def turbo(depth: npt.NDArray[np.floating[Any]], low: float, high: float) -> Pict
     """Depth (H, W) in turbo, blue at `low` to red at `high` and beyond; pixels that are 0, negative or not finite in grey."""
     import cv2
 
-    known = np.isfinite(depth) & (depth > 0)
-    steps = np.clip((np.where(known, depth, low) - low) / max(high - low, 1e-6), 0, 1) * 255
+    valid = np.isfinite(depth) & (depth > 0)
+    steps = np.clip((np.where(valid, depth, low) - low) / max(high - low, 1e-6), 0, 1) * 255
     colours = cv2.cvtColor(cv2.applyColorMap(steps.astype(np.uint8), cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)
-    colours[~known] = NO_DEPTH
+    colours[~valid] = NO_DEPTH
     return colours  # type: ignore[no-any-return]
 
 
@@ -52,10 +52,10 @@ def error_colours(error: npt.NDArray[np.floating[Any]], high: float) -> Picture:
     """Absolute error (H, W) from black (0) over red to white-yellow (`high` and beyond); not finite in grey."""
     import cv2
 
-    known = np.isfinite(error)
-    steps = np.clip(np.where(known, np.abs(error), 0) / max(high, 1e-6), 0, 1) * 255
+    valid = np.isfinite(error)
+    steps = np.clip(np.where(valid, np.abs(error), 0) / max(high, 1e-6), 0, 1) * 255
     colours = cv2.cvtColor(cv2.applyColorMap(steps.astype(np.uint8), cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
-    colours[~known] = NO_DEPTH
+    colours[~valid] = NO_DEPTH
     return colours  # type: ignore[no-any-return]
 
 

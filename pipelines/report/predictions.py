@@ -46,64 +46,68 @@ def draw(
     from pipelines.pack import packs_folder
 
     registry = hub(ws)
-    found = registry.get(version)
-    sets = data_to_measure(ws, data=data, domain=domain, own=found.domain, split=split)
-    student, _ = checkpoint.load(registry.artifact_path(found.checkpoint))
+    record = registry.get(version)
+    sets = data_to_measure(ws, data=data, domain=domain, own=record.domain, split=split)
+    student, _ = checkpoint.load(registry.artifact_path(record.checkpoint))
     sources = {ref.digest: truth_source(ref, of_set) for ref, of_set in sets}
     everything = [(ref, frame) for ref, of_set in sets for frame in of_set]
-    chosen = [everything[at] for at in np.linspace(0, len(everything) - 1, min(frames, len(everything))).round().astype(int)]
-    seen: list[dict[str, Any]] = []
-    for done, (ref, frame) in enumerate(chosen, 1):
-        arrays = load_arrays(packs_folder(ws), ref, [frame], found.size)[0]
+    selection = [everything[at] for at in np.linspace(0, len(everything) - 1, min(frames, len(everything))).round().astype(int)]
+    samples: list[dict[str, Any]] = []
+    for number, (ref, frame) in enumerate(selection, 1):
+        arrays = load_arrays(packs_folder(ws), ref, [frame], record.size)[0]
         with torch.inference_mode():
             prediction = student(torch.from_numpy(arrays["rgb"].transpose(2, 0, 1)[None].copy()).float() / 255)
-        seen.append(
+        samples.append(
             {
                 "rgb": arrays["rgb"],
-                "truth": truth_of(arrays, frame, sources[ref.digest], found.size),
+                "truth": truth_of(arrays, frame, sources[ref.digest], record.size),
                 "depth": prediction.depth[0, 0].numpy(),
                 "classes": prediction.logits[0].argmax(0).numpy().astype(np.uint8),
                 "labels": arrays.get("segmentation"),
             }
         )
         if on_progress:
-            on_progress(done, len(chosen))
-    low, high = depth_range([one["truth"] for one in seen])
-    worst = _error_scale(seen)
-    labelled = any(one["labels"] is not None for one in seen)
-    heads = ["input", _TRUTHS[sources[chosen[0][0].digest]], "predicted depth", "error of depth", "predicted classes"]
-    names = ", ".join(dict.fromkeys(ref.name for ref, _ in chosen))
-    cameras = ", ".join(dict.fromkeys(frame.camera for _, frame in chosen))
-    height, width = found.size
+            on_progress(number, len(selection))
+    low, high = depth_range([sample["truth"] for sample in samples])
+    worst = _error_scale(samples)
+    labelled = any(sample["labels"] is not None for sample in samples)
+    heads = ["input", _TRUTHS[sources[selection[0][0].digest]], "predicted depth", "error of depth", "predicted classes"]
+    names = ", ".join(dict.fromkeys(ref.name for ref, _ in selection))
+    cameras = ", ".join(dict.fromkeys(frame.camera for _, frame in selection))
+    height, width = record.size
     return save_grid(
         path,
-        [_row(frame, one, (low, high), worst, labelled) for (_, frame), one in zip(chosen, seen, strict=True)],
+        [_row(frame, sample, (low, high), worst, labelled) for (_, frame), sample in zip(selection, samples, strict=True)],
         columns=[*heads, *(["true classes"] if labelled else [])],
         cell=(round(_CELL_WIDTH * height / width), _CELL_WIDTH),
-        title=f"{found.name} on {chosen[0][0].domain}",
-        subtitle=f"{len(chosen)} {split} frames of {names}   ·   camera {cameras}   ·   input {height}×{width} (H×W)",
+        title=f"{record.name} on {selection[0][0].domain}",
+        subtitle=f"{len(selection)} {split} frames of {names}   ·   camera {cameras}   ·   input {height}×{width} (H×W)",
         depth=(low, high),
         error=worst,
         classes=True,
     )
 
 
-def _row(frame: Frame, one: dict[str, Any], shown: tuple[float, float], worst: float, labelled: bool) -> list[Tile]:
-    truth, depth, labels = one["truth"], one["depth"], one["labels"]
+def _row(frame: Frame, sample: dict[str, Any], depths: tuple[float, float], worst: float, labelled: bool) -> list[Tile]:
+    truth, depth, labels = sample["truth"], sample["depth"], sample["labels"]
     valid = (truth > 0) & np.isfinite(truth)
     difference = np.where(valid, np.abs(depth - truth), np.nan)
     row = [
-        Tile(one["rgb"], frame.id if len(frame.id) <= 34 else f"…{frame.id[-33:]}"),
-        Tile(turbo(truth, *shown), f"{_median(truth[valid])}, {valid.mean():.0%} valid"),
+        Tile(sample["rgb"], frame.id if len(frame.id) <= 34 else f"…{frame.id[-33:]}"),
+        Tile(turbo(truth, *depths), f"{_median(truth[valid])}, {valid.mean():.0%} valid"),
         # Depth is never negative; a prediction of exactly 0 is drawn as near, not as missing.
-        Tile(turbo(np.maximum(depth, 1e-6), *shown), _median(depth[valid] if valid.any() else depth)),
+        Tile(turbo(np.maximum(depth, 1e-6), *depths), _median(depth[valid] if valid.any() else depth)),
         Tile(error_colours(difference, worst), f"RMSE {np.sqrt(np.mean(difference[valid] ** 2)):.2f} m" if valid.any() else "no truth"),
     ]
-    known = labels != IGNORE if labels is not None else np.zeros(0, bool)
-    right = f"{(one['classes'] == labels)[known].mean():.0%} of labelled pixels right" if known.any() else "no labels to judge by"
-    row.append(Tile(class_colours(one["classes"]), right))
+    labelled_pixels = labels != IGNORE if labels is not None else np.zeros(0, bool)
+    right = (
+        f"{(sample['classes'] == labels)[labelled_pixels].mean():.0%} of labelled pixels right"
+        if labelled_pixels.any()
+        else "no labels to judge by"
+    )
+    row.append(Tile(class_colours(sample["classes"]), right))
     if labelled:
-        row.append(Tile(None, "no labels") if labels is None else Tile(class_colours(labels), f"{known.mean():.0%} labelled"))
+        row.append(Tile(None, "no labels") if labels is None else Tile(class_colours(labels), f"{labelled_pixels.mean():.0%} labelled"))
     return row
 
 
@@ -111,9 +115,9 @@ def _median(depth: npt.NDArray[Any]) -> str:
     return f"median {np.median(depth):.2f} m" if depth.size else "no depth"
 
 
-def _error_scale(seen: Sequence[dict[str, Any]]) -> float:
+def _error_scale(samples: Sequence[dict[str, Any]]) -> float:
     """A round number of metres that holds 98 % of the errors, so that neither one bad pixel nor a good student blanks the pictures."""
-    errors = [np.abs(one["depth"] - one["truth"])[one["truth"] > 0] for one in seen]
+    errors = [np.abs(sample["depth"] - sample["truth"])[sample["truth"] > 0] for sample in samples]
     values = np.concatenate(errors)
     values = values[np.isfinite(values)]
     high = float(np.percentile(values, 98)) if values.size else 1.0

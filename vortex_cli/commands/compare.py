@@ -52,10 +52,10 @@ def _tables(result: Comparison) -> list[RenderableType]:
     ):
         rows = [(row.metric, row.a, row.b, row.change) for row in group]
         title = f"measured on {domain} · {camera} ({dataset}, {protocol})"
-        made = console.table(["metric", *numbers], rows, title)
-        for column in made.columns:
+        table = console.table(["metric", *numbers], rows, title)
+        for column in table.columns:
             column.no_wrap = True
-        tables.append(made)
+        tables.append(table)
     return tables
 
 

@@ -45,16 +45,16 @@ def arms(ws: Workspace, options: Mapping[str, Any], vary: str | None, against: s
         key = _key_alone(vary)
         if options.get("recipe") is None:
             raise UsageError("--against compares two recipes, and --from names none", "leave one of the two out")
-        made = {"recipe": base, "against": plan(ws, **{**options, "recipe": against})}
-        values = {arm: _said(planned.recipe, key) for arm, planned in made.items()}
+        plans = {"recipe": base, "against": plan(ws, **{**options, "recipe": against})}
+        values = {arm: _value_of(planned.recipe, key) for arm, planned in plans.items()}
     else:
         key, values = _variants(base.recipe) if vary is None else _values(vary)
         settings = tuple(options.get("settings", ()))
-        made = {arm: plan(ws, **{**options, "settings": (*settings, f"{key}={value}")}) for arm, value in values.items()}
-    first, *others = made.items()
+        plans = {arm: plan(ws, **{**options, "settings": (*settings, f"{key}={value}")}) for arm, value in values.items()}
+    first, *others = plans.items()
     for arm, planned in others:
         _require_one_factor(key, values, first, (arm, planned))
-    return Factor(key, values, _name(key, made), base.recipe.name), made
+    return Factor(key, values, _name(key, plans), base.recipe.name), plans
 
 
 def _values(vary: str) -> tuple[str, dict[str, str]]:
@@ -90,27 +90,27 @@ def _key_alone(vary: str | None) -> str:
     return vary.strip()
 
 
-def _said(recipe: Recipe, key: str) -> str:
+def _value_of(recipe: Recipe, key: str) -> str:
     """What a recipe says of a key, or of all keys of a block."""
-    found = {name: value for name, value in recipes.leaves(recipe) if _within(name, key)}
-    return str(found.get(key, found or "–"))
+    values = {name: value for name, value in recipes.leaves(recipe) if _within(name, key)}
+    return str(values.get(key, values or "–"))
 
 
 def _within(name: str, key: str) -> bool:
     return name == key or name.startswith(f"{key}.")
 
 
-def _require_one_factor(key: str, values: Mapping[str, str], one: tuple[str, TrainPlan], other: tuple[str, TrainPlan]) -> None:
+def _require_one_factor(key: str, values: Mapping[str, str], first: tuple[str, TrainPlan], other: tuple[str, TrainPlan]) -> None:
     """Raise an error unless two arms differ in the factor, and in nothing but what follows from it."""
-    (a, ours), (b, theirs) = one, other
-    found = recipes.differences(ours.recipe, theirs.recipe, _NOT_COMPARED)
-    if not any(_within(name, key) for name, _, _ in found):
+    (a, plan_a), (b, plan_b) = first, other
+    differences = recipes.differences(plan_a.recipe, plan_b.recipe, _NOT_COMPARED)
+    if not any(_within(name, key) for name, _, _ in differences):
         raise UsageError(
             f"{key}: {values[a]} and {values[b]} are one and the same, so nothing would be compared",
             f"give two values that differ; {_EXAMPLE}",
         )
-    more = [f"{name}: {_shown(left)} against {_shown(right)}" for name, left, right in found if not _within(name, key)]
-    more += _around(key, ours, theirs)
+    more = [f"{name}: {_text(value_a)} against {_text(value_b)}" for name, value_a, value_b in differences if not _within(name, key)]
+    more += _around(key, plan_a, plan_b)
     if more:
         raise GateRefused(
             f"{a} and {b} differ in more than {key}: {len(more)} other thing(s), the first is {more[0]}",
@@ -119,21 +119,21 @@ def _require_one_factor(key: str, values: Mapping[str, str], one: tuple[str, Tra
         )
 
 
-def _around(key: str, ours: TrainPlan, theirs: TrainPlan) -> list[str]:
+def _around(key: str, plan_a: TrainPlan, plan_b: TrainPlan) -> list[str]:
     """What differs between two plans outside their recipes: data, start, size, and what they are judged by."""
     implied = next((fields for factor, fields in _IMPLIED.items() if _within(key, factor)), set())
     fields = ["target", "start", "device", "workers", "seed", "step", "sync_batch_norm", "anchor_data"]
-    more = [f"{name}: {getattr(ours, name)} against {getattr(theirs, name)}" for name in fields
-            if name not in implied and getattr(ours, name) != getattr(theirs, name)]  # fmt: skip
-    if ours.size != theirs.size:
-        more.append(f"the size of the frames that are judged: {_shown(ours.size)} against {_shown(theirs.size)}")
-    used = [[(data.name, data.digest, data.limit) for stage in plan.stages for data in stage.data] for plan in (ours, theirs)]
+    more = [f"{name}: {getattr(plan_a, name)} against {getattr(plan_b, name)}" for name in fields
+            if name not in implied and getattr(plan_a, name) != getattr(plan_b, name)]  # fmt: skip
+    if plan_a.size != plan_b.size:
+        more.append(f"the size of the frames that are judged: {_text(plan_a.size)} against {_text(plan_b.size)}")
+    used = [[(data.name, data.digest, data.limit) for stage in plan.stages for data in stage.data] for plan in (plan_a, plan_b)]
     if used[0] != used[1]:
         more.append(f"data: {' + '.join(name for name, *_ in used[0])} against {' + '.join(name for name, *_ in used[1])}")
     return more
 
 
-def _shown(value: object) -> str:
+def _text(value: object) -> str:
     return "x".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
 
 

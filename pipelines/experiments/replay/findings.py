@@ -17,14 +17,14 @@ ALIKE: Final = 1.25
 less than this from being rescaled frame by frame; relative depth gains all."""
 
 
-def f1(found: Measured) -> Finding:
+def f1(measured: Measured) -> Finding:
     """Relative depth as a target for metres, with fixed weights (V1) and with Kendall's (V2), against the metric teacher (V3)."""
     parts = (
         ratio(
             f"{version} misses by at least ten times as much as v3",
             f"last RMSE {version} / v3 on {NYU}",
-            found.of(version, NYU, LAST),
-            found.of("v3", NYU, LAST),
+            measured.of(version, NYU, LAST),
+            measured.of("v3", NYU, LAST),
             above=ORDER_OF_MAGNITUDE,
             published=published,
         )
@@ -33,13 +33,13 @@ def f1(found: Measured) -> Finding:
     return finding("F1", "Relative targets against metric truth fail by an order of magnitude, whatever the loss", *parts)
 
 
-def f2(found: Measured) -> Finding:
+def f2(measured: Measured) -> Finding:
     """Kendall's weights (V2 a) against fixed ones (V2 b, which is V1 to the letter), both under relative targets."""
     part = ratio(
         "under wrong supervision the two weightings are alike",
         f"last RMSE v2 / v1 on {NYU}",
-        found.of("v2", NYU, LAST),
-        found.of("v1", NYU, LAST),
+        measured.of("v2", NYU, LAST),
+        measured.of("v1", NYU, LAST),
         above=1 / ALIKE,
         below=ALIKE,
         published="no significant difference",
@@ -47,10 +47,10 @@ def f2(found: Measured) -> Finding:
     return finding("F2", "Kendall or fixed weights: no difference that matters under wrong supervision", part)
 
 
-def f3(found: Measured) -> Finding:
+def f3(measured: Measured) -> Finding:
     """Whether V3 speaks metres: better than the best constant guess, and hardly better still when each frame is rescaled."""
-    seeds = found.of("v3", NYU)
-    constant = found.constants.get(NYU)
+    seeds = measured.of("v3", NYU)
+    constant = measured.constants.get(NYU)
     guess = ratio(
         "v3 beats the best constant guess",
         f"RMSE v3 / constant depth on {NYU}",
@@ -63,86 +63,86 @@ def f3(found: Measured) -> Finding:
         "v3 needs no rescaling",
         f"RMSE of v3 as it is / after median scaling on {NYU}",
         seeds,
-        found.of("v3", NYU, "rmse_median_scaled"),
+        measured.of("v3", NYU, "rmse_median_scaled"),
         below=ALIKE,
     )
     return finding("F3", "Metric teacher, berHu, Kendall and two rates give metric predictions", guess, scale)
 
 
-def f4(found: Measured) -> Finding:
+def f4(measured: Measured) -> Finding:
     """V4 is V3 with the larger encoder."""
-    return finding("F4", "The larger encoder helps at a fixed recipe", _rmse(found, "v4", "v3", NYU, "lower", "−33 %"))
+    return finding("F4", "The larger encoder helps at a fixed recipe", _rmse(measured, "v4", "v3", NYU, "lower", "−33 %"))
 
 
-def f5(found: Measured) -> Finding:
+def f5(measured: Measured) -> Finding:
     """V5 is V4 with augmentation."""
     return finding(
         "F5",
         "Augmentation helps the training domain and can hurt another",
-        _rmse(found, "v5", "v4", NYU, "lower", "−26 %"),
-        _rmse(found, "v5", "v4", SECOND, "higher", "1.373 → 2.186 m"),
+        _rmse(measured, "v5", "v4", NYU, "lower", "−26 %"),
+        _rmse(measured, "v5", "v4", SECOND, "higher", "1.373 → 2.186 m"),
     )
 
 
-def f6(found: Measured) -> Finding:
+def f6(measured: Measured) -> Finding:
     """V6 is V5 after pretraining on a mixture of which only NYU has labels."""
     return finding(
         "F6",
         "Multi-domain pretraining helps depth and costs mIoU where the other sets have no labels",
-        _rmse(found, "v6", "v5", NYU, "lower", "−9.3 %"),
-        _miou(found, "v6", "v5", NYU, "−15.2 points"),
+        _rmse(measured, "v6", "v5", NYU, "lower", "−9.3 %"),
+        _miou(measured, "v6", "v5", NYU, "−15.2 points"),
     )
 
 
-def f7(found: Measured) -> Finding:
+def f7(measured: Measured) -> Finding:
     """V7 is V5 fine-tuned on the corridor alone."""
-    return finding("F7", "Single-domain fine-tuning forgets", _rmse(found, "v7", "v5", NYU, "higher", "+130 %"))
+    return finding("F7", "Single-domain fine-tuning forgets", _rmse(measured, "v7", "v5", NYU, "higher", "+130 %"))
 
 
-def f8(found: Measured) -> Finding:
+def f8(measured: Measured) -> Finding:
     """V8 is V5 trained on NYU and the corridor half and half; dominated on the axes that the lineage measured for both."""
     return finding(
         "F8",
         "Naive 50/50 mixing is dominated by its parent",
-        _rmse(found, "v8", "v5", NYU, "higher", "0.572 → 0.592 m"),
-        _miou(found, "v8", "v5", NYU, "−0.8 points"),
-        _rmse(found, "v8", "v5", SECOND, "higher", "2.186 → 2.266 m"),
+        _rmse(measured, "v8", "v5", NYU, "higher", "0.572 → 0.592 m"),
+        _miou(measured, "v8", "v5", NYU, "−0.8 points"),
+        _rmse(measured, "v8", "v5", SECOND, "higher", "2.186 → 2.266 m"),
     )
 
 
-def f9(found: Measured) -> Finding:
+def f9(measured: Measured) -> Finding:
     """V9 is V7's protocol from V6."""
-    return finding("F9", "The richer base gives the better specialist", _rmse(found, "v9", "v7", CORRIDOR, "lower", "−14 %"))
+    return finding("F9", "The richer base gives the better specialist", _rmse(measured, "v9", "v7", CORRIDOR, "lower", "−14 %"))
 
 
 FINDINGS: Final[tuple[Callable[[Measured], Finding], ...]] = (f1, f2, f3, f4, f5, f6, f7, f8, f9)
 
 
-def judge_all(found: Measured) -> tuple[Finding, ...]:
+def judge_all(measured: Measured) -> tuple[Finding, ...]:
     """Every finding, in order."""
-    return tuple(judge(found) for judge in FINDINGS)
+    return tuple(judge(measured) for judge in FINDINGS)
 
 
-def _rmse(found: Measured, a: str, b: str, dataset: str, side: Literal["lower", "higher"], published: str) -> Part:
+def _rmse(measured: Measured, a: str, b: str, dataset: str, side: Literal["lower", "higher"], published: str) -> Part:
     """Which of two versions has the lower RMSE on a set: by seeds, and confirmed by frames."""
     return ratio(
         f"{a} has a {side} RMSE than {b} on {dataset}",
         f"RMSE {a} / {b} on {dataset}",
-        found.of(a, dataset),
-        found.of(b, dataset),
-        frames=frames_interval(found.errors.get((a, dataset), {}), found.errors.get((b, dataset), {})),
+        measured.of(a, dataset),
+        measured.of(b, dataset),
+        frames=frames_interval(measured.errors.get((a, dataset), {}), measured.errors.get((b, dataset), {})),
         published=published,
         **({"below": 1.0} if side == "lower" else {"above": 1.0}),
     )
 
 
-def _miou(found: Measured, a: str, b: str, dataset: str, published: str) -> Part:
+def _miou(measured: Measured, a: str, b: str, dataset: str, published: str) -> Part:
     """Whether a version's mIoU is below another's."""
     return points(
         f"{a} has a lower mIoU than {b} on {dataset}",
         f"mIoU {a} − {b} on {dataset}",
-        found.of(a, dataset, "miou"),
-        found.of(b, dataset, "miou"),
+        measured.of(a, dataset, "miou"),
+        measured.of(b, dataset, "miou"),
         below=0.0,
         published=published,
     )

@@ -25,12 +25,12 @@ def measure(ws: Workspace, student: Path, size: tuple[int, int], device: str, na
 
     trained, _ = checkpoint.load(student)
     trained.to(device)
-    found: Judged = {}
+    scores: Judged = {}
     for name in names:
         ref = resolve(ws, name_or_manifest=name)
         # One camera films each of these sets; a real one with several is judged by its first.
-        found[name] = ref, evaluate_student(trained, ref, judged_frames(name, ref.manifest), size, packs_folder(ws), device)[0]
-    return found
+        scores[name] = ref, evaluate_student(trained, ref, judged_frames(name, ref.manifest), size, packs_folder(ws), device)[0]
+    return scores
 
 
 def last_rmse(ws: Workspace, stage: Path, name: str, size: tuple[int, int], device: str) -> float:

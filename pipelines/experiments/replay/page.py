@@ -104,21 +104,21 @@ def _measured(replay: Replay) -> str:
 
 def _mean(runs: Sequence[RunRecord], name: str) -> tuple[str, str]:
     values = [run.scores[name].values for run in runs if name in run.scores]
-    rmse = [one["rmse"] for one in values if "rmse" in one]
-    miou = [100 * one["miou"] for one in values if "miou" in one]
+    rmse = [scores["rmse"] for scores in values if "rmse" in scores]
+    miou = [100 * scores["miou"] for scores in values if "miou" in scores]
     return number(fmean(rmse)) if rmse else "–", number(fmean(miou)) if miou else "–"
 
 
 def _sets(replay: Replay) -> str:
     rows = [
         (
-            one.name,
-            one.source,
-            ", ".join(one.cameras),
-            ", ".join(f"{split} {count}" for split, count in one.frames.items()),
-            one.segmentation,
+            dataset.name,
+            dataset.source,
+            ", ".join(dataset.cameras),
+            ", ".join(f"{split} {count}" for split, count in dataset.frames.items()),
+            dataset.segmentation,
         )
-        for one in replay.sets
+        for dataset in replay.sets
     ]
     return _table(("set", "from", "camera", "frames", "classes"), rows)
 

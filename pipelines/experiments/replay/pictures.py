@@ -19,14 +19,14 @@ UNDECIDED = "#6b6b6b"
 
 def draw(replay: Replay, folder: Path) -> list[Path]:
     """Write one picture for each group of findings that was judged below `folder`, and return their paths."""
-    found = {finding.key: finding for finding in replay.findings}
-    made = []
+    by_key = {finding.key: finding for finding in replay.findings}
+    paths = []
     for name, keys in PICTURES.items():
-        parts = [(key, part) for key in keys if key in found for part in found[key].parts]
+        parts = [(key, part) for key in keys if key in by_key for part in by_key[key].parts]
         if parts:
             _draw(parts, folder / name)
-            made.append(folder / name)
-    return made
+            paths.append(folder / name)
+    return paths
 
 
 def _draw(parts: Sequence[tuple[str, Part]], path: Path) -> None:

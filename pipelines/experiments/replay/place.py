@@ -37,10 +37,10 @@ def workspace_for(folder: Path | None, scale: Scale) -> Workspace:
             )
         write_atomic(marker, scale.name + "\n")
         return ws
-    found = marker.read_text(encoding="utf-8").strip()
-    if found != scale.name:
+    begun = marker.read_text(encoding="utf-8").strip()
+    if begun != scale.name:
         raise VortexError(
-            f"{folder} holds a replay of the scale {found}, not {scale.name}", f"go on with it: --scale {found}, or name a new folder"
+            f"{folder} holds a replay of the scale {begun}, not {scale.name}", f"go on with it: --scale {begun}, or name a new folder"
         )
     return workspace.load(folder)
 

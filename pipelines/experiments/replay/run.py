@@ -66,7 +66,7 @@ def _spent(account: Path) -> float:
 def _conclude(ws: Workspace, scale: Scale, seeds: int, runs: tuple[RunRecord, ...], device: str) -> Replay:
     """Judge the findings and keep the whole."""
     constants = {name: constant_guess(ws, name, scale.size) for name in scale.measured}
-    made = Replay(
+    result = Replay(
         scale=scale.name,
         size=scale.size,
         seeds=seeds,
@@ -77,8 +77,8 @@ def _conclude(ws: Workspace, scale: Scale, seeds: int, runs: tuple[RunRecord, ..
         runs=runs,
         findings=results.findings(ws, runs, constants),
     )
-    results.write(results.folder(ws) / results.RESULT, made)
-    return made
+    results.write(results.folder(ws) / results.RESULT, result)
+    return result
 
 
 def _used(ws: Workspace, name: str) -> SetUsed:

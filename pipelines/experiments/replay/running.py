@@ -88,8 +88,8 @@ def _measured(ws: Workspace, scale: Scale, version: str, plan: TrainPlan, result
     judged = measure(ws, result.student, plan.size, plan.device, scale.measured)
     if registered:
         _record(ws, registered, judged)
-    for name, (_, one) in judged.items():
-        one.errors.save(results.errors_path(ws, version, plan.seed, name))
+    for name, (_, evaluation) in judged.items():
+        evaluation.errors.save(results.errors_path(ws, version, plan.seed, name))
     scores = _scores(judged)
     stage = plan.stage_folder(plan.folder(ws), len(plan.stages) - 1)
     if math.isfinite(last := last_rmse(ws, stage, NYU, plan.size, plan.device)):
@@ -111,12 +111,12 @@ def _scores(judged: Judged) -> dict[str, Score]:
     """What is kept of each measurement."""
     return {
         name: Score(
-            camera=one.camera,
-            protocol=one.protocol,
-            frames=one.frames,
-            values={metric: one.values[metric] for metric in FIGURES if math.isfinite(one.values.get(metric, math.nan))},
+            camera=evaluation.camera,
+            protocol=evaluation.protocol,
+            frames=evaluation.frames,
+            values={metric: evaluation.values[metric] for metric in FIGURES if math.isfinite(evaluation.values.get(metric, math.nan))},
         )
-        for name, (_, one) in judged.items()
+        for name, (_, evaluation) in judged.items()
     }
 
 
@@ -160,7 +160,7 @@ def _record(ws: Workspace, version: str, judged: Judged) -> None:
     """Add the measurements to the registered version, as `vortex evaluate` does."""
     registry = hub(ws)
     run_id = registry.get(version).run_id
-    metrics = [as_metrics(one, ref, log_errors(ws, registry, run_id, ref, one)) for ref, one in judged.values()]
+    metrics = [as_metrics(evaluation, ref, log_errors(ws, registry, run_id, ref, evaluation)) for ref, evaluation in judged.values()]
     registry.add_metrics(version, *metrics, actor=actor(), reason="measured by the replay", commit=commit(ws))
 
 

@@ -35,12 +35,12 @@ class Scale:
     def settings(self, recipe: Recipe) -> tuple[str, ...]:
         """The recipe's settings at this scale, as `vortex train --set` takes them. A stage that was cut short keeps its share."""
         tuned = recipe.weights_parent is not None
-        found = list(self.tuned) if tuned else []
+        settings = list(self.tuned) if tuned else []
         for number, stage in enumerate(recipe.stages, 1):
             epochs = self.fine_tune if tuned else self.train if number == len(recipe.stages) else self.pretrain
             if epochs is not None:
-                found += [f"stages.{number}.epochs={epochs}", *_cut(number, stage, epochs)]
-        return tuple(found)
+                settings += [f"stages.{number}.epochs={epochs}", *_cut(number, stage, epochs)]
+        return tuple(settings)
 
 
 def _cut(number: int, stage: Stage, epochs: int) -> list[str]:

@@ -88,11 +88,11 @@ def prepare(ws: Workspace, scale: Scale, needed: tuple[str, ...], tell: Tell) ->
 
 def _require_scale(dataset: Dataset, scale: Scale) -> None:
     """Raise VortexError when a rendered set is of another size: its figures would be those of another replay."""
-    said = dataset.card.settings
-    if dataset.card.format == "synthetic" and tuple(said.get("size", ())) != scale.size:
-        found = "x".join(map(str, said.get("size", ("?",))))
+    settings = dataset.card.settings
+    if dataset.card.format == "synthetic" and tuple(settings.get("size", ())) != scale.size:
+        rendered = "x".join(map(str, settings.get("size", ("?",))))
         raise VortexError(
-            f"{dataset.name} was rendered at {found}, the scale {scale.name} is {scale.size[0]}x{scale.size[1]}",
+            f"{dataset.name} was rendered at {rendered}, the scale {scale.name} is {scale.size[0]}x{scale.size[1]}",
             "give each scale a workspace of its own",
         )
 
