@@ -1,0 +1,92 @@
+"""One workspace in which every command was run once, for all golden tests."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.files import locked
+from tests.golden.golden import vortex
+from tests.golden.workspaces import begin, plain_folder, training
+
+TOUR = """
+doctor
+data synth bare --world corridor --frames 12 --size 48x64 --seed 2 --teacher none --labelled 0.5 --workers 1
+data add brought {frames} --unit mm --domain hall --camera kinect --workers 1
+data list
+data show small --frames 2
+validate small
+validate small --rows-only
+label bare --teachers geometric --limit 2
+pack small --size 32x48
+recipes
+recipes v6
+train {tiny} --epochs 2 --dry-run
+train {tiny} --epochs 2
+train --from v10 --domain rooms --epochs 1 --device cpu
+train v6 --domain rooms --encoder-weights none --device cpu --epochs 1 --size 32x32 --set student.encoder=mobilenetv3_small_100
+train --resume {run}
+logs {run}
+submit {tiny} --epochs 1 --dry-run
+submit {tiny} --epochs 1
+runs
+profile {tiny} --epochs 1 --seconds 0.1
+ablate {tiny} --epochs 1 --vary loss.weighting=kendall,fixed --seeds 1
+versions
+show v10
+lineage
+lineage v10
+compare v10 v11
+compare v5 v10
+evaluate v11 --device cpu
+evaluate v10 --device cpu --against v11
+evaluate v10 --device cpu --picture
+export v10
+promote v10 --stage production --dry-run
+promote v10 --stage production
+promote v11 --stage production
+history
+history --domain rooms --last 1
+show v10
+data push
+data pull
+data checkout v10
+data diff v10
+"""
+"""Command lines in their order; what is in braces is put in."""
+
+
+@dataclass(frozen=True)
+class Tour:
+    """A workspace in which the commands of `TOUR` were run, and what each printed under `--json`."""
+
+    root: Path
+    printed: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def tour(tmp_path_factory: pytest.TempPathFactory) -> Tour:
+    """Made once, also for several test processes: it takes half a minute."""
+    shared = tmp_path_factory.getbasetemp()
+    folder = (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / "golden-tour"
+    with locked(folder.with_suffix(".lock"), 300):
+        if not (folder / "printed.json").exists():
+            folder.mkdir()
+            (folder / "printed.json").write_text(json.dumps(_walk(folder / "workspace")))
+    return Tour(folder / "workspace", json.loads((folder / "printed.json").read_text()))
+
+
+def _walk(root: Path) -> dict[str, Any]:
+    printed = begin(root)
+    places = {"tiny": training(root), "frames": str(plain_folder(root.parent / "brought")), "run": ""}
+    for line in TOUR.strip().splitlines():
+        answer = vortex(f"{line.format(**places)} --json", root, slurm=line.startswith("submit"))
+        printed[line] = answer.json
+        if line == "train {tiny} --epochs 2":
+            places["run"] = answer.json["run"]
+    return printed
