@@ -7,10 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.hub import hub
-from pipelines.workspace import load
 from registry.records import Artifact, DataUse, Export, Metrics, NewVersion, Parent
 from registry.stages import Channel, StageJudgement, record_promotion, rollback
+from registry.versions import Hub
 
 ADA: dict[str, Any] = {"actor": "Ada <ada@example.org>", "reason": "first of its kind", "commit": "c0" * 20}
 GRACE: dict[str, Any] = {"actor": "Grace", "reason": "nächtliche Fahrt, „glass door“\n", "commit": None}
@@ -21,7 +20,8 @@ NAN, INFINITE = float("nan"), float("inf")
 
 def record(root: Path) -> None:
     """Write down the life of three versions: every kind of event, and every kind of parent."""
-    registry = hub(load(root))
+    places = root / "mlruns"
+    registry = Hub.open(f"sqlite:///{places / 'mlflow.db'}", places / "artifacts", f"sqlite:///{places / 'ledger.db'}")
 
     def run(number: int) -> str:
         return registry.store.start_run(f"run {number}")
