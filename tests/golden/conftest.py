@@ -61,6 +61,10 @@ data diff v10
 """Command lines in their order; what is in braces is put in."""
 
 
+PATIENCE = 900.0
+"""Seconds that the tour may take: half a minute on an idle machine, minutes where others work too."""
+
+
 @dataclass(frozen=True)
 class Tour:
     """A workspace in which the commands of `TOUR` were run, and what each printed under `--json`."""
@@ -71,10 +75,10 @@ class Tour:
 
 @pytest.fixture(scope="session")
 def tour(tmp_path_factory: pytest.TempPathFactory) -> Tour:
-    """Made once, also for several test processes: it takes half a minute."""
+    """Made once, also for several test processes: it takes a while."""
     shared = tmp_path_factory.getbasetemp()
     folder = (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / "golden-tour"
-    with locked(folder.with_suffix(".lock"), 300):
+    with locked(folder.with_suffix(".lock"), PATIENCE):
         if not (folder / "printed.json").exists():
             folder.mkdir()
             (folder / "printed.json").write_text(json.dumps(_walk(folder / "workspace")))

@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import typer
 
-from tests.golden.conftest import TOUR, Tour
+from tests.golden.conftest import PATIENCE, TOUR, Tour
 from tests.golden.golden import check, dumped, listing, nameless, shape, vortex
 from tests.golden.workspaces import OLD_JOB, OLD_RUN, RUNS, load_runs
 from vortex_cli import main
 
+pytestmark = pytest.mark.timeout(PATIENCE)
 ELSEWHERE = {"init", "rollback", "demo", "replay"}
 """Before the tour, upon the old ledger, and two that take minutes and are made of the others."""
 
@@ -66,7 +68,7 @@ def test_a_workspace_holds_the_files_that_it_held(tour: Tour) -> None:
         if entry.startswith((".dvc/", "remote/")):
             continue  # DVC's own
         path = tour.root / entry
-        name = re.sub(r"\d{3,}(?=\.\w+$)", "NUMBER", nameless(entry, {}))
+        name = re.sub(r"\d{3,}(?=\.\w+$)", "NUMBER", nameless(entry))
         values = found.setdefault(name, [])
         if path.suffix == ".jsonl":
             lines = [json.loads(line) for line in path.read_text().splitlines()]
