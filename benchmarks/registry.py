@@ -16,10 +16,12 @@ import tempfile
 import time
 from typing import Any
 
-from registry.folding import MEASURED
+from registry.channels import Channel
+from registry.events import VersionMeasured, VersionRegistered
 from registry.ledger import Ledger
-from registry.stages import Channel, ChannelMoved, StageJudgement, channel_state, record_promotion
-from registry.versions import Artifact, DataUse, Metrics, NewVersion, Parent, append_registration, measurement
+from registry.records import Artifact, DataEdge, DataUse, Metrics, NewVersion, TeacherEdge, WeightsEdge
+from registry.stages import ChannelMoved, StageJudgement, channel_state, record_promotion
+from registry.versions import append_registration
 
 CHANNEL = Channel("host", "corridor")
 
@@ -33,9 +35,9 @@ def new_version(number: int) -> NewVersion:
         derived=True,
         recipe_config=recipe,
         parents=(
-            Parent("weights", f"v{max(6, number // 2)}"),
-            Parent("teacher", "da3-metric-large"),
-            Parent("data", use.name, use.digest),
+            WeightsEdge(f"v{max(6, number // 2)}"),
+            TeacherEdge("da3-metric-large"),
+            DataEdge(use.name, use.digest),
         ),
         domain="corridor",
         data=(use,),
@@ -55,8 +57,8 @@ def fill(ledger: Ledger, count: int) -> None:
         for number in range(10, 10 + count):
             name = append_registration(tx, new_version(number), number, actor="Ada Lovelace <ada@example.org>", reason="benchmark")
             for domain, camera in (("corridor", "femto-bolt"), ("rooms", "kinect")):
-                one = Metrics(domain, camera, "val-pooled-10m/1", domain, "ab" * 32, values, 197)
-                tx.append(MEASURED, name, *measurement(one), actor="Ada Lovelace")
+                metrics = Metrics(domain, camera, "val-pooled-10m/1", domain, "ab" * 32, values, 197)
+                tx.append(VersionMeasured(name, metrics), actor="Ada Lovelace")
 
 
 def promote_once(url: str, version: str, seq: int, gate: Any, answers: Any) -> None:
@@ -110,7 +112,7 @@ def registration_race(url: str, workers: int, count: int) -> dict[str, Any]:
     for process in crowd:
         process.join()
     seconds = time.perf_counter() - start
-    numbers = sorted(event.head["number"] for event in Ledger(url).events(kinds=("version.registered",), bodies=False))
+    numbers = sorted(entry.head["number"] for entry in Ledger(url).entries(kinds=(VersionRegistered.kind,), bodies=False))
     whole = numbers == list(range(10, 10 + workers * count)) and not any(process.exitcode for process in crowd)
     Ledger(url).verify()
     return {"processes": workers, "versions": len(numbers), "no_gap_no_repeat": whole, "per_second": round(len(numbers) / seconds)}

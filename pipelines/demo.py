@@ -14,7 +14,7 @@ from pipelines.init import init
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
-    from registry.versions import Version
+    from registry.records import Version
 
 MARKER = ".vortex-demo"
 BASE, SPECIALIST = "v6", "v10"

@@ -149,9 +149,9 @@ def engine(url: str, timeout: float) -> Engine:
     path = sqlite_path(url)
     if path is None:
         return create_engine(url, poolclass=NullPool)
-    made = create_engine("sqlite://", creator=lambda: _open_sqlite(path, timeout, create=True), poolclass=NullPool)
-    event.listen(made, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-    return made
+    server = create_engine("sqlite://", creator=lambda: _open_sqlite(path, timeout, create=True), poolclass=NullPool)
+    event.listen(server, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return server
 
 
 def create(server: Engine) -> None:
@@ -204,18 +204,18 @@ def _has_tables(connection: sqlite3.Connection) -> bool:
     return bool(connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'claims'").fetchone()[0])
 
 
-def _in_words(url: str, found: str) -> VortexError:
+def _in_words(url: str, message: str) -> VortexError:
     where = f"ledger {shown(url)}"
-    found = found.strip().splitlines()[0] if found.strip() else "no message"
-    low = found.lower()
+    message = message.strip().splitlines()[0] if message.strip() else "no message"
+    low = message.lower()
     if "locked" in low:
-        return VortexError(f"{where}: another process holds it ({found})", "wait for that process, or end it, and run the command again")
+        return VortexError(f"{where}: another process holds it ({message})", "wait for that process, or end it, and run the command again")
     if "full" in low or "no space" in low:
         return VortexError(f"{where}: the disk is full; nothing was recorded", "free some space and run the command again")
     if "readonly" in low or "read-only" in low or "unable to open" in low or "permission" in low:
-        return VortexError(f"{where}: cannot be opened or written ({found})", "check the permissions of the file and of its folder")
+        return VortexError(f"{where}: cannot be opened or written ({message})", "check the permissions of the file and of its folder")
     if "malformed" in low or "not a database" in low or "disk i/o" in low:
-        return VortexError(f"{where}: the file is damaged ({found})", "restore it from a backup; nothing was written to it")
+        return VortexError(f"{where}: the file is damaged ({message})", "restore it from a backup; nothing was written to it")
     if "append-only" in low:
-        return VortexError(f"{where}: {found}", "events are never changed: record a new one")
-    return VortexError(f"{where}: {found}", "check the `ledger` setting in vortex.toml and that the database is reachable")
+        return VortexError(f"{where}: {message}", "events are never changed: record a new one")
+    return VortexError(f"{where}: {message}", "check the `ledger` setting in vortex.toml and that the database is reachable")

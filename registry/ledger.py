@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from core.errors import VortexError
 from core.files import locked
@@ -34,7 +34,27 @@ Claim = tuple[str, int]
 HEAD_COLUMNS = "seq, previous, hash, kind, subject, at, actor, reason, git_commit, head"
 
 
-class Event(NamedTuple):
+class Recordable(Protocol):
+    """What can be appended: `registry.events` has a class for each kind, the ledger itself knows none."""
+
+    kind: ClassVar[str]
+    shape: ClassVar[int]
+
+    @property
+    def subject(self) -> str:
+        """What it is about."""
+
+    def head(self) -> dict[str, Any]:
+        """What listings fold."""
+
+    def body(self) -> dict[str, Any]:
+        """The rest."""
+
+    def claims(self) -> Sequence[Claim]:
+        """What no other event can take again."""
+
+
+class Entry(NamedTuple):
     """One line of the ledger. `head` holds what listings fold, `body` the rest (None where it was not asked for).
 
     A tuple, because thousands are made for a listing and a frozen dataclass takes three times as long.
@@ -61,23 +81,38 @@ class ChainHead:
     hash: str
 
 
+class NotUnderstood(VortexError):
+    """An entry says what this vortex does not know."""
+
+
 class Reader(ABC):
     """The three questions that both a passer-by and a writer ask."""
 
     @abstractmethod
     def _rows(self, query: str, values: Mapping[str, object]) -> list[Sequence[Any]]: ...
 
-    def events(self, *, kinds: Sequence[str] = (), subject: str | None = None, bodies: bool = True, last: int | None = None) -> list[Event]:
-        """Events of these kinds and this subject, oldest first, or the newest `last` of them; none while the ledger does not exist."""
-        rows = self._rows(*_select(kinds, subject, bodies, last))
+    def entries(
+        self,
+        *,
+        kinds: Sequence[str] = (),
+        without: Sequence[str] = (),
+        subject: str | None = None,
+        bodies: bool = True,
+        last: int | None = None,
+    ) -> list[Entry]:
+        """Entries of these kinds (`without` those) and this subject, oldest first, or the newest `last` of them.
+
+        None while the ledger does not exist.
+        """
+        rows = self._rows(*_select(kinds, without, subject, bodies, last))
         if last is not None:
             rows.reverse()
         try:
             # One call for all heads: half the time of one call each.
             heads = json.loads(f"[{','.join([row[9] for row in rows])}]")
-            return [Event._make((*row[:9], head, json.loads(row[10]) if bodies else None)) for row, head in zip(rows, heads, strict=True)]
+            return [Entry._make((*row[:9], head, json.loads(row[10]) if bodies else None)) for row, head in zip(rows, heads, strict=True)]
         except (ValueError, TypeError):
-            return [_event(row) for row in rows]
+            return [_entry(row) for row in rows]
 
     def claimed(self, scope: str, number: int) -> str | None:
         """The subject of the event that took `number` in `scope`, or None while it is free."""
@@ -101,42 +136,32 @@ class Transaction(Reader):
 
         return list(self._connection.execute(text(query), dict(values)))
 
-    def append(
-        self,
-        kind: str,
-        subject: str,
-        head: Mapping[str, Any],
-        body: Mapping[str, Any],
-        *,
-        actor: str,
-        reason: str = "",
-        commit: str | None = None,
-        claims: Sequence[Claim] = (),
-    ) -> Event:
-        """Add one event, after all others; with `claims` it also takes those numbers, which no other event can have."""
+    def append(self, event: Recordable, *, actor: str, reason: str = "", commit: str | None = None) -> Entry:
+        """Add one event, after all others; it takes the numbers that it claims, which no other event can have."""
         from sqlalchemy import select
 
-        known = database.tables()
+        tables = database.tables()
         last = self._connection.execute(
-            select(known.events.c.seq, known.events.c.hash).order_by(known.events.c.seq.desc()).limit(1)
+            select(tables.events.c.seq, tables.events.c.hash).order_by(tables.events.c.seq.desc()).limit(1)
         ).first()
+        shape = {"shape": event.shape} if event.shape > 1 else {}
         row: dict[str, Any] = {
             "seq": last.seq + 1 if last else 1,
             "previous": last.hash if last else GENESIS,
-            "kind": kind,
-            "subject": _clean(subject),
+            "kind": event.kind,
+            "subject": _clean(event.subject),
             "at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "actor": _clean(actor),
             "reason": _clean(reason),
             "git_commit": _clean(commit) if commit else None,
-            "head": canonical(head),
-            "body": canonical(body),
+            "head": canonical(event.head() | shape),
+            "body": canonical(event.body()),
         }
         row["hash"] = chained(row)
-        self._connection.execute(known.events.insert(), row)
-        for scope, number in claims:
-            self._connection.execute(known.claims.insert(), {"scope": scope, "number": number, "event": row["seq"]})
-        return _event([row[name] for name in (*HEAD_COLUMNS.split(", "), "body")])
+        self._connection.execute(tables.events.insert(), row)
+        for scope, number in event.claims():
+            self._connection.execute(tables.claims.insert(), {"scope": scope, "number": number, "event": row["seq"]})
+        return _entry([row[name] for name in (*HEAD_COLUMNS.split(", "), "body")])
 
 
 class Ledger(Reader):
@@ -170,20 +195,10 @@ class Ledger(Reader):
             finally:
                 engine.dispose()
 
-    def append(
-        self,
-        kind: str,
-        subject: str,
-        head: Mapping[str, Any],
-        body: Mapping[str, Any],
-        *,
-        actor: str,
-        reason: str = "",
-        commit: str | None = None,
-    ) -> Event:
+    def append(self, event: Recordable, *, actor: str, reason: str = "", commit: str | None = None) -> Entry:
         """Add one event that needs no decision."""
         with self.transaction() as tx:
-            return tx.append(kind, subject, head, body, actor=actor, reason=reason, commit=commit)
+            return tx.append(event, actor=actor, reason=reason, commit=commit)
 
     def verify(self, expected: ChainHead | None = None) -> ChainHead:
         """Walk the whole chain and return its end.
@@ -192,7 +207,7 @@ class Ledger(Reader):
         newest events were cut off is still a chain: `expected`, an end that was noted earlier, shows that too.
         """
         last = ChainHead(0, GENESIS)
-        query, values = _select((), None, True)
+        query, values = _select((), (), None, True)
         with database.explained(self.url):
             for raw in database.read(self.url, query, values, self.timeout):
                 row = dict(zip((*HEAD_COLUMNS.split(", "), "body"), raw, strict=True))
@@ -217,6 +232,9 @@ class Ledger(Reader):
         """Around what folds events: one that lacks what it should say ends in VortexError, naming the first event that was changed."""
         try:
             yield
+        except NotUnderstood:
+            self.verify()
+            raise
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             self.verify()
             raise VortexError(
@@ -244,20 +262,26 @@ def chained(row: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical(fields).encode()).hexdigest()
 
 
-def _select(kinds: Sequence[str], subject: str | None, bodies: bool, last: int | None = None) -> tuple[str, dict[str, object]]:
-    values: dict[str, object] = {f"kind{number}": kind for number, kind in enumerate(kinds)}
-    where = [f"kind IN ({', '.join(f':{name}' for name in values)})"] if kinds else []
+def _select(
+    kinds: Sequence[str], without: Sequence[str], subject: str | None, bodies: bool, last: int | None = None
+) -> tuple[str, dict[str, object]]:
+    values: dict[str, object] = {}
+    where = []
+    for condition, names in (("kind IN", kinds), ("kind NOT IN", without)):
+        bound = {f"kind{len(values) + number}": kind for number, kind in enumerate(names)}
+        values |= bound
+        where += [f"{condition} ({', '.join(f':{name}' for name in bound)})"] if bound else []
     if subject is not None:
         where.append("subject = :subject")
         values["subject"] = subject
-    condition = f" WHERE {' AND '.join(where)}" if where else ""
+    conditions = f" WHERE {' AND '.join(where)}" if where else ""
     order = "" if last is None else f" DESC LIMIT {int(last)}"
-    return f"SELECT {HEAD_COLUMNS}{', body' if bodies else ''} FROM events{condition} ORDER BY seq{order}", values
+    return f"SELECT {HEAD_COLUMNS}{', body' if bodies else ''} FROM events{conditions} ORDER BY seq{order}", values
 
 
-def _event(row: Sequence[Any]) -> Event:
+def _entry(row: Sequence[Any]) -> Entry:
     try:
-        return Event._make((*row[:9], json.loads(row[9]), json.loads(row[10]) if len(row) > 10 else None))
+        return Entry._make((*row[:9], json.loads(row[9]), json.loads(row[10]) if len(row) > 10 else None))
     except (ValueError, TypeError) as error:
         raise VortexError(f"ledger event {row[0]} is not readable: {error}", "restore the ledger from a backup") from error
 
@@ -267,8 +291,8 @@ def _clean(text: str) -> str:
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
-def _broken(url: str, seq: int, found: str) -> VortexError:
+def _broken(url: str, seq: int, fault: str) -> VortexError:
     return VortexError(
-        f"{database.shown(url)}: the chain breaks at event {seq}: {found}",
+        f"{database.shown(url)}: the chain breaks at event {seq}: {fault}",
         "someone changed the ledger behind Vortex's back: restore it from a backup, and compare what differs from there on",
     )

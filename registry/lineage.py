@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from core.errors import VortexError
-from registry.records import Parent
+from registry.records import Edge, RecipeEdge, VersionEdge, WeightsEdge
 
-VERSION_KINDS = ("weights", "recipe")
+BRANCHES = (WeightsEdge, RecipeEdge)
 """Edges that make branches, the stronger one first: a student inherits more with weights than with a recipe."""
 
 
@@ -21,7 +21,7 @@ class Listed(Protocol):
         """The version's name."""
 
     @property
-    def parents(self) -> tuple[Parent, ...]:
+    def parents(self) -> tuple[Edge, ...]:
         """Its typed edges."""
 
 
@@ -34,8 +34,8 @@ class Node:
 
     name: str
     version: Listed | None = None
-    edges: tuple[Parent, ...] = ()
-    others: tuple[Parent, ...] = ()
+    edges: tuple[VersionEdge, ...] = ()
+    others: tuple[Edge, ...] = ()
     children: list[Node] = field(default_factory=list)
 
     @property
@@ -54,7 +54,7 @@ def tree(versions: Sequence[Listed]) -> list[Node]:
             above[version.name] = parent
             nodes.setdefault(parent, Node(parent))
         node = nodes[version.name]
-        node.edges = tuple(edge for edge in version.parents if edge.kind in VERSION_KINDS and edge.ref == above.get(version.name))
+        node.edges = tuple(edge for edge in version.parents if isinstance(edge, BRANCHES) and edge.version == above.get(version.name))
         node.others = tuple(edge for edge in version.parents if edge not in node.edges)
     for name in sorted(nodes, key=_order):
         if name in above:
@@ -68,27 +68,27 @@ def branch(forest: Iterable[Node], name: str) -> Node:
     Raises VortexError when it is not in the forest.
     """
     above: dict[str, Node] = {}
-    found: Node | None = None
+    focus: Node | None = None
     waiting = list(forest)
     while waiting:
         node = waiting.pop()
         if node.name == name:
-            found = node
+            focus = node
         above.update((child.name, node) for child in node.children)
         waiting.extend(node.children)
-    if found is None:
+    if focus is None:
         raise VortexError(f"version {name!r} is not in the lineage", "list the versions with: vortex versions")
-    while found.name in above:
-        parent = above[found.name]
-        found = Node(parent.name, parent.version, parent.edges, parent.others, [found])
-    return found
+    while focus.name in above:
+        parent = above[focus.name]
+        focus = Node(parent.name, parent.version, parent.edges, parent.others, [focus])
+    return focus
 
 
 def _main_parent(version: Listed) -> str | None:
-    for kind in VERSION_KINDS:
+    for kind in BRANCHES:
         for edge in version.parents:
-            if edge.kind == kind and edge.ref != version.name:
-                return edge.ref
+            if isinstance(edge, kind) and edge.version != version.name:
+                return edge.version
     return None
 
 

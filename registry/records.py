@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Final, Literal
 
-ParentKind = Literal["recipe", "weights", "teacher", "data"]
+EdgeKind = Literal["recipe", "weights", "teacher", "data"]
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,63 @@ class Artifact:
     bytes: int
 
 
-@dataclass(frozen=True)
-class Parent:
-    """A lineage edge. `recipe` and `weights` name versions; `teacher` and `data` name what supervised and what was seen."""
+class Edge:
+    """A lineage edge, from a version to what it came from. Each kind names its two fields; the ledger and `--json` have them by position."""
 
-    kind: ParentKind
-    ref: str
-    detail: str = ""
+    kind: ClassVar[EdgeKind]
+
+    def triple(self) -> tuple[EdgeKind, str, str]:
+        """(kind, ref, detail), as the ledger stores it."""
+        ref, detail = vars(self).values()
+        return self.kind, ref, detail
+
+    def as_json(self) -> dict[str, str]:
+        """Under `--json`."""
+        kind, ref, detail = self.triple()
+        return {"kind": kind, "ref": ref, "detail": detail}
+
+
+@dataclass(frozen=True)
+class VersionEdge(Edge):
+    """From another version, registered here or only named; `note` says how where the kind does not say all."""
+
+    version: str
+    note: str = ""
+
+
+class WeightsEdge(VersionEdge):
+    """Trained on from its weights."""
+
+    kind = "weights"
+
+
+class RecipeEdge(VersionEdge):
+    """Made by its recipe."""
+
+    kind = "recipe"
+
+
+@dataclass(frozen=True)
+class TeacherEdge(Edge):
+    """Supervised by a teacher; `labels` says on which dataset, and by which of its labels."""
+
+    kind = "teacher"
+    teacher: str
+    labels: str = ""
+
+
+@dataclass(frozen=True)
+class DataEdge(Edge):
+    """Saw a dataset; `hash` is the `.dir` hash of `data.dvc`, or the digest of a manifest outside of `data/`."""
+
+    kind = "data"
+    name: str
+    hash: str = ""
+
+
+EDGES: Final[Mapping[str, type[WeightsEdge | RecipeEdge | TeacherEdge | DataEdge]]] = {
+    edge.kind: edge for edge in (WeightsEdge, RecipeEdge, TeacherEdge, DataEdge)
+}
 
 
 @dataclass(frozen=True)
@@ -44,8 +94,45 @@ class DataUse:
 
 
 @dataclass(frozen=True)
+class Series:
+    """What makes numbers comparable: one dataset in one state (`digest`), one domain and camera of it, one protocol.
+
+    Two measurements of one series are measurements of the same thing, and the later one counts.
+    """
+
+    domain: str
+    camera: str
+    protocol: str
+    dataset: str
+    digest: str
+
+    @property
+    def place(self) -> str:
+        """Where its numbers hold, for people: domain, camera, and the dataset where its name says more."""
+        return f"{self.domain} · {self.camera}" + (f" ({self.dataset})" if self.dataset != self.domain else "")
+
+    def __str__(self) -> str:
+        dataset = f"{self.dataset}, " if self.dataset != self.domain else ""
+        return f"{self.domain} · {self.camera} ({dataset}{self.protocol})"
+
+    def difference(self, other: Series) -> str | None:
+        """What keeps two from being compared, in words; None for the same frames by the same protocol, whatever the dataset is called."""
+        for what in ("domain", "camera", "protocol"):
+            ours, theirs = getattr(self, what), getattr(other, what)
+            if ours != theirs:
+                return f"{what} differs ({ours} against {theirs})"
+        if self.digest != other.digest:
+            return f"data differs ({self.dataset}@{self.digest[:12]} against {other.dataset}@{other.digest[:12]})"
+        return None
+
+    def comparable(self, other: Series) -> bool:
+        """Whether nothing keeps the two from being compared."""
+        return self.difference(other) is None
+
+
+@dataclass(frozen=True)
 class Metrics:
-    """Measured on one dataset of one domain with one camera under one protocol: numbers without these four are not comparable."""
+    """The values of one series; the numbers mean nothing without it."""
 
     domain: str
     camera: str
@@ -57,9 +144,9 @@ class Metrics:
     errors: Artifact | None = None
 
     @property
-    def key(self) -> tuple[str, str, str, str, str]:
-        """What a later measurement of the same thing replaces."""
-        return (self.domain, self.camera, self.protocol, self.dataset, self.digest)
+    def series(self) -> Series:
+        """What was measured."""
+        return Series(self.domain, self.camera, self.protocol, self.dataset, self.digest)
 
 
 @dataclass(frozen=True)
@@ -92,7 +179,7 @@ class NewVersion:
     recipe: str | None
     derived: bool
     recipe_config: dict[str, Any]
-    parents: tuple[Parent, ...]
+    parents: tuple[Edge, ...]
     domain: str | None
     data: tuple[DataUse, ...]
     size: tuple[int, int]
@@ -122,7 +209,7 @@ class Summary:
     number: int
     codename: str
     recipe: str | None
-    parents: tuple[Parent, ...]
+    parents: tuple[Edge, ...]
     domain: str | None
     size: tuple[int, int]
     truncated: str | None
@@ -163,17 +250,12 @@ class Version(NewVersion):
     def headline(self) -> Headline | None:
         """The measurement of the version's own domain, else its newest one."""
         own = self.metrics_for(self.domain) if self.domain else None
-        found = own or (self.metrics[-1] if self.metrics else None)
-        return None if found is None else Headline(found.domain, found.camera, found.values.get("rmse"), found.values.get("miou"))
+        metrics = own or (self.metrics[-1] if self.metrics else None)
+        return None if metrics is None else Headline(metrics.domain, metrics.camera, metrics.values.get("rmse"), metrics.values.get("miou"))
 
     def metrics_for(self, domain: str, camera: str | None = None) -> Metrics | None:
         """The newest measurement on `domain` (and `camera`), or None."""
-        found = [one for one in self.metrics if one.domain == domain and camera in (None, one.camera)]
-        return found[-1] if found else None
-
-    def parent(self, kind: ParentKind) -> Parent | None:
-        """The first parent of a kind, or None."""
-        return next((parent for parent in self.parents if parent.kind == kind), None)
+        return next((metrics for metrics in reversed(self.metrics) if metrics.domain == domain and camera in (None, metrics.camera)), None)
 
 
 def to_json(value: Any) -> Any:
@@ -196,6 +278,11 @@ def to_json(value: Any) -> Any:
 def artifact(raw: Mapping[str, Any] | None) -> Artifact | None:
     """An artifact from its JSON."""
     return Artifact(**raw) if raw else None
+
+
+def edges(triples: Iterable[tuple[str, str, str]]) -> tuple[Edge, ...]:
+    """Edges from what the ledger stores of them. Raises KeyError for an unknown kind."""
+    return tuple([EDGES[kind](ref, detail) for kind, ref, detail in triples])
 
 
 def metrics(raw: Mapping[str, Any]) -> Metrics:

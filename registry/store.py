@@ -21,7 +21,7 @@ from registry.records import Artifact, DataUse
 MODEL: Final = "vortex-student"
 EXPERIMENT: Final = "vortex"
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
-BATCH: Final = {"metrics": 1000, "params": 100, "tags": 100}
+BATCH: Final = {"metrics": 1000, "params": 100}
 """The most that MLflow takes in one `log_batch`."""
 LONGEST: Final = {"params": 6000, "tags": 5000}
 """The longest values that MLflow takes."""
@@ -73,12 +73,6 @@ class MlflowStore:
         now = int(time.time() * 1000)
         self._log(run_id, "metrics", [Metric(_metric_name(key), float(value), now, step) for key, value in metrics.items()])
 
-    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
-        """Set tags of a run."""
-        from mlflow.entities import RunTag
-
-        self._log(run_id, "tags", [RunTag(key, value[: LONGEST["tags"]]) for key, value in tags.items()])
-
     def log_inputs(self, run_id: str, data: Sequence[DataUse]) -> None:
         """Record which datasets a run reads, each by the hash of the data it saw."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -122,13 +116,13 @@ class MlflowStore:
         with self._explained("register a model version"):
             cut = {key: value[: LONGEST["tags"]] for key, value in tags.items()}
             self._client.get_run(run_id)  # MLflow would take a version of a run that it does not know
-            left = self._client.search_model_versions(f"name = '{MODEL}' and run_id = '{run_id}'")
-            if left:
-                number = int(left[0].version)
+            versions = self._client.search_model_versions(f"name = '{MODEL}' and run_id = '{run_id}'")
+            if versions:
+                number = int(versions[0].version)
                 self.set_version_tags(number, cut)
                 return number
-            made = self._client.create_model_version(MODEL, f"runs:/{run_id}/checkpoint", run_id=run_id, tags=cut, await_creation_for=0)
-            return int(made.version)
+            version = self._client.create_model_version(MODEL, f"runs:/{run_id}/checkpoint", run_id=run_id, tags=cut, await_creation_for=0)
+            return int(version.version)
 
     def set_version_tags(self, version: int, tags: Mapping[str, str]) -> None:
         """Set tags of a model version."""
@@ -151,17 +145,17 @@ class MlflowStore:
 
         local = isinstance(self.artifact_root, Path)
         location = self.artifact_root.absolute().as_uri() if isinstance(self.artifact_root, Path) else self.artifact_root
-        found = self._client.get_experiment_by_name(EXPERIMENT)
-        if found is None:
+        experiment = self._client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:
             try:
                 return str(self._client.create_experiment(EXPERIMENT, artifact_location=location))
             except MlflowException:  # on a server another process may have been first
-                found = self._client.get_experiment_by_name(EXPERIMENT)
-                if found is None:
+                experiment = self._client.get_experiment_by_name(EXPERIMENT)
+                if experiment is None:
                     raise
-        if local and self._file and found.artifact_location.rstrip("/") != location:
-            _follow_move(self._file, found.artifact_location.rstrip("/"), location)
-        return str(found.experiment_id)
+        if local and self._file and experiment.artifact_location.rstrip("/") != location:
+            _follow_move(self._file, experiment.artifact_location.rstrip("/"), location)
+        return str(experiment.experiment_id)
 
     def _model(self) -> None:
         from mlflow.exceptions import MlflowException
@@ -190,9 +184,9 @@ class MlflowStore:
                 "requests",
             ):
                 raise
-            found = next(iter(str(getattr(error, "orig", None) or error).strip().splitlines()), type(error).__name__)
+            message = next(iter(str(getattr(error, "orig", None) or error).strip().splitlines()), type(error).__name__)
             raise VortexError(
-                f"MLflow store {database.shown(self.tracking_uri)}: could not {action}: {found}",
+                f"MLflow store {database.shown(self.tracking_uri)}: could not {action}: {message}",
                 "check tracking_uri in vortex.toml, that the store can be reached and written, and the free space; `vortex doctor` looks at it",
             ) from error
 

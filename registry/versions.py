@@ -5,23 +5,23 @@ from __future__ import annotations
 import gc
 import logging
 import re
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import VortexError
 from core.files import inside, sha256_file
-from registry import stages
-from registry.folding import EXPORTED, KINDS, MEASURED, REGISTERED, fold_summaries, fold_versions
+from registry import events, stages
+from registry.channels import Channel
+from registry.events import VersionExported, VersionMeasured, VersionRegistered, run_scope
 from registry.ledger import Ledger, Transaction
-from registry.records import Artifact, DataUse, Export, Headline, Metrics, NewVersion, Parent, Summary, Version
-from registry.stages import Channel
+from registry.records import Artifact, Export, Metrics, NewVersion, Summary, Version, WeightsEdge
 
 if TYPE_CHECKING:
     from registry.store import MlflowStore
-
-__all__ = ["Artifact", "DataUse", "Export", "Headline", "Hub", "Metrics", "NewVersion", "Parent", "Summary", "Version"]
 
 SHIPPED: Final = tuple(f"v{number}" for number in range(1, 10))
 """Recipes whose first claim takes their name."""
@@ -52,27 +52,21 @@ class Hub:
 
     def summaries(self) -> list[Summary]:
         """Every version as a listing shows it, in the order of their numbers. One query, no MLflow."""
-        collecting = gc.isenabled()
-        gc.disable()  # nothing made here is garbage; looking for it took a third of the time (measured, 10,000 versions)
-        try:
-            with self.ledger.understood():
-                return fold_summaries(self.ledger.events(kinds=(*KINDS, stages.PROMOTED, stages.ROLLED_BACK), bodies=False))
-        finally:
-            if collecting:
-                gc.enable()
+        with self._reading():
+            return events.fold(self.ledger.entries(without=events.kinds(folds=False), bodies=False)).summaries()
 
     def versions(self) -> list[Version]:
         """Every version with all that is recorded about it, in the order of their numbers."""
-        with self.ledger.understood():
-            return fold_versions(self.ledger.events(kinds=(*KINDS, stages.PROMOTED, stages.ROLLED_BACK)))
+        with self._reading():
+            return events.fold(self.ledger.entries(without=events.kinds(folds=False))).whole_versions()
 
     def get(self, name: str) -> Version:
         """One version. Raises VortexError saying which exist."""
-        own = self.ledger.events(kinds=KINDS, subject=name)
-        if not any(event.kind == REGISTERED for event in own):
-            raise _unknown(name, [summary.name for summary in self.summaries()])
-        with self.ledger.understood():
-            return fold_versions([*own, *self.ledger.events(kinds=(stages.PROMOTED, stages.ROLLED_BACK), bodies=False)])[0]
+        with self._reading():
+            own = self.ledger.entries(kinds=events.kinds(scope="version"), subject=name)
+            if any(entry.kind == VersionRegistered.kind for entry in own):
+                return events.fold([*own, *stages.channel_entries(self.ledger)]).whole_versions()[0]
+        raise _unknown(name, [summary.name for summary in self.summaries()])
 
     def next_name(self, recipe: str | None, derived: bool) -> str:
         """The name that a registration would take now; another process may take it first, so say it as a forecast."""
@@ -86,33 +80,34 @@ class Hub:
         """
         if new.recipe is not None and new.recipe not in SHIPPED:
             raise VortexError(f"{new.recipe!r} is not a shipped recipe, its name cannot be claimed", f"shipped are: {', '.join(SHIPPED)}")
-        done = self.ledger.claimed(_run_scope(new), 0)
-        if done is None:
+        name = self.ledger.claimed(run_scope(new.run_id), 0)
+        if name is None:
             self._expect_weights(new)
             mlflow_version = self.store.register_model(new.run_id, _tags(new))
             with self.ledger.transaction() as tx:
                 # Another process may have registered this very run meanwhile.
-                done = tx.claimed(_run_scope(new), 0)
-                done = done or append_registration(tx, new, mlflow_version, actor=actor, reason=reason, commit=commit)
-        made = self.get(done)
-        self._cache(f"version tag of {made.name}", lambda: self.store.set_version_tags(made.mlflow_version, {"vortex.version": made.name}))
-        return made
+                name = tx.claimed(run_scope(new.run_id), 0)
+                name = name or append_registration(tx, new, mlflow_version, actor=actor, reason=reason, commit=commit)
+        version = self.get(name)
+        tags = {"vortex.version": version.name}
+        self._cache(f"version tag of {version.name}", lambda: self.store.set_version_tags(version.mlflow_version, tags))
+        return version
 
     def add_metrics(self, name: str, *metrics: Metrics, actor: str, reason: str = "", commit: str | None = None) -> Version:
         """Record measurements of a version. One of the same domain, camera, protocol and data replaces the earlier one in what is shown."""
         version = self.get(name)
-        for one in metrics:
-            self.store.log_metrics(version.run_id, {f"{one.domain}/{one.camera}/{key}": value for key, value in one.values.items()})
+        for measured in metrics:
+            values = {f"{measured.domain}/{measured.camera}/{key}": value for key, value in measured.values.items()}
+            self.store.log_metrics(version.run_id, values)
         with self.ledger.transaction() as tx:
-            for one in metrics:
-                tx.append(MEASURED, name, *measurement(one), actor=actor, reason=reason, commit=commit)
+            for measured in metrics:
+                tx.append(VersionMeasured(name, measured), actor=actor, reason=reason, commit=commit)
         return self.get(name)
 
     def add_export(self, name: str, export: Export, *, actor: str, reason: str = "", commit: str | None = None) -> Version:
         """Record that a version was exported. The newest one of a format, size and precision is the one that counts."""
         self.get(name)
-        head = {"format": export.format, "precision": export.precision, "sha256": export.artifact.sha256}
-        self.ledger.append(EXPORTED, name, head, {"export": export}, actor=actor, reason=reason, commit=commit)
+        self.ledger.append(VersionExported(name, export), actor=actor, reason=reason, commit=commit)
         return self.get(name)
 
     def artifact_path(self, artifact: Artifact, *, verify: bool = True) -> Path:
@@ -146,12 +141,24 @@ class Hub:
                 f"alias of {channel} {stage}", lambda n=name, s=stage: self.store.set_alias(channel.alias(s), self.get(n).mlflow_version)
             )
 
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Around what folds events: what it cannot fold is explained, and it is not slowed down."""
+        collecting = gc.isenabled()
+        gc.disable()  # no event read is garbage; looking for some took a third of the time (measured, 10,000 versions)
+        try:
+            with self.ledger.understood():
+                yield
+        finally:
+            if collecting:
+                gc.enable()
+
     def _expect_weights(self, new: NewVersion) -> None:
-        weights = [parent.ref for parent in new.parents if parent.kind == "weights"]
+        weights = [edge.version for edge in new.parents if isinstance(edge, WeightsEdge)]
         if new.derived and not weights:
             raise VortexError("a derived version names no weights that it comes from", "give it a parent of kind 'weights'")
-        for ref in weights if new.derived else ():
-            self.get(ref)
+        for version in weights if new.derived else ():
+            self.get(version)
 
     def _cache(self, what: str, write: Any) -> None:
         try:
@@ -164,26 +171,9 @@ def append_registration(
     tx: Transaction, new: NewVersion, mlflow_version: int, *, actor: str, reason: str = "", commit: str | None = None
 ) -> str:
     """Give a run its name within a transaction, and return the name."""
-    number = _next_number(tx, new.recipe, new.derived)
-    body = {item.name: getattr(new, item.name) for item in fields(NewVersion)}
-    head = {key: body.pop(key) for key in ("recipe", "codename", "parents", "domain", "size", "truncated")}
-    head["parents"] = [(parent.kind, parent.ref, parent.detail) for parent in new.parents]
-    event = tx.append(
-        REGISTERED,
-        f"v{number}",
-        {**head, "number": number},
-        {**body, "mlflow_version": mlflow_version},
-        actor=actor,
-        reason=reason,
-        commit=commit,
-        claims=(("version", number), (_run_scope(new), 0)),
-    )
-    return event.subject
-
-
-def measurement(one: Metrics) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Head and body of the event that records a measurement."""
-    return {"domain": one.domain, "camera": one.camera, "rmse": one.values.get("rmse"), "miou": one.values.get("miou")}, {"metrics": one}
+    event = VersionRegistered(f"v{_next_number(tx, new.recipe, new.derived)}", new, mlflow_version)
+    tx.append(event, actor=actor, reason=reason, commit=commit)
+    return event.version
 
 
 def _next_number(source: Ledger | Transaction, recipe: str | None, derived: bool) -> int:
@@ -192,10 +182,6 @@ def _next_number(source: Ledger | Transaction, recipe: str | None, derived: bool
         if source.claimed("version", number) is None:
             return number
     return max(FIRST_FREE, source.highest("version") + 1)
-
-
-def _run_scope(new: NewVersion) -> str:
-    return f"run {new.run_id}"
 
 
 def _tags(new: NewVersion) -> dict[str, str]:
@@ -209,9 +195,10 @@ def _tags(new: NewVersion) -> dict[str, str]:
         "vortex.truncated": new.truncated or "",
         "vortex.data": " ".join(f"{use.name}@{use.dvc or use.digest}" for use in new.data),
     }
-    for parent in new.parents:
-        key = f"vortex.parent.{parent.kind}"
-        tags[key] = f"{tags[key]} {parent.ref}" if key in tags else parent.ref
+    for edge in new.parents:
+        kind, ref, _ = edge.triple()
+        key = f"vortex.parent.{kind}"
+        tags[key] = f"{tags[key]} {ref}" if key in tags else ref
     return {key: value for key, value in tags.items() if value}
 
 

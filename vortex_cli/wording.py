@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from registry.records import Headline, Parent
+    from registry.events import Sentence
+    from registry.records import Edge, Headline
 
 STAGE_STYLES = {"production": "bold green", "staging": "yellow", "candidate": "cyan"}
 EDGE_STYLES = {"weights": "bold magenta", "recipe": "blue", "teacher": "yellow", "data": "cyan"}
@@ -69,10 +70,18 @@ def snug(table: Table) -> Table:
     return table
 
 
-def descent(parents: Iterable[Parent]) -> str:
+def sentence(parts: Sentence) -> Text:
+    """What happened, with its names and its alarms marked."""
+    from rich.text import Text
+
+    styles = {"name": "bold", "refused": "bold red", "rolled back": "bold yellow"}
+    return Text.assemble(*(part if isinstance(part, str) else (part[0], (styles | STAGE_STYLES).get(part[1], "")) for part in parts))
+
+
+def descent(parents: Iterable[Edge]) -> str:
     """What a version was made from, in a word or two: its weights, else its recipe's parent."""
-    named = {parent.kind: parent.ref for parent in reversed(list(parents))}
-    return next((f"{kind} {named[kind]}" for kind in ("weights", "recipe") if kind in named), "")
+    refs = {kind: ref for kind, ref, _ in (edge.triple() for edge in reversed(list(parents)))}
+    return next((f"{kind} {refs[kind]}" for kind in ("weights", "recipe") if kind in refs), "")
 
 
 def measured_on(line: Headline | None) -> str:

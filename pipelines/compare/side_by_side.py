@@ -78,13 +78,12 @@ def _look_up(ws: Workspace, name: str) -> tuple[Side, Recipe | None, Version | N
 
 def _rows(a: Version | None, b: Version | None) -> list[MetricRow]:
     """A row for each metric that at least one of the versions has; the digest keeps two states of a dataset apart."""
-    measured = [{metrics.key: metrics for metrics in version.metrics} if version else {} for version in (a, b)]
+    values_a, values_b = ({metrics.series: metrics.values for metrics in version.metrics} if version else {} for version in (a, b))
     rows = []
-    for key in dict.fromkeys([*measured[0], *measured[1]]):
-        of_a, of_b = (side[key].values if key in side else {} for side in measured)
-        domain, camera, protocol, dataset, _ = key
+    for series in dict.fromkeys([*values_a, *values_b]):
+        of_a, of_b = values_a.get(series, {}), values_b.get(series, {})
         for metric in (name for name in SHOWN if name in of_a or name in of_b):
             value_a, value_b = of_a.get(metric), of_b.get(metric)
             change = value_b - value_a if value_a is not None and value_b is not None else None
-            rows.append(MetricRow(domain, camera, protocol, dataset, metric, value_a, value_b, change))
+            rows.append(MetricRow(series.domain, series.camera, series.protocol, series.dataset, metric, value_a, value_b, change))
     return rows

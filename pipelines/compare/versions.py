@@ -12,7 +12,7 @@ from pipelines.hub.open import hub as open_hub
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
-    from registry.records import Metrics
+    from registry.records import Metrics, Series
     from registry.versions import Hub
 
 Measure = Callable[[str, str], object]
@@ -31,11 +31,9 @@ def compare(ws: Workspace, a: str, b: str, *, domain: str, camera: str | None = 
 def compare_measured(ws: Workspace, version: str, against: str, metrics: Metrics, measure: Measure, *, seed: int = 0) -> Bootstrap:
     """Compare a version's measurement `metrics` with `against` on the same frames; `measure` is called for one that lacks them."""
     registry = open_hub(ws)
-    if all(_difference(metrics, other) is not None for other in registry.get(against).metrics):
+    if not any(metrics.series.comparable(other.series) for other in registry.get(against).metrics):
         measure(against, metrics.domain)
-    return compare_errors(
-        registry, version, against, metrics.domain, camera=metrics.camera, digest=metrics.digest, protocol=metrics.protocol, seed=seed
-    )
+    return compare_errors(registry, version, against, metrics.domain, like=metrics.series, seed=seed)
 
 
 def compare_errors(
@@ -45,24 +43,26 @@ def compare_errors(
     domain: str,
     *,
     camera: str | None = None,
-    protocol: str | None = None,
-    digest: str | None = None,
+    like: Series | None = None,
     seed: int = 0,
 ) -> Bootstrap:
-    """As `compare`, by that `protocol` and on the frames with that `digest` only, where they are given."""
-    filters = {"domain": domain, "camera": camera, "protocol": protocol, "digest": digest}
+    """As `compare`, with `like` from measurements of those frames by that protocol only."""
     measured = [
-        [metrics for metrics in hub.get(name).metrics if all(value in (None, getattr(metrics, key)) for key, value in filters.items())]
+        [
+            metrics
+            for metrics in hub.get(name).metrics
+            if metrics.domain == domain and camera in (None, metrics.camera) and (like is None or metrics.series.comparable(like))
+        ]
         for name in (a, b)
     ]
     for name, measurements in zip((a, b), measured, strict=True):
         if not measurements:
             raise VortexError(f"{name} was not measured on {domain}", f"measure it with: vortex evaluate {name} --domain {domain}")
-    pairs = [(of_a, of_b) for of_a in measured[0] for of_b in measured[1] if _difference(of_a, of_b) is None]
+    pairs = [(of_a, of_b) for of_a in measured[0] for of_b in measured[1] if of_a.series.comparable(of_b.series)]
     if not pairs:
         of_a, of_b = measured[0][-1], measured[1][-1]
         raise VortexError(
-            f"{a} and {b} cannot be compared on {domain}: {_difference(of_a, of_b)}",
+            f"{a} and {b} cannot be compared on {domain}: {of_a.series.difference(of_b.series)}",
             f"measure both on the same data: vortex evaluate {b} --data {of_a.dataset}",
         )
     of_a, of_b = pairs[-1]
@@ -76,15 +76,3 @@ def _frame_errors(hub: Hub, version: str, metrics: Metrics) -> FrameErrors:
             f"measure it again: vortex evaluate {version} --data {metrics.dataset}",
         )
     return FrameErrors.load(hub.artifact_path(metrics.errors))
-
-
-def _difference(a: Metrics, b: Metrics) -> str | None:
-    """What keeps two measurements from being compared, in words; None when nothing does."""
-    for what, of_a, of_b in (
-        ("camera", a.camera, b.camera),
-        ("protocol", a.protocol, b.protocol),
-        ("data", f"{a.dataset}@{a.digest[:12]}", f"{b.dataset}@{b.digest[:12]}"),
-    ):
-        if of_a != of_b and (what != "data" or a.digest != b.digest):
-            return f"{what} differs ({of_a} against {of_b})"
-    return None

@@ -38,16 +38,15 @@ def resolve(ws: Workspace, repo: Repo, what: str) -> Named:
         from pipelines.hub.open import hub
 
         return _of_version(hub(ws).get(what))
-    found = _HASH.fullmatch(what)
-    if found:
-        digits = found[1]
-        known = _known(ws, repo)
-        chosen = [hash_ for hash_ in known if hash_.startswith(digits)]
-        if len(chosen) == 1:
-            return Named(what, chosen[0])
-        if len(chosen) > 1:
+    match = _HASH.fullmatch(what)
+    if match:
+        digits = match[1]
+        hashes = [hash_ for hash_ in _hashes(ws, repo) if hash_.startswith(digits)]
+        if len(hashes) == 1:
+            return Named(what, hashes[0])
+        if len(hashes) > 1:
             raise VortexError(
-                f"{what!r} begins {len(chosen)} hashes of data/: {', '.join(hash_[:12] for hash_ in chosen[:5])}", "give more of its digits"
+                f"{what!r} begins {len(hashes)} hashes of data/: {', '.join(hash_[:12] for hash_ in hashes[:5])}", "give more of its digits"
             )
         if len(digits) == 32:  # whole: a remote may hold what nobody here has seen
             return Named(what, f"{digits}.dir")
@@ -79,13 +78,15 @@ def _of_version(version: Version) -> Named:
     )
 
 
-def _known(ws: Workspace, repo: Repo) -> list[str]:
+def _hashes(ws: Workspace, repo: Repo) -> list[str]:
     """Every `.dir` hash that the pointer, the cache or the registry speaks of."""
     from pipelines.hub.open import hub
+    from registry.records import DataEdge
 
-    recorded = [parent.ref for version in hub(ws).summaries() for parent in version.parents if parent.kind == "data"]
-    found = {data_hash(ws) or EMPTY_DIR, EMPTY_DIR, *listings.cached(repo), *(ref for ref in recorded if ref.endswith(".dir"))}
-    return sorted(found)
+    edges = [edge for version in hub(ws).summaries() for edge in version.parents if isinstance(edge, DataEdge)]
+    # A dataset outside of data/ is recorded by its digest, which is no hash of data/.
+    recorded = [edge.hash for edge in edges if edge.hash.endswith(".dir")]
+    return sorted({data_hash(ws) or EMPTY_DIR, EMPTY_DIR, *listings.cached(repo), *recorded})
 
 
 def _committed(ws: Workspace, revision: str) -> str | None:

@@ -12,8 +12,9 @@ from pipelines.hub.open import actor, commit, hub
 from pipelines.ship.export import OnStep, export, newest, parity_evidence
 from pipelines.workspace import Workspace
 from registry import stages as registry_stages
+from registry.channels import Channel
 from registry.records import Metrics, Version
-from registry.stages import Channel, StageJudgement, channel_state, record_promotion
+from registry.stages import StageJudgement, channel_state, channel_states, record_promotion
 from registry.versions import Hub
 from validation.checks import Check
 from validation.policies import load_policies
@@ -147,7 +148,7 @@ def rollback(ws: Workspace, *, device: str | None = None, domain: str | None = N
     state = channel_state(registry.ledger, channel)
     event = registry_stages.rollback(registry.ledger, channel, actor=actor(), reason=reason, commit=commit(ws), expected_seq=state.seq)
     registry.refresh_aliases(channel)
-    return RollbackReport(str(channel), event.head["version"], event.head["replaced"])
+    return RollbackReport(str(channel), event.version, event.replaced)
 
 
 def _channel(ws: Workspace, version: Version, device: str | None, domain: str | None) -> Channel:
@@ -201,10 +202,7 @@ def _measurement(request: _Request, camera: str | None) -> Measurement:
     if camera is None:
         return Measurement(domain, None)
     ours, _ = _comparable(request.version, request.incumbent, domain, camera)
-    if ours is None:
-        return Measurement(f"{domain} · {camera}", None)
-    where = ours.protocol if ours.dataset == ours.domain else f"{ours.dataset}, {ours.protocol}"
-    return Measurement(f"{domain} · {camera} ({where})", ours.values)
+    return Measurement(f"{domain} · {camera}", None) if ours is None else Measurement(str(ours.series), ours.values)
 
 
 def _incumbent(request: _Request, camera: str | None) -> Incumbent | None:
@@ -238,25 +236,19 @@ def _comparable(version: Version, incumbent: Version | None, domain: str, camera
     One that both have is preferred to a newer one that only the version has.
     """
     ours = [metrics for metrics in version.metrics if (metrics.domain, metrics.camera) == (domain, camera) and _validation(metrics)]
-    theirs = {_series(metrics): metrics for metrics in (incumbent.metrics if incumbent else ())}
-    both = [metrics for metrics in ours if _series(metrics) in theirs]
-    if not ours:
-        return None, None
-    newest_of_ours = (both or ours)[-1]
-    return newest_of_ours, theirs.get(_series(newest_of_ours))
+    theirs = incumbent.metrics if incumbent else ()
+    pairs = [(metrics, other) for metrics in ours for other in theirs if metrics.series.comparable(other.series)]
+    return pairs[-1] if pairs else (ours[-1] if ours else None, None)
 
 
 def _validation(metrics: Metrics) -> bool:
     return metrics.protocol.startswith("val-")
 
 
-def _series(metrics: Metrics) -> tuple[str, str, str, str]:
-    return metrics.domain, metrics.camera, metrics.protocol, metrics.digest
-
-
 def _only_domain(registry: Hub, device: str) -> str:
-    states = registry_stages.fold(registry.ledger.events(kinds=registry_stages.KINDS, bodies=False)).values()
-    domains = sorted(state.channel.domain for state in states if state.channel.device == device and state.production)
+    domains = sorted(
+        state.channel.domain for state in channel_states(registry.ledger) if state.channel.device == device and state.production
+    )
     if len(domains) == 1:
         return domains[0]
     if not domains:

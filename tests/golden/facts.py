@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from registry.records import Artifact, DataUse, Export, Metrics, NewVersion, Parent
-from registry.stages import Channel, StageJudgement, record_promotion, rollback
+from registry.channels import Channel
+from registry.records import Artifact, DataEdge, DataUse, Export, Metrics, NewVersion, RecipeEdge, TeacherEdge, WeightsEdge
+from registry.stages import StageJudgement, record_promotion, rollback
 from registry.versions import Hub
 
 ADA: dict[str, Any] = {"actor": "Ada <ada@example.org>", "reason": "first of its kind", "commit": "c0" * 20}
@@ -31,10 +32,10 @@ def record(root: Path) -> None:
         derived=False,
         recipe_config=json.loads((Path(__file__).parent / "old_ledger" / "recipe.json").read_text()),
         parents=(
-            Parent("recipe", "v4"),
-            Parent("teacher", "da3-metric-large", "sha256 0123"),
-            Parent("data", "small", ROOMS.dvc or ""),
-            Parent("data", "hall", HALL.digest),
+            RecipeEdge("v4"),
+            TeacherEdge("da3-metric-large", "sha256 0123"),
+            DataEdge("small", ROOMS.dvc or ""),
+            DataEdge("hall", HALL.digest),
         ),
         domain="rooms",
         data=(ROOMS, replace(HALL, validated=False)),
@@ -52,10 +53,10 @@ def record(root: Path) -> None:
         derived=True,
         recipe_config=config | {"name": "v5", "optimizer": config["optimizer"] | {"encoder_lr": 1e-05, "batch_size": 8}},
         parents=(
-            Parent("weights", "v5", "11" * 32),
-            Parent("teacher", "yolo"),
-            Parent("teacher", "sam2", "tiny"),
-            Parent("data", "hall", HALL.digest),
+            WeightsEdge("v5", "11" * 32),
+            TeacherEdge("yolo"),
+            TeacherEdge("sam2", "tiny"),
+            DataEdge("hall", HALL.digest),
         ),
         domain="corridor",
         data=(HALL,),
@@ -71,7 +72,7 @@ def record(root: Path) -> None:
         recipe=None,
         derived=True,
         recipe_config={},
-        parents=(Parent("weights", "v10"), Parent("weights", "v5"), Parent("recipe", "v5")),
+        parents=(WeightsEdge("v10"), WeightsEdge("v5"), RecipeEdge("v5")),
         domain=None,
         data=(),
         size=(240, 320),

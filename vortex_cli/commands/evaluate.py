@@ -62,10 +62,10 @@ def evaluate(
         "allow_unvalidated": allow_unvalidated,
     }
     measured = _measure(ws, version, options)
-    found = [(one, _compare(ws, version, against, one, seed, options)) for one in measured] if against else []
+    comparisons = [(metrics, _compare(ws, version, against, metrics, seed, options)) for metrics in measured] if against else []
     drawn = _draw(ws, version, measured[0], domain, data, split) if picture else None
-    payload = {"version": version, "metrics": measured, "against": against, "comparisons": _comparisons(found), "picture": drawn}
-    console.emit(payload, *tables(version, measured), *_findings(version, against, found))
+    payload = {"version": version, "metrics": measured, "against": against, "comparisons": _comparisons(comparisons), "picture": drawn}
+    console.emit(payload, *tables(version, measured), *_findings(version, against, comparisons))
     if drawn:
         console.note(f"picture: {drawn}")
 
@@ -86,36 +86,31 @@ def tables(version: str, measured: Sequence[Metrics]) -> Iterator[RenderableType
     """Depth as it is and after median scaling, by range; then classes, where any were labelled."""
     wide = console.stdout().width >= 100
     heads = ("RMSE m", "MAE m", "AbsRel", *(("log10", "SILog", "δ1 %", "δ2 %", "δ3 %") if wide else ("δ1 %",)), "near m", "mid m", "far m")
-    rows = [row for one in measured for row in (_depth_row(one, "", wide), _depth_row(one, SCALED, wide))]
-    protocol = ", ".join(dict.fromkeys(one.protocol for one in measured))
-    title = f"{version}: depth, {sum(one.frames for one in measured)} frames, protocol {protocol}"
+    rows = [row for metrics in measured for row in (_depth_row(metrics, "", wide), _depth_row(metrics, SCALED, wide))]
+    protocol = ", ".join(dict.fromkeys(metrics.protocol for metrics in measured))
+    title = f"{version}: depth, {sum(metrics.frames for metrics in measured)} frames, protocol {protocol}"
     caption = "near 0–1.5 m, mid 1.5–3 m, far 3–6 m; median-scaled: each frame by median(truth)/median(prediction)"
     yield _titled(console.table(["measured on", *((head, "right") for head in heads)], rows, title, caption))
-    labelled = [one for one in measured if "miou" in one.values]
+    labelled = [metrics for metrics in measured if "miou" in metrics.values]
     names = ("miou", *(f"iou_{name}" for name in CLASSES), *(("pixel_accuracy",) if wide else ()))
     if labelled:
         heads = ("mIoU %", *CLASSES, *(("pixels right %",) if wide else ()))
-        rows = [(place(one), *(wording.percent(one.values.get(name)) for name in names)) for one in labelled]
+        rows = [(metrics.series.place, *(wording.percent(metrics.values.get(name)) for name in names)) for metrics in labelled]
         yield _titled(console.table(["measured on", *((head, "right") for head in heads)], rows, f"{version}: IoU per class, %"))
 
 
-def _titled(made: Table) -> RenderableType:
+def _titled(table: Table) -> RenderableType:
     from rich.padding import Padding
 
-    return Padding(wording.snug(made), (0, 0, 1, 0))
+    return Padding(wording.snug(table), (0, 0, 1, 0))
 
 
-def place(one: Metrics) -> str:
-    """Where a figure holds: domain, camera, and the set where its name says more."""
-    return f"{one.domain} · {one.camera}" + (f" ({one.dataset})" if one.dataset != one.domain else "")
-
-
-def _depth_row(one: Metrics, suffix: str, wide: bool) -> tuple[Any, ...]:
-    values = one.values
+def _depth_row(metrics: Metrics, suffix: str, wide: bool) -> tuple[Any, ...]:
+    values = metrics.values
     decimals = (("log10", 3), ("silog", 1)) if wide else ()
     logs = (None if (value := values.get(f"{name}{suffix}")) is None else f"{value:.{digits}f}" for name, digits in decimals)
     return (
-        "  median-scaled" if suffix else place(one),
+        "  median-scaled" if suffix else metrics.series.place,
         *(wording.metres(values.get(f"{name}{suffix}")) for name in ("rmse", "mae", "abs_rel")),
         *logs,
         *(wording.percent(values.get(f"delta{k}{suffix}")) for k in ((1, 2, 3) if wide else (1,))),
@@ -135,24 +130,25 @@ def _measure(ws: Workspace, version: str, options: dict[str, Any]) -> list[Metri
         return measure(ws, version, **options, on_progress=show("measuring"), on_packing=show("packing frames for"))
 
 
-def _compare(ws: Workspace, version: str, against: str, one: Metrics, seed: int, options: dict[str, Any]) -> Bootstrap:
+def _compare(ws: Workspace, version: str, against: str, metrics: Metrics, seed: int, options: dict[str, Any]) -> Bootstrap:
     from pipelines.compare.versions import compare_measured
 
     def measure(name: str, domain: str) -> None:
-        console.note(f"{name} was not measured on {one.dataset} yet: measuring it too")
+        console.note(f"{name} was not measured on {metrics.dataset} yet: measuring it too")
         _measure(ws, name, options | {"domain": options["domain"] or domain})
 
-    return compare_measured(ws, version, against, one, measure, seed=seed)
+    return compare_measured(ws, version, against, metrics, measure, seed=seed)
 
 
-def _comparisons(found: Iterable[tuple[Metrics, Bootstrap]]) -> list[dict[str, Any]]:
+def _comparisons(comparisons: Iterable[tuple[Metrics, Bootstrap]]) -> list[dict[str, Any]]:
     return [
-        {"domain": one.domain, "camera": one.camera, "protocol": one.protocol, "shown": boot.shown, **vars(boot)} for one, boot in found
+        {"domain": metrics.domain, "camera": metrics.camera, "protocol": metrics.protocol, "shown": boot.shown, **vars(boot)}
+        for metrics, boot in comparisons
     ]
 
 
-def _findings(version: str, against: str | None, found: Sequence[tuple[Metrics, Bootstrap]]) -> Iterator[RenderableType]:
-    for one, boot in found:
+def _findings(version: str, against: str | None, comparisons: Sequence[tuple[Metrics, Bootstrap]]) -> Iterator[RenderableType]:
+    for metrics, boot in comparisons:
         row = (
             wording.metres(boot.rmse_a),
             wording.metres(boot.rmse_b),
@@ -163,12 +159,12 @@ def _findings(version: str, against: str | None, found: Sequence[tuple[Metrics, 
         )
         heads = (f"{version} m", f"{against} m", "difference m", "95 % interval", "p")
         caption = f"paired bootstrap over {boot.frames} frames, {boot.resamples} resamples, seed {boot.seed}"
-        title = f"{version} against {against}: RMSE on {place(one)}"
+        title = f"{version} against {against}: RMSE on {metrics.series.place}"
         yield _titled(console.table([*((head, "right") for head in heads), "finding"], [row], title, caption))
 
 
-def _draw(ws: Workspace, version: str, one: Metrics, domain: str | None, data: str | None, split: str) -> Path:
+def _draw(ws: Workspace, version: str, metrics: Metrics, domain: str | None, data: str | None, split: str) -> Path:
     from pipelines.report.predictions import draw
 
-    name = f"{version}-{one.dataset if data else one.domain}-{split}.png"
+    name = f"{version}-{metrics.dataset if data else metrics.domain}-{split}.png"
     return draw(ws, version, domain, ws.build / "pictures" / name, data=data, split=split)

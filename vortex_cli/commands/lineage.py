@@ -39,18 +39,18 @@ def lineage(
     forest = tree(summaries)
     if not forest:
         console.note("no versions yet; make one with: vortex train v6")
-    shown = [branch(forest, version)] if version else forest
-    known = {one.name: one for one in summaries}
-    console.emit([_payload(node) for node in _every(shown)], *(_drawn(root, known, version, data) for root in shown))
+    roots = [branch(forest, version)] if version else forest
+    by_name = {summary.name: summary for summary in summaries}
+    console.emit([_payload(node) for node in _every(roots)], *(_drawn(root, by_name, version, data) for root in roots))
 
 
 def _every(forest: list[Node]) -> list[Node]:
-    found, waiting = [], list(reversed(forest))
+    nodes, waiting = [], list(reversed(forest))
     while waiting:
         node = waiting.pop()
-        found.append(node)
+        nodes.append(node)
         waiting.extend(reversed(node.children))
-    return found
+    return nodes
 
 
 def _payload(node: Node) -> dict[str, Any]:
@@ -58,35 +58,35 @@ def _payload(node: Node) -> dict[str, Any]:
     return {"name": node.name, "declared": node.declared, "parents": parents, "children": [child.name for child in node.children]}
 
 
-def _drawn(root: Node, known: dict[str, Summary], focus: str | None, data: bool) -> RenderableType:
+def _drawn(root: Node, summaries: dict[str, Summary], focus: str | None, data: bool) -> RenderableType:
     from rich.tree import Tree
 
-    drawn = Tree(_label(root, known.get(root.name), focus), guide_style="dim")
+    drawn = Tree(_label(root, summaries.get(root.name), focus), guide_style="dim")
     waiting = [(root, drawn)]
     while waiting:
         node, at = waiting.pop()
         if data and node.others:
             at.add(_others(node))
-        waiting.extend((child, at.add(_label(child, known.get(child.name), focus))) for child in node.children)
+        waiting.extend((child, at.add(_label(child, summaries.get(child.name), focus))) for child in node.children)
     return drawn
 
 
-def _label(node: Node, one: Summary | None, focus: str | None) -> Text:
+def _label(node: Node, summary: Summary | None, focus: str | None) -> Text:
     from rich.text import Text
 
     label = Text()
-    for number, parent in enumerate(node.edges):
-        label.append(" + " if number else "").append(parent.kind, wording.EDGE_STYLES[parent.kind])
+    for number, edge in enumerate(node.edges):
+        label.append(" + " if number else "").append(edge.kind, wording.EDGE_STYLES[edge.kind])
     label.append(" → " if node.edges else "")
-    if one is None:
+    if summary is None:
         return label.append(f"({node.name})", "dim").append("  declared, not registered here", "dim")
     label.append(node.name, "bold reverse" if node.name == focus else "bold")
-    label.append(f"  {one.codename}" if one.codename else "")
-    if line := one.headline:
+    label.append(f"  {summary.codename}" if summary.codename else "")
+    if line := summary.headline:
         label.append(f"  {wording.metres(line.rmse) or '–'} m", "bold").append(f" on {wording.measured_on(line)}", "dim")
-    if one.stages:
-        label.append("  ").append_text(wording.stages(one.stages, one.domain))
-    if one.truncated:
+    if summary.stages:
+        label.append("  ").append_text(wording.stages(summary.stages, summary.domain))
+    if summary.truncated:
         label.append("  cut short", "red")
     return label
 
@@ -94,9 +94,12 @@ def _label(node: Node, one: Summary | None, focus: str | None) -> Text:
 def _others(node: Node) -> Text:
     from rich.text import Text
 
+    from registry.records import DataEdge
+
     line = Text()
     for kind in ("weights", "recipe", "teacher", "data"):
-        refs = [parent.ref + (f"@{parent.detail[:8]}" if kind == "data" else "") for parent in node.others if parent.kind == kind]
+        edges = [edge for edge in node.others if edge.kind == kind]
+        refs = [f"{edge.name}@{edge.hash[:8]}" if isinstance(edge, DataEdge) else edge.triple()[1] for edge in edges]
         if refs:
             line.append("  " if line else "").append(kind, wording.EDGE_STYLES[kind]).append(f" {', '.join(dict.fromkeys(refs))}", "dim")
     return line

@@ -15,8 +15,8 @@ from vortex_cli.commands.versions import complete_versions
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from registry.ledger import Event
-    from registry.records import Metrics, Parent, Version
+    from registry.ledger import Entry
+    from registry.records import Edge, Metrics, Version
 
 MEASURES = (
     # name in the metrics, heading, whether it is a share shown in percent
@@ -41,34 +41,35 @@ def show(
 
     Example: vortex show v6
     """
+    from pipelines.hub import history as recorded
     from pipelines.hub.open import hub
 
     registry = hub(console.workspace())
-    found = registry.get(version)
-    events = [event for event in history.recorded(registry.ledger, version) if history.concerns(event, version, None, None)]
-    payload = {**{key: value for key, value in vars(found).items() if key != "headline"}, "headline": found.headline}
-    payload["stages"] = [{"channel": channel, "stage": stage} for channel, stage in found.stages]
-    console.emit({**payload, "history": [history.payload(event) for event in events]}, *_sections(found, events))
+    record = registry.get(version)
+    entries = recorded.history(registry.ledger, version=version)
+    payload = {**{key: value for key, value in vars(record).items() if key != "headline"}, "headline": record.headline}
+    payload["stages"] = [{"channel": channel, "stage": stage} for channel, stage in record.stages]
+    console.emit({**payload, "history": [history.payload(entry) for entry in entries]}, *_sections(record, entries))
 
 
-def _sections(found: Version, events: list[Event]) -> Iterator[RenderableType]:
-    yield _heading(found)
-    yield _titled("Lineage", _table(["edge", "to", "detail"], [(edge.kind, edge.ref, _detail(edge)) for edge in found.parents]))
-    yield _titled("Data", _data(found))
-    if found.metrics:
-        yield _titled("Metrics", _metrics(found))
+def _sections(version: Version, entries: list[Entry]) -> Iterator[RenderableType]:
+    yield _heading(version)
+    yield _titled("Lineage", _table(["edge", "to", "detail"], [_lineage(edge) for edge in version.parents]))
+    yield _titled("Data", _data(version))
+    if version.metrics:
+        yield _titled("Metrics", _metrics(version))
         classes = [f"iou_{name}" for name in CLASSES]
-        if any(name in one.values for one in found.metrics for name in classes):
-            yield _titled("IoU per class, %", _classes(found, classes))
-    if found.exports:
-        yield _titled("Exports", _exports(found))
-    yield _titled("Recipe", _settings(found.recipe_config))
-    if found.environment:
-        yield _titled("Environment", _settings(found.environment))
-    yield _titled("History", history.table(events))
+        if any(name in metrics.values for metrics in version.metrics for name in classes):
+            yield _titled("IoU per class, %", _classes(version, classes))
+    if version.exports:
+        yield _titled("Exports", _exports(version))
+    yield _titled("Recipe", _settings(version.recipe_config))
+    if version.environment:
+        yield _titled("Environment", _settings(version.environment))
+    yield _titled("History", history.table(entries))
 
 
-def _heading(found: Version) -> RenderableType:
+def _heading(version: Version) -> RenderableType:
     from rich.panel import Panel
     from rich.table import Table
     from rich.text import Text
@@ -76,22 +77,22 @@ def _heading(found: Version) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim")
     grid.add_column(overflow="fold")
-    checkpoint = found.checkpoint
-    grid.add_row("for", found.domain or "–")
-    grid.add_row("stages", wording.stages(found.stages) if found.stages else "none")
-    line = found.headline
+    checkpoint = version.checkpoint
+    grid.add_row("for", version.domain or "–")
+    grid.add_row("stages", wording.stages(version.stages) if version.stages else "none")
+    line = version.headline
     if line:
         grid.add_row("RMSE", f"{wording.metres(line.rmse) or '–'} m on {wording.measured_on(line)}")
-    if found.truncated:
-        grid.add_row("cut short", Text(found.truncated, "red"))
-    grid.add_row("input", f"{wording.size(found.size)} (height x width)")
-    grid.add_row("registered", f"{wording.when(found.created_at)} by {found.actor}")
-    if found.reason:
-        grid.add_row("because", found.reason)
-    grid.add_row("commit", found.commit or "–")
+    if version.truncated:
+        grid.add_row("cut short", Text(version.truncated, "red"))
+    grid.add_row("input", f"{wording.size(version.size)} (height x width)")
+    grid.add_row("registered", f"{wording.when(version.created_at)} by {version.actor}")
+    if version.reason:
+        grid.add_row("because", version.reason)
+    grid.add_row("commit", version.commit or "–")
     grid.add_row("checkpoint", f"{checkpoint.uri}  {wording.megabytes(checkpoint.bytes)}  sha256 {checkpoint.sha256[:12]}")
-    grid.add_row("run", f"{found.run}  (MLflow run {found.run_id}, model version {found.mlflow_version})")
-    title = Text.assemble((found.name, "bold"), f"  {found.codename}" if found.codename else "")
+    grid.add_row("run", f"{version.run}  (MLflow run {version.run_id}, model version {version.mlflow_version})")
+    title = Text.assemble((version.name, "bold"), f"  {version.codename}" if version.codename else "")
     return Panel(grid, title=title, title_align="left", border_style="dim", expand=False)
 
 
@@ -108,11 +109,12 @@ def _table(columns: Sequence[console.Column], rows: Iterable[Sequence[object]]) 
     return Padding(wording.snug(console.table(columns, rows)), (0, 0, 1, 2))
 
 
-def _detail(edge: Parent) -> str | None:
-    return wording.digest(edge.detail) if edge.kind == "data" else edge.detail or None
+def _lineage(edge: Edge) -> tuple[str, str, str | None]:
+    kind, ref, detail = edge.triple()
+    return kind, ref, wording.digest(detail) if kind == "data" else detail or None
 
 
-def _data(found: Version) -> RenderableType:
+def _data(version: Version) -> RenderableType:
     columns: list[console.Column] = ["data set", "domain", "kind", "frames", "validated", "content", "data.dvc"]
     return _table(
         columns,
@@ -126,48 +128,49 @@ def _data(found: Version) -> RenderableType:
                 wording.digest(use.digest),
                 wording.digest(use.dvc),
             )
-            for use in found.data
+            for use in version.data
         ],
     )
 
 
-def _metrics(found: Version) -> RenderableType:
+def _metrics(version: Version) -> RenderableType:
     wide = wording.width() >= 110
-    shown = [measure for measure in MEASURES if (wide or measure[0] in NARROW) and any(measure[0] in one.values for one in found.metrics)]
-    heads: list[console.Column] = [(head, "right") for _, head, _ in shown]
+    measured = {name for metrics in version.metrics for name in metrics.values}
+    measures = [measure for measure in MEASURES if (wide or measure[0] in NARROW) and measure[0] in measured]
+    heads: list[console.Column] = [(head, "right") for _, head, _ in measures]
     columns: list[console.Column] = ["measured on", *(["protocol"] if wide else []), ("frames", "right"), *heads]
-    return _table(columns, [[_place(one), *([one.protocol] if wide else []), one.frames, *_values(one, shown)] for one in found.metrics])
-
-
-def _place(one: Metrics) -> str:
-    return f"{one.domain} · {one.camera}" + (f" ({one.dataset})" if one.dataset != one.domain else "")
-
-
-def _values(one: Metrics, shown: list[tuple[str, str, bool]]) -> list[str | None]:
-    return [wording.percent(one.values.get(name)) if share else wording.metres(one.values.get(name)) for name, _, share in shown]
-
-
-def _classes(found: Version, classes: list[str]) -> RenderableType:
-    columns: list[console.Column] = ["measured on", *((name.removeprefix("iou_"), "right") for name in classes)]
-    rows = [[_place(one), *(wording.percent(one.values.get(name)) for name in classes)] for one in found.metrics]
+    rows = [
+        [metrics.series.place, *([metrics.protocol] if wide else []), metrics.frames, *_values(metrics, measures)]
+        for metrics in version.metrics
+    ]
     return _table(columns, rows)
 
 
-def _exports(found: Version) -> RenderableType:
+def _values(metrics: Metrics, measures: list[tuple[str, str, bool]]) -> list[str | None]:
+    return [wording.percent(metrics.values.get(name)) if share else wording.metres(metrics.values.get(name)) for name, _, share in measures]
+
+
+def _classes(version: Version, classes: list[str]) -> RenderableType:
+    columns: list[console.Column] = ["measured on", *((name.removeprefix("iou_"), "right") for name in classes)]
+    rows = [[metrics.series.place, *(wording.percent(metrics.values.get(name)) for name in classes)] for metrics in version.metrics]
+    return _table(columns, rows)
+
+
+def _exports(version: Version) -> RenderableType:
     columns: list[console.Column] = ["form", "input", "depth differs by", "same class", "compared on", "file", "sha256"]
     return _table(
         columns,
         [
             (
-                f"{one.format} {one.precision}" + (f", opset {one.opset}" if one.opset else ""),
-                wording.size(one.size) if one.size else None,
-                None if one.parity_m is None else f"{one.parity_m:.1e} m",
-                None if one.class_agreement is None else f"{100 * one.class_agreement:.2f} %",
-                f"{one.frames} of {one.parity_on}" if one.parity_on else None,
-                wording.megabytes(one.artifact.bytes),
-                wording.digest(one.artifact.sha256),
+                f"{export.format} {export.precision}" + (f", opset {export.opset}" if export.opset else ""),
+                wording.size(export.size) if export.size else None,
+                None if export.parity_m is None else f"{export.parity_m:.1e} m",
+                None if export.class_agreement is None else f"{100 * export.class_agreement:.2f} %",
+                f"{export.frames} of {export.parity_on}" if export.parity_on else None,
+                wording.megabytes(export.artifact.bytes),
+                wording.digest(export.artifact.sha256),
             )
-            for one in found.exports
+            for export in version.exports
         ],
     )
 

@@ -14,7 +14,7 @@ from pipelines.hub.open import actor, commit
 from pipelines.train.plan.sources import DataPlan
 from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.workspace import Workspace
-from registry.records import DataUse, NewVersion, Parent
+from registry.records import DataEdge, DataUse, Edge, NewVersion, RecipeEdge, TeacherEdge, WeightsEdge
 
 if TYPE_CHECKING:
     from registry.records import Version
@@ -84,21 +84,21 @@ def register(ws: Workspace, registry: Hub, plan: TrainPlan, outcome: Outcome) ->
     return registry.add_metrics(version.name, *measured, actor=who, reason="validation of the best epoch", commit=where)
 
 
-def parents(plan: TrainPlan, name: str, continues: str | None = None) -> tuple[Parent, ...]:
+def parents(plan: TrainPlan, name: str, continues: str | None = None) -> tuple[Edge, ...]:
     """Typed edges to what a version came from. The first claim of a recipe has that recipe's published parents; later ones have it.
 
     One that `continues` a truncated version has its weights too.
     """
-    found = [Parent(parent.kind, parent.version) for parent in plan.recipe.parents]
+    edges: list[Edge] = [(WeightsEdge if parent.kind == "weights" else RecipeEdge)(parent.version) for parent in plan.recipe.parents]
     if not plan.derived and plan.claim and name != plan.claim:
-        found = [Parent("recipe", plan.claim), *(parent for parent in found if parent.kind == "weights")]
+        edges = [RecipeEdge(plan.claim), *(edge for edge in edges if isinstance(edge, WeightsEdge))]
     if continues:
-        found.insert(0, Parent("weights", continues, "trained on after its wall"))
+        edges.insert(0, WeightsEdge(continues, "trained on after its wall"))
     for data in _every(plan):
-        found.append(Parent("data", data.name, data.dvc or data.digest))
-        for teacher, recorded in data.teachers.items():
-            found += [Parent("teacher", teacher, f"{data.name}: {text}") for text in recorded] or [Parent("teacher", teacher, data.name)]
-    return tuple(dict.fromkeys(found))
+        edges.append(DataEdge(data.name, data.dvc or data.digest))
+        for teacher, labels in data.teachers.items():
+            edges += [TeacherEdge(teacher, f"{data.name}: {label}") for label in labels] or [TeacherEdge(teacher, data.name)]
+    return tuple(dict.fromkeys(edges))
 
 
 def inputs(data: Iterable[DataPlan]) -> list[DataUse]:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from registry.ledger import Ledger
+from registry.records import Artifact, DataEdge, DataUse, NewVersion, RecipeEdge, TeacherEdge
 from registry.store import MlflowStore
-from registry.versions import Artifact, DataUse, Hub, NewVersion, Parent
+from registry.versions import Hub
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +44,7 @@ def make_new() -> Callable[..., NewVersion]:
             "recipe": "v6",
             "derived": False,
             "recipe_config": {"name": "v6", "optimizer": {"encoder_lr": 3e-5}},
-            "parents": (Parent("recipe", "v5"), Parent("teacher", "da3-metric-large"), Parent("data", use.name, use.digest)),
+            "parents": (RecipeEdge("v5"), TeacherEdge("da3-metric-large"), DataEdge(use.name, use.digest)),
             "domain": "corridor",
             "data": (use,),
             "size": (120, 160),

@@ -8,17 +8,17 @@ import pytest
 
 from core.errors import VortexError
 from registry.lineage import Node, branch, tree
-from registry.records import Parent, ParentKind
+from registry.records import Edge, EdgeKind, edges
 
 
 @dataclass
 class One:
     name: str
-    parents: tuple[Parent, ...] = ()
+    parents: tuple[Edge, ...] = ()
 
 
-def one(name: str, *edges: tuple[ParentKind, str]) -> One:
-    return One(name, tuple(Parent(kind, ref) for kind, ref in edges))
+def one(name: str, *parents: tuple[EdgeKind, str]) -> One:
+    return One(name, edges((kind, ref, "") for kind, ref in parents))
 
 
 def drawn(forest: list[Node]) -> list[str]:
@@ -57,8 +57,8 @@ def test_versions_hang_below_their_weights_else_their_recipe_and_unregistered_pa
 
 def test_all_other_edges_stay_with_their_node() -> None:
     v6 = tree(FAMILY)[1].children[0]
-    assert [(edge.kind, edge.ref) for edge in v6.others] == [("teacher", "da3"), ("data", "rooms")]
-    assert [(edge.kind, edge.ref) for edge in v6.children[1].others] == [("recipe", "v7")]
+    assert [edge.triple()[:2] for edge in v6.others] == [("teacher", "da3"), ("data", "rooms")]
+    assert [edge.triple()[:2] for edge in v6.children[1].others] == [("recipe", "v7")]
 
 
 def test_a_branch_is_ancestors_and_descendants_without_siblings() -> None:

@@ -14,10 +14,12 @@ from core.errors import VortexError
 from pipelines import init
 from pipelines.hub import open as pipeline
 from pipelines.workspace import Workspace
-from registry.folding import EXPORTED, MEASURED
+from registry.channels import Channel
+from registry.events import VersionExported, VersionMeasured
 from registry.ledger import Ledger
-from registry.stages import Channel, StageJudgement, record_promotion, rollback
-from registry.versions import Artifact, Export, Metrics, NewVersion, Parent, append_registration, measurement
+from registry.records import Artifact, DataEdge, Export, Metrics, NewVersion, WeightsEdge
+from registry.stages import StageJudgement, record_promotion, rollback
+from registry.versions import append_registration
 from vortex_cli import console
 from vortex_cli.commands.history import history
 from vortex_cli.commands.lineage import lineage
@@ -45,12 +47,12 @@ def filled(place: Workspace, make_new: Callable[..., NewVersion]) -> Workspace:
     one = Metrics("corridor", "femto-bolt", "val-pooled-10m/1", "corridor_eval", "ab" * 32, values, 20)
     with ledger.transaction() as tx:
         first = append_registration(tx, make_new("1", truncated="154 of 200 epochs"), 1, actor="Ada <a@b>", reason="base", commit="f" * 40)
-        parents = (Parent("weights", "v6"), Parent("data", "corridor", "ab" * 32))
+        parents = (WeightsEdge("v6"), DataEdge("corridor", "ab" * 32))
         second = append_registration(tx, make_new("2", derived=True, parents=parents, codename=""), 2, actor="Ada <a@b>")
         for name, rmse in ((first, 0.519), (second, 0.601)):
-            tx.append(MEASURED, name, *measurement(replace(one, values=values | {"rmse": rmse})), actor="Ada <a@b>")
+            tx.append(VersionMeasured(name, replace(one, values=values | {"rmse": rmse})), actor="Ada <a@b>")
         export = Export(Artifact("x.onnx", "ef" * 32, 7_000_000), size=(120, 160), opset=20, parity_m=1.5e-5, parity_on="noise", frames=4)
-        tx.append(EXPORTED, first, {"format": "onnx", "precision": "fp32"}, {"export": export}, actor="Ada <a@b>")
+        tx.append(VersionExported(first, export), actor="Ada <a@b>")
     check = {"name": "rmse not worse", "asked": "≤ 0.519 m", "found": "0.601 m", "passed": False}
     passed = [StageJudgement(stage, True) for stage in ("candidate", "staging", "production")]
     record_promotion(ledger, Channel("host", "corridor"), "v6", passed, 0, actor="Grace", reason="good night run")

@@ -9,9 +9,12 @@ from multiprocessing.queues import Queue
 import pytest
 
 from core.errors import VortexError
+from pipelines.hub.history import history
+from registry.channels import Channel
 from registry.ledger import Ledger
-from registry.stages import Channel, ChannelMoved, StageJudgement, channel_state, history, record_promotion, rollback
-from registry.versions import NewVersion, append_registration
+from registry.records import NewVersion
+from registry.stages import ChannelMoved, StageJudgement, channel_state, record_promotion, rollback
+from registry.versions import append_registration
 
 CHANNEL = Channel("host", "corridor")
 LADDER = ("candidate", "staging", "production")
@@ -35,7 +38,7 @@ def promote(ledger: Ledger, version: str, upto: str = "production", seq: int | N
 def test_nothing_is_in_a_channel_at_first(filled: Ledger) -> None:
     state = channel_state(filled, CHANNEL)
     assert (state.seq, state.production, dict(state.current)) == (0, None, {})
-    assert history(filled) == []
+    assert history(filled, device=CHANNEL.device) == []
 
 
 def test_a_promotion_records_each_stage_and_moves_the_channel(filled: Ledger) -> None:
@@ -43,7 +46,7 @@ def test_a_promotion_records_each_stage_and_moves_the_channel(filled: Ledger) ->
     state = channel_state(filled, CHANNEL)
     assert state.seq == 3
     assert dict(state.current) == dict.fromkeys(LADDER, "v10")
-    events = history(filled, CHANNEL)
+    events = history(filled, device=CHANNEL.device, domain=CHANNEL.domain)
     assert [event.head["stage"] for event in events] == list(LADDER)
     assert {(event.actor, event.reason, event.commit) for event in events} == {("Grace", "night run", "abc")}
     assert events[0].body == {"checks": [{"name": "rmse"}]}
@@ -55,7 +58,7 @@ def test_a_refusal_is_recorded_and_moves_nothing(filled: Ledger) -> None:
     state = channel_state(filled, CHANNEL)
     assert dict(state.current) == {"candidate": "v11", "staging": "v10", "production": "v10"}
     assert (state.stage_of("v11"), state.stage_of("v10"), state.stage_of("v12")) == ("candidate", "production", None)
-    kinds = [event.kind for event in history(filled, CHANNEL)][3:]
+    kinds = [event.kind for event in history(filled, device=CHANNEL.device, domain=CHANNEL.domain)][3:]
     assert kinds == ["channel.promoted", "channel.refused"], "nothing is recorded after the stage that was refused"
     promote(filled, "v12", upto="candidate", refuse="candidate")
     assert channel_state(filled, CHANNEL) == state
@@ -65,7 +68,7 @@ def test_a_judgement_of_an_older_state_is_not_recorded(filled: Ledger) -> None:
     promote(filled, "v10", "candidate")
     with pytest.raises(ChannelMoved, match="host/corridor moved while v11 was judged"):
         promote(filled, "v11", seq=0)
-    assert [event.head["version"] for event in history(filled)] == ["v10"]
+    assert [event.head["version"] for event in history(filled, device=CHANNEL.device)] == ["v10"]
 
 
 def test_rollback_goes_back_through_production(filled: Ledger) -> None:
@@ -73,12 +76,12 @@ def test_rollback_goes_back_through_production(filled: Ledger) -> None:
         promote(filled, version)
     assert channel_state(filled, CHANNEL).earlier == ("v10", "v11"), "the incumbent promoted again is not a step of its own"
     event = rollback(filled, CHANNEL, actor="Grace", reason="glass door")
-    assert (event.head["version"], event.head["replaced"]) == ("v11", "v12")
-    assert rollback(filled, CHANNEL, actor="Grace").head["version"] == "v10"
+    assert (event.version, event.replaced) == ("v11", "v12")
+    assert rollback(filled, CHANNEL, actor="Grace").version == "v10"
     with pytest.raises(VortexError, match="nothing to roll back to: v10 is its first"):
         rollback(filled, CHANNEL, actor="Grace")
     promote(filled, "v13")
-    assert rollback(filled, CHANNEL, actor="Grace").head["version"] == "v10"
+    assert rollback(filled, CHANNEL, actor="Grace").version == "v10"
 
 
 def test_rollback_refuses_an_empty_or_moved_channel(filled: Ledger) -> None:
@@ -109,7 +112,7 @@ def test_stages_must_be_on_the_ladder(filled: Ledger, stages: list[str]) -> None
 def test_an_unknown_version_is_not_promoted(filled: Ledger, version: str) -> None:
     with pytest.raises(VortexError, match="is not registered"):
         promote(filled, version)
-    assert history(filled) == []
+    assert history(filled, device=CHANNEL.device) == []
 
 
 def test_aliases_are_valid_and_never_shared() -> None:

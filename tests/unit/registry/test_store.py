@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from core.errors import VortexError
-from registry.stages import Channel, StageJudgement, record_promotion
+from registry.channels import Channel
+from registry.records import Metrics, NewVersion
+from registry.stages import StageJudgement, record_promotion
 from registry.store import MODEL, MlflowStore
-from registry.versions import Hub, Metrics, NewVersion
+from registry.versions import Hub
 
 New = Callable[..., NewVersion]
 

@@ -3,38 +3,55 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from core.errors import VortexError
+from registry import events
+from registry.events import VersionRegistered
 from registry.ledger import Ledger
+from registry.records import NewVersion
 
 
-def test_an_emptied_ledger_does_not_pass_for_a_new_one(ledger: Ledger) -> None:
-    with ledger.transaction() as tx:
-        tx.append("test", "a", {}, {}, actor="me", claims=(("version", 10),))
+@pytest.fixture
+def filled(ledger: Ledger, make_new: Callable[..., NewVersion]) -> Ledger:
+    """A ledger with v6."""
+    ledger.append(VersionRegistered("v6", make_new(), 1), actor="me")
+    return ledger
+
+
+def edit(ledger: Ledger, statement: str) -> None:
+    """Change the file as someone would who means to: triggers first."""
     assert ledger.path
     with closing(sqlite3.connect(ledger.path)) as store, store:
         for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
             store.execute(f"DROP TRIGGER {name}")
-        store.execute("DELETE FROM events")
+        store.execute(statement)
+
+
+def test_an_emptied_ledger_does_not_pass_for_a_new_one(filled: Ledger) -> None:
+    edit(filled, "DELETE FROM events")
     with pytest.raises(VortexError, match="event 1: it is missing"):
-        ledger.verify()
+        filled.verify()
 
 
-@pytest.mark.parametrize("head", ["'{}'", "'[1]'", "'null'", "x'ff00'"])
-def test_tampered_heads_name_the_event_that_was_changed(ledger: Ledger, head: str) -> None:
-    ledger.append("test", "a", {"number": 1}, {}, actor="me")
-    assert ledger.path
-    with closing(sqlite3.connect(ledger.path)) as store, store:
-        store.execute("DROP TRIGGER events_update")
-        store.execute(f"UPDATE events SET head = {head}")
-    with pytest.raises(VortexError, match="event 1"), ledger.understood():
-        _ = [event.head["number"] for event in ledger.events()]
+@pytest.mark.parametrize("change", ["head = '{}'", "head = '[1]'", "head = 'null'", "head = x'ff00'", "body = '{}'", "kind = 'version.x'"])
+def test_what_was_tampered_with_is_named(filled: Ledger, change: str) -> None:
+    edit(filled, f"UPDATE events SET {change}")
+    with pytest.raises(VortexError, match="event 1"), filled.understood():
+        events.fold(filled.entries())
 
 
-def test_events_of_a_newer_vortex_are_not_called_tampering(ledger: Ledger) -> None:
-    ledger.append("test", "a", {}, {}, actor="me")
+def test_events_of_a_newer_vortex_are_not_called_tampering(ledger: Ledger, make_new: Callable[..., NewVersion]) -> None:
+    @dataclass(frozen=True)
+    class Newer(VersionRegistered):
+        def head(self) -> dict[str, Any]:
+            return {"number": 6}
+
+    ledger.append(Newer("v6", make_new(), 1), actor="me")
     with pytest.raises(VortexError, match="chain is intact, but an event lacks"), ledger.understood():
-        _ = [event.head["number"] for event in ledger.events()]
+        events.fold(ledger.entries())

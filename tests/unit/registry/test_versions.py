@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from core.errors import VortexError
-from registry import stages
+from registry.channels import STAGES, Channel
 from registry.ledger import Ledger
-from registry.records import to_json
-from registry.stages import Channel, StageJudgement, record_promotion
-from registry.versions import Artifact, Export, Hub, Metrics, NewVersion, Parent, append_registration
+from registry.records import Artifact, Export, Metrics, NewVersion, WeightsEdge, to_json
+from registry.stages import StageJudgement, record_promotion
+from registry.versions import Hub, append_registration
 
 New = Callable[..., NewVersion]
 CORRIDOR = Metrics("corridor", "femto-bolt", "val-pooled-10m/1", "corridor_eval", "ab" * 32, {"rmse": 0.382, "miou": 0.316}, 197)
@@ -94,7 +94,7 @@ def test_stages_are_folded_into_versions(hub: Hub, finished: New) -> None:
     hub.register(finished(), actor="Ada")
     hub.register(finished(), actor="Ada")
     channel = Channel("host", "corridor")
-    ladder = [StageJudgement(stage, True) for stage in stages.STAGES]
+    ladder = [StageJudgement(stage, True) for stage in STAGES]
     record_promotion(hub.ledger, channel, "v6", ladder, 0, actor="Grace")
     record_promotion(hub.ledger, channel, "v10", ladder[:2], 3, actor="Grace")
     assert hub.get("v6").stages == (("host/corridor", "production"),)
@@ -114,7 +114,7 @@ def test_an_unknown_version_is_answered_with_those_that_exist(hub: Hub, ledger: 
     for call in (lambda: hub.add_metrics("v40", CORRIDOR, actor="Ada"), lambda: hub.add_export("v40", None, actor="Ada")):  # type: ignore[arg-type]
         with pytest.raises(VortexError, match="'v40' is not registered"):
             call()
-    assert len(hub.ledger.events()) == 30
+    assert len(hub.ledger.entries()) == 30
 
 
 def test_what_cannot_be_claimed_or_derived_is_refused_before_mlflow_is_touched(hub: Hub, make_new: New) -> None:
@@ -123,9 +123,9 @@ def test_what_cannot_be_claimed_or_derived_is_refused_before_mlflow_is_touched(h
     with pytest.raises(VortexError, match="names no weights"):
         hub.register(make_new(derived=True), actor="Ada")
     with pytest.raises(VortexError, match="'v12' is not registered"):
-        hub.register(make_new(derived=True, parents=(Parent("weights", "v12"),)), actor="Ada")
+        hub.register(make_new(derived=True, parents=(WeightsEdge("v12"),)), actor="Ada")
     assert "store" not in vars(hub)
-    assert hub.ledger.events() == []
+    assert hub.ledger.entries() == []
 
 
 def test_a_run_is_registered_once(hub: Hub, finished: New) -> None:

@@ -21,7 +21,7 @@ from pipelines.data.remote import push
 from pipelines.data.switching import journal
 from pipelines.hub.open import hub
 from pipelines.workspace import Workspace, load
-from registry.records import DataUse, NewVersion
+from registry.records import DataEdge, DataUse, NewVersion
 from tests.unit.pipelines import tiny_sets, training_set
 from tests.unit.pipelines.tiny_sets import contents, row
 
@@ -126,6 +126,29 @@ def test_another_command_that_changes_data_is_named(two: tuple[Workspace, str, s
     monkeypatch.setattr("pipelines.data.checkout.LOCK_SECONDS", 0.1)
     with locked(ws.build / "data.lock"), pytest.raises(VortexError, match="another vortex process"):
         checkout(ws, first)
+
+
+def test_a_clone_without_the_cache_finds_the_hash_that_only_the_registry_has(
+    two: tuple[Workspace, str, str], make_version: Callable[..., str]
+) -> None:
+    ws, first, second = two
+    checkout(ws, first)
+    push(ws)
+    checkout(ws, second)
+    shutil.rmtree(ws.root / ".dvc" / "cache")
+    datasets.version(ws)  # what the clone has checked out
+    with pytest.raises(VortexError, match="names no version of data/"):
+        checkout(ws, first[:12])
+    registry = hub(ws)
+    old = registry.get(make_version())
+    run = registry.store.start_run("made by a test")
+    edges = (DataEdge("rooms", first), DataEdge("/frames/rooms.parquet", first.removesuffix(".dir")[::-1] * 2))
+    registry.register(NewVersion(None, False, {}, edges, "rooms", (), old.size, run, run, old.checkpoint), actor="test")
+    done = checkout(ws, first[:12])
+    assert (done.data, done.before, sorted(done.datasets)) == (first, second, ["rooms"])
+    assert done.fetched > 0
+    with pytest.raises(VortexError, match="names no version of data/"):  # the digest of a manifest outside is no hash of data/
+        checkout(ws, edges[1].hash[:12])
 
 
 def test_what_the_cache_lacks_is_fetched(two: tuple[Workspace, str, str]) -> None:

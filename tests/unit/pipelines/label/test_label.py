@@ -15,6 +15,7 @@ from pipelines.data import datasets
 from pipelines.label import label
 from pipelines.label.work import unfinished
 from pipelines.workspace import Workspace, load
+from registry.records import TeacherEdge
 from tests.unit.pipelines.label_teachers import REAL, REFERENCE, SIZE, TINY, TRUTH, content, frames, install, rows
 from validation.decode import read_depth
 
@@ -185,7 +186,7 @@ def test_a_version_names_the_teachers_with_their_weights_and_record(workspace: W
     frames(workspace, count=12)
     key = label(workspace, "place", ALL).key
     made = plan(workspace, recipe="v6", domain="rooms", encoder_weights="none", epochs=1, size=(64, 96), allow_unvalidated=True)
-    found = [(parent.ref, parent.detail) for parent in parents(made, "v6") if parent.kind == "teacher"]
+    found = [(edge.teacher, edge.labels) for edge in parents(made, "v6") if isinstance(edge, TeacherEdge)]
     assert found == [(name, f"place: weights tinytinytiny, record {key}") for name in ALL]
     assert hub(workspace).summaries() == []
 

@@ -15,7 +15,7 @@ from pipelines.train.driver.run import train
 from pipelines.train.plan import decide as planning
 from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.workspace import Workspace
-from registry.records import Version
+from registry.records import Version, VersionEdge
 from tests.unit.pipelines.training_set import SIZE, publish
 
 NAMES = [f"v{number}" for number in range(1, 10)]
@@ -88,7 +88,7 @@ def test_every_recipe_becomes_the_version_of_its_name(lineage: Lineage) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_parents_are_those_of_the_lineage(lineage: Lineage, name: str) -> None:
-    found = [(parent.kind, parent.ref) for parent in lineage.version(name).parents if parent.kind in ("recipe", "weights")]
+    found = [edge.triple()[:2] for edge in lineage.version(name).parents if isinstance(edge, VersionEdge)]
     assert found == PARENTS[name]
 
 

@@ -150,7 +150,7 @@ def test_at_the_wall_the_best_so_far_becomes_a_truncated_version_and_the_run_goe
     assert last and (last.name, last.truncated) == ("v12", None)
     (cut.folder(ws) / "state.json").unlink()
     assert planning.resume(ws, cut.run).number == "v12", "of two versions of a run the whole one is its end"
-    assert ("weights", "v11") in {(parent.kind, parent.ref) for parent in last.parents} and last.run_id != first.version.run_id
+    assert ("weights", "v11") in {edge.triple()[:2] for edge in last.parents} and last.run_id != first.version.run_id
     assert different(final_state(ws, cut), final_state(ws, whole)) == []
     assert any("v12 already" in line for line in planning.resume(ws, cut.run).inferred)
     assert [version.name for version in hub(ws).versions()] == ["v10", "v11", "v12"]
@@ -180,7 +180,7 @@ def test_a_truncated_version_whose_registration_broke_off_is_registered_first(ws
         ("v10", "train stopped at 1/3 epochs, wall time 7h"),
         ("v11", None),
     ]
-    assert hub(ws).get("v10").metrics and last and ("weights", "v10") in {(parent.kind, parent.ref) for parent in last.parents}
+    assert hub(ws).get("v10").metrics and last and ("weights", "v10") in {edge.triple()[:2] for edge in last.parents}
 
 
 def fail(*_: object) -> None:

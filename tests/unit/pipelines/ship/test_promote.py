@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from core.errors import UsageError, VortexError
+from pipelines.hub.history import history
 from pipelines.hub.open import hub
 from pipelines.ship.promote import _OF_CAMERA, _OF_VERSION, promote, rollback
 from pipelines.workspace import FILE, Workspace, load
+from registry.channels import Channel
 from registry.records import Artifact, Export, Metrics
-from registry.stages import Channel, channel_state, history
+from registry.stages import channel_state
 from tests.unit.pipelines.conftest import SIZE
 from validation.promotion.gates import GATES
 
@@ -57,7 +59,7 @@ def test_every_stage_on_the_way_is_judged_and_recorded(workspace: Workspace, mea
     assert [(one.stage, one.state) for one in report.stages] == [(s, "passed") for s in ("candidate", "staging", "production")]
     assert report.sentence() == f"{name} is now in production on host/rooms"
     assert set(state(workspace).values()) == {name} and len(state(workspace)) == 3
-    events = history(hub(workspace).ledger)
+    events = history(hub(workspace).ledger, device="host")
     assert [(event.kind, event.head["stage"], event.reason) for event in events][-1] == ("channel.promoted", "production", "first")
     assert all(check["passed"] for event in events for check in (event.body or {})["checks"])
     client = hub(workspace).store._client
@@ -83,7 +85,7 @@ def test_a_worse_version_is_refused_and_that_is_recorded(workspace: Workspace, m
     assert [one.state for one in report.stages] == ["passed", "passed", "refused"] and not report.passed and report.recorded
     assert report.sentence() == f"{worse} is refused for production on host/rooms: not-worse-rmse"
     assert state(workspace) == {"candidate": worse, "staging": worse, "production": good}
-    last = history(hub(workspace).ledger)[-1]
+    last = history(hub(workspace).ledger, device="host")[-1]
     assert last.kind == "channel.refused" and [c["found"] for c in (last.body or {})["checks"] if not c["passed"]] == [
         "0.500 against 0.400"
     ]

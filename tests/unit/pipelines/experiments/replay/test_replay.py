@@ -162,7 +162,7 @@ def test_a_replay_that_is_stopped_goes_on_and_every_seed_has_its_own_parents(tmp
     made = replay(ws, LITTLE, 2, watch, device="cpu")
     assert ran == [("v5", 0), ("v7", 0), ("v5", 1), ("v7", 1)], "the first run is not trained again"
     assert [version.name for version in hub(ws).versions()] == ["v5", "v7"], "the first seed alone is registered"
-    parents = {(parent.kind, parent.ref) for parent in hub(ws).get("v7").parents}
+    parents = {edge.triple()[:2] for edge in hub(ws).get("v7").parents}
     assert ("weights", "v5") in parents
     measured = {(one.domain, one.dataset) for one in hub(ws).get("v7").metrics}
     assert {("nyu", "nyu"), ("corridor", "lilocbench")} <= measured

@@ -1,0 +1,407 @@
+"""What the ledger records: one class per kind of event, and nowhere else does a kind or a key of its head or body stand.
+
+A class says which fields its event has, how they are written (`head` for what listings fold, `body` for the rest) and read back (`parse`),
+which numbers it claims, what it folds into, and its sentence in the history. A new kind is a new class here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Final, Literal, Self
+
+from registry import records
+from registry.channels import Channel, ChannelState
+from registry.ledger import Claim, Entry, NotUnderstood
+from registry.records import Artifact, DataUse, Export, Headline, Metrics, NewVersion, VersionEdge
+from registry.state import State, VersionState, WholeVersion
+
+Role = Literal["name", "stage", "refused", "rolled back"]
+"""What a part of a sentence is, so that a terminal and a page can each show it in their way."""
+Sentence = tuple[str | tuple[str, Role], ...]
+
+NEWER: Final = "it was written by a newer vortex: update this one"
+Scope = Literal["version", "channel"]
+"""What an event is about, which is what its subject names."""
+
+KINDS: Final[dict[str, type[Event]]] = {}
+"""Kind, as the ledger stores it → its class; each class enters itself."""
+
+
+class Event(ABC):
+    """One thing that happened. A subclass with a `kind` is one that the ledger stores: `class X(Event, kind="version.x")`."""
+
+    kind: ClassVar[str]
+    scope: ClassVar[Scope]
+    shape: ClassVar[int] = 1
+    """The version of head and body. It is stored from 2 on, and an event of a later shape than this is refused instead of misread."""
+    folds: ClassVar[bool] = True
+    """Whether it changes what is; one that does not is told in the history only, and reads leave it out."""
+
+    def __init_subclass__(cls, kind: str = "") -> None:
+        super().__init_subclass__()
+        if kind:
+            cls.kind = kind
+            KINDS[kind] = cls
+
+    @property
+    @abstractmethod
+    def subject(self) -> str:
+        """What it is about: the name of a version, or a channel as `device/domain`."""
+
+    @abstractmethod
+    def head(self) -> dict[str, Any]:
+        """The small part that listings read, as JSON knows it."""
+
+    def body(self) -> dict[str, Any]:
+        """The rest."""
+        return {}
+
+    def claims(self) -> tuple[Claim, ...]:
+        """What it takes that no other event can take again."""
+        return ()
+
+    @classmethod
+    @abstractmethod
+    def parse(cls, entry: Entry) -> Self:
+        """The event that was stored as this entry of the ledger."""
+
+    @staticmethod  # noqa: B027 (a kind may have nothing to fold)
+    def fold_head(entry: Entry, state: State) -> None:
+        """Put into `state` what the head says. Of the entry itself, because making thousands of events for a listing takes too long."""
+
+    def fold_body(self, state: State) -> None:  # noqa: B027
+        """Put into `state` what the body adds, after the head was folded."""
+
+    @abstractmethod
+    def sentence(self) -> Sentence:
+        """What happened, as a sentence's core."""
+
+    @abstractmethod
+    def concerns(self, version: str | None, device: str | None, domain: str | None) -> bool:
+        """Whether it belongs to all of these that are given."""
+
+
+@dataclass(frozen=True)
+class VersionEvent(Event):
+    """Something about a version."""
+
+    scope: ClassVar[Scope] = "version"
+    version: str
+
+    @property
+    def subject(self) -> str:
+        """The version's name."""
+        return self.version
+
+    def concerns(self, version: str | None, device: str | None, domain: str | None) -> bool:
+        """Whether it is about `version`; it belongs to no channel."""
+        return device is None and domain is None and version in (None, self.version)
+
+
+@dataclass(frozen=True)
+class ChannelEvent(Event):
+    """A version and a stage of a channel. `seq` is the channel's move after it, `replaced` the version that held the stage before."""
+
+    scope: ClassVar[Scope] = "channel"
+    channel: Channel
+    version: str
+    stage: str
+    seq: int
+    replaced: str | None
+
+    @property
+    def subject(self) -> str:
+        """The channel."""
+        return str(self.channel)
+
+    def head(self) -> dict[str, Any]:
+        """All but the channel."""
+        return {"version": self.version, "stage": self.stage, "seq": self.seq, "replaced": self.replaced}
+
+    @classmethod
+    def parse(cls, entry: Entry) -> Self:
+        """The event that was stored as this entry of the ledger."""
+        return cls(Channel.parse(entry.subject), *(entry.head[name] for name in ("version", "stage", "seq", "replaced")))
+
+    def concerns(self, version: str | None, device: str | None, domain: str | None) -> bool:
+        """Whether it is about this channel, and about `version` or replaced it."""
+        return (
+            version in (None, self.version, self.replaced)
+            and device in (None, self.channel.device)
+            and domain in (None, self.channel.domain)
+        )
+
+
+@dataclass(frozen=True)
+class VersionRegistered(VersionEvent, kind="version.registered"):
+    """A finished run got its name."""
+
+    new: NewVersion
+    mlflow_version: int
+
+    HEAD: ClassVar[tuple[str, ...]] = ("recipe", "codename", "domain", "size", "truncated")
+
+    @property
+    def number(self) -> int:
+        """The number in its name."""
+        return int(self.version.removeprefix("v"))
+
+    def head(self) -> dict[str, Any]:
+        """What a listing shows of a version."""
+        parents = [edge.triple() for edge in self.new.parents]
+        return {**{name: getattr(self.new, name) for name in self.HEAD}, "parents": parents, "number": self.number}
+
+    def body(self) -> dict[str, Any]:
+        """All else that is known of the run."""
+        names = [item.name for item in fields(NewVersion) if item.name not in (*self.HEAD, "parents")]
+        return {**{name: getattr(self.new, name) for name in names}, "mlflow_version": self.mlflow_version}
+
+    def claims(self) -> tuple[Claim, ...]:
+        """The number, and the run: it is registered once."""
+        return (("version", self.number), (run_scope(self.new.run_id), 0))
+
+    @classmethod
+    def parse(cls, entry: Entry) -> Self:
+        """The event that was stored as this entry of the ledger."""
+        head, body = entry.head, entry.body or {}
+        parts = {name: value for name, value in (head | body).items() if name not in ("number", "mlflow_version")}
+        new = NewVersion(
+            **{
+                **parts,
+                "size": (head["size"][0], head["size"][1]),
+                "parents": records.edges(head["parents"]),
+                "data": tuple(DataUse(**use) for use in body["data"]),
+                "checkpoint": Artifact(**body["checkpoint"]),
+            }
+        )
+        return cls(entry.subject, new, body["mlflow_version"])
+
+    @staticmethod
+    def fold_head(entry: Entry, state: State) -> None:
+        """A new version, with nothing measured yet."""
+        head = entry.head
+        state.versions[entry.subject] = VersionState(
+            **{
+                **head,
+                "name": entry.subject,
+                "size": (head["size"][0], head["size"][1]),
+                "parents": records.edges(head["parents"]),
+                "created_at": entry.at,
+                "actor": entry.actor,
+                "reason": entry.reason,
+                "commit": entry.commit,
+            }
+        )
+
+    def fold_body(self, state: State) -> None:
+        """How it was made."""
+        state.versions[self.version].whole = WholeVersion(self.new, self.mlflow_version)
+
+    def sentence(self) -> Sentence:
+        """What it was made from."""
+        origins = " and ".join(f"{edge.kind} {edge.version}" for edge in self.new.parents if isinstance(edge, VersionEdge))
+        return (self.version, "name"), " registered", f", from {origins}" if origins else ""
+
+
+@dataclass(frozen=True)
+class VersionMeasured(VersionEvent, kind="version.measured"):
+    """A version was measured; a measurement of the same series replaces the earlier one."""
+
+    metrics: Metrics
+
+    def head(self) -> dict[str, Any]:
+        """The headline."""
+        values = self.metrics.values
+        return {"domain": self.metrics.domain, "camera": self.metrics.camera, "rmse": values.get("rmse"), "miou": values.get("miou")}
+
+    def body(self) -> dict[str, Any]:
+        """Every value."""
+        return {"metrics": self.metrics}
+
+    @classmethod
+    def parse(cls, entry: Entry) -> Self:
+        """The event that was stored as this entry of the ledger."""
+        return cls(entry.subject, records.metrics((entry.body or {})["metrics"]))
+
+    @staticmethod
+    def fold_head(entry: Entry, state: State) -> None:
+        """The headline, as the newest one."""
+        head = entry.head
+        headlines = state.versions[entry.subject].headlines
+        domain, camera, rmse, miou = head["domain"], head["camera"], head["rmse"], head["miou"]
+        headlines.pop((domain, camera), None)
+        headlines[domain, camera] = Headline(domain, camera, None if rmse is None else float(rmse), None if miou is None else float(miou))
+
+    def fold_body(self, state: State) -> None:
+        """The measurement, as the newest one."""
+        metrics = state.whole(self.version).metrics
+        metrics.pop(self.metrics.series, None)
+        metrics[self.metrics.series] = self.metrics
+
+    def sentence(self) -> Sentence:
+        """Where, and the error in depth."""
+        rmse = self.metrics.values.get("rmse")
+        error = "" if rmse is None else f": RMSE {rmse:.3f} m"
+        return (self.version, "name"), f" measured on {self.metrics.domain} · {self.metrics.camera}{error}"
+
+
+@dataclass(frozen=True)
+class VersionExported(VersionEvent, kind="version.exported"):
+    """A version was written for a runtime; the newest export of a format, size and precision is the one that counts."""
+
+    export: Export
+
+    def head(self) -> dict[str, Any]:
+        """Which form, and the hash of its file."""
+        return {"format": self.export.format, "precision": self.export.precision, "sha256": self.export.artifact.sha256}
+
+    def body(self) -> dict[str, Any]:
+        """The whole record."""
+        return {"export": self.export}
+
+    @classmethod
+    def parse(cls, entry: Entry) -> Self:
+        """The event that was stored as this entry of the ledger."""
+        return cls(entry.subject, records.export((entry.body or {})["export"]))
+
+    @staticmethod
+    def fold_head(entry: Entry, state: State) -> None:
+        """One export more."""
+        state.versions[entry.subject].exports += 1
+
+    def fold_body(self, state: State) -> None:
+        """The export, as the newest one."""
+        exports = state.whole(self.version).exports
+        form = (self.export.format, self.export.size, self.export.precision)
+        exports.pop(form, None)
+        exports[form] = self.export
+
+    def sentence(self) -> Sentence:
+        """Which form."""
+        return (self.version, "name"), f" exported to {self.export.format} {self.export.precision}"
+
+
+@dataclass(frozen=True)
+class ChannelJudged(ChannelEvent):
+    """A gate judged a version for a stage; `checks` are plain objects (name, asked, found, passed)."""
+
+    checks: tuple[Mapping[str, Any], ...] = ()
+
+    def body(self) -> dict[str, Any]:
+        """What was asked and found."""
+        return {"checks": self.checks}
+
+    @classmethod
+    def parse(cls, entry: Entry) -> Self:
+        """The event that was stored as this entry of the ledger."""
+        return dataclasses.replace(super().parse(entry), checks=tuple((entry.body or {})["checks"]))
+
+
+@dataclass(frozen=True)
+class ChannelPromoted(ChannelJudged, kind="channel.promoted"):
+    """A version passed a stage's gate and holds the stage now."""
+
+    def claims(self) -> tuple[Claim, ...]:
+        """The channel's next move."""
+        return ((channel_scope(self.channel), self.seq),)
+
+    @staticmethod
+    def fold_head(entry: Entry, state: State) -> None:
+        """The channel has moved; what was in production before is remembered."""
+        channel = state.channel(entry.subject)
+        version, stage = entry.head["version"], entry.head["stage"]
+        replaces = stage == "production" and channel.production not in (None, version)
+        earlier = (*channel.earlier, str(channel.production)) if replaces else channel.earlier
+        state.channels[entry.subject] = ChannelState(channel.channel, entry.head["seq"], {**channel.current, stage: version}, earlier)
+
+    def sentence(self) -> Sentence:
+        """To which stage, and instead of which version."""
+        instead = f", instead of {self.replaced}" if self.stage == "production" and self.replaced not in (None, self.version) else ""
+        return (self.version, "name"), " to ", (self.stage, "stage"), f" on {self.channel}{instead}"
+
+
+@dataclass(frozen=True)
+class ChannelRefused(ChannelJudged, kind="channel.refused"):
+    """A version did not pass a stage's gate: it is recorded and moves nothing."""
+
+    folds: ClassVar[bool] = False
+
+    def sentence(self) -> Sentence:
+        """For which stage, and which checks failed."""
+        failed = [check for check in self.checks if not check.get("passed") and {"name", "asked", "found"} <= check.keys()]
+        reasons = "; ".join(f"{check['name']} (asked {check['asked']}, found {check['found']})" for check in failed)
+        why = f": {reasons}" if reasons else ""
+        return (self.version, "name"), " ", ("refused", "refused"), f" for {self.stage} on {self.channel}{why}"
+
+
+@dataclass(frozen=True)
+class ChannelRolledBack(ChannelEvent, kind="channel.rolled_back"):
+    """The version that was in production before is there again."""
+
+    def claims(self) -> tuple[Claim, ...]:
+        """The channel's next move."""
+        return ((channel_scope(self.channel), self.seq),)
+
+    @staticmethod
+    def fold_head(entry: Entry, state: State) -> None:
+        """The channel has moved one step back."""
+        channel = state.channel(entry.subject)
+        current = {**channel.current, entry.head["stage"]: entry.head["version"]}
+        state.channels[entry.subject] = ChannelState(channel.channel, entry.head["seq"], current, channel.earlier[:-1])
+
+    def sentence(self) -> Sentence:
+        """To which version, and from which."""
+        return f"{self.channel} ", ("rolled back", "rolled back"), " to ", (self.version, "name"), f", from {self.replaced}"
+
+
+def fold(entries: Iterable[Entry]) -> State:
+    """The state after these entries in their order. Entries that were read without their bodies fold their heads alone.
+
+    Raises NotUnderstood for a kind or a shape that this vortex does not know.
+    """
+    state = State()
+    for entry in entries:
+        event_type = KINDS.get(entry.kind)
+        if (
+            event_type is None or "shape" in entry.head
+        ):  # asked here, because one call for each of thousands of entries is a 20th of the time
+            event_type = type_of(entry)
+        event_type.fold_head(entry, state)
+        if entry.body is not None:
+            event_type.parse(entry).fold_body(state)
+    return state
+
+
+def type_of(entry: Entry) -> type[Event]:
+    """The class of an entry's event. Raises NotUnderstood, naming the kind, when there is none or the entry has a later shape."""
+    event_type = KINDS.get(entry.kind)
+    if event_type is None:
+        raise NotUnderstood(f"ledger event {entry.seq} is a {entry.kind!r}, a kind that this vortex does not know", NEWER)
+    shape = entry.head.get("shape", 1)
+    if shape > event_type.shape:
+        what = f"a {entry.kind!r} of shape {shape}, and this vortex knows shapes up to {event_type.shape}"
+        raise NotUnderstood(f"ledger event {entry.seq} is {what}", NEWER)
+    return event_type
+
+
+def parse(entry: Entry) -> Event:
+    """The event that was stored as this entry. Raises as `type_of`."""
+    return type_of(entry).parse(entry)
+
+
+def kinds(*, scope: Scope | None = None, folds: bool | None = None) -> tuple[str, ...]:
+    """The kinds of this scope, and those that fold or do not, where that is asked for."""
+    return tuple(kind for kind, event in KINDS.items() if scope in (None, event.scope) and folds in (None, event.folds))
+
+
+def run_scope(run_id: str) -> str:
+    """In which scope the registration of a run is claimed."""
+    return f"run {run_id}"
+
+
+def channel_scope(channel: Channel) -> str:
+    """In which scope the moves of a channel are claimed."""
+    return f"channel {channel}"

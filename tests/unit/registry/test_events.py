@@ -1,0 +1,230 @@
+"""Events are types: a kind is one class, and a kind or a shape that no class has is refused by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from core.errors import VortexError
+from pipelines import init
+from pipelines.hub.history import history
+from registry import events
+from registry.channels import Channel
+from registry.events import (
+    ChannelPromoted,
+    ChannelRefused,
+    ChannelRolledBack,
+    Event,
+    Sentence,
+    VersionEvent,
+    VersionExported,
+    VersionMeasured,
+    VersionRegistered,
+)
+from registry.ledger import Entry, Ledger, NotUnderstood
+from registry.records import Artifact, Export, Metrics, NewVersion, RecipeEdge, WeightsEdge
+from registry.stages import channel_state
+from registry.state import State
+from registry.versions import Hub
+from vortex_cli import console
+from vortex_cli.commands.history import history as history_command
+from vortex_cli.commands.show import show
+
+New = Callable[..., NewVersion]
+CHANNEL = Channel("host", "corridor")
+METRICS = Metrics("corridor", "femto-bolt", "val-pooled-10m/1", "corridor_eval", "ab" * 32, {"rmse": 0.382, "miou": 0.316}, 197)
+EXPORT = Export(Artifact("x.onnx", "ef" * 32, 7), size=(120, 160), precision="int8", opset=20, parity_m=1.5e-5)
+CHECKS = (
+    {"name": "data", "asked": "passed", "found": "passed", "passed": True},
+    {"name": "rmse", "asked": "≤ 0.4 m", "found": "0.5 m", "passed": False},
+)
+
+
+def plain(sentence: Sentence) -> str:
+    return "".join(part if isinstance(part, str) else part[0] for part in sentence)
+
+
+def every_kind(new: NewVersion) -> list[tuple[Event, str]]:
+    """One event of each kind, in an order that makes sense, and what the history says of it."""
+    return [
+        (VersionRegistered("v6", new, 1), "v6 registered, from recipe v5"),
+        (VersionMeasured("v6", METRICS), "v6 measured on corridor · femto-bolt: RMSE 0.382 m"),
+        (VersionExported("v6", EXPORT), "v6 exported to onnx int8"),
+        (ChannelPromoted(CHANNEL, "v6", "production", 1, "v5", CHECKS[:1]), "v6 to production on host/corridor, instead of v5"),
+        (
+            ChannelRefused(CHANNEL, "v6", "staging", 1, None, CHECKS),
+            "v6 refused for staging on host/corridor: rmse (asked ≤ 0.4 m, found 0.5 m)",
+        ),
+        (ChannelRolledBack(CHANNEL, "v5", "production", 2, "v6"), "host/corridor rolled back to v5, from v6"),
+    ]
+
+
+def test_every_kind_comes_back_from_the_ledger_and_has_its_sentence(ledger: Ledger, make_new: New) -> None:
+    recorded = every_kind(make_new())
+    assert {type(event) for event, _ in recorded} == set(events.KINDS.values())
+    for event, _ in recorded:
+        ledger.append(event, actor="Ada")
+    entries = ledger.entries()
+    assert [events.parse(entry) for entry in entries] == [event for event, _ in recorded]
+    assert [plain(events.parse(entry).sentence()) for entry in entries] == [sentence for _, sentence in recorded]
+    assert ledger.claimed("version", 6) == "v6"
+    assert [ledger.claimed("channel host/corridor", move) for move in (1, 2, 3)] == ["host/corridor", "host/corridor", None]
+
+
+def test_sentences_leave_out_what_is_not_there(make_new: New) -> None:
+    both = make_new(parents=(WeightsEdge("v6", "trained on after its wall"), RecipeEdge("v7")))
+    assert plain(VersionRegistered("v10", both, 1).sentence()) == "v10 registered, from weights v6 and recipe v7"
+    assert plain(VersionRegistered("v10", make_new(parents=()), 1).sentence()) == "v10 registered"
+    assert plain(VersionMeasured("v6", replace(METRICS, values={"mae": 1.0})).sentence()) == "v6 measured on corridor · femto-bolt"
+    assert plain(ChannelPromoted(CHANNEL, "v6", "production", 1, "v6").sentence()) == "v6 to production on host/corridor"
+    assert plain(ChannelPromoted(CHANNEL, "v6", "staging", 1, "v5").sentence()) == "v6 to staging on host/corridor"
+    assert (
+        plain(ChannelRefused(CHANNEL, "v6", "staging", 1, None, ({"name": "rmse"},)).sentence())
+        == "v6 refused for staging on host/corridor"
+    )
+
+
+def test_heads_alone_fold_into_the_same_listing_as_whole_events(ledger: Ledger, make_new: New) -> None:
+    for event, _ in every_kind(make_new()):
+        ledger.append(event, actor="Ada")
+    heads, whole = (events.fold(ledger.entries(bodies=bodies)) for bodies in (False, True))
+    assert heads.summaries() == whole.summaries()
+    assert heads.channels == whole.channels
+    (version,) = whole.whole_versions()
+    assert (version.metrics, version.exports) == ((METRICS,), (EXPORT,))
+    with pytest.raises(LookupError, match="the body of the registration of v6"):
+        heads.whole_versions()
+
+
+def test_the_history_of_a_version_has_the_moves_that_it_took_part_in(ledger: Ledger, make_new: New) -> None:
+    for event, _ in every_kind(make_new()):
+        ledger.append(event, actor="Ada")
+    ledger.append(ChannelPromoted(Channel("jetson", "corridor"), "v7", "candidate", 1, None), actor="Ada")
+
+    def numbers(**asked: Any) -> list[int]:
+        return [entry.seq for entry in history(ledger, **asked)]
+
+    assert numbers() == [1, 2, 3, 4, 5, 6, 7]
+    assert numbers(version="v6") == [1, 2, 3, 4, 5, 6]
+    assert numbers(version="v5") == [4, 6]
+    assert numbers(domain="corridor") == [4, 5, 6, 7]
+    assert numbers(domain="corridor", device="jetson") == [7]
+    assert numbers(version="v6", device="jetson") == []
+    assert numbers(version="v6", last=2) == [5, 6]
+    assert numbers(last=2) == [6, 7]
+
+
+@pytest.fixture
+def renamed() -> Iterator[Callable[[str, str], Event]]:
+    """A kind that only these tests have: this class, and nothing else knows of it."""
+
+    @dataclass(frozen=True)
+    class VersionRenamed(VersionEvent, kind="version.renamed"):
+        codename: str
+
+        def head(self) -> dict[str, Any]:
+            return {"codename": self.codename}
+
+        @classmethod
+        def parse(cls, entry: Entry) -> VersionRenamed:
+            return cls(entry.subject, entry.head["codename"])
+
+        @staticmethod
+        def fold_head(entry: Entry, state: State) -> None:
+            state.versions[entry.subject].codename = entry.head["codename"]
+
+        def sentence(self) -> Sentence:
+            return (self.version, "name"), f" is called {self.codename} now"
+
+    yield VersionRenamed
+    events.KINDS.pop("version.renamed", None)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_new: New, renamed: Callable[[str, str], Event]) -> Hub:
+    """The hub of a workspace whose v6 was registered as Cornerstone and then renamed."""
+    (tmp_path / "vortex.toml").write_text(init.CONFIG)
+    monkeypatch.setattr(console, "session", console.Session(workspace_dir=tmp_path))
+    monkeypatch.setenv("COLUMNS", "120")
+    hub = Hub("", tmp_path, Ledger(console.workspace().ledger_url))
+    hub.ledger.append(VersionRegistered("v6", make_new(), 1), actor="Ada")
+    hub.ledger.append(renamed("v6", "Keystone"), actor="Grace", reason="another name")
+    return hub
+
+
+def test_a_new_kind_is_one_class(place: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    assert [summary.codename for summary in place.summaries()] == ["Keystone"]
+    assert [version.codename for version in place.versions()] == ["Keystone"]
+    assert place.get("v6").codename == "Keystone"
+    history_command(version="v6", domain=None, device=None, last=None)
+    assert "v6 is called Keystone now" in capsys.readouterr().out
+    show("v6")
+    assert "v6 is called Keystone now" in capsys.readouterr().out
+    console.session.json = True
+    history_command(version=None, domain=None, device=None, last=1)
+    assert [(line["kind"], line["head"]) for line in json.loads(capsys.readouterr().out)] == [("version.renamed", {"codename": "Keystone"})]
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("asked", [{}, {"version": "v6"}, {"domain": "corridor"}, {"last": 1}])
+def test_a_kind_that_this_vortex_does_not_know_is_refused_by_name(place: Hub, asked: dict[str, Any], as_json: bool) -> None:
+    del events.KINDS["version.renamed"]
+    console.session.json = as_json
+    options = {"version": None, "domain": None, "device": None, "last": None} | asked
+    attempts = (place.summaries, place.versions, lambda: place.get("v6"), lambda: history_command(**options))
+    for attempt in attempts:
+        with pytest.raises(VortexError, match=r"event 2 is a 'version\.renamed', a kind that this vortex does not know") as refused:
+            attempt()
+        assert refused.value.hint == "it was written by a newer vortex: update this one"
+
+
+def test_a_channel_with_an_unknown_move_is_refused_too(ledger: Ledger) -> None:
+    @dataclass(frozen=True)
+    class ChannelHeld(ChannelRolledBack, kind="channel.held"):
+        """As a newer vortex may have it."""
+
+    ledger.append(ChannelHeld(CHANNEL, "v6", "production", 1, None), actor="Ada")
+    del events.KINDS["channel.held"]
+    with pytest.raises(NotUnderstood, match=r"'channel\.held'"):
+        channel_state(ledger, CHANNEL)
+    assert channel_state(ledger, Channel("host", "rooms")).seq == 0
+
+
+def test_a_later_shape_is_refused_and_an_earlier_one_is_read(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True)
+    class Later(ChannelPromoted, kind="channel.promoted"):
+        shape: ClassVar[int] = 2
+
+    try:
+        ledger.append(ChannelPromoted(CHANNEL, "v5", "candidate", 1, None), actor="Ada")
+        ledger.append(Later(CHANNEL, "v6", "candidate", 2, None), actor="Ada")
+        first, second = ledger.entries()
+        assert "shape" not in first.head
+        assert second.head["shape"] == 2
+        assert channel_state(ledger, CHANNEL).current == {"candidate": "v6"}
+    finally:
+        events.KINDS["channel.promoted"] = ChannelPromoted
+    with pytest.raises(NotUnderstood, match=r"event 2 is a 'channel\.promoted' of shape 2, and this vortex knows shapes up to 1"):
+        channel_state(ledger, CHANNEL)
+    assert events.parse(first) == ChannelPromoted(CHANNEL, "v5", "candidate", 1, None)
+
+
+def test_a_series_is_what_makes_numbers_comparable() -> None:
+    series = METRICS.series
+    assert str(series) == "corridor · femto-bolt (corridor_eval, val-pooled-10m/1)"
+    assert str(replace(series, dataset="corridor")) == "corridor · femto-bolt (val-pooled-10m/1)"
+    assert (series.place, replace(series, dataset="corridor").place) == ("corridor · femto-bolt (corridor_eval)", "corridor · femto-bolt")
+    assert series.comparable(replace(series, dataset="another name of the same frames"))
+    assert series.difference(replace(series, domain="rooms")) == "domain differs (corridor against rooms)"
+    assert series.difference(replace(series, camera="kinect")) == "camera differs (femto-bolt against kinect)"
+    assert series.difference(replace(series, protocol="p/2")) == "protocol differs (val-pooled-10m/1 against p/2)"
+    assert (
+        series.difference(replace(series, digest="cd" * 32))
+        == "data differs (corridor_eval@abababababab against corridor_eval@cdcdcdcdcdcd)"
+    )
+    assert {METRICS.series: 1}[series] == 1
