@@ -37,23 +37,27 @@ def batch_of(size: tuple[int, int]) -> dict[str, Tensor]:
 
 def measure(folder: Path, encoder: str, size: tuple[int, int], repeats: int) -> tuple[float, float]:
     """Median seconds of a training step, and of a checkpoint."""
+
+    import torch
+
     from models.student import Student, StudentConfig
     from pipelines.recipes import recipe as recipes
-    from pipelines.train.worker.checkpoints import Checkpoints, Learner, Progress
+    from pipelines.train.plan.switches import Switches
+    from pipelines.train.worker.checkpoints import Checkpoints, Progress
+    from pipelines.train.worker.distributed import ProcessGroup
+    from pipelines.train.worker.learner import Learner, Task, prepare_student
+    from pipelines.train.worker.loop import train_step
     from pipelines.train.worker.optimizer import make_loss, make_optimizer
-    from pipelines.train.worker.step import Switches, Task, prepare
 
     recipe, switches = recipes.load("v6"), Switches.for_device("cpu")
-    student = prepare(Student(StudentConfig(encoder, size), encoder_weights="none"), switches)
+    student = prepare_student(Student(StudentConfig(encoder, size), encoder_weights="none"), switches)
     loss = make_loss(recipe)
-    learner = Learner(student, loss, make_optimizer(recipe, student, loss, fused=True))
-    task, batch = Task(student, loss, switches, print), batch_of(size)
+    learner = Learner(Task(student, loss, switches, print), make_optimizer(recipe, student, loss, fused=True))
+    group, batch = ProcessGroup(0, 1, torch.device("cpu")), batch_of(size)
     best, steps, saves = copy.deepcopy(student), [], []
     for number in range(repeats):
         started = time.perf_counter()
-        learner.optimizer.zero_grad(set_to_none=True)
-        task(batch).total.backward()
-        learner.optimizer.step()
+        train_step(learner, batch, group)
         between = time.perf_counter()
         Checkpoints(folder).save(learner, Progress(epoch=number), {}, best)
         steps.append(between - started)

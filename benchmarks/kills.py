@@ -25,8 +25,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from benchmarks.trainings.processes import alive, command_of, end, until
 from benchmarks.trainings.small import begin, checkpoints, ending, final_state, folder_of, prepare, readable
-from tests.e2e.processes import alive, command_of, end, until
 
 if TYPE_CHECKING:
     from pipelines.runs.events import Journal, TrainEvent

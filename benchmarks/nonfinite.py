@@ -12,11 +12,11 @@ from __future__ import annotations
 import argparse
 import random
 import tempfile
-from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from benchmarks.trainings.small import ignore, planned, prepare
+from benchmarks.trainings.small import folder_of, planned, prepare
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,10 +32,10 @@ def poison(tensors: State, random_: random.Random) -> State:
     """A batch with something in it that no sensor sends."""
     value = random_.choice([float("nan"), float("inf"), -float("inf"), 3e38, -3e38, 1e20, 1e-40, 0.0])
     role = random_.choice(["rgb", "teacher_depth", "reference", "tof_depth", "tof_confidence"])
-    chosen = tensors[role].clone()
+    values = tensors[role].clone()
     part = random_.choice([slice(None), slice(0, 1)])
-    chosen[part] = chosen[part] * 0 + value if random_.random() < 0.5 else chosen[part] * value
-    return tensors | {role: chosen}
+    values[part] = values[part] * 0 + value if random_.random() < 0.5 else values[part] * value
+    return tensors | {role: values}
 
 
 def adversarial(ws: Workspace, batches: int, random_: random.Random) -> tuple[int, int, int]:
@@ -43,30 +43,30 @@ def adversarial(ws: Workspace, batches: int, random_: random.Random) -> tuple[in
     import torch
 
     from pipelines.train.driver.run import lay_out
-    from pipelines.train.worker import loop as looping
+    from pipelines.train.worker.batches import Batches
+    from pipelines.train.worker.distributed import ProcessGroup
+    from pipelines.train.worker.learner import load_learner
+    from pipelines.train.worker.loop import train_step
 
-    plan = planned(ws, 10_000, max_bad_batches=batches + 1)
+    plan = planned(ws, 10_000)
     lay_out(plan, plan.folder(ws))
-    made = looping.StageLoop(plan, 0, plan.stage_folder(plan.folder(ws), 0), ignore, lambda: False)
-    real, broken, seen = looping.device_batches, 0, 0
-
-    def poisoned(*words: Any) -> Iterator[tuple[Any, State]]:
-        nonlocal broken, seen
-        for batch, tensors in real(*words):
-            yield batch, poison(tensors, random_) if random_.random() < POISONED else tensors
-            state = [*made.student.state_dict().values(), *made.learner.state().values()]
-            broken += not all(bool(torch.isfinite(value).all()) for value in state)
-            seen += 1
-
-    looping.device_batches = poisoned  # type: ignore[assignment]
+    group = ProcessGroup.current(plan.device)
+    learner = load_learner(plan, 0, folder_of(ws, plan), group, print)
+    source = Batches(plan, plan.stages[0], group, lambda done, total, message: None)
+    seen = skipped = broken = 0
     try:
-        while seen < batches:
-            made._train_epoch()
-            made.progress.epoch, made.progress.step = made.progress.epoch + 1, 0
+        for epoch in count():
+            learner.begin_epoch(group)
+            for _, tensors in source.epoch(epoch):
+                result = train_step(learner, poison(tensors, random_) if random_.random() < POISONED else tensors, group)
+                state = [*learner.student.state_dict().values(), *learner.state().values()]
+                broken += not all(bool(torch.isfinite(value).all()) for value in state)
+                seen, skipped = seen + 1, skipped + bool(result.nonfinite)
+            if seen >= batches:
+                break
     finally:
-        looping.device_batches = real
-        made.data.close()
-    return seen, made.progress.skipped, broken
+        source.close()
+    return seen, skipped, broken
 
 
 def main() -> None:

@@ -36,8 +36,11 @@ from pipelines.pack.loader import Loader
 from pipelines.pack.sampler import epoch_order, loader_processes
 from pipelines.recipes.recipe import load
 from pipelines.train.plan.switches import NATIVE_BF16, Switches
+from pipelines.train.worker.batches import device_batches
+from pipelines.train.worker.distributed import ProcessGroup
+from pipelines.train.worker.learner import Learner, Task, prepare_student
+from pipelines.train.worker.loop import train_step
 from pipelines.train.worker.optimizer import make_loss, make_optimizer
-from pipelines.train.worker.step import Task, device_batches, prepare
 
 PUBLISHED = 179.0
 """Frames a second that were published for this system, on one L40S."""
@@ -111,20 +114,14 @@ def feeding(device: str, chosen: Switches) -> dict[str, Switches]:
 def trainer(switches: Switches, batches: Iterator[Tensors], *, encoder: str, device: torch.device) -> Turn:
     """A student of its own; called with a number of steps it takes them, as the training loop does, and gives the seconds a step."""
     torch.manual_seed(0)
-    student = prepare(Student(StudentConfig(encoder)).to(device), switches).train()
+    student = prepare_student(Student(StudentConfig(encoder)).to(device), switches).train()
     loss = make_loss(RECIPE).to(device)
-    optimizer = make_optimizer(RECIPE, student, loss, fused=switches.fused)
-    task = Task(student, loss, switches, print)
+    learner = Learner(Task(student, loss, switches, print), make_optimizer(RECIPE, student, loss, fused=switches.fused))
+    group = ProcessGroup(0, 1, device)
 
     def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        terms = task(next(batches))
-        if not torch.isfinite(terms.total):
+        if train_step(learner, next(batches), group).nonfinite:
             sys.exit("the loss is not finite: what follows would measure nothing")
-        terms.total.backward()
-        loss.after_backward(student, terms.labelled_pixels, terms.valid_pixels)
-        optimizer.step()
-        loss.project()
 
     def turn(steps: int) -> float:
         for _ in range(UNTIMED if steps > 1 else 0):

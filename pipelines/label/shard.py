@@ -28,11 +28,11 @@ def alone(job: Job, tasks: Sequence[Task], teachers: Mapping[str, AnyTeacher], s
     """Label the frames one after the other in this process. Raises Stopped between two frames."""
     crew = Crew(job, teachers)
     for task in tasks:
-        if stop.asked():
+        if stop.requested():
             raise Stopped
         mark = crew.label(task)
         # Ctrl-C reaches a teacher's own process too: what it broke off is not the frame's fault.
-        if mark.faults and stop.asked():
+        if mark.faults and stop.requested():
             raise Stopped
         yield mark
 
@@ -54,7 +54,7 @@ def together(job: Job, tasks: Sequence[Task], workers: int, stop: Stop) -> Gener
                 one, task = idle.pop(), waiting.popleft()
                 busy[one.label.remote(task)] = (one, task)
             ready, _ = ray.wait(list(busy), num_returns=1, timeout=0.2)
-            if stop.asked():
+            if stop.requested():
                 raise Stopped
             for answer in ready:
                 one, task = busy.pop(answer)

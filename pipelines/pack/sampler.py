@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import VortexError
 from core.machine import cores
 from pipelines.pack.reading import Order
 
@@ -21,17 +19,8 @@ _LABELS = 1
 """Tells the random stream that places labelled frames from those that shuffle."""
 
 
-@dataclass(frozen=True)
-class SamplerState:
-    """Where a sampler stands: `step` batches of `epoch` (both from 0) are done."""
-
-    seed: int
-    epoch: int
-    step: int
-
-
 class Sampler:
-    """The order of a stage's frames, epoch by epoch, and how far it has come.
+    """The order of a stage's frames, epoch by epoch: where in an epoch a training stands is for the loader.
 
     `counts` frames of each dataset are laid end to end, `shares` are their parts of a batch. With `labelled_per_batch` every batch
     holds at least so many frames with labels; `labelled` says which have any.
@@ -48,48 +37,20 @@ class Sampler:
         labelled: NDArray[np.bool_] | None = None,
         labelled_per_batch: int = 0,
     ) -> None:
-        self._counts, self._shares, self._batch, self._mixing = tuple(counts), tuple(shares), batch, mixing
+        self._counts, self._shares, self._batch, self._mixing, self._seed = tuple(counts), tuple(shares), batch, mixing, seed
         self._labelled, self._labelled_per_batch = labelled, labelled_per_batch
-        self._order: tuple[int, Order] | None = None
-        self.seed, self.epoch, self.step = seed, 0, 0
+        self._newest: tuple[int, Order] | None = None
 
-    def order(self) -> Order:
-        """Frame numbers [steps, batch] of the epoch it stands in."""
-        if self._order is None or self._order[0] != self.epoch:
-            order = epoch_order(self._counts, self._shares, self._batch, self._mixing, self.seed, self.epoch)
+    def order(self, epoch: int) -> Order:
+        """Frame numbers [steps, batch] of an epoch (from 0)."""
+        if self._newest is None or self._newest[0] != epoch:
+            order = epoch_order(self._counts, self._shares, self._batch, self._mixing, self._seed, epoch)
             if self._labelled_per_batch and self._labelled is not None:
                 # Datasets with parts of their own keep them: a labelled frame takes the place of one of its own dataset.
                 pools = self._counts if apart(self._shares, self._mixing) else (sum(self._counts),)
-                order = with_labels(order, self._labelled, self._labelled_per_batch, pools, self.seed, self.epoch)
-            self._order = (self.epoch, order)
-        return self._order[1]
-
-    def __len__(self) -> int:
-        """Batches of the epoch it stands in."""
-        return len(self.order())
-
-    def __iter__(self) -> Iterator[NDArray[np.int64]]:
-        """The batches that are left of the epoch, as frame numbers; then it stands at the next epoch.
-
-        A batch counts as done when the next one is asked for, so that a state taken in between repeats it.
-        """
-        order = self.order()
-        while self.step < len(order):
-            yield order[self.step]
-            self.step += 1
-        self.epoch, self.step = self.epoch + 1, 0
-
-    def state(self) -> SamplerState:
-        """All that decides what comes next."""
-        return SamplerState(self.seed, self.epoch, self.step)
-
-    def restore(self, state: SamplerState) -> None:
-        """Stand where `state` was taken. Raises VortexError for a state that cannot be."""
-        if min(asdict(state).values()) < 0:
-            raise VortexError(f"{state} is not a sampler's state, allowed: numbers from 0", "restore what state() gave")
-        if state.seed != self.seed:
-            self._order = None
-        self.seed, self.epoch, self.step = state.seed, state.epoch, state.step
+                order = with_labels(order, self._labelled, self._labelled_per_batch, pools, self._seed, epoch)
+            self._newest = (epoch, order)
+        return self._newest[1]
 
 
 def epoch_order(counts: Sequence[int], shares: Sequence[float | None], batch: int, mixing: Mixing, seed: int, epoch: int) -> Order:
@@ -206,9 +167,9 @@ def _laps(frames: NDArray[np.int64], *key: int) -> Iterator[int]:
 
 def _turns(parts: Sequence[float], steps: int) -> list[int]:
     """Which dataset each batch comes from: always the one that is furthest behind its share."""
-    given, turns = [0] * len(parts), []
+    drawn, turns = [0] * len(parts), []
     for step in range(1, steps + 1):
-        source = max(range(len(parts)), key=lambda index: parts[index] * step - given[index])
-        given[source] += 1
+        source = max(range(len(parts)), key=lambda index: parts[index] * step - drawn[index])
+        drawn[source] += 1
         turns.append(source)
     return turns

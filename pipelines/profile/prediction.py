@@ -16,7 +16,7 @@ from pipelines.profile.record import Band, Profile, StageCost, cost_digest, mach
 from pipelines.profile.timing import Timings
 from pipelines.train.plan.sources import StagePlan
 from pipelines.train.plan.train_plan import STALL, TrainPlan
-from pipelines.train.worker.validation import judged_by
+from pipelines.train.worker.validation import validation_data
 
 RESAMPLES: Final = 2000
 LOOP: Final[tuple[str, ...]] = ("together", "frozen")
@@ -139,14 +139,14 @@ def _stage_cost(
 
 def _validation(plan: TrainPlan, timings: Timings, drawn: dict[str, Samples]) -> Samples:
     """Seconds of one validation: every set is opened, and what follows its first batch goes at the measured rate."""
-    sets = judged_by(plan)
+    sets = validation_data(plan)
     rest = sum(max(0, data.frames["val"] - timings.validation_batch) for data in sets)
     each = drawn.get("validation_frames", np.full(RESAMPLES + 1, timings.validation_start / timings.validation_batch))
     return len(sets) * timings.validation_start + rest * each
 
 
 def _validated(plan: TrainPlan) -> int:
-    return sum(data.frames["val"] for data in judged_by(plan))
+    return sum(data.frames["val"] for data in validation_data(plan))
 
 
 def _resampled(timings: Timings) -> dict[str, Samples]:

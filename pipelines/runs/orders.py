@@ -43,7 +43,7 @@ class Orders:
         """Ask the workers to stop."""
         self._write(stop=True)
 
-    def asked(self) -> bool:
+    def stop_requested(self) -> bool:
         """Whether to stop. Raises Superseded when the folder has another driver by now.
 
         The file is opened each time, because that is when a network file system looks for what others wrote.
@@ -57,7 +57,7 @@ class Orders:
     def turn(self) -> Iterator[None]:
         """Write to the folder within this block: nobody else does meanwhile. Raises Superseded."""
         with locked(self.folder / LOCK):
-            self.asked()
+            self.stop_requested()
             yield
 
     def _write(self, stop: bool) -> None:

@@ -49,7 +49,7 @@ class Stop:
             self._reason = "wall"
         return self._reason
 
-    def asked(self) -> bool:
+    def requested(self) -> bool:
         """Whether there is a reason to stop."""
         return self.reason() is not None
 

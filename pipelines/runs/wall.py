@@ -27,9 +27,9 @@ class Wall:
     the margin is twice the longest of them: once for what has just begun, once for the end.
     """
 
-    def __init__(self, end: float, said: str, clock: Clock = time.time) -> None:
-        """`end` is a Unix time; `said` is how a version names the wall ("wall time 12h")."""
-        self.end, self.said, self._clock = end, said, clock
+    def __init__(self, end: float, name: str, clock: Clock = time.time) -> None:
+        """`end` is a Unix time; `name` is how a version names the wall ("wall time 12h")."""
+        self.end, self.name, self._clock = end, name, clock
         self._least = min(LEAST_MARGIN_S, LEAST_SHARE * max(0.0, end - clock()))
         self._longest = 0.0
         self._last: float | None = None
@@ -90,8 +90,8 @@ def parse(text: str) -> float:
 
 def duration(seconds: float) -> str:
     """`seconds` in words that `parse` understands: 12h, 1h30m, 45s."""
-    left, said = max(0, round(seconds)), ""
+    rest, text = max(0, round(seconds)), ""
     for unit in "hms":
-        count, left = divmod(left, SECONDS[unit])
-        said += f"{count}{unit}" if count else ""
-    return said or "0s"
+        count, rest = divmod(rest, SECONDS[unit])
+        text += f"{count}{unit}" if count else ""
+    return text or "0s"

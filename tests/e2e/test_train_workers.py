@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from benchmarks.trainings.processes import alive, command_of, descendants, end, epochs, until, workers
 from core.errors import Interrupted
 from pipelines import workspace as workspaces
 from pipelines.hub.open import hub
@@ -17,7 +18,6 @@ from pipelines.runs.events import Diverged, TrainEvent
 from pipelines.train.driver.run import train
 from pipelines.train.plan import decide as planning
 from pipelines.workspace import Workspace
-from tests.e2e.processes import alive, command_of, descendants, end, epochs, until, workers
 from tests.unit.pipelines.training_set import publish, recipe_file
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.trainings.processes import STARTING_S, command_of, descendants, end, epochs, events, until, workers
 from core.errors import VortexError
 from pipelines import workspace as workspaces
 from pipelines.hub.open import hub
 from pipelines.train.plan.cluster import require_cluster
 from pipelines.workspace import Workspace
-from tests.e2e.processes import STARTING_S, command_of, descendants, end, epochs, events, until, workers
 from tests.unit.pipelines.training_set import publish, recipe_file
 
 RAY = Path(sys.executable).with_name("ray")

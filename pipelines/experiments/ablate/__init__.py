@@ -71,9 +71,9 @@ def ablate(
 
 def _require_frames(plan: TrainPlan) -> None:
     """Refuse, before anything is trained, a validation that could say nothing about other frames."""
-    from pipelines.train.worker.validation import judged_by
+    from pipelines.train.worker.validation import validation_data
 
-    judged = judged_by(plan)
+    judged = validation_data(plan)
     count = sum(data.frames["val"] for data in judged)
     if count < FEWEST_FRAMES:
         raise VortexError(

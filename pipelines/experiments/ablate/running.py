@@ -83,11 +83,11 @@ def _measure(plan: TrainPlan, arm: str, best: Path, folder: Path) -> Measured:
     """Judge the best student of a finished run on the frames it was validated by."""
     from models import checkpoint
     from pipelines.evaluate.student import pooled_rmse
-    from pipelines.train.worker.validation import evaluations, judged_by
+    from pipelines.train.worker.validation import evaluations, validation_data
 
     student, _ = checkpoint.load(best)
     student.to(plan.device)
-    found = evaluations(plan, judged_by(plan), student, plan.device)
+    found = evaluations(plan, validation_data(plan), student, plan.device)
     errors = _joined(found)
     path = folder / f"{plan.run}.npz"
     errors.save(path)

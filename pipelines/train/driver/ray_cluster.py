@@ -7,15 +7,13 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core.errors import VortexError
 from core.machine import cores
 from pipelines.device import LOCAL
 from pipelines.runs.orders import Orders, Superseded
-
-if TYPE_CHECKING:
-    from pipelines.train.plan.train_plan import TrainPlan
+from pipelines.train.plan.train_plan import TrainPlan
 
 _LOOK_S = 60.0
 
@@ -49,7 +47,7 @@ def joined(plan: TrainPlan, orders: Orders) -> Iterator[None]:
 def look(places: Sequence[str], orders: Orders) -> list[str]:
     """What the machine that this runs on lacks of a run: `run`, a place by its name, or `code`, whose digest then is another."""
     try:
-        orders.asked()
+        orders.stop_requested()
         missing = []
     except (OSError, ValueError, Superseded):
         missing = [str(orders.folder)]
@@ -75,21 +73,21 @@ def _require_shared(plan: TrainPlan, orders: Orders) -> None:
     places = sorted({str(plan.packs), *(str(data.manifest) for stage in plan.stages for data in stage.data)})
     kind = "GPU" if plan.device == "cuda" else "CPU"
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get(kind)]
-    asked = {
+    tasks = {
         ray.remote(_report).options(
             num_cpus=0, max_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         ).remote(places, orders): node["NodeManagerAddress"]
         for node in nodes
     }  # fmt: skip
-    ours = code_digest()
-    for task, machine in asked.items():
+    own_code = code_digest()
+    for task, machine in tasks.items():
         missing, code = _answer(task, machine)
         if missing:
             raise VortexError(
                 f"machine {machine} of the cluster does not see {', '.join(missing)}",
                 "runs, packs and data must lie on storage that all machines share under one path: set build and data in vortex.toml",
             )
-        if code != ours:
+        if code != own_code:
             raise VortexError(
                 f"machine {machine} of the cluster has another version of the code than this one",
                 "install the same commit there, or share one checkout, and start its Ray again",
@@ -104,13 +102,13 @@ def _answer(task: Any, machine: str) -> tuple[list[str], str]:
     import ray
 
     try:
-        found: tuple[list[str], str] = ray.get(task, timeout=_LOOK_S)
+        answer: tuple[list[str], str] = ray.get(task, timeout=_LOOK_S)
     except ray.exceptions.GetTimeoutError as error:
         raise VortexError(f"machine {machine} of the cluster did not answer within {_LOOK_S:.0f} s", "look at it: ray status") from error
     except ray.exceptions.RayError as error:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise VortexError(
-            f"machine {machine} of the cluster cannot run the code ({said[:200]})",
+            f"machine {machine} of the cluster cannot run the code ({reason[:200]})",
             "start its Ray from the environment that `make setup` builds, in the same checkout",
         ) from error
-    return found
+    return answer

@@ -1,4 +1,4 @@
-"""One stage under Ray Train: in this process (`num_workers=0`), or in worker processes that average their gradients."""
+"""One stage under Ray Train: by worker processes that average their gradients, or in this process (`num_workers=0`)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import torch.distributed as dist
 
 from core.errors import VortexError
 from pipelines.device import RAY_SWITCHES
@@ -19,6 +22,7 @@ from pipelines.runs.stop import Stop, Stopped
 from pipelines.train.driver import ray_cluster
 from pipelines.train.plan.cluster import require_room
 from pipelines.train.plan.train_plan import TrainPlan
+from pipelines.train.worker.loop import StageLoop
 
 STORAGE = "ray-"
 """How the folder begins in which Ray keeps its own notes of a stage; the driver's token follows."""
@@ -29,34 +33,32 @@ SILENCE_S = 30.0
 
 
 def fit(plan: TrainPlan, stage: int, folder: Path, emit: Emit, stop: Stop) -> None:
-    """Train a stage in its folder to the end. Raises Stopped when asked to stop, VortexError when it could not go on."""
+    """Train a stage by workers to its end. Raises Stopped when asked to stop, VortexError when it could not go on."""
+    _import_ray()
+    orders = Orders.give(folder)
+    with ray_cluster.joined(plan, orders):
+        WorkerTraining(plan, stage, orders, emit, stop).run()
+
+
+def fit_here(train: Callable[[], None]) -> None:
+    """Have Ray Train call `train` in this process. Raises what it raises."""
+    _import_ray()
+    from ray.train import ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    TorchTrainer(train, scaling_config=ScalingConfig(num_workers=0)).fit()
+
+
+def _import_ray() -> None:
     # Ray reads its switches while it is imported.
     os.environ.update(RAY_SWITCHES)
     import ray.train  # noqa: F401 – configures its loggers, which are then quietened
 
     for name in ("ray", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    orders = Orders.give(folder)
-    if plan.workers:
-        with ray_cluster.joined(plan, orders):
-            Driver(plan, stage, orders, emit, stop).run()
-    else:
-        _fit_here(plan, stage, orders, emit, stop)
 
 
-def _fit_here(plan: TrainPlan, stage: int, orders: Orders, emit: Emit, stop: Stop) -> None:
-    from ray.train import ScalingConfig
-    from ray.train.torch import TorchTrainer
-
-    from pipelines.train.worker.loop import StageLoop
-
-    def train() -> None:
-        StageLoop(plan, stage, orders.folder, emit, stop.asked, orders.turn).run()
-
-    TorchTrainer(train, scaling_config=ScalingConfig(num_workers=0)).fit()
-
-
-class Driver:
+class WorkerTraining:
     """Has a stage trained by workers: starts them, passes on what they say, tells them to stop, and hears of those that are lost."""
 
     def __init__(self, plan: TrainPlan, stage: int, orders: Orders, emit: Emit, stop: Stop) -> None:
@@ -66,7 +68,7 @@ class Driver:
         self.journal = Journal(journal_path(orders))
         self.end: TrainEvent | None = None
         self.failures: list[BaseException] = []
-        self.heard, self.waiting, self.told = time.monotonic(), False, False
+        self.last_event, self.waiting, self.stopping = time.monotonic(), False, False
 
     def run(self) -> None:
         """Train to the end. Raises Stopped, or VortexError with what a worker said or how it ended."""
@@ -77,22 +79,22 @@ class Driver:
         while thread.is_alive():
             thread.join(0.1)
             self._relay()
-            if self.stop.asked():
+            if self.stop.requested():
                 if self.waiting:
                     break
-                if not self.told:
-                    self.told = True
+                if not self.stopping:
+                    self.stopping = True
                     self.orders.stop()
         self._relay()
         shutil.rmtree(self._storage(), ignore_errors=True)
         if self.end and self.end.kind == "failed":
             raise raised(self.end)
-        if self.stop.asked() and (self.failures or self.waiting or (self.end and self.end.kind == "stopped")):
+        if self.stop.requested() and (self.failures or self.waiting or (self.end and self.end.kind == "stopped")):
             raise Stopped
         if self.failures:
-            found = str(self.failures[0]).strip().splitlines()[-1:]
+            lines = str(self.failures[0]).strip().splitlines()
             raise VortexError(
-                f"the training of {self.plan.run} ended unexpectedly: {found[0] if found else type(self.failures[0]).__name__}",
+                f"the training of {self.plan.run} ended unexpectedly: {lines[-1] if lines else type(self.failures[0]).__name__}",
                 f"its latest checkpoint is whole: vortex train --resume {self.plan.run}",
             )
 
@@ -100,6 +102,7 @@ class Driver:
         from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchConfig
 
+        # It imports Ray, which must have its switches by then.
         from pipelines.train.driver.ray_recovery import Recovery, Trainer
 
         gpu, folder = self.plan.device == "cuda", self.orders.folder
@@ -131,15 +134,15 @@ class Driver:
     def _relay(self) -> None:
         """Pass on what the workers said, and remember how they ended; after a failure there is nothing more to hear."""
         for event in self.journal.read():
-            self.heard, self.waiting = time.monotonic(), False
+            self.last_event, self.waiting = time.monotonic(), False
             if event.kind in ("failed", "stopped"):
                 self.end = event
             else:
                 self.emit(event)
             if event.kind == "failed":
                 return
-        if not self.waiting and time.monotonic() > self.heard + SILENCE_S:
-            self.heard = time.monotonic()
+        if not self.waiting and time.monotonic() > self.last_event + SILENCE_S:
+            self.last_event = time.monotonic()
             self._look_for_room()
 
     def _look_for_room(self) -> None:
@@ -161,14 +164,10 @@ def journal_path(orders: Orders) -> Path:
 
 def _work(config: dict[str, Any]) -> None:
     """The whole life of a worker process."""
-    import torch.distributed as dist
-
-    from pipelines.train.worker.loop import StageLoop
-
     plan, orders = TrainPlan.model_validate_json(config["plan"]), config["orders"]
     journal = Journal(journal_path(orders))
     try:
-        StageLoop(plan, config["stage"], orders.folder, journal.write, orders.asked, orders.turn).run()
+        StageLoop(plan, config["stage"], orders.folder, journal.write, orders.stop_requested, orders.turn).run()
     except Superseded:
         return
     except Stopped:

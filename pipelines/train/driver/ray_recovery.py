@@ -37,7 +37,7 @@ class Recovery(UserCallback):  # type: ignore[misc]
     def __init__(self, journal: Path, folder: Path, run: str) -> None:
         self._journal, self._folder, self._run = journal, folder, run
         self._losses = 0
-        self._found: str | None = None
+        self._checkpoint: str | None = None
 
     def after_exception(self, run_context: object, worker_exceptions: dict[int, Exception]) -> None:
         """Called by Ray, in its controller, with what each rank that failed has raised. What this raises ends the training."""
@@ -45,16 +45,16 @@ class Recovery(UserCallback):  # type: ignore[misc]
         for event in journal.read():
             if event.kind == "failed":
                 raise raised(event)
-        found = _latest(self._folder)
-        self._losses = self._losses + 1 if found == self._found else 1
-        self._found = found
-        said = describe(worker_exceptions)
+        newest = _latest(self._folder)
+        self._losses = self._losses + 1 if newest == self._checkpoint else 1
+        self._checkpoint = newest
+        loss = describe(worker_exceptions)
         if self._losses > LOSSES:
-            message = f"{self._run}: {said}, again after {LOSSES} restarts from the same checkpoint"
+            message = f"{self._run}: {loss}, again after {LOSSES} restarts from the same checkpoint"
             error = VortexError(message, f"look at the machine it ran on (its memory, its GPU), then: vortex train --resume {self._run}")
             journal.write(failure(error))
             raise error
-        journal.write(TrainEvent("note", message=f"{said}: training goes on from the newest checkpoint"))
+        journal.write(TrainEvent("note", message=f"{loss}: training goes on from the newest checkpoint"))
 
 
 def describe(failures: dict[int, Exception]) -> str:

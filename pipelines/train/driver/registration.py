@@ -7,18 +7,20 @@ import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from core.machine import cores
+from models import checkpoint
+from pipelines.evaluate.version import as_metrics, log_errors
 from pipelines.hub.open import actor, commit
 from pipelines.train.plan.sources import DataPlan
 from pipelines.train.plan.train_plan import TrainPlan
+from pipelines.train.worker.validation import evaluations, validation_data
 from pipelines.workspace import Workspace
-from registry.records import DataEdge, DataUse, Edge, NewVersion, RecipeEdge, TeacherEdge, WeightsEdge
-
-if TYPE_CHECKING:
-    from registry.records import Version
-    from registry.versions import Hub
+from registry.records import DataEdge, DataUse, Edge, NewVersion, RecipeEdge, TeacherEdge, Version, WeightsEdge
+from registry.versions import Hub
 
 PACKAGES = ("torch", "torchvision", "timm", "ray", "albumentations", "numpy", "mlflow")
 
@@ -39,22 +41,18 @@ class Outcome:
     continues: str | None = None
 
 
-def register(ws: Workspace, registry: Hub, plan: TrainPlan, outcome: Outcome) -> Version:
+def register_version(ws: Workspace, registry: Hub, plan: TrainPlan, outcome: Outcome) -> Version:
     """Measure the student on the validation frames of its last stage, store it with its MLflow run, register both.
 
     Measuring comes first: a student that cannot be measured becomes no version. Safe to repeat.
     """
-    from models import checkpoint
-    from pipelines.evaluate.version import as_metrics, log_errors
-    from pipelines.train.worker.validation import evaluations, judged_by
-
     run_id = outcome.run_id
-    trained, _ = checkpoint.load(outcome.student)
-    trained.to(plan.device)
-    judged = {data.digest: data for data in (*plan.stages[-1].data, *judged_by(plan)) if data.frames["val"]}
-    measured = [
+    student, _ = checkpoint.load(outcome.student)
+    student.to(plan.device)
+    by_digest = {data.digest: data for data in (*plan.stages[-1].data, *validation_data(plan)) if data.frames["val"]}
+    metrics = [
         as_metrics(evaluation, ref, log_errors(ws, registry, run_id, ref, evaluation))
-        for ref, evaluation in evaluations(plan, list(judged.values()), trained, plan.device)
+        for ref, evaluation in evaluations(plan, list(by_digest.values()), student, plan.device)
     ]
     who, where = actor(), commit(ws)
     version = registry.register(
@@ -64,7 +62,7 @@ def register(ws: Workspace, registry: Hub, plan: TrainPlan, outcome: Outcome) ->
             recipe_config=plan.recipe.model_dump(mode="json"),
             parents=parents(plan, registry.next_name(plan.claim, plan.derived), outcome.continues),
             domain=plan.target,
-            data=tuple(inputs(_every(plan))),
+            data=tuple(inputs(_all_data(plan))),
             size=plan.size,
             run_id=run_id,
             run=plan.run,
@@ -81,7 +79,7 @@ def register(ws: Workspace, registry: Hub, plan: TrainPlan, outcome: Outcome) ->
         reason=f"trained as {plan.run}",
         commit=where,
     )
-    return registry.add_metrics(version.name, *measured, actor=who, reason="validation of the best epoch", commit=where)
+    return registry.add_metrics(version.name, *metrics, actor=who, reason="validation of the best epoch", commit=where)
 
 
 def parents(plan: TrainPlan, name: str, continues: str | None = None) -> tuple[Edge, ...]:
@@ -94,7 +92,7 @@ def parents(plan: TrainPlan, name: str, continues: str | None = None) -> tuple[E
         edges = [RecipeEdge(plan.claim), *(edge for edge in edges if isinstance(edge, WeightsEdge))]
     if continues:
         edges.insert(0, WeightsEdge(continues, "trained on after its wall"))
-    for data in _every(plan):
+    for data in _all_data(plan):
         edges.append(DataEdge(data.name, data.dvc or data.digest))
         for teacher, labels in data.teachers.items():
             edges += [TeacherEdge(teacher, f"{data.name}: {label}") for label in labels] or [TeacherEdge(teacher, data.name)]
@@ -108,8 +106,6 @@ def inputs(data: Iterable[DataPlan]) -> list[DataUse]:
 
 def environment(plan: TrainPlan) -> dict[str, Any]:
     """What the run ran on, so that a difference can be explained later."""
-    import torch
-
     gpu = torch.cuda.get_device_name() if plan.device == "cuda" else None
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     machine = {
@@ -130,5 +126,5 @@ def environment(plan: TrainPlan) -> dict[str, Any]:
     }
 
 
-def _every(plan: TrainPlan) -> list[DataPlan]:
+def _all_data(plan: TrainPlan) -> list[DataPlan]:
     return list({data.digest: data for stage in plan.stages for data in stage.data}.values())

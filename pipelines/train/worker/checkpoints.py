@@ -1,17 +1,24 @@
-"""Checkpoints that are whole or absent: a folder each, staged, flushed and renamed, then `latest` is pointed at it."""
+"""Checkpoints that are whole or absent: a folder each, staged, flushed and renamed, then `latest` is pointed at it.
+
+They hold all that decides what comes next: weights, moments, average, progress, and the state of every random generator.
+"""
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
+import random
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 import torch
 from pydantic import TypeAdapter
 from torch import Tensor
@@ -19,14 +26,15 @@ from torch import Tensor
 from core.errors import VortexError
 from core.files import flush, sha256_file, staged_directory
 from models import checkpoint
-from models.ema import Ema
-from models.losses import MultiTaskLoss
 from models.student import Student
 from models.tensors import CheckpointError, read_tensors, write_tensors
-from pipelines.train.worker import rng as randomness
+from pipelines.train.plan.train_plan import STALL, TrainPlan
+from pipelines.train.worker.learner import Learner
+from pipelines.train.worker.nonfinite import TERMS
 
 LATEST = "latest"
 STUDENT, BEST, STATE, PROGRESS = "student.safetensors", "best.safetensors", "state.safetensors", "progress.json"
+_RANDOM: Final = "random."
 FORMAT = "2"
 """Of the state: 2 holds every random generator and the average of the weights."""
 DIGESTS = "sha256"
@@ -51,38 +59,27 @@ class Progress:
     sums: dict[str, float] = field(default_factory=dict)
     validation: dict[str, float] = field(default_factory=dict)
 
+    def add(self, losses: Mapping[str, float], valid_pixels: int, labelled_pixels: int) -> None:
+        """Add a batch's losses up, each over the batches that it was supervised in."""
+        self.bad_streak, self.bad_frames = 0, []
+        supervision = (1, valid_pixels, labelled_pixels, valid_pixels)
+        for (name, value), pixels in zip(losses.items(), supervision, strict=True):
+            if pixels:
+                self.sums[name] = self.sums.get(name, 0.0) + value
+                self.sums[f"{name}.batches"] = self.sums.get(f"{name}.batches", 0.0) + 1
+
+    def skip(self, frames: Sequence[str]) -> None:
+        """Remember a batch of these frames that was not finite."""
+        self.bad_streak += 1
+        self.skipped += 1
+        self.bad_frames += frames
+
+    def means(self) -> dict[str, float]:
+        """The mean losses of the epoch so far, by name."""
+        return {name: self.sums[name] / self.sums[f"{name}.batches"] for name in TERMS if name in self.sums}
+
 
 _PROGRESS = TypeAdapter(Progress)
-
-
-@dataclass(frozen=True)
-class Learner:
-    """All that a training changes, besides its progress and the random generators."""
-
-    student: Student
-    loss: MultiTaskLoss
-    optimizer: torch.optim.Optimizer
-    ema: Ema | None = None
-
-    @property
-    def judged(self) -> Student:
-        """The student that is validated and kept: the average where there is one."""
-        return self.ema.student if self.ema else self.student
-
-    def state(self) -> dict[str, Tensor]:
-        """Everything but the student's own weights, as tensors for a file."""
-        moments = self.optimizer.state_dict()["state"].items()
-        kept = {f"optimizer.{index}.{key}": torch.as_tensor(value) for index, part in moments for key, value in part.items()}
-        kept |= {f"loss.{name}": value for name, value in self.loss.state_dict().items()}
-        return kept | ({f"ema.{name}": value for name, value in self.ema.state_dict().items()} if self.ema else {})
-
-    def restore(self, student: Student, state: dict[str, Tensor]) -> None:
-        """Become what was saved."""
-        self.student.load_state_dict(student.state_dict())
-        self.loss.load_state_dict(_part(state, "loss."))
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": _moments(self.optimizer, state)})
-        if self.ema:
-            self.ema.load_state_dict(_part(state, "ema."))
 
 
 @dataclass(frozen=True)
@@ -130,20 +127,20 @@ class Checkpoints:
         since the last checkpoint, otherwise the one that is in there. Raises Superseded when the folder has another writer by now.
         """
         with self.turn():
-            before, final = self.latest, self.folder / f"epoch-{progress.epoch:04d}-step-{progress.step:06d}"
-            if final == before:
+            previous, final = self.latest, self.folder / f"epoch-{progress.epoch:04d}-step-{progress.step:06d}"
+            if final == previous:
                 return
             # A folder of that name that is not the latest was left by a crash before its pointer was set.
             shutil.rmtree(final, ignore_errors=True)
             with staged_directory(final) as staging:
                 checkpoint.save(staging / STUDENT, learner.student, meta)
-                write_tensors(staging / STATE, learner.state() | randomness.state(), {"format": FORMAT})
+                write_tensors(staging / STATE, learner.state() | generator_states(), {"format": FORMAT})
                 if best is learner.student:
                     _link(staging / STUDENT, staging / BEST)
                 elif best is not None:
                     checkpoint.save(staging / BEST, best, meta | {"epoch": progress.best_epoch})
-                elif before and (before / BEST).is_file():
-                    _link(before / BEST, staging / BEST)
+                elif previous and (previous / BEST).is_file():
+                    _link(previous / BEST, staging / BEST)
                 digests = {path.name: sha256_file(path) for path in sorted(staging.iterdir())} | {PROGRESS: _digest(asdict(progress))}
                 (staging / PROGRESS).write_text(json.dumps({**asdict(progress), DIGESTS: digests}))
             self._point_at(final)
@@ -159,13 +156,13 @@ class Checkpoints:
             return None
         for name in (STUDENT, STATE):
             self.verify(self.latest / name)
-        saved, _ = checkpoint.load(self.latest / STUDENT, encoder=learner.student.config.encoder)
+        student, _ = checkpoint.load(self.latest / STUDENT, encoder=learner.student.config.encoder)
         state, meta = read_tensors(self.latest / STATE)
         if meta.get("format") != FORMAT:
-            found = f"{self.latest / STATE}: written in format {meta.get('format')}, allowed: {FORMAT}"
-            raise CheckpointError(found, "finish the run with the Vortex that began it, or start it anew")
-        learner.restore(saved, state)
-        randomness.restore(state)
+            message = f"{self.latest / STATE}: written in format {meta.get('format')}, allowed: {FORMAT}"
+            raise CheckpointError(message, "finish the run with the Vortex that began it, or start it anew")
+        learner.restore(student, state)
+        restore_generators(state)
         return progress
 
     def sweep(self) -> None:
@@ -182,8 +179,8 @@ class Checkpoints:
         """Raise CheckpointError unless the file is the one that was saved."""
         asked = _read(path.parent / PROGRESS)[1].get(path.name)
         if not path.is_file() or sha256_file(path) != asked:
-            found = "it is damaged: its bytes are not those that were saved" if path.is_file() else "it is gone"
-            raise CheckpointError(f"{path}: {found}", "start the training anew")
+            fault = "it is damaged: its bytes are not those that were saved" if path.is_file() else "it is gone"
+            raise CheckpointError(f"{path}: {fault}", "start the training anew")
 
     def _point_at(self, final: Path) -> None:
         pointer = self.folder / f".{LATEST}.{os.getpid()}"
@@ -193,6 +190,84 @@ class Checkpoints:
             shutil.rmtree(self.folder / LATEST, ignore_errors=True)  # a link that a copy made a folder of
         os.replace(pointer, self.folder / LATEST)
         flush(self.folder)
+
+
+class CheckpointWriter:
+    """Writes a stage's checkpoints when they are due, from the process that leads; the others write nothing.
+
+    `written` is when the newest one was (monotonic seconds), `cost` what it took, `total_cost` what all have taken, in seconds.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, learner: Learner, plan: TrainPlan, stage: str, leads: bool) -> None:
+        self._checkpoints, self._learner, self._plan, self._stage, self._leads = checkpoints, learner, plan, stage, leads
+        self._best: Student | None = None
+        self.written, self.cost, self.total_cost = time.monotonic(), 0.0, 0.0
+
+    def due(self) -> bool:
+        """Whether a checkpoint within an epoch is due by the clock."""
+        return time.monotonic() - self.written > 60 * self._plan.checkpoint_minutes
+
+    def end_epoch(self, progress: Progress, *, is_best: bool, is_last: bool) -> None:
+        """Make a validated epoch safe: the last one, and others whenever that is worth what it costs."""
+        if is_best:
+            self._best = self._learner.candidate
+        if is_last or self.cost <= STALL * (time.monotonic() - self.written):
+            self.write(progress)
+        elif is_best and self._leads:
+            # It waits for the next checkpoint, while training goes on with these very weights.
+            self._best = copy.deepcopy(self._best)
+
+    def write(self, progress: Progress) -> None:
+        """Write a checkpoint now. Raises VortexError when that cannot be; the one before it is kept."""
+        if not self._leads:
+            return
+        started, plan = time.monotonic(), self._plan
+        meta = {"run": plan.run, "recipe": plan.recipe.name, "stage": self._stage, "epoch": progress.epoch}
+        try:
+            self._checkpoints.save(self._learner, progress, meta, self._best)
+        except VortexError as error:
+            message = f"{plan.run}: its checkpoint cannot be written, the one before it is kept ({error.message})"
+            raise VortexError(message, f"{error.hint}: vortex train --resume {plan.run}", error.details) from error
+        self.written, self._best = time.monotonic(), None
+        self.cost = self.written - started
+        self.total_cost += self.cost
+
+
+def seed_generators(seed: int) -> None:
+    """Start every random generator of this process from a number."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
+def generator_states() -> dict[str, Tensor]:
+    """What every generator gives next, as tensors for a file. Words of 32 bits are exact in float64."""
+    version, words, gauss = random.getstate()
+    _, keys, position, has_cached, cached = np.random.get_state(legacy=True)
+    states = {
+        f"{_RANDOM}cpu": torch.get_rng_state(),
+        f"{_RANDOM}python": torch.tensor([version, gauss is not None, gauss or 0.0, *words], dtype=torch.float64),
+        f"{_RANDOM}numpy": torch.tensor([position, has_cached, cached, *keys], dtype=torch.float64),
+    }
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # a training on the CPU leaves somebody's GPU alone
+        states[f"{_RANDOM}cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def restore_generators(states: dict[str, Tensor]) -> None:
+    """Put the generators where `generator_states` was taken. That of a GPU is left alone where there is none.
+
+    In a team every process gets the leader's, as all were seeded alike. That is no loss while nothing draws from them: order and
+    augmentation of a frame follow from (seed, epoch, position), and no encoder has dropout or stochastic depth. One that had would
+    drop the same in every process: seed by rank then, and keep the state of each.
+    """
+    torch.set_rng_state(states[f"{_RANDOM}cpu"])
+    version, has_gauss, gauss, *words = states[f"{_RANDOM}python"].tolist()
+    random.setstate((int(version), tuple(map(int, words)), gauss if has_gauss else None))
+    position, has_cached, cached, *keys = states[f"{_RANDOM}numpy"].tolist()
+    np.random.set_state(("MT19937", np.array(keys, dtype=np.uint32), int(position), int(has_cached), cached))
+    if torch.cuda.is_available() and f"{_RANDOM}cuda" in states:
+        torch.cuda.set_rng_state(states[f"{_RANDOM}cuda"])
 
 
 def _read(path: Path) -> tuple[Progress, dict[str, str]]:
@@ -209,27 +284,6 @@ def _read(path: Path) -> tuple[Progress, dict[str, str]]:
 
 def _digest(progress: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(progress, sort_keys=True).encode()).hexdigest()
-
-
-def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-
-
-def _moments(optimizer: torch.optim.Optimizer, state: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
-    """The optimiser's state from a checkpoint, each moment laid out in memory as its parameter is.
-
-    A file holds tensors row by row; the fused AdamW walks parameter and moments side by side in memory, so with a parameter that is
-    channels-last it would silently pair each weight with another one's moments.
-    """
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in state.items():
-        if name.startswith("optimizer."):
-            _, number, key = name.split(".")
-            like = parameters[int(number)]
-            same = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape and tensor.ndim else tensor
-            moments.setdefault(int(number), {})[key] = same.detach()
-    return moments
 
 
 def _link(source: Path, target: Path) -> None:

@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Team:
+class ProcessGroup:
     """This process's place among `size` processes, of which `local` are on its machine, and the device it computes on.
 
-    With `sync_batch_norm` batch normalisation sees the team's whole batch, not this process's part of it. Only GPUs can.
+    With `sync_batch_norm` batch normalisation sees the group's whole batch, not this process's part of it. Only GPUs can.
     """
 
     rank: int
@@ -28,15 +28,15 @@ class Team:
     sync_batch_norm: bool = False
 
     @classmethod
-    def here(cls, device: Literal["cpu", "cuda"], sync_batch_norm: bool = False) -> Team:
-        """The team as Ray Train has set it up; alone when it has not."""
+    def current(cls, device: Literal["cpu", "cuda"], sync_batch_norm: bool = False) -> ProcessGroup:
+        """The group as Ray Train has set it up; alone when it has not."""
         if not dist.is_initialized():
             return cls(0, 1, torch.device(device))
         from ray.train import get_context
 
         rank, size, local = dist.get_rank(), dist.get_world_size(), get_context().get_local_world_size()
         if device == "cpu":
-            # Ray gives a worker one thread; the machine's cores are ours to share out among those of the team that are on it.
+            # Ray gives a worker one thread; the machine's cores are ours to share out among those of the group that are on it.
             torch.set_num_threads(max(1, cores() // local))
             return cls(rank, size, torch.device("cpu"), local)
         from ray.train.torch import get_device
@@ -49,7 +49,7 @@ class Team:
         return self.rank == 0
 
     def sum(self, *values: float) -> list[float]:
-        """Each value added up over the team."""
+        """Each value added up over the group."""
         if self.size == 1:
             return list(values)
         tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
@@ -57,32 +57,32 @@ class Team:
         return [float(value) for value in tensor.tolist()]
 
     def pixels(self, valid: int, labelled: int) -> tuple[int, int, int]:
-        """Counts of this process → those of the team, and its size: the `Totals` of the loss."""
-        whole = self.sum(valid, labelled)
-        return int(whole[0]), int(whole[1]), self.size
+        """Counts of this process → those of the group, and its size: the `Totals` of the loss."""
+        all_valid, all_labelled = self.sum(valid, labelled)
+        return int(all_valid), int(all_labelled), self.size
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is up in any process."""
         return self.sum(float(flag))[0] > 0
 
-    def share(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """The leader's value, in every process."""
         if self.size == 1:
             return value
-        box = [value]
-        dist.broadcast_object_list(box, src=0, device=self.device)
-        return box[0]
+        values = [value]
+        dist.broadcast_object_list(values, src=0, device=self.device)
+        return values[0]
 
     def gather(self, value: T) -> list[T]:
         """Everybody's value, in order of rank."""
         if self.size == 1:
             return [value]
-        box: list[T | None] = [None] * self.size
-        dist.all_gather_object(box, value)
-        return [item for item in box if item is not None]
+        values: list[T | None] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return [item for item in values if item is not None]
 
-    def join(self, task: nn.Module) -> nn.Module:
-        """`task` with its gradients averaged over the team. It reads what is frozen now: join again after freezing or thawing."""
+    def wrap(self, task: nn.Module) -> nn.Module:
+        """`task` with its gradients averaged over the group. It reads what is frozen now: wrap again after freezing or thawing."""
         if self.size == 1:
             return task
         from timm.layers import convert_sync_batchnorm

@@ -1,4 +1,4 @@
-"""When a batch does not fit into a GPU's memory: how many frames would."""
+"""A batch that does not fit into memory: what to say of it, and how many frames would fit into a GPU's."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from core.errors import VortexError
+from models.losses import by_itself
+from pipelines.train.plan.train_plan import TrainPlan
+from pipelines.train.worker.distributed import ProcessGroup
+from pipelines.train.worker.learner import Learner
+
 SPARE = 0.95
 """The part of the memory that is planned with: the allocator loses some of it to gaps between blocks."""
 Peak = Callable[[int], int | None]
@@ -16,6 +22,23 @@ Peak = Callable[[int], int | None]
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out. torch's own on a GPU is a RuntimeError too; on a CPU only its words tell."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
+
+
+def too_large(plan: TrainPlan, learner: Learner, batch: Mapping[str, Tensor], group: ProcessGroup, error: BaseException) -> VortexError:
+    """What to say when memory ran out with `error`; `batch` is the last one of this process, empty when there was none.
+
+    Training is over then: on a GPU smaller batches are tried with the learner, to say how many frames would fit.
+    """
+    (height, width), frames = plan.size, plan.recipe.optimizer.batch_size
+    # Synchronised normalisation would wait for the others, of whom not all have run out of memory.
+    alone = batch and not plan.sync_batch_norm
+    learner.loss.totals = by_itself
+    fitting = batch_that_fits(learner.task, batch, learner.optimizer, error) * group.size if alone else 0
+    hint = f"about {fitting} frames would fit: train again with --batch-size {fitting}" if fitting else ""
+    return VortexError(
+        f"{plan.run}: a batch of {frames} frames of {height}x{width} does not fit into the memory",
+        hint or "train again with a smaller --batch-size or --size",
+    )
 
 
 def frames_that_fit(points: tuple[tuple[int, int], ...], room: float, failed: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,11 @@ class Guard:
 
     def __init__(self, module: nn.Module) -> None:
         self._buffers = list(module.buffers())
-        self._kept = [buffer.clone() for buffer in self._buffers]
+        self._copies = [buffer.clone() for buffer in self._buffers]
 
-    def keep(self) -> None:
+    def save(self) -> None:
         """Remember the buffers; call before the forward pass."""
-        _copy(self._kept, self._buffers)
+        _copy(self._copies, self._buffers)
 
     def norm(self) -> Tensor:
         """2-norm over the statistics, a scalar: a variance can be infinite where the loss, which sees normalised features, is not."""
@@ -38,7 +38,7 @@ class Guard:
 
     def undo(self) -> None:
         """Put them back."""
-        _copy(self._buffers, self._kept)
+        _copy(self._buffers, self._copies)
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
@@ -48,21 +48,21 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
 
 def scalars(terms: LossTerms, *norms: Tensor) -> list[float]:
     """The values that `TERMS` names and `norms`, brought from the device in one go: each wait for it costs a GPU's time."""
-    found: list[float] = torch.stack([terms.total.detach(), terms.depth, terms.segmentation, terms.smoothness, *norms]).tolist()
-    return found
+    values: list[float] = torch.stack([terms.total.detach(), terms.depth, terms.segmentation, terms.smoothness, *norms]).tolist()
+    return values
 
 
-def broken(terms: Sequence[float], gradient: float, statistics: float) -> str:
+def describe(losses: Mapping[str, float], gradient: float, statistics: float) -> str:
     """What of a batch is not finite, in words. What follows from an infinite loss, an infinite gradient first of all, is not news."""
-    found = [name for name, value in zip(TERMS, terms, strict=True) if not math.isfinite(value)]
-    found = found or [name for name, value in (("gradient", gradient), ("statistics", statistics)) if not math.isfinite(value)]
-    return ", ".join(found) or "batch of another worker"
+    names = [name for name, value in losses.items() if not math.isfinite(value)]
+    names = names or [name for name, value in (("gradient", gradient), ("statistics", statistics)) if not math.isfinite(value)]
+    return ", ".join(names) or "batch of another worker"
 
 
-def record(path: Path, frames: Sequence[str], **said: Any) -> None:
+def record(path: Path, frames: Sequence[str], **fields: Any) -> None:
     """Append a skipped batch to a file of JSON lines."""
     with open(path, "a", encoding="utf-8") as stream:
-        stream.write(json.dumps({"at": time.time(), **said, "frames": list(frames)}) + "\n")
+        stream.write(json.dumps({"at": time.time(), **fields, "frames": list(frames)}) + "\n")
 
 
 def _copy(to: list[Tensor], source: list[Tensor]) -> None:

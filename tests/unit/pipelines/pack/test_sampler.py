@@ -7,8 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from core.errors import VortexError
-from pipelines.pack.sampler import Mixing, Sampler, SamplerState, epoch_order, frames_drawn, with_labels
+from pipelines.pack.sampler import Mixing, Sampler, epoch_order, frames_drawn, with_labels
 from pipelines.train.plan.sources import pick
 from validation.manifest import Frame
 
@@ -73,7 +72,7 @@ def test_what_is_drawn_of_each_dataset_is_known_beforehand(
 
 def test_labels_do_not_mix_batches_that_alternate() -> None:
     labelled = np.concatenate([np.arange(10) < 3, np.arange(40) < 4])
-    order = Sampler([10, 40], [None, None], 5, "alternating", 0, labelled=labelled, labelled_per_batch=1).order()
+    order = Sampler([10, 40], [None, None], 5, "alternating", 0, labelled=labelled, labelled_per_batch=1).order(0)
     assert labelled[order].sum(axis=1).min() >= 1
     assert all(len({index < 10 for index in row}) == 1 for row in order.tolist())
 
@@ -96,7 +95,7 @@ def test_every_batch_has_its_labelled_frames_and_every_frame_is_still_drawn_once
 def test_labels_do_not_change_the_shares() -> None:
     labelled = np.concatenate([np.arange(10) < 3, np.zeros(40, bool)])
     sampler = Sampler([10, 40], [0.5, 0.5], 8, "within_batch", 0, labelled=labelled, labelled_per_batch=2)
-    order = sampler.order()
+    order = sampler.order(0)
     assert ((order < 10).sum(axis=1) == 4).all()
     assert labelled[order].sum(axis=1).min() >= 2
     assert np.bincount(order.ravel(), minlength=50)[10:].tolist() == [1] * 40
@@ -107,27 +106,17 @@ def test_enough_labels_leave_the_order_alone() -> None:
     assert np.array_equal(with_labels(plain, np.ones(40, bool), 3, [40], 0, 0), plain)
 
 
-def test_a_sampler_continues_where_its_state_was_taken() -> None:
-    def make() -> Sampler:
+def test_an_epochs_order_does_not_depend_on_those_asked_for_before() -> None:
+    def sampler() -> Sampler:
         return Sampler([25], [None], 4, "within_batch", 7, labelled=np.arange(25) < 3, labelled_per_batch=1)
 
-    whole = make()
-    batches = [row.tolist() for _ in range(3) for row in whole]
-    assert len(batches) == 18 and whole.state() == SamplerState(7, 3, 0)
-    interrupted, seen, state = make(), [], None
-    for _ in range(2):
-        for row in interrupted:
-            if interrupted.state() == SamplerState(7, 1, 4):
-                state = interrupted.state()
-                break
-            seen.append(row.tolist())
-    assert state is not None
-    continued = make()
-    continued.restore(state)
-    seen += [row.tolist() for _ in range(2) for row in continued]
-    assert seen == batches
-    with pytest.raises(VortexError, match="not a sampler's state"):
-        continued.restore(SamplerState(7, -1, 0))
+    uninterrupted = sampler()
+    orders = [uninterrupted.order(epoch) for epoch in range(3)]
+    assert [order.shape for order in orders] == [(6, 4)] * 3
+    assert not np.array_equal(orders[1], orders[2])
+    resumed = sampler()
+    for epoch in (2, 0, 1):
+        assert np.array_equal(resumed.order(epoch), orders[epoch])
 
 
 def test_a_limit_spreads_over_the_stream() -> None:

@@ -120,14 +120,14 @@ def test_a_rehearsal_times_the_real_loop_and_leaves_a_json(ws: Workspace) -> Non
 def test_each_part_does_what_it_says(ws: Workspace, tmp_path: Path) -> None:
     plan = tiny(ws, settings=("optimizer.freeze_encoder_epochs=1",))
     with Rehearsal(plan, 0, tmp_path / "stage", lambda line: None) as rehearsal:
-        weights = {name: tensor.clone() for name, tensor in rehearsal.student.state_dict().items()}
+        weights = {name: tensor.clone() for name, tensor in rehearsal.learner.student.state_dict().items()}
         assert rehearsal.loader(0.0) > 0
-        assert all(torch.equal(tensor, weights[name]) for name, tensor in rehearsal.student.state_dict().items())
+        assert all(torch.equal(tensor, weights[name]) for name, tensor in rehearsal.learner.student.state_dict().items())
         assert rehearsal.together(0.0, "frozen") > 0
-        first = next(name for name, _ in rehearsal.student.named_parameters() if name.startswith("encoder"))
-        assert torch.equal(rehearsal.student.state_dict()[first], weights[first])
+        first = next(name for name, _ in rehearsal.learner.student.named_parameters() if name.startswith("encoder"))
+        assert torch.equal(rehearsal.learner.student.state_dict()[first], weights[first])
         assert rehearsal.step(0.0) > 0
-        assert not torch.equal(rehearsal.student.state_dict()[first], weights[first])
+        assert not torch.equal(rehearsal.learner.student.state_dict()[first], weights[first])
         assert rehearsal.twice(0.0) > 0
 
 
@@ -143,7 +143,7 @@ def test_a_batch_of_more_frames_than_there_are_is_counted_as_those(ws: Workspace
 def test_workers_are_rehearsed_by_their_share(ws: Workspace, tmp_path: Path) -> None:
     plan = tiny(ws, workers=2)
     with Rehearsal(plan, 0, tmp_path / "stage", lambda line: None) as rehearsal:
-        assert rehearsal._batch()[1]["rgb"].shape[0] == 2
+        assert rehearsal._resident_batch()[1]["rgb"].shape[0] == 2
     made = predict(plan, replace(TIMED, batch=2))
     assert made.stages[0].steps == 2 and "2 workers" in made.remarks[0]
 

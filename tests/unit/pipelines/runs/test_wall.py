@@ -68,9 +68,9 @@ def test_the_nearest_wall_counts_and_slurm_has_its_own() -> None:
     asked = wall("12h", {}, clock)
     job = wall(None, slurm, clock)
     both = wall("1h", slurm, clock)
-    assert asked and (asked.end, asked.said) == (2000 + 12 * HOUR, "wall time 12h")
-    assert job and (job.end, job.said) == (1000 + 4 * HOUR, "wall time 4h")
-    assert both and (both.end, both.said) == (2000 + HOUR, "wall time 1h")
+    assert asked and (asked.end, asked.name) == (2000 + 12 * HOUR, "wall time 12h")
+    assert job and (job.end, job.name) == (1000 + 4 * HOUR, "wall time 4h")
+    assert both and (both.end, both.name) == (2000 + HOUR, "wall time 1h")
     cut = wall("12h", slurm, clock)
     assert cut and (cut.end, cut.said) == (1000 + 4 * HOUR, "wall time 4h"), "what is said is the wall that is met"
 
@@ -92,7 +92,7 @@ def test_schedulers_warn_and_people_ask() -> None:
         assert stop.reason() is None
         for _ in range(3):  # a scheduler may warn more than once
             os.kill(os.getpid(), signal.SIGUSR2)
-        assert stop.reason() == "wall" and stop.asked()
+        assert stop.reason() == "wall" and stop.requested()
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.reason() == "wall"
         with pytest.raises(KeyboardInterrupt):

@@ -128,16 +128,16 @@ def test_stages_follow_each_other_from_the_best_before(ws: Workspace) -> None:
 def test_batches_that_are_not_finite_are_skipped_and_five_in_a_row_end_it_naming_the_frames(ws: Workspace) -> None:
     notes: list[TrainEvent] = []
     made = loop(ws, tiny(ws, epochs=9), notes.append)
-    head = made.student.depth_head[0]
+    head = made.learner.student.depth_head[0]
     with torch.no_grad():
         head.weight.fill_(3e38)  # type: ignore[union-attr, operator]
-    before = {name: tensor.clone() for name, tensor in made.student.named_parameters()}
+    before = {name: tensor.clone() for name, tensor in made.learner.student.named_parameters()}
     with pytest.raises(VortexError, match=r"5 batches in a row were not finite \(loss.*frames rooms-00") as caught:
         made.run()
     assert "--lr" in caught.value.hint
     assert made.progress.skipped == 5
     assert sum(event.kind == "note" for event in notes) == 4
-    assert all(torch.equal(before[name], tensor) for name, tensor in made.student.named_parameters())
+    assert all(torch.equal(before[name], tensor) for name, tensor in made.learner.student.named_parameters())
 
 
 def test_a_student_that_learnt_no_depth_at_all_is_not_registered(ws: Workspace) -> None:
@@ -151,8 +151,7 @@ def test_a_student_that_learnt_no_depth_at_all_is_not_registered(ws: Workspace) 
 @pytest.mark.parametrize("name", [STUDENT, STATE, "best.safetensors", "progress.json"])
 def test_a_damaged_checkpoint_is_never_trained_on(ws: Workspace, name: str) -> None:
     made = loop(ws, tiny(ws, epochs=2))
-    made.unsaved_best = made.learner.judged
-    made._save()
+    made.writer.end_epoch(made.progress, is_best=True, is_last=True)
     latest = made.checkpoints.latest
     assert latest and made.checkpoints.best
     damaged = bytearray((latest / name).read_bytes())
@@ -199,13 +198,13 @@ def test_a_second_ctrl_c_ends_at_once_and_names_the_way_back(ws: Workspace, monk
 def test_a_frozen_encoder_stays_as_it_was_and_then_learns(ws: Workspace) -> None:
     recipe_file(ws.root / "frozen.yaml", scratch={"encoder_lr": 1e-3, "decoder_lr": 1e-3, "freeze_encoder_epochs": 100, "batch_size": 4})
     made = loop(ws, tiny(ws, recipe=str(ws.root / "frozen.yaml"), epochs=2))
-    assert made.recipe.optimizer.freeze_encoder_epochs == 1
-    start = {name: tensor.clone() for name, tensor in made.student.encoder.state_dict().items()}
-    made._train_epoch()
-    assert all(torch.equal(start[name], tensor) for name, tensor in made.student.encoder.state_dict().items())
-    made._judge_epoch()
-    made._train_epoch()
-    assert not all(torch.equal(start[name], tensor) for name, tensor in made.student.encoder.state_dict().items())
+    assert made.plan.recipe.optimizer.freeze_encoder_epochs == 1
+    start = {name: tensor.clone() for name, tensor in made.learner.student.encoder.state_dict().items()}
+    made.train_epoch()
+    assert all(torch.equal(start[name], tensor) for name, tensor in made.learner.student.encoder.state_dict().items())
+    made.validate_epoch()
+    made.train_epoch()
+    assert not all(torch.equal(start[name], tensor) for name, tensor in made.learner.student.encoder.state_dict().items())
 
 
 def test_rates_fall_along_a_cosine(ws: Workspace) -> None:
@@ -218,17 +217,17 @@ def test_rates_fall_along_a_cosine(ws: Workspace) -> None:
 
 def test_latest_is_whole_while_the_next_one_is_written(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     made = loop(ws, tiny(ws))
-    made._save()
+    made.writer.write(made.progress)
     kept = made.checkpoints.latest
     assert kept
-    made._train_epoch()
+    made.train_epoch()
 
     def die(*args: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("pipelines.train.worker.checkpoints.write_tensors", die)
     with pytest.raises(KeyboardInterrupt):
-        made._save()
+        made.writer.write(made.progress)
     assert made.checkpoints.latest == kept and checkpoint.load(kept / STUDENT)
     assert [path.name for path in made.checkpoints.folder.glob("epoch-*")] == [kept.name]
 

@@ -83,13 +83,13 @@ def test_a_machine_names_what_it_does_not_see(tmp_path: Path) -> None:
 
 def test_workers_of_an_earlier_driver_are_superseded(tmp_path: Path) -> None:
     first = Orders.give(tmp_path)
-    assert not first.asked()
+    assert not first.stop_requested()
     first.stop()
-    assert first.asked()
+    assert first.stop_requested()
     second = Orders.give(tmp_path)
-    assert not second.asked()
+    assert not second.stop_requested()
     with pytest.raises(Superseded):
-        first.asked()
+        first.stop_requested()
 
 
 def test_options_that_do_not_fit_a_team_are_refused(workspace: Workspace) -> None:

@@ -16,8 +16,8 @@ from models.losses import HybridDepthLoss, MultiTaskLoss
 from models.student import Student, StudentConfig
 from pipelines.pack.sampler import Sampler
 from pipelines.train.plan.switches import Switches
-from pipelines.train.worker.distributed import Team
-from pipelines.train.worker.step import Task
+from pipelines.train.worker.distributed import ProcessGroup
+from pipelines.train.worker.learner import Task
 
 FRAMES, BATCH, STEPS, SIZE = 12, 4, 3, (32, 32)
 
@@ -37,7 +37,7 @@ def frames() -> dict[str, Tensor]:
     }
 
 
-def learn(team: Team) -> tuple[nn.Module, list[list[int]]]:
+def learn(group: ProcessGroup) -> tuple[nn.Module, list[list[int]]]:
     """Train a student for three steps on this process's part of each batch; also which frames that were.
 
     Batch normalisation uses its running statistics, and the depth loss is a plain mean: berHu's threshold is a part of a batch's.
@@ -46,12 +46,12 @@ def learn(team: Team) -> tuple[nn.Module, list[list[int]]]:
     torch.set_num_threads(1)
     student = Student(StudentConfig("mobilenetv3_small_100", SIZE)).eval()
     task = Task(student, MultiTaskLoss(use_kendall=True, depth_loss=HybridDepthLoss(kind="mse")), Switches.eager(), print)
-    joined = team.join(task)
+    joined = group.wrap(task)
     # Without momentum or moments: Adam divides by a root, which blows differences of rounding up where gradients are near zero.
     optimizer = torch.optim.SGD(task.parameters(), lr=0.05)
     data, seen = frames(), []
-    for row in Sampler([FRAMES], [None], BATCH, "within_batch", 0).order()[:STEPS]:
-        mine = row[team.rank :: team.size]
+    for row in Sampler([FRAMES], [None], BATCH, "within_batch", 0).order(0)[:STEPS]:
+        mine = row[group.rank :: group.size]
         seen.append(mine.tolist())
         optimizer.zero_grad()
         joined({name: tensor[mine] for name, tensor in data.items()}).total.backward()
@@ -62,7 +62,7 @@ def learn(team: Team) -> tuple[nn.Module, list[list[int]]]:
 def work(rank: int, folder: str) -> None:
     """One of the two processes."""
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    task, seen = learn(Team(rank, 2, torch.device("cpu")))
+    task, seen = learn(ProcessGroup(rank, 2, torch.device("cpu")))
     torch.save((task.state_dict(), seen), f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
@@ -70,7 +70,7 @@ def work(rank: int, folder: str) -> None:
 @pytest.mark.slow
 def test_two_learn_what_one_does_and_see_each_frame_once(tmp_path: Path) -> None:
     mp.spawn(work, (str(tmp_path),), nprocs=2)
-    alone, batches = learn(Team(0, 1, torch.device("cpu")))
+    alone, batches = learn(ProcessGroup(0, 1, torch.device("cpu")))
     (first, seen_by_first), (second, seen_by_second) = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     for batch, a, b in zip(batches, seen_by_first, seen_by_second, strict=True):
         assert len(a) == len(b) and sorted(a + b) == sorted(batch)
@@ -91,7 +91,7 @@ def test_synchronised_normalisation_keeps_the_activation_and_the_weights(monkeyp
     with torch.no_grad():
         before = student(rgb)
         weights = {id(parameter) for parameter in student.parameters()}
-        joined = Team(0, 2, torch.device("cpu"), sync_batch_norm=True).join(copy.copy(student))
+        joined = ProcessGroup(0, 2, torch.device("cpu"), sync_batch_norm=True).wrap(copy.copy(student))
         after = joined(rgb)
     kinds = {name for name in (type(module).__name__ for module in joined.modules()) if "BatchNorm" in name}
     assert kinds and all(kind.startswith("SyncBatchNorm") for kind in kinds)

@@ -28,8 +28,7 @@ from pipelines.runs.stop import Stopped
 from pipelines.train.driver.run import lay_out, train
 from pipelines.train.plan import decide as planning
 from pipelines.train.plan.train_plan import TrainPlan
-from pipelines.train.worker import rng as randomness
-from pipelines.train.worker.checkpoints import STUDENT
+from pipelines.train.worker.checkpoints import STUDENT, generator_states, restore_generators, seed_generators
 from pipelines.train.worker.loop import StageLoop
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.training_runs import different, final_state, ignore, loop, tiny
@@ -88,14 +87,14 @@ def test_every_generator_goes_on_where_it_was() -> None:
     def draw() -> list[float]:
         return [random.gauss(0, 1), random.random(), np.random.standard_normal(), np.random.random(), float(torch.rand(()))]
 
-    randomness.seed(7)
+    seed_generators(7)
     draw()
-    kept = randomness.state()
+    states = generator_states()
     first = draw()
     assert draw() != first
-    randomness.restore(kept)
+    restore_generators(states)
     assert draw() == first
-    randomness.seed(2**63 - 1)
+    seed_generators(2**63 - 1)
 
 
 def test_checkpoints_come_within_an_epoch_too(ws: Workspace) -> None:
@@ -112,9 +111,9 @@ def test_short_epochs_share_a_checkpoint_and_its_best_student_is_that_of_the_bes
     ws: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def trained(stall: float) -> tuple[list[int], TrainPlan]:
-        monkeypatch.setattr("pipelines.train.worker.loop.STALL", stall)
+        monkeypatch.setattr("pipelines.train.worker.checkpoints.STALL", stall)
         plan, saved = tiny(ws, epochs=4), []
-        made = loop(ws, plan, lambda event: saved.append(made.saved) if event.kind == "epoch" else None)
+        made = loop(ws, plan, lambda event: saved.append(made.writer.written) if event.kind == "epoch" else None)
         made.run()
         return [saved.index(moment) + 1 for moment in dict.fromkeys(saved)], plan
 
@@ -129,13 +128,13 @@ def test_who_was_superseded_writes_nothing_more(ws: Workspace) -> None:
     lay_out(plan, plan.folder(ws))
     folder = plan.stage_folder(plan.folder(ws), 0)
     ours = Orders.give(folder)
-    made = StageLoop(plan, 0, folder, ignore, ours.asked, ours.turn)
-    made._save()
+    made = StageLoop(plan, 0, folder, ignore, ours.stop_requested, ours.turn)
+    made.writer.write(made.progress)
     kept = made.checkpoints.latest
     Orders.give(folder)
     made.progress.step = 1
     with pytest.raises(Superseded):
-        made._save()
+        made.writer.write(made.progress)
     assert made.checkpoints.latest == kept and kept is not None and list(folder.glob("epoch-*")) == [kept]
 
 
@@ -157,7 +156,7 @@ def test_what_a_killed_process_left_half_written_is_swept(ws: Workspace) -> None
     lay_out(plan, plan.folder(ws))
     assert not orphan.exists()
     made = loop(ws, plan)
-    made._save()
+    made.writer.write(made.progress)
     stage = made.checkpoints.folder
     for name in (".epoch-0001-step-000000.1234abcd.staging", "epoch-0009-step-000000"):
         (stage / name).mkdir()
@@ -187,16 +186,16 @@ def test_a_full_disk_keeps_the_checkpoint_before_it(ws: Workspace, small_disk: P
     (plan.folder(ws).parent).parent.mkdir(parents=True, exist_ok=True)
     plan.folder(ws).parent.symlink_to(small_disk)
     made = loop(ws, plan)
-    made._save()
+    made.writer.write(made.progress)
     kept = made.checkpoints.latest
     assert kept is not None and kept.is_dir()
-    made._train_epoch()
-    made.save_cost = 0.0  # so that the epoch's end is worth a checkpoint
+    made.train_epoch()
+    made.writer.cost = 0.0  # so that the epoch's end is worth a checkpoint
     ballast = small_disk / "ballast"
     with open(ballast, "wb") as stream:
         stream.write(b"0" * (os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize - 2**20))
     with pytest.raises(VortexError, match=r"the one before it is kept \(.*no space left on the disk") as caught:
-        made._judge_epoch()
+        made.validate_epoch()
     assert caught.value.hint.endswith(f"vortex train --resume {plan.run}")
     assert made.checkpoints.latest == kept and list(made.checkpoints.folder.glob(".*")) == []
     ballast.unlink()
@@ -220,7 +219,7 @@ def test_runs_behind_a_link_keep_their_checkpoints_and_become_versions(ws: Works
 def test_a_latest_that_leads_nowhere_is_refused_and_what_is_left_is_kept(ws: Workspace) -> None:
     plan = tiny(ws, epochs=1)
     made = loop(ws, plan)
-    made._save()
+    made.writer.write(made.progress)
     latest = made.checkpoints.latest
     assert latest is not None
     (latest / "progress.json").unlink()
@@ -274,7 +273,7 @@ def test_metrics_that_mlflow_does_not_take_are_noted_and_training_goes_on(ws: Wo
 
 
 def test_what_a_kill_cost_is_trained_again_and_logged_once(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.train.worker.loop.STALL", 0.0)
+    monkeypatch.setattr("pipelines.train.worker.checkpoints.STALL", 0.0)
     plan = tiny(ws, epochs=4)
 
     def lose_power(event: TrainEvent) -> None:
@@ -293,17 +292,17 @@ def test_what_a_kill_cost_is_trained_again_and_logged_once(ws: Workspace, monkey
 
 def test_a_checkpoint_of_another_architecture_or_class_order_is_refused(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     made = loop(ws, tiny(ws, epochs=1))
-    made._save()
-    made.student.config = checkpoint.load(made.checkpoints.folder / START)[0].config
-    object.__setattr__(made.student.config, "encoder", "efficientvit_b1")
+    made.writer.write(made.progress)
+    made.learner.student.config = checkpoint.load(made.checkpoints.folder / START)[0].config
+    object.__setattr__(made.learner.student.config, "encoder", "efficientvit_b1")
     with pytest.raises(VortexError, match="encoder 'mobilenetv3_small_100', wanted efficientvit_b1"):
         made.checkpoints.restore(made.learner)
-    object.__setattr__(made.student.config, "encoder", "mobilenetv3_small_100")
+    object.__setattr__(made.learner.student.config, "encoder", "mobilenetv3_small_100")
     with monkeypatch.context() as later:
         later.setattr("pipelines.train.worker.checkpoints.FORMAT", "3")
         with pytest.raises(VortexError, match="written in format 2, allowed: 3"):
             made.checkpoints.restore(made.learner)
-    monkeypatch.setattr("models.checkpoint.CLASSES", tuple(reversed(made.student.config.classes)))
+    monkeypatch.setattr("models.checkpoint.CLASSES", tuple(reversed(made.learner.student.config.classes)))
     with pytest.raises(VortexError, match="its classes are"):
         made.checkpoints.restore(made.learner)
 

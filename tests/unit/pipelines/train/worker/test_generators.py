@@ -11,7 +11,7 @@ import torch
 from models.encoders import ENCODERS
 from models.student import Student, StudentConfig
 from pipelines import workspace as workspaces
-from pipelines.train.worker import rng as randomness
+from pipelines.train.worker.checkpoints import generator_states, restore_generators, seed_generators
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.training_runs import different, loop, tiny
 from tests.unit.pipelines.training_set import SIZE, publish, recipe_file
@@ -22,22 +22,22 @@ def draw() -> list[float]:
 
 
 def test_what_comes_next_is_what_was_kept() -> None:
-    randomness.seed(2**63 - 1)
+    seed_generators(2**63 - 1)
     draw()  # both Gaussian generators make two numbers at a time, and hold one back
-    kept = randomness.state()
+    states = generator_states()
     after = draw()
-    randomness.seed(0)
+    seed_generators(0)
     assert draw() != after
-    randomness.restore(kept)
+    restore_generators(states)
     assert draw() == after
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_no_layer_of_a_student_draws(encoder: str) -> None:
     student = Student(StudentConfig(encoder, SIZE)).train()
-    before = randomness.state()
+    before = generator_states()
     student(torch.full((2, 3, *SIZE), 0.5)).depth.sum().backward()
-    assert different(before, randomness.state()) == []
+    assert different(before, generator_states()) == []
 
 
 def test_training_draws_from_no_global_generator(workspace: Workspace) -> None:
@@ -46,8 +46,8 @@ def test_training_draws_from_no_global_generator(workspace: Workspace) -> None:
     ws = workspaces.load(workspace.root)
     recipe_file(ws.root / "tiny.yaml")
     for settings in ((), ("ema.decay=0.9", "optimizer.layer_decay=0.8", "augmentation.hflip=0.5")):
-        made = loop(ws, tiny(ws, epochs=1, settings=settings))
-        before = randomness.state()
-        made.run()
-        assert made.progress.epoch == 1
-        assert different(before, randomness.state()) == []
+        stage = loop(ws, tiny(ws, epochs=1, settings=settings))
+        before = generator_states()
+        stage.run()
+        assert stage.progress.epoch == 1
+        assert different(before, generator_states()) == []

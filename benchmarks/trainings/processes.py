@@ -1,4 +1,4 @@
-"""Processes as a test sees them from outside: who descends from whom, who trains, who is still there."""
+"""Processes as a test or a benchmark sees them from outside: who descends from whom, who trains, who is still there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from pipelines.runs.events import Journal, TrainEvent
 
 STARTING_S = 120.0
-"""Seconds that anything may take to start on a machine that is busy with other tests."""
+"""Seconds that anything may take to start on a busy machine."""
 
 
 def descendants(pid: int) -> list[int]:
@@ -23,11 +23,11 @@ def descendants(pid: int) -> list[int]:
             parents[int(entry.parent.name)] = int(entry.read_text().rpartition(")")[2].split()[1])
         except OSError:  # it ended meanwhile
             continue
-    found, new = [], [pid]
-    while new:
-        new = [child for child, parent in parents.items() if parent in new]
-        found += new
-    return found
+    below, newest = [], [pid]
+    while newest:
+        newest = [child for child, parent in parents.items() if parent in newest]
+        below += newest
+    return below
 
 
 def workers(pid: int) -> list[int]:

@@ -1,10 +1,9 @@
-"""The training step: its switches change how it computes, not what; batches reach the device whole and in order."""
+"""What learns, and its step: switches change how it computes, not what."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,29 +11,23 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import UsageError
-from models import augment, augment_device
 from models.losses import LossTerms, MultiTaskLoss
 from models.student import Prediction, Student, StudentConfig, UpBlock
-from pipelines.data.datasets import resolve
-from pipelines.pack import Selection
-from pipelines.pack import prepare as pack_frames
-from pipelines.pack.loader import Loader
-from pipelines.pack.sampler import epoch_order
 from pipelines.recipes.recipe import load
 from pipelines.train.plan.decide import plan
-from pipelines.train.plan.switches import NATIVE_BF16, Switches
+from pipelines.train.plan.switches import Switches
 from pipelines.train.plan.train_plan import TrainPlan
+from pipelines.train.worker.distributed import ProcessGroup
+from pipelines.train.worker.learner import Float32Conv2d, Learner, Task, _compiled, prepare_student
+from pipelines.train.worker.loop import train_step
 from pipelines.train.worker.optimizer import make_optimizer
-from pipelines.train.worker.step import Float32Conv2d, Task, _compiled, device_batches, prepare
 from pipelines.workspace import Workspace
 from pipelines.workspace import load as load_workspace
-from tests.unit.pipelines.training_set import SIZE, fill, publish
-from validation.manifest import write_manifest
+from tests.unit.pipelines.training_set import publish
 
 Tensors = dict[str, Tensor]
 CPU = torch.device("cpu")
 CUDA = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is visible to torch"))
-STEPS = load("v5").augmentation.model_dump()
 PLAIN = Switches.eager()
 
 
@@ -51,31 +44,26 @@ class Watched(MultiTaskLoss):
 def batch_on(device: torch.device = CPU) -> Tensors:
     generator = torch.Generator().manual_seed(1)
     depth = torch.rand(4, 1, 64, 96, generator=generator) * 4 + 0.5
-    made = {
+    tensors = {
         "rgb": torch.rand(4, 3, 64, 96, generator=generator), "teacher_depth": depth, "tof_depth": depth, "reference": depth,
         "tof_confidence": torch.ones_like(depth), "has_teacher": torch.ones(4, dtype=torch.bool),
         "segmentation": torch.randint(0, 6, (4, 64, 96), generator=generator),
     }  # fmt: skip
-    return {name: each.to(device) for name, each in made.items()}
+    return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
-def task_of(switches: Switches, device: torch.device = CPU, said: list[str] | None = None) -> Task:
+def task_of(switches: Switches, device: torch.device = CPU, notes: list[str] | None = None) -> Task:
     torch.manual_seed(0)
-    student = prepare(Student(StudentConfig("mobilenetv3_small_100", (64, 96))).to(device), switches).train()
-    return Task(student, Watched().to(device), switches, (said if said is not None else []).append)
+    student = prepare_student(Student(StudentConfig("mobilenetv3_small_100", (64, 96))).to(device), switches).train()
+    return Task(student, Watched().to(device), switches, (notes if notes is not None else []).append)
 
 
-def trained(switches: Switches, steps: int = 3, device: torch.device = CPU, said: list[str] | None = None) -> tuple[list[float], Task]:
+def trained(switches: Switches, steps: int = 3, device: torch.device = CPU, notes: list[str] | None = None) -> tuple[list[float], Task]:
     """Total of each step, and what was trained."""
-    task, batch, totals = task_of(switches, device, said), batch_on(device), []
-    optimizer = make_optimizer(load("v5"), task.student, task.loss, fused=switches.fused)
-    for _ in range(steps):
-        optimizer.zero_grad(set_to_none=True)
-        total = task(batch).total
-        total.backward()
-        optimizer.step()
-        totals.append(float(total.detach()))
-    return totals, task
+    task, batch = task_of(switches, device, notes), batch_on(device)
+    learner = Learner(task, make_optimizer(load("v5"), task.student, task.loss, fused=switches.fused))
+    group = ProcessGroup(0, 1, device)
+    return [train_step(learner, batch, group).losses["loss"] for _ in range(steps)], task
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +99,9 @@ def test_convolutions_that_a_cpu_is_slow_at_in_bfloat16_stay_in_float32_and_are_
     assert isinstance(conv, Float32Conv2d)
     x = torch.rand(1, conv.in_channels, 8, 8).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
-        found = conv(x)
+        output = conv(x)
     exact = nn.functional.conv2d(x.float(), conv.weight, None, conv.stride, conv.padding, groups=conv.groups)
-    assert torch.equal(found, exact.bfloat16())
+    assert torch.equal(output, exact.bfloat16())
     copied = copy.deepcopy(student)
     with torch.no_grad():
         copied.get_submodule(slow[-1]).weight.zero_()
@@ -146,12 +134,12 @@ def block_of(device: str) -> tuple[UpBlock, Callable[[UpBlock | Callable[..., Te
 @pytest.mark.parametrize("device", ["cpu", CUDA])
 def test_a_compiled_network_computes_the_same(device: str) -> None:
     torch.compiler.reset()
-    said: list[str] = []
+    notes: list[str] = []
     block, results = block_of(device)
-    found = results(_compiled(block, said.append))
-    if said and "InvalidCxxCompiler" in said[0]:
-        pytest.skip(f"no C++ compiler for torch.compile: {said[0]}")
-    assert said == []
+    found = results(_compiled(block, notes.append))
+    if notes and "InvalidCxxCompiler" in notes[0]:
+        pytest.skip(f"no C++ compiler for torch.compile: {notes[0]}")
+    assert notes == []
     for ours, eager in zip(found, results(block), strict=True):
         torch.testing.assert_close(ours, eager, rtol=1e-3, atol=1e-4)
 
@@ -161,15 +149,15 @@ def test_a_compiler_that_fails_is_said_once_and_the_network_runs_as_it_is(tmp_pa
     import torch._inductor.config
 
     torch.compiler.reset()
-    said: list[str] = []
+    notes: list[str] = []
     block, results = block_of("cpu")
-    run = _compiled(block, said.append)
+    run = _compiled(block, notes.append)
     # Not by monkeypatch, which leaves torch's settings without what it has put back.
     with torch._inductor.config.patch({"cpp.cxx": (None, str(tmp_path / "no-such-compiler"))}):
         for _ in range(2):
             for ours, eager in zip(results(run), results(block), strict=True):
                 torch.testing.assert_close(ours, eager)
-    assert len(said) == 1 and said[0].startswith("torch.compile failed, the step goes on without it: ")
+    assert len(notes) == 1 and notes[0].startswith("torch.compile failed, the step goes on without it: ")
 
 
 @torch.compiler.config.patch(force_disable_caches=True)
@@ -181,25 +169,25 @@ def test_a_compiler_that_fails_at_the_backward_pass_is_noticed_in_the_forward_on
 
     monkeypatch.setattr(torch._inductor.compile_fx, "compile_fx_backward", fail)
     torch.compiler.reset()
-    said: list[str] = []
+    notes: list[str] = []
     block, results = block_of("cpu")
-    for ours, eager in zip(results(_compiled(block, said.append)), results(block), strict=True):
+    for ours, eager in zip(results(_compiled(block, notes.append)), results(block), strict=True):
         torch.testing.assert_close(ours, eager)
-    assert len(said) == 1 and said[0] == "torch.compile failed, the step goes on without it: RuntimeError: no such kernel"
+    assert len(notes) == 1 and notes[0] == "torch.compile failed, the step goes on without it: RuntimeError: no such kernel"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is visible to torch")
 def test_the_whole_step_of_a_gpu_compiles_also_after_thawing(plain: list[float]) -> None:
-    said: list[str] = []
+    notes: list[str] = []
     device = torch.device("cuda")
-    totals, task = trained(Switches.for_device("cuda"), 2, device, said)
-    assert said == [] and totals == pytest.approx(plain[:2], rel=0.02)
+    totals, task = trained(Switches.for_device("cuda"), 2, device, notes)
+    assert notes == [] and totals == pytest.approx(plain[:2], rel=0.02)
     for frozen in (True, False):
         task.student.freeze_encoder(frozen)
         task.zero_grad()
         task(batch_on(device)).total.backward()
         assert all((weight.grad is None) == frozen for weight in task.student.encoder_parameters())
-    assert said == []
+    assert notes == []
 
 
 @pytest.mark.parametrize(
@@ -234,48 +222,23 @@ def test_a_plan_says_its_switches_and_a_plan_from_before_them_has_none_that_chan
         plan(load_workspace(workspace.root), **options, step="fast")
 
 
-def test_defaults_use_bfloat16_on_a_cpu_only_where_it_computes_in_it() -> None:
-    assert Switches.for_device("cpu").autocast == any(torch.cpu.get_capabilities().get(name) for name in NATIVE_BF16)
-    assert Switches.for_device("cuda").compile and not Switches.for_device("cpu").compile
+@pytest.mark.parametrize(
+    ("instructions", "autocast"),
+    [
+        ({"avx512_bf16": True, "amx_bf16": False}, True),
+        ({"avx512_bf16": False, "amx_bf16": True}, True),
+        ({"avx512_bf16": False, "amx_bf16": False, "avx512_f": True}, False),
+        ({"architecture": "aarch64"}, False),
+    ],
+)
+def test_defaults_use_bfloat16_on_a_cpu_only_where_it_computes_in_it(
+    monkeypatch: pytest.MonkeyPatch, instructions: dict[str, object], autocast: bool
+) -> None:
+    # No machine has all of these CPUs.
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    assert Switches.for_device("cpu") == Switches(autocast=autocast, compile=False, prefetch=0)
 
 
-@pytest.fixture
-def selection(workspace: Workspace, tmp_path: Path) -> Selection:
-    write_manifest(tmp_path / "set" / "manifest.jsonl", fill(tmp_path / "set", train=12))
-    ref = resolve(workspace, name_or_manifest=str(tmp_path / "set" / "manifest.jsonl"))
-    made = pack_frames(tmp_path / "packs", ref, SIZE).pack
-    return Selection(made, made.select("train"))
-
-
-def fed(selection: Selection, device: str, switches: Switches, first: int = 0, rank: int = 0, size: int = 1) -> list[tuple[tuple, Tensors]]:
-    """Ids and tensors of one epoch's batches, kept until the end."""
-    on_device = augment_device.build(STEPS) if switches.augment_on_device else None
-    order = epoch_order([len(selection)], [None], 4, "within_batch", 0, 0)
-    with Loader([selection], partial(augment.build, {} if on_device else STEPS, SIZE), 0) as loader:
-        batches = device_batches(loader.batches(order, 0, first, rank, size), torch.device(device), switches, on_device)
-        return [(batch.ids, tensors) for batch, tensors in batches]
-
-
-def equal(a: list[tuple[tuple, Tensors]], b: list[tuple[tuple, Tensors]]) -> bool:
-    pairs = zip(a, b, strict=True)
-    return all(x[0] == y[0] and all(torch.equal(x[1][name].cpu(), y[1][name].cpu()) for name in x[1]) for x, y in pairs)
-
-
-@pytest.mark.parametrize("device", ["cpu", CUDA])
-@pytest.mark.parametrize("ahead", [1, 3, 8])
-def test_batches_that_are_sent_ahead_are_those_that_are_not(selection: Selection, device: str, ahead: int) -> None:
-    plain = fed(selection, "cpu", PLAIN)
-    assert len(plain) == 3 and len({frame for ids, _ in plain for frame in ids}) == 12
-    assert equal(fed(selection, device, PLAIN.changed(f"prefetch={ahead}")), plain)
-
-
-def test_an_epoch_that_is_entered_midway_is_augmented_on_the_device_as_it_was(selection: Selection) -> None:
-    switches = PLAIN.changed("augment_on_device=on")
-    whole = fed(selection, "cpu", switches)
-    assert equal(fed(selection, "cpu", switches, first=1), whole[1:])
-    # A team's processes augment their frames as one process does.
-    for rank in range(2):
-        for (ids, tensors), (all_ids, everything) in zip(fed(selection, "cpu", switches, rank=rank, size=2), whole, strict=True):
-            assert ids == all_ids[rank::2]
-            torch.testing.assert_close(tensors["rgb"], everything["rgb"][rank::2], rtol=0, atol=1e-6)
-            assert torch.equal(tensors["reference"], everything["reference"][rank::2])
+def test_defaults_compile_and_send_ahead_on_a_gpu() -> None:
+    switches = Switches.for_device("cuda")
+    assert (switches.compile, switches.prefetch, switches.channels_last, switches.fused) == (True, 2, True, True)
