@@ -72,7 +72,7 @@ def test_the_nearest_wall_counts_and_slurm_has_its_own() -> None:
     assert job and (job.end, job.name) == (1000 + 4 * HOUR, "wall time 4h")
     assert both and (both.end, both.name) == (2000 + HOUR, "wall time 1h")
     cut = wall("12h", slurm, clock)
-    assert cut and (cut.end, cut.said) == (1000 + 4 * HOUR, "wall time 4h"), "what is said is the wall that is met"
+    assert cut and (cut.end, cut.name) == (1000 + 4 * HOUR, "wall time 4h"), "what is said is the wall that is met"
 
 
 def test_the_margin_is_twice_the_longest_pause_of_the_training() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.trainings.processes import alive, until
 from core.errors import UsageError, VortexError
 from pipelines import submit as submitting
 from pipelines import workspace as workspaces
@@ -21,7 +22,6 @@ from pipelines.runs.slurm.limits import parse_limit, show_limit
 from pipelines.runs.slurm.script import Request, script, warning_seconds
 from pipelines.runs.slurm.segment import progress
 from pipelines.workspace import Workspace
-from tests.e2e.processes import alive, until
 from tests.unit.pipelines.training_runs import tiny
 
 GOLDEN = Path(__file__).parents[4] / "golden"
