@@ -47,8 +47,8 @@ class Anchor:
 
     def tensors(self) -> dict[str, Tensor]:
         """All that the anchor is, for a file; `from_tensors` takes it back."""
-        kept = {f"{_REFERENCE}{name}": value for name, value in self.reference.items()}
-        return kept | {f"{_IMPORTANCE}{name}": value for name, value in (self.importance or {}).items()}
+        tensors = {f"{_REFERENCE}{name}": value for name, value in self.reference.items()}
+        return tensors | {f"{_IMPORTANCE}{name}": value for name, value in (self.importance or {}).items()}
 
     @classmethod
     def from_tensors(cls, kind: AnchorKind, strength: float, tensors: Mapping[str, Tensor]) -> Anchor:
@@ -78,14 +78,14 @@ def fisher(student: Student, loss: Callable[[Mapping[str, Tensor]], Tensor], bat
     and loss, hence the scaling: a strength then means much the same from one student to the next. Raises VortexError when no batch has a gradient.
     """
     parameters = dict(student.named_parameters())
-    found = {name: torch.zeros_like(value) for name, value in parameters.items()}
+    importance = {name: torch.zeros_like(value) for name, value in parameters.items()}
     trained = {name: value.requires_grad for name, value in parameters.items()}
     was_training = student.training
     student.eval().requires_grad_(True)
     try:
         for batch in batches:
             gradients = torch.autograd.grad(loss(batch), list(parameters.values()), allow_unused=True)
-            reached = [(total, gradient) for total, gradient in zip(found.values(), gradients, strict=True) if gradient is not None]
+            reached = [(total, gradient) for total, gradient in zip(importance.values(), gradients, strict=True) if gradient is not None]
             # One frame without a finite gradient would leave no importance finite.
             if all(bool(torch.isfinite(gradient).all()) for _, gradient in reached):
                 for total, gradient in reached:
@@ -94,9 +94,9 @@ def fisher(student: Student, loss: Callable[[Mapping[str, Tensor]], Tensor], bat
         student.train(was_training)
         for name, value in parameters.items():
             value.requires_grad_(trained[name])
-    mean = torch.stack([value.sum() for value in found.values()]).sum() / sum(value.numel() for value in found.values())
+    mean = torch.stack([value.sum() for value in importance.values()]).sum() / sum(value.numel() for value in importance.values())
     if not mean > 0:
         raise VortexError(
             "the importance of the weights cannot be measured: no frame of the old data gave a gradient", "use an anchor of kind l2sp"
         )
-    return {name: value / mean for name, value in found.items()}
+    return {name: value / mean for name, value in importance.items()}

@@ -47,11 +47,11 @@ class DeviceAugmentation:
         rgb = batch["rgb"]
         height, width = rgb.shape[-2:]
         draws = [self.draw(seed, height, width) for seed in seeds]
-        made = dict(batch)
+        augmented = dict(batch)
         if any(draw.mirrored or draw.box != (0, 0, height, width) for draw in draws):
             rgb = _sampled(rgb, draws)
-            made |= _moved({name: batch[name] for name in MAPS if name in batch}, draws)
-        return made | {"rgb": _jittered(rgb, draws)}
+            augmented |= _moved({name: batch[name] for name in MAPS if name in batch}, draws)
+        return augmented | {"rgb": _jittered(rgb, draws)}
 
     def draw(self, seed: int, height: int, width: int) -> Draw:
         """What a seed does to a frame of this size."""
@@ -128,10 +128,10 @@ def _jittered(rgb: Tensor, draws: Sequence[Draw]) -> Tensor:
     rgb = rgb.clone()
     for turn in range(len(JITTER)):
         for name in JITTER:
-            chosen = [index for index, draw in enumerate(draws) if draw.jitter[turn][0] == name]
-            if chosen:
-                factors = torch.tensor([draws[index].jitter[turn][1] for index in chosen]).to(rgb).view(-1, 1, 1, 1)
-                where = torch.tensor(chosen).to(rgb.device)
+            frames = [index for index, draw in enumerate(draws) if draw.jitter[turn][0] == name]
+            if frames:
+                factors = torch.tensor([draws[index].jitter[turn][1] for index in frames]).to(rgb).view(-1, 1, 1, 1)
+                where = torch.tensor(frames).to(rgb.device)
                 rgb[where] = _CHANGES[name](rgb[where], factors).clamp_(0, 1)
     return rgb
 

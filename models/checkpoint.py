@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from models.student import Student, StudentConfig
 
-__all__ = ["FORMAT", "CheckpointError", "load", "load_legacy", "read_header", "save"]
+__all__ = ["FORMAT", "CheckpointError", "load", "read_header", "save"]
 
 FORMAT: Final = 1
 """Version of the header's layout; a higher one comes from a newer Vortex and is refused."""
@@ -65,10 +65,10 @@ def load(path: Path, encoder: str | None = None) -> tuple[Student, dict[str, Any
     from models.student import StudentConfig
 
     header = read_header(path)
-    wanted = (encoder,) if encoder else tuple(ENCODERS)
-    if header["encoder"] not in wanted:
+    allowed = (encoder,) if encoder else tuple(ENCODERS)
+    if header["encoder"] not in allowed:
         raise CheckpointError(
-            f"{path}: holds a student with encoder {header['encoder']!r}, wanted {' or '.join(wanted)}",
+            f"{path}: holds a student with encoder {header['encoder']!r}, wanted {' or '.join(allowed)}",
             "start from a version with that encoder, or use a recipe with the checkpoint's",
         )
     if tuple(header["classes"]) != CLASSES:
@@ -81,13 +81,6 @@ def load(path: Path, encoder: str | None = None) -> tuple[Student, dict[str, Any
     return fill(config, tensors, path), header["meta"]
 
 
-def load_legacy(path: Path, size: tuple[int, int] = (240, 320)) -> Student:
-    """Import a `best_depth_v*.pt` of before Vortex; see `models.legacy`. Raises CheckpointError."""
-    from models import legacy
-
-    return legacy.load(path, size)
-
-
 def fill(config: StudentConfig, tensors: Mapping[str, Tensor], path: Path) -> Student:
     """Build a student of `config` and give it all of `tensors`; every name and shape must fit. Raises CheckpointError."""
     import torch
@@ -95,12 +88,12 @@ def fill(config: StudentConfig, tensors: Mapping[str, Tensor], path: Path) -> St
     from models.student import Student
 
     student = Student(config)
-    wanted = student.state_dict()
-    faults = [f"{name} is missing" for name in wanted if name not in tensors]
-    faults += [f"{name} is not part of the student" for name in tensors if name not in wanted]
+    weights = student.state_dict()
+    faults = [f"{name} is missing" for name in weights if name not in tensors]
+    faults += [f"{name} is not part of the student" for name in tensors if name not in weights]
     faults += [
         f"{name} has shape {tuple(tensors[name].shape)}, wanted {tuple(value.shape)}"
-        for name, value in wanted.items()
+        for name, value in weights.items()
         if name in tensors and tensors[name].shape != value.shape
     ]
     if faults:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from core.classes import CLASSES
 from models.checkpoint import fill
+from models.encoders import ENCODERS
+from models.student import Student, StudentConfig
 from models.tensors import CheckpointError, read_pickle, state_dict_of
-
-if TYPE_CHECKING:
-    from models.student import Student
 
 CLASS_ORDER: Final = ("floor", "wall", "person", "furniture", "glass", "other")
 """Order of the logits in these files."""
@@ -21,9 +20,6 @@ def load(path: Path, size: tuple[int, int] = (240, 320)) -> Student:
 
     Only tensors and plain values are unpickled. Raises CheckpointError for anything that is not such a checkpoint.
     """
-    from models.encoders import ENCODERS
-    from models.student import StudentConfig
-
     tensors = state_dict_of(read_pickle(path), path)
     if "neck.0.weight" not in tensors or "seg_head.weight" not in tensors or "seg_head.bias" not in tensors:
         raise CheckpointError(
@@ -42,7 +38,7 @@ def load(path: Path, size: tuple[int, int] = (240, 320)) -> Student:
                 f"{path}: {name} has shape {tuple(tensors[name].shape)}, wanted {len(CLASS_ORDER)} classes",
                 f"give a checkpoint with the classes {', '.join(CLASS_ORDER)}",
             )
-        tensors[name] = tensors[name][[CLASS_ORDER.index(wanted) for wanted in CLASSES]]
+        tensors[name] = tensors[name][[CLASS_ORDER.index(class_name) for class_name in CLASSES]]
     return fill(StudentConfig(encoder=encoder, size=size), tensors, path)
 
 

@@ -63,15 +63,15 @@ def hybrid_target(batch: Mapping[str, Tensor], policy: DepthTarget = "per_frame"
     has_teacher = batch["has_teacher"].view(-1, 1, 1, 1)
     if policy == "per_pixel":
         usable = valid_depth(tof) & (batch["tof_confidence"] >= TOF_CONFIDENT)
-        chosen = torch.where(usable, tof, torch.where(has_teacher, teacher, 0.0))
+        target = torch.where(usable, tof, torch.where(has_teacher, teacher, 0.0))
     elif policy == "per_frame":
         usable = valid_depth(tof)
-        chosen = torch.where(has_teacher, teacher, tof)
+        target = torch.where(has_teacher, teacher, tof)
     else:
         raise _unknown("depth_target", policy, get_args(DepthTarget))
     any_tof = usable.flatten(1).any(dim=1).view(-1, 1, 1, 1)
-    chosen = torch.where(has_teacher | any_tof, chosen, batch["reference"])
-    return torch.where(valid_depth(chosen), chosen, 0.0)
+    target = torch.where(has_teacher | any_tof, target, batch["reference"])
+    return torch.where(valid_depth(target), target, 0.0)
 
 
 def by_itself(valid: int, labelled: int) -> tuple[int, int, int]:
@@ -170,8 +170,8 @@ class MultiTaskLoss(nn.Module):
             + of_classes * self._weigh(segmentation, "segmentation", all_labelled)
             + self.weights["smoothness"] * smoothness
         )
-        told = of_depth * depth.detach(), of_classes * segmentation.detach(), smoothness.detach()
-        return LossTerms(total, *told, all_valid, all_labelled)
+        terms = of_depth * depth.detach(), of_classes * segmentation.detach(), smoothness.detach()
+        return LossTerms(total, *terms, all_valid, all_labelled)
 
     def _shape(self, depth: Tensor, batch: Mapping[str, Tensor]) -> Tensor | float:
         """The weighted terms that are off in the lineage."""
@@ -233,8 +233,8 @@ def segmentation_loss(logits: Tensor, target: Tensor) -> tuple[Tensor, int]:
             "find the frames with vortex validate, and mend or remove their masks",
         )
     # A softmax over channels that lie innermost in memory would take half as long again (15 against 22 ms, forward and back).
-    chosen = torch.where(labelled.unsqueeze(1), logits.float().contiguous(), 0.0)
-    return (F.cross_entropy(chosen, target.long(), ignore_index=IGNORE) if pixels else chosen.sum()), pixels
+    scores = torch.where(labelled.unsqueeze(1), logits.float().contiguous(), 0.0)
+    return (F.cross_entropy(scores, target.long(), ignore_index=IGNORE) if pixels else scores.sum()), pixels
 
 
 def smoothness_loss(depth: Tensor, rgb: Tensor) -> Tensor:

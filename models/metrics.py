@@ -81,7 +81,7 @@ def _sums(p: Floats, d: Floats, log_d: Floats) -> dict[str, float]:
 
 
 class DepthMetrics:
-    """Accumulates frames and states their metrics. Mergeable: what several processes saw adds up to the same figures."""
+    """Accumulates frames and states their metrics."""
 
     def __init__(self, frames: Mapping[str, Floats] | None = None) -> None:
         """Start empty, or from the columns that `frames()` gave (another process's, or an artifact's)."""
@@ -92,10 +92,6 @@ class DepthMetrics:
         errors = frame_errors(prediction, reference)
         self._parts.append(errors)
         return errors
-
-    def merge(self, other: DepthMetrics) -> None:
-        """Add everything that `other` has seen, after what this one has."""
-        self._parts.extend(other._parts)
 
     def frames(self) -> dict[str, Floats]:
         """One row a frame, in the order they were added: what a paired bootstrap resamples."""
@@ -130,7 +126,7 @@ def _figures(total: Mapping[str, float], suffix: str) -> dict[str, float]:
 
 
 class SegmentationMetrics:
-    """Accumulates confusion matrices, one a frame (truth in rows, prediction in columns). Mergeable."""
+    """Accumulates confusion matrices, one a frame (truth in rows, prediction in columns)."""
 
     def __init__(self, confusion: NDArray[np.int64] | None = None, classes: Sequence[str] = CLASSES) -> None:
         """Start empty, or from the [N,C,C] matrices that `frames()` gave."""
@@ -145,18 +141,14 @@ class SegmentationMetrics:
         n = len(self.classes)
         size = labels.shape[-2] * labels.shape[-1]
         predicted, labels = predicted.reshape(-1, size).astype(np.int64), labels.reshape(-1, size).astype(np.int64)
-        known = labels != IGNORE
-        if np.any(known & ((labels < 0) | (labels >= n))):
-            raise ValueError(f"labels must be 0..{n - 1} or {IGNORE}, found {sorted(set(np.unique(labels[known])) - set(range(n)))}")
+        labelled = labels != IGNORE
+        if np.any(labelled & ((labels < 0) | (labels >= n))):
+            raise ValueError(f"labels must be 0..{n - 1} or {IGNORE}, found {sorted(set(np.unique(labels[labelled])) - set(range(n)))}")
         matrices = np.stack(
-            [np.bincount(t[k] * n + p[k], minlength=n * n).reshape(n, n) for p, t, k in zip(predicted, labels, known, strict=True)]
+            [np.bincount(t[k] * n + p[k], minlength=n * n).reshape(n, n) for p, t, k in zip(predicted, labels, labelled, strict=True)]
         )
         self._parts.append(matrices)
         return matrices
-
-    def merge(self, other: SegmentationMetrics) -> None:
-        """Add everything that `other` has seen."""
-        self._parts.extend(other._parts)
 
     def frames(self) -> NDArray[np.int64]:
         """Matrices [N,C,C], one a frame."""

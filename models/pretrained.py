@@ -36,28 +36,28 @@ def load_encoder_weights(encoder: nn.Module, name: str, source: str | Path) -> N
 
 def _fill(encoder: nn.Module, name: str, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Match tensors to the encoder by name: a student's (`encoder.*`), the bare encoder's, or timm's whole classifier."""
-    wanted = encoder.state_dict()
+    weights = encoder.state_dict()
     if any(key.startswith("encoder.") for key in tensors):
         tensors = {key.removeprefix("encoder."): value for key, value in tensors.items() if key.startswith("encoder.")}
     # timm flattens one level when it cuts features out of a classifier: stages.0.… becomes stages_0.…
-    found = {key: tensors.get(key, tensors.get(key.replace("_", ".", 1))) for key in wanted}
-    missing = [key for key, value in found.items() if value is None and not key.endswith("num_batches_tracked")]
+    matches = {key: tensors.get(key, tensors.get(key.replace("_", ".", 1))) for key in weights}
+    missing = [key for key, value in matches.items() if value is None and not key.endswith("num_batches_tracked")]
     if missing:
         raise VortexError(
-            f"{path}: not weights of {name}: {len(missing)} of {len(wanted)} tensors are missing, such as {missing[0]!r}",
+            f"{path}: not weights of {name}: {len(missing)} of {len(weights)} tensors are missing, such as {missing[0]!r}",
             f"give the weights of timm's {name}, a Vortex checkpoint with that encoder, or --encoder-weights none",
             missing[:50],
         )
     wrong = [
-        f"{key}: found {tuple(value.shape)}, wanted {tuple(wanted[key].shape)}"
-        for key, value in found.items()
-        if value is not None and value.shape != wanted[key].shape
+        f"{key}: found {tuple(value.shape)}, wanted {tuple(weights[key].shape)}"
+        for key, value in matches.items()
+        if value is not None and value.shape != weights[key].shape
     ]
     if wrong:
         raise VortexError(
             f"{path}: {len(wrong)} tensors do not have {name}'s shapes: {wrong[0]}", f"give the weights of timm's {name}", wrong[:50]
         )
-    encoder.load_state_dict({key: wanted[key] if value is None else value for key, value in found.items()})
+    encoder.load_state_dict({key: weights[key] if value is None else value for key, value in matches.items()})
 
 
 def _imagenet_file(name: str) -> Path:

@@ -47,9 +47,9 @@ def _log_error(depth: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """log d − log d*, 0 (and without a gradient) where there is no target; and where there is one."""
     valid = target > 0
     # Replaced before the logarithm: the gradient of what is left out is then 0, not 0·∞.
-    known = torch.where(valid, target.float(), 1.0)
+    reference = torch.where(valid, target.float(), 1.0)
     predicted = torch.where(valid, depth.float(), 1.0).clamp(min=NEAREST_M)
-    return predicted.log() - known.log(), valid
+    return predicted.log() - reference.log(), valid
 
 
 def _steps(error: Tensor, valid: Tensor) -> Tensor:

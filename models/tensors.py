@@ -53,10 +53,10 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 over names and bytes."""
     import torch
 
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for name in sorted(tensors):
-        found.update(f"{name}\0".encode() + tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
+        sha256.update(f"{name}\0".encode() + tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return sha256.hexdigest()
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -69,8 +69,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         try:
             save_file(whole, staging, dict(metadata))
         except SafetensorError as error:  # it wraps the system's error in its own; unwrapped, staged_file explains it
-            found = re.search(r"os error (\d+)", str(error))
-            number = int(found[1]) if found else errno.EIO
+            match = re.search(r"os error (\d+)", str(error))
+            number = int(match[1]) if match else errno.EIO
             raise OSError(number, os.strerror(number)) from error
 
 
@@ -125,8 +125,8 @@ def state_dict_of(content: Any, path: Path) -> dict[str, Tensor]:
     states = {key: value for key, value in content.items() if is_state(value)} if isinstance(content, Mapping) else {}
     largest = [key for key in states if len(states[key]) == max(map(len, states.values()))]
     if len(largest) != 1:
-        found = f"{len(largest)} alike: {', '.join(map(repr, largest))}" if largest else "none"
-        raise CheckpointError(f"{path}: one state dict of tensors is wanted, found {found}", "save the network's state_dict() alone")
+        candidates = f"{len(largest)} alike: {', '.join(map(repr, largest))}" if largest else "none"
+        raise CheckpointError(f"{path}: one state dict of tensors is wanted, found {candidates}", "save the network's state_dict() alone")
     return dict(states[largest[0]])
 
 
@@ -136,7 +136,7 @@ def _unreadable(path: Path, error: OSError) -> CheckpointError:
     return CheckpointError(f"{path}: cannot be read ({error.strerror or error})", "check the path and its permissions")
 
 
-def _damaged(path: Path, found: str) -> CheckpointError:
+def _damaged(path: Path, fault: str) -> CheckpointError:
     return CheckpointError(
-        f"{path}: not a whole weights file: {found}", "restore the file from its artifact or a backup, or train the version again"
+        f"{path}: not a whole weights file: {fault}", "restore the file from its artifact or a backup, or train the version again"
     )

@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from core.errors import UsageError, VortexError
 from core.files import locked
-from pipelines.runs.slurm import job as record
-from pipelines.runs.slurm import limits
-from pipelines.runs.slurm import queue as cluster
-from pipelines.runs.slurm.job import Record
+from pipelines.runs.slurm import limits, queue
+from pipelines.runs.slurm.job import JobRecord, read_record
 from pipelines.runs.slurm.script import FOLDER, Request, interpreter, parameters
 from pipelines.runs.slurm.segment import Segment
 from pipelines.workspace import FILE as SETTINGS
@@ -42,7 +40,7 @@ def request(
     cpus: int | None = None,
     mem: str | None = None,
     requeue: bool = False,
-    before: Record | None = None,
+    before: JobRecord | None = None,
 ) -> Request:
     """What a job asks for: what is said here, else what the run's job `before` had, else the partition's settings in `vortex.toml`, else
     what the cluster gives by itself. A wall is asked for anew each time.
@@ -54,7 +52,7 @@ def request(
         requeue = requeue or before.requeue
     if partition is None and len(ws.config.partitions) == 1:
         partition = next(iter(ws.config.partitions))
-    found = cluster.choose(cluster.partitions(), partition)
+    found = queue.choose(queue.partitions(), partition)
     settings = ws.config.partitions.get(found.name, Partition())
     return Request(
         partition=found.name,
@@ -67,14 +65,14 @@ def request(
     )
 
 
-def job_before(ws: Workspace, run: str) -> Record | None:
+def job_before(ws: Workspace, run: str) -> JobRecord | None:
     """The newest job that a run had. Raises VortexError for a run that is not there."""
     from pipelines.runs.folder import run_folder
 
-    return record.read(run_folder(ws, run))
+    return read_record(run_folder(ws, run))
 
 
-def submit(ws: Workspace, plan: TrainPlan, asked: Request) -> Record:
+def submit(ws: Workspace, plan: TrainPlan, asked: Request) -> JobRecord:
     """Lay the run out, hand it to SLURM, and record the job in its folder. Where SLURM refuses, a new run leaves nothing behind.
 
     Raises UsageError for a run that somebody works on: of two that submit it at once, the second waits and is then told of the first's job.
@@ -96,7 +94,7 @@ def submit(ws: Workspace, plan: TrainPlan, asked: Request) -> Record:
             if not plan.resumed:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
-        made = Record(job_id, asked.partition, asked.gres, asked.minutes, asked.requeue, asked.account, time.time())
+        made = JobRecord(job_id, asked.partition, asked.gres, asked.minutes, asked.requeue, asked.account, time.time())
         made.write(folder)
     return made
 
@@ -115,7 +113,7 @@ def require_utilisation(ws: Workspace, plan: TrainPlan, asked: Request, say: Cal
     made = profile.latest(ws, plan)
     if made is None:
         _require_device(plan, asked)
-        made = profile.profile(ws, plan, say=say)
+        made = profile.profile(ws, plan, report=say)
     profile.require_utilisation(made, settings.min_utilisation, asked.partition)
 
 
@@ -129,7 +127,7 @@ def _require_device(plan: TrainPlan, asked: Request) -> None:
         )
 
 
-def _minutes(found: cluster.ClusterPartition, said: str | None, usual: str | None) -> int | None:
+def _minutes(found: queue.ClusterPartition, said: str | None, usual: str | None) -> int | None:
     """The wall of a job: as said, as usual in the partition, or what SLURM gives a job that asks for none."""
     if said is None and usual is None:
         return found.minutes
@@ -160,5 +158,6 @@ def _sbatch(ws: Workspace, plan: TrainPlan, folder: Path, asked: Request) -> str
             return str(executor.submit(Segment(ws.root, folder, asked.requeue)).job_id)
     except (FailedJobError, FailedSubmissionError) as error:
         raise VortexError(
-            f"SLURM refused the job: {cluster.said(complaint.getvalue())}", f"see what it allows: scontrol show partition {asked.partition}"
+            f"SLURM refused the job: {queue.complaint(complaint.getvalue())}",
+            f"see what it allows: scontrol show partition {asked.partition}",
         ) from error

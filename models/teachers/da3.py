@@ -137,16 +137,16 @@ def metric(raw: NDArray[np.float32], camera: Camera) -> NDArray[np.float32]:
 
     The camera's own focal lengths would be too large by the factor of the resize: 27 % for 640 pixels shown as 504.
     """
-    shown = camera.scaled((raw.shape[0], raw.shape[1]))
-    return (raw * np.float32((shown.fx + shown.fy) / 2 / CANONICAL_FOCAL)).astype(np.float32)
+    resized = camera.scaled((raw.shape[0], raw.shape[1]))
+    return (raw * np.float32((resized.fx + resized.fy) / 2 / CANONICAL_FOCAL)).astype(np.float32)
 
 
-def find_python(given: str) -> Path:
+def find_python(setting: str) -> Path:
     """The interpreter of the teacher's environment. Raises TeacherError that says how to make the environment."""
-    chosen = given or os.environ.get(PYTHON_VARIABLE, "")
-    path = Path(chosen).expanduser() if chosen else PROJECT / ".venv" / "bin" / "python"
+    text = setting or os.environ.get(PYTHON_VARIABLE, "")
+    path = Path(text).expanduser() if text else PROJECT / ".venv" / "bin" / "python"
     if not os.access(path, os.X_OK) or path.is_dir():
-        raise _no_environment(f"{path} is not there" if not chosen else f"{path} is not an interpreter that can be run")
+        raise _no_environment(f"{path} is not there" if not text else f"{path} is not an interpreter that can be run")
     return path.absolute()  # not resolved: a virtual environment is known by the link
 
 
@@ -154,10 +154,10 @@ def find_python(given: str) -> Path:
 def library_of(python: str) -> str:
     """Names and versions of depth-anything-3 and torch in an interpreter's environment, without importing either."""
     try:
-        done = subprocess.run([python, "-I", "-c", VERSIONS], capture_output=True, text=True, timeout=60, check=True)
+        process = subprocess.run([python, "-I", "-c", VERSIONS], capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError) as error:
         raise _no_environment(f"{python} does not run ({error})") from error
-    return ", ".join(line for line in done.stdout.splitlines() if line)
+    return ", ".join(line for line in process.stdout.splitlines() if line)
 
 
 def _no_environment(fault: str) -> TeacherError:

@@ -88,15 +88,15 @@ class Geometric:
         step = max(1, round(view.size[0] / ROWS))
         cloud = observe(seen, max(5, 2 * int(self.settings.window * view.size[0] / 480) + 1), step)
         room = self.find_room(cloud, down)
-        found = on_planes(seen, cloud, step, room)
-        if room.floor is None and (lowest := foot(seen, room, found)) is not None:
+        surfaces = on_planes(seen, cloud, step, room)
+        if room.floor is None and (lowest := foot(seen, room, surfaces)) is not None:
             room = replace(room, floor=(room.down, lowest))
-        first = first_met(seen, room, found.shell)
-        labels = found.labels.copy()
-        panes, doubtful = lost_panes(seen, view.rgb, found, first)
+        first = first_met(seen, room, surfaces.shell)
+        labels = surfaces.labels.copy()
+        panes, doubtful = lost_panes(seen, view.rgb, surfaces, first)
         labels[panes] = GLASS
         if self.settings.framed_panes:
-            labels[framed_panes(seen, found, room.noise)] = GLASS
+            labels[framed_panes(seen, surfaces, room.noise)] = GLASS
         return fill(seen, labels, np.where(doubtful, np.uint8(IGNORE), first))
 
     def find_room(self, cloud: Cloud, down: Doubles | None) -> Room:
@@ -106,8 +106,8 @@ class Geometric:
         floor = level_plane(cloud, gravity, self.settings.floor, LEAST_LEVEL)
         ceiling = level_plane(cloud, gravity, CEILING, LEAST_LEVEL, -1)
         bottom, top = floor[1] if floor else None, ceiling[1] if ceiling else None
-        judged = (judge(cloud, gravity, plane, bottom, top) for plane in upright_planes(cloud, gravity, LEAST_UPRIGHT))
-        walls = [wall for wall in judged if wall is not None]
+        candidates = (judge(cloud, gravity, plane, bottom, top) for plane in upright_planes(cloud, gravity, LEAST_UPRIGHT))
+        walls = [wall for wall in candidates if wall is not None]
         return Room(gravity, floor, ceiling, [wall for wall in walls if not backed(wall, walls)], cloud.noise)
 
     def _read(self, view: View) -> tuple[Points, Doubles | None]:

@@ -91,15 +91,15 @@ def on_planes(seen: Points, cloud: Cloud, step: int, room: Room) -> Seen:
     return Seen(labels, offset, which, shell, solid)
 
 
-def foot(seen: Points, room: Room, found: Seen) -> float | None:
+def foot(seen: Points, room: Room, surfaces: Seen) -> float | None:
     """How far below the camera the walls end, where they end above pixels that the sensor lost: the floor's height when it is not seen.
 
     None unless a third of the picture's columns that end on a wall agree.
     """
-    height, width = found.labels.shape
+    height, width = surfaces.labels.shape
     last = height - 1 - seen.valid[::-1].argmax(0)
     columns = np.arange(width)
-    ends = seen.valid[last, columns] & (found.labels[last, columns] == WALL) & (last < height - 3)
+    ends = seen.valid[last, columns] & (surfaces.labels[last, columns] == WALL) & (last < height - 3)
     last, columns = last[ends], columns[ends]
     drop = seen.along(room.down)[last, columns] * seen.depth[last, columns]
     drop = drop[drop > LOWEST]

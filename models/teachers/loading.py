@@ -84,7 +84,7 @@ def _hub_folder(teacher: str, weights: str, download: bool) -> Path:
     import huggingface_hub
 
     try:
-        found = huggingface_hub.snapshot_download(weights, allow_patterns=list(WANTED), local_files_only=not download)
+        folder = huggingface_hub.snapshot_download(weights, allow_patterns=list(WANTED), local_files_only=not download)
     except Exception as error:  # any failure of a foreign network client has the same meaning and remedy here
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise TeacherError(
@@ -93,7 +93,7 @@ def _hub_folder(teacher: str, weights: str, download: bool) -> Path:
             f"with a network: [teachers.{teacher}] download = true in vortex.toml. Without one: `hf download {weights} --local-dir FOLDER` "
             f'on another machine, copy FOLDER here, and set weights = "FOLDER"',
         ) from error
-    return Path(found)
+    return Path(folder)
 
 
 def read_config(teacher: str, folder: Path, model_types: tuple[str, ...]) -> Mapping[str, Any]:
@@ -101,12 +101,12 @@ def read_config(teacher: str, folder: Path, model_types: tuple[str, ...]) -> Map
     path = folder / "config.json"
     try:
         config = json.loads(path.read_bytes())
-        found = config.get("model_type")
+        model_type = config.get("model_type")
     except (ValueError, AttributeError) as error:
         raise TeacherError(f"teacher {teacher}: {path} is not a model's configuration ({error})", "fetch the weights again") from error
-    if found not in model_types:
+    if model_type not in model_types:
         raise TeacherError(
-            f"teacher {teacher}: {folder} holds a model of type {found!r}; wanted: {' or '.join(model_types)}",
+            f"teacher {teacher}: {folder} holds a model of type {model_type!r}; wanted: {' or '.join(model_types)}",
             f"point [teachers.{teacher}] weights at the right folder",
         )
     return config if isinstance(config, dict) else {}

@@ -32,7 +32,7 @@ BEHIND: Final = 0.25
 """Metres behind a wall from which a return has passed through it."""
 
 
-def lost_panes(seen: Points, rgb: Labels, found: Seen, guess: Labels) -> tuple[Bools, Bools]:
+def lost_panes(seen: Points, rgb: Labels, surfaces: Seen, guess: Labels) -> tuple[Bools, Bools]:
     """Blocks of a wall without returns, or with returns from behind it, that the wall surrounds.
 
     `guess` is the class of the plane that every ray meets first. Single drop-outs and speckled, grazing walls are no blocks: opening the
@@ -42,14 +42,14 @@ def lost_panes(seen: Points, rgb: Labels, found: Seen, guess: Labels) -> tuple[B
     import cv2
 
     reach = max(seen.valid.shape[0] // 80, 1)
-    behind = seen.valid & (seen.depth > found.shell + np.float32(BEHIND))
-    missing = found.solid & (guess == WALL) & (~seen.valid | behind)
+    beyond = seen.valid & (seen.depth > surfaces.shell + np.float32(BEHIND))
+    missing = surfaces.solid & (guess == WALL) & (~seen.valid | beyond)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
     opened = cv2.morphologyEx(missing.astype(np.uint8), cv2.MORPH_OPEN, disc) > 0
     panes, doubtful = np.zeros(missing.shape, bool), np.zeros(missing.shape, bool)
     dark = DARK * float(rgb.mean())
     grounded = bool((guess == FLOOR).any())
-    wall = seen.valid & (found.labels == WALL)
+    wall = seen.valid & (surfaces.labels == WALL)
     for area, inside in blobs(opened, 2 * reach, LEAST * opened.size):
         ring = grown(inside, 2 * reach) & ~inside
         mostly_lost = (inside & ~seen.valid[area]).sum() > 0.3 * inside.sum()
@@ -67,21 +67,21 @@ def lost_panes(seen: Points, rgb: Labels, found: Seen, guess: Labels) -> tuple[B
     return panes, doubtful
 
 
-def framed_panes(seen: Points, found: Seen, noise: float) -> Bools:
+def framed_panes(seen: Points, surfaces: Seen, noise: float) -> Bools:
     """Flat panels of a wall that nearer parts of it frame on every side that can be seen, below too."""
     panes = np.zeros(seen.valid.shape, bool)
-    if int(found.wall.max(initial=-1)) < 0:
+    if int(surfaces.wall.max(initial=-1)) < 0:
         return panes
-    exact = (3 * noise * seen.depth**2 < 0.6 * NEARER) & (found.labels == WALL) & seen.valid
-    for number in range(int(found.wall.max()) + 1):
-        mine = exact & (found.wall == number)
+    exact = (3 * noise * seen.depth**2 < 0.6 * NEARER) & (surfaces.labels == WALL) & seen.valid
+    for number in range(int(surfaces.wall.max()) + 1):
+        mine = exact & (surfaces.wall == number)
         if mine.sum() < LEAST * mine.size:
             continue
         rows, columns = np.flatnonzero(mine.any(1)), np.flatnonzero(mine.any(0))
         part = slice(int(rows[0]), int(rows[-1]) + 1 + MARGIN), slice(int(columns[0]), int(columns[-1]) + 1 + MARGIN)
         part = slice(max(part[0].start - MARGIN, 0), part[0].stop), slice(max(part[1].start - MARGIN, 0), part[1].stop)
-        depth, labels, own = seen.depth[part], found.labels[part], mine[part]
-        offset = np.where(own, found.offset[part], np.float32(np.nan))
+        depth, labels, own = seen.depth[part], surfaces.labels[part], mine[part]
+        offset = np.where(own, surfaces.offset[part], np.float32(np.nan))
         for level in levels(offset[own], int(LEAST * mine.size)):
             for area, inside in blobs(np.abs(offset - np.float32(level)) < SPREAD, MARGIN, LEAST * mine.size):
                 if framed(inside, depth[area], labels[area], offset[area], level):

@@ -74,7 +74,7 @@ class Sam2:
         import torch
 
         processor, model = self._load()
-        found, overlaps = [], []
+        pixels_of_boxes, overlaps = [], []
         with torch.inference_mode():
             pixels = processor(images=view.rgb, return_tensors="pt").to(model.device)
             embeddings = model.get_image_embeddings(pixels["pixel_values"])
@@ -85,9 +85,9 @@ class Sam2:
                 if not torch.isfinite(out.pred_masks).all():
                     raise TeacherError(f"teacher sam2, frame {view.id}: a mask holds numbers that are not finite")
                 masks = processor.post_process_masks(out.pred_masks, pixels["original_sizes"], mask_threshold=self.settings.threshold)
-                found.append(masks[0][:, 0].cpu().numpy())
+                pixels_of_boxes.append(masks[0][:, 0].cpu().numpy())
                 overlaps.append(out.iou_scores[0, :, 0].float().cpu().numpy())
-        return np.concatenate(found).astype(bool), np.concatenate(overlaps)
+        return np.concatenate(pixels_of_boxes).astype(bool), np.concatenate(overlaps)
 
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:

@@ -13,7 +13,7 @@ from models.teachers.contract import TeacherError
 S = TypeVar("S")
 
 
-def read_settings(kind: type[S], teacher: str, given: Mapping[str, object]) -> S:
+def read_settings(kind: type[S], teacher: str, settings: Mapping[str, object]) -> S:
     """Build the settings dataclass `kind` from a mapping.
 
     Raises TeacherError that lists every unknown key and every value of the wrong type together. Ranges are the dataclass's own
@@ -22,7 +22,7 @@ def read_settings(kind: type[S], teacher: str, given: Mapping[str, object]) -> S
     hints = typing.get_type_hints(kind)
     allowed = [field.name for field in fields(kind)]  # type: ignore[arg-type]  # a dataclass, which TypeVar cannot say
     faults, values = [], {}
-    for key, value in given.items():
+    for key, value in settings.items():
         if key not in allowed:
             faults.append(f"unknown setting {key!r}; allowed: {', '.join(allowed)}")
             continue
@@ -41,11 +41,11 @@ def _fit(hint: Any, value: object) -> tuple[bool, Any]:
         return value in args and not isinstance(value, bool), value
     if origin in (typing.Union, types.UnionType):
         options = [_fit(option, value) for option in args]
-        return next(((True, made) for fits, made in options if fits), (False, value))
+        return next(((True, converted) for fits, converted in options if fits), (False, value))
     if origin is tuple and isinstance(value, list | tuple):
         inner = args[:1] * len(value) if len(args) == 2 and args[1] is Ellipsis else args
-        made = [_fit(option, item) for option, item in zip(inner, value, strict=False)]
-        return len(inner) == len(value) and all(fits for fits, _ in made), tuple(item for _, item in made)
+        items = [_fit(option, item) for option, item in zip(inner, value, strict=False)]
+        return len(inner) == len(value) and all(fits for fits, _ in items), tuple(item for _, item in items)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return True, float(value)
     if hint is types.NoneType:

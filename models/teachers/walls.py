@@ -104,10 +104,10 @@ def upright_planes(cloud: Cloud, down: Doubles, least: float) -> list[tuple[Doub
     turns, cells = round(360 / TURN), int(REACH / CELL)
     turn = np.floor(np.degrees(np.arctan2(normal[:, 1], normal[:, 0])) / TURN).astype(np.int64) % turns
     cell = np.clip(distance / CELL, 0, cells - 1).astype(np.int64) + turn * cells
-    left = np.flatnonzero((distance > 0) & (distance < REACH))
-    found: list[tuple[Doubles, float]] = []
+    remaining = np.flatnonzero((distance > 0) & (distance < REACH))
+    planes: list[tuple[Doubles, float]] = []
     for _ in range(MOST):
-        plan, normal, inverse, cell = plan[left], normal[left], inverse[left], cell[left]
+        plan, normal, inverse, cell = plan[remaining], normal[remaining], inverse[remaining], cell[remaining]
         count = np.bincount(cell, minlength=turns * cells).reshape(turns, cells).astype(np.float32)
         votes = count + np.roll(count, 1, 0) + np.roll(count, -1, 0)
         votes[:, 1:-1] = votes[:, 1:-1] + np.float32(0.7) * (votes[:, :-2] + votes[:, 2:])
@@ -126,9 +126,9 @@ def upright_planes(cloud: Cloud, down: Doubles, least: float) -> list[tuple[Doub
         taken |= cell == best
         size = float(np.linalg.norm(plane))
         if taken.sum() * step >= least * cloud.valid.size and 0.1 < 1 / size < REACH:
-            found.append((basis @ plane / size, 1 / size))
-        left = np.flatnonzero(~taken)
-    return found
+            planes.append((basis @ plane / size, 1 / size))
+        remaining = np.flatnonzero(~taken)
+    return planes
 
 
 def _miss(plan: Doubles, inverse: Floats, plane: Doubles) -> Doubles:
@@ -157,7 +157,7 @@ def judge(cloud: Cloud, down: Doubles, plane: tuple[Doubles, float], floor: floa
     off = cloud.depth - np.where(room, meet.depth, 0)
     allowed = slack(cloud.noise, meet.depth, 0.05)
     on = room & cloud.valid & (off > -allowed) & (off < allowed + np.float32(THICK))
-    behind = room & cloud.valid & (off >= allowed + np.float32(THICK + 0.05))
+    beyond = room & cloud.valid & (off >= allowed + np.float32(THICK + 0.05))
     if not on.any():
         return None
     margin = EXTENT + COLUMN
@@ -173,7 +173,7 @@ def judge(cloud: Cloud, down: Doubles, plane: tuple[Doubles, float], floor: floa
     def table(where: Bools) -> Doubles:
         return np.bincount(column[where] * 60 + level[where], minlength=count * 60).reshape(count, 60).astype(np.float64)
 
-    here, there = table(on & within), table(behind & within)
+    here, there = table(on & within), table(beyond & within)
     total = here.sum(1)
     # The top is where the highest twentieth of the plane's pixels begins: single pixels at edges must not raise it.
     top = (here.cumsum(1) < 0.95 * total[:, None]).sum(1)

@@ -72,9 +72,9 @@ def usable_structure(structure: object) -> NDArray[np.uint8]:
 
 def _words(error: Exception) -> str:
     """Why, in one line that is the same whenever the same thing goes wrong."""
-    said = error.message if isinstance(error, VortexError) else str(error)
-    kind = "" if isinstance(error, VortexError | ValueError) and said else type(error).__name__
-    return " ".join(f"{kind}: {said}".strip(": ").split())[:300]
+    message = error.message if isinstance(error, VortexError) else str(error)
+    kind = "" if isinstance(error, VortexError | ValueError) and message else type(error).__name__
+    return " ".join(f"{kind}: {message}".strip(": ").split())[:300]
 
 
 def _shape(values: object) -> str:

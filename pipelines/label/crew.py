@@ -18,7 +18,7 @@ from models.teachers.contract import Masks, View
 from models.teachers.merge import SOURCES, merge
 from pipelines.ingest.writing import millimetres
 from pipelines.label.answers import Failed, ask, usable_boxes, usable_depth, usable_structure
-from pipelines.label.choice import Chosen, close_all, make_all
+from pipelines.label.choice import SelectedTeacher, close_all, make_all
 from pipelines.label.inputs import fitted, stored_depth, view
 from pipelines.label.plan import Task, depth_source
 from pipelines.label.work import Fault, Mark, file_name
@@ -37,7 +37,7 @@ class Job:
     root: Path
     folder: Path
     key: str
-    chosen: tuple[Chosen, ...]
+    selection: tuple[SelectedTeacher, ...]
 
 
 @dataclass
@@ -48,8 +48,10 @@ class Crew:
     teachers: Mapping[str, AnyTeacher] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.teachers = self.teachers or make_all(self.job.chosen)
-        self._role: dict[str, tuple[str, Any]] = {one.kind.role: (one.name, self.teachers[one.name]) for one in self.job.chosen}
+        self.teachers = self.teachers or make_all(self.job.selection)
+        self._role: dict[str, tuple[str, Any]] = {
+            selected.kind.role: (selected.name, self.teachers[selected.name]) for selected in self.job.selection
+        }
 
     def label(self, task: Task) -> Mark:
         """Label one frame; its files are on the disk when this returns. What a teacher cannot do is a fault in the mark.
@@ -71,7 +73,7 @@ class Crew:
         if "segmentation" in task.wanted:
             try:
                 if "structure" in self._role:
-                    source = depth_source(frame, task.wanted, self.job.chosen)
+                    source = depth_source(frame, task.wanted, self.job.selection)
                     seen = dataclasses.replace(seen, depth=fitted(self._metres(frame, source, task, depth), seen.size))
                 pixels = self._segmentation(seen, files)
             except Failed as failed:
@@ -85,7 +87,7 @@ class Crew:
     def _depth(self, seen: View, files: dict[str, str]) -> NDArray[np.float32] | None:
         """Write the depth teacher's answer, and return it in metres exactly as the file has it; None when it is relative."""
         name, teacher = self._role["depth"]
-        kind = next(one.kind for one in self.job.chosen if one.name == name)
+        kind = next(selected.kind for selected in self.job.selection if selected.name == name)
         depth = ask(name, self.job.folder, lambda: usable_depth(teacher.depth(seen), kind.unit, seen.size))
         if kind.unit == "relative":
             files["teacher_depth"] = self._write(f"teacher/{self.job.key}/{file_name(seen.id)}.npy", _npy(depth))
@@ -96,11 +98,11 @@ class Crew:
         files["teacher_depth"] = self._picture("teacher", seen.id, steps)
         return steps.astype(np.float32) * np.float32(0.001)  # as reading the file gives it
 
-    def _metres(self, frame: Frame, source: str | None, task: Task, made: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    def _metres(self, frame: Frame, source: str | None, task: Task, depth: NDArray[np.float32] | None) -> NDArray[np.float32]:
         if source == "teacher" and "depth" in task.wanted:
-            if made is None:
+            if depth is None:
                 raise Failed(self._role["depth"][0], "gave no depth to see structure in")
-            return made
+            return depth
         try:
             return stored_depth(self.job.root, frame, source)
         except VortexError as error:

@@ -16,7 +16,7 @@ from pipelines.data.checkout import changes, remedy
 from pipelines.data.datasets import find, resolve, unversioned_changes
 from pipelines.data.provenance import Described, Label, Records, work_key
 from pipelines.data.versioning import data_hash, refuse_unversionable
-from pipelines.label.choice import LABELS, Chosen
+from pipelines.label.choice import LABELS, SelectedTeacher
 from validation.manifest import Frame, Split, load_manifest
 
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ class Request:
         if not 0 <= self.max_quarantine <= 1:
             raise UsageError(f"--max-quarantine {self.max_quarantine} is no share: 0 to 1", "for example --max-quarantine 0.05")
 
-    def command(self, teachers: Sequence[Chosen]) -> str:
+    def command(self, teachers: Sequence[SelectedTeacher]) -> str:
         """The command that continues this run."""
-        words = ["vortex", "label", self.name, "--teachers", ",".join(one.name for one in teachers)]
+        words = ["vortex", "label", self.name, "--teachers", ",".join(selected.name for selected in teachers)]
         words += ["--workers", str(self.workers)] * (self.workers > 1) + ["--relabel"] * self.relabel
         words += ["--limit", str(self.limit)] * (self.limit is not None) + [word for split in self.splits for word in ("--split", split)]
         words += ["--max-quarantine", f"{self.max_quarantine:g}"] * (self.max_quarantine != 0.01)
@@ -90,7 +90,7 @@ class LabelPlan:
     frames: tuple[Frame, ...]
     tasks: tuple[Task, ...]
     kept: Kept
-    chosen: tuple[Chosen, ...]
+    selection: tuple[SelectedTeacher, ...]
     described: Described
     key: str
     resumed: int = 0
@@ -103,7 +103,7 @@ class LabelPlan:
     @property
     def labels(self) -> dict[Label, tuple[str, ...]]:
         """The teachers of each label, in the order in which they work."""
-        return label_teachers(self.chosen)
+        return label_teachers(self.selection)
 
     @property
     def allowed(self) -> int:
@@ -113,33 +113,33 @@ class LabelPlan:
 
     def lines(self) -> list[str]:
         """What was inferred, for a person."""
-        said = [f"teacher {name}: {_identity(about)}" for name, about in self.described.items()]
+        lines = [f"teacher {name}: {_identity(about)}" for name, about in self.described.items()]
         what = Counter(" and ".join(task.wanted) for task in self.tasks)
         parts = ", ".join(f"{count} get {labels}" for labels, count in what.items())
-        said.append(f"{self.name}: {len(self.tasks)} of {len(self.frames)} frames to label{f' ({parts})' if parts else ''}")
+        lines.append(f"{self.name}: {len(self.tasks)} of {len(self.frames)} frames to label{f' ({parts})' if parts else ''}")
         kept = self.kept
         if kept.truth:
-            said.append(f"{kept.truth} frames keep their ground-truth masks")
+            lines.append(f"{kept.truth} frames keep their ground-truth masks")
         if kept.same:
-            said.append(f"{kept.same} frames are labelled by exactly these teachers already")
+            lines.append(f"{kept.same} frames are labelled by exactly these teachers already")
         if kept.quarantined:
-            said.append(f"{kept.quarantined} frames defeated exactly these teachers before (--relabel tries them again)")
-        said += [f"{count} frames keep {what} (--relabel replaces them)" for what, count in kept.others]
+            lines.append(f"{kept.quarantined} frames defeated exactly these teachers before (--relabel tries them again)")
+        lines += [f"{count} frames keep {what} (--relabel replaces them)" for what, count in kept.others]
         if self.resumed:
-            said.append(f"{self.resumed} of {len(self.tasks)} frames are done: the run continues")
-        return said
+            lines.append(f"{self.resumed} of {len(self.tasks)} frames are done: the run continues")
+        return lines
 
 
-def label_teachers(chosen: Sequence[Chosen]) -> dict[Label, tuple[str, ...]]:
+def label_teachers(selection: Sequence[SelectedTeacher]) -> dict[Label, tuple[str, ...]]:
     """The teachers of each label that has any."""
-    found: dict[Label, tuple[str, ...]] = {}
-    for one in chosen:
-        label = LABELS[one.kind.role]
-        found[label] = (*found.get(label, ()), one.name)
-    return found
+    by_label: dict[Label, tuple[str, ...]] = {}
+    for selected in selection:
+        label = LABELS[selected.kind.role]
+        by_label[label] = (*by_label.get(label, ()), selected.name)
+    return by_label
 
 
-def plan(ws: Workspace, request: Request, chosen: tuple[Chosen, ...], described: Described) -> LabelPlan:
+def plan(ws: Workspace, request: Request, selection: tuple[SelectedTeacher, ...], described: Described) -> LabelPlan:
     """Settle a run. Raises VortexError for an unknown dataset, one that was changed behind DVC's back, frames without what a teacher
     needs of them, and a selection that leaves nothing to do."""
     dataset = find(ws, request.name)
@@ -152,21 +152,21 @@ def plan(ws: Workspace, request: Request, chosen: tuple[Chosen, ...], described:
         )
     frames = load_manifest(dataset.manifest)
     chosen_frames = [frame for frame in frames if not request.splits or frame.split in request.splits]
-    tasks, kept = _tasks(dataset.root, frames, chosen_frames, request, chosen, described)
-    _require_inputs(tasks, chosen)
+    tasks, kept = _tasks(dataset.root, frames, chosen_frames, request, selection, described)
+    _require_inputs(tasks, selection)
     digest = resolve(ws, name_or_manifest=request.name).digest
     key = work_key(digest, described)
-    return LabelPlan(request, dataset.root, digest, sha256_file(dataset.manifest), tuple(frames), tasks, kept, chosen, described, key)
+    return LabelPlan(request, dataset.root, digest, sha256_file(dataset.manifest), tuple(frames), tasks, kept, selection, described, key)
 
 
-def depth_source(frame: Frame, wanted: Sequence[Label], chosen: Sequence[Chosen]) -> Source | None:
+def depth_source(frame: Frame, labels: Sequence[Label], selection: Sequence[SelectedTeacher]) -> Source | None:
     """Where the metres of a frame come from: its reference, else its ToF sensor, else a metric teacher of this run or of its row."""
     if frame.depth:
         return "reference"
     if frame.tof:
         return "tof"
-    if "depth" in wanted:
-        return "teacher" if any(one.kind.role == "depth" and one.kind.unit == "m" for one in chosen) else None
+    if "depth" in labels:
+        return "teacher" if any(selected.kind.role == "depth" and selected.kind.unit == "m" for selected in selection) else None
     return "teacher" if frame.teacher_depth and frame.teacher_unit != "relative" else None
 
 
@@ -175,13 +175,13 @@ def _tasks(
     frames: Sequence[Frame],
     candidates: Sequence[Frame],
     request: Request,
-    chosen: tuple[Chosen, ...],
+    selection: tuple[SelectedTeacher, ...],
     described: Described,
 ) -> tuple[tuple[Task, ...], Kept]:
-    records, teachers = Records(root), label_teachers(chosen)
+    records, teachers = Records(root), label_teachers(selection)
     makers = {label: {name: described[name] for name in names} for label, names in teachers.items()}
     barred = {label: set() if request.relabel else records.quarantined(frames, label, each) for label, each in makers.items()}
-    structure = any(one.kind.role == "structure" for one in chosen)
+    structure = any(selected.kind.role == "structure" for selected in selection)
     others: Counter[str] = Counter()
     truth, ours = 0, []
     for frame in candidates:
@@ -190,17 +190,22 @@ def _tasks(
         if not request.relabel:
             others.update(_owner(frame, label) for label, state in states.items() if state == "other")
         open_ = [label for label, state in states.items() if state == "none" or (state == "other" and request.relabel)]
-        wanted = [label for label in open_ if frame.id not in barred[label]]
+        labels = [label for label in open_ if frame.id not in barred[label]]
         # New depth makes structure that was seen in the old depth stale.
-        if structure and wanted == ["depth"] and states.get("segmentation") == "same" and depth_source(frame, wanted, chosen) == "teacher":
-            wanted.append("segmentation")
+        if (
+            structure
+            and labels == ["depth"]
+            and states.get("segmentation") == "same"
+            and depth_source(frame, labels, selection) == "teacher"
+        ):
+            labels.append("segmentation")
         if open_ or "same" in states.values():
-            ours.append((frame, tuple(wanted), bool(open_)))
+            ours.append((frame, tuple(labels), bool(open_)))
     if request.limit is not None and len(ours) > request.limit:
         ours = [ours[index * len(ours) // request.limit] for index in range(request.limit)]
     same = sum(not is_open for _, _, is_open in ours)
-    stuck = sum(is_open and not wanted for _, wanted, is_open in ours)
-    tasks = tuple(Task(frame, wanted) for frame, wanted, _ in ours if wanted)
+    stuck = sum(is_open and not labels for _, labels, is_open in ours)
+    tasks = tuple(Task(frame, labels) for frame, labels, _ in ours if labels)
     return tasks, Kept(truth, same, stuck, tuple(sorted(others.items())))
 
 
@@ -217,17 +222,17 @@ def _owner(frame: Frame, label: Label) -> str:
     return f"the depth of {frame.teacher}" if label == "depth" else f"the masks of {frame.segmentation_teacher}"
 
 
-def _require_inputs(tasks: Sequence[Task], chosen: Sequence[Chosen]) -> None:
+def _require_inputs(tasks: Sequence[Task], selection: Sequence[SelectedTeacher]) -> None:
     """Raise VortexError, with every fault, unless each frame has what the teachers need of it."""
     faults: list[str] = []
-    for one in chosen:
-        label = LABELS[one.kind.role]
+    for selected in selection:
+        label = LABELS[selected.kind.role]
         those = [task for task in tasks if label in task.wanted]
-        if one.needs_camera:
-            faults += _lacking(those, one.name, "intrinsics", [task.frame.intrinsics is None for task in those])
-        if one.kind.role == "structure":
-            without = [depth_source(task.frame, task.wanted, chosen) is None for task in those]
-            faults += _lacking(those, one.name, "depth in metres (no reference, no ToF, no metric teacher)", without)
+        if selected.needs_camera:
+            faults += _lacking(those, selected.name, "intrinsics", [task.frame.intrinsics is None for task in those])
+        if selected.kind.role == "structure":
+            without = [depth_source(task.frame, task.wanted, selection) is None for task in those]
+            faults += _lacking(those, selected.name, "depth in metres (no reference, no ToF, no metric teacher)", without)
     if faults:
         raise VortexError(
             f"these frames cannot be labelled: {faults[0]}",
@@ -241,8 +246,8 @@ def _lacking(tasks: Sequence[Task], teacher: str, what: str, missing: Sequence[b
     ids = [task.frame.id for task, lacks in zip(tasks, missing, strict=True) if lacks]
     if not ids:
         return []
-    shown = ", ".join(ids[:SHOWN]) + (", …" if len(ids) > SHOWN else "")
-    return [f"{teacher} needs {what}, and {len(ids)} of {len(tasks)} frames have none ({shown})"]
+    examples = ", ".join(ids[:SHOWN]) + (", …" if len(ids) > SHOWN else "")
+    return [f"{teacher} needs {what}, and {len(ids)} of {len(tasks)} frames have none ({examples})"]
 
 
 def _identity(about: Mapping[str, object]) -> str:

@@ -67,8 +67,8 @@ def _write(staging: Path, plan: LabelPlan, marks: Mapping[str, Mark]) -> None:
         rows.append(_row(frame, plan, mark))
     put_aside = {mark.id: {fault.label: fault.teacher for fault in mark.faults} for mark in marks.values() if mark.faults}
     seen_in = Counter(mark.depth_from for mark in marks.values() if mark.depth_from)
-    said = record(plan.key, plan.name, plan.digest, plan.described, plan.labels, put_aside, seen_in, earlier)
-    write_atomic(staging / FOLDER / f"{plan.key}.json", json.dumps(said, indent=1, ensure_ascii=False) + "\n")
+    provenance = record(plan.key, plan.name, plan.digest, plan.described, plan.labels, put_aside, seen_in, earlier)
+    write_atomic(staging / FOLDER / f"{plan.key}.json", json.dumps(provenance, indent=1, ensure_ascii=False) + "\n")
     write_manifest(staging / MANIFEST, rows)
 
 

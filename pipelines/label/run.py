@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from core.errors import GateRefused, Interrupted, VortexError
 from pipelines.data.datasets import data_hash, find, resolve
-from pipelines.label.choice import Chosen, choose, close_all, describe, make_all
+from pipelines.label.choice import SelectedTeacher, choose, close_all, describe, make_all
 from pipelines.label.crew import Job
 from pipelines.label.plan import Kept, LabelPlan, Request, plan
 from pipelines.label.publish import publish
 from pipelines.label.shard import alone, together
-from pipelines.label.work import Mark, Work, held, unfinished
+from pipelines.label.work import Mark, Work, dataset_lock, unfinished
 from pipelines.runs.stop import Stop, Stopped, stop_on_signals
 from validation.manifest import Split
 
@@ -75,16 +75,16 @@ def label(
     case the dataset is what it was.
     """
     request = Request(name, workers, relabel, limit, tuple(splits), max_quarantine, settings)
-    chosen = choose(ws, teachers, settings or {})
+    selection = choose(ws, teachers, settings or {})
     find(ws, name)
     started = time.monotonic()
-    with _interruptible(request, chosen) as stop, held(ws, name):
-        made = make_all(chosen)
+    with _interruptible(request, selection) as stop, dataset_lock(ws, name):
+        instances = make_all(selection)
         try:
-            settled = plan(ws, request, chosen, describe(made))
+            settled = plan(ws, request, selection, describe(instances))
             _sweep(ws, name, settled.root)
             work = Work(ws, name, settled.key)
-            marks = work.done(settled.tasks)
+            marks = work.finished(settled.tasks)
             settled = replace(settled, resumed=len(marks))
             _require_work(ws, work, settled, resume)
             if on_plan:
@@ -92,14 +92,14 @@ def label(
             if not settled.tasks:
                 return _unchanged(ws, settled)
             work.open()
-            for mark in _remaining(settled, work, marks, made, stop):
+            for mark in _remaining(settled, work, marks, instances, stop):
                 work.keep(mark)
                 marks[mark.id] = mark
                 if on_progress:
                     on_progress(len(marks), len(settled.tasks))
                 _require_few(settled, work, marks)
         finally:
-            close_all(made)
+            close_all(instances)
         path = _require_some(settled, work, marks)
         publish(ws, settled, work, marks)
         work.remove()
@@ -107,23 +107,25 @@ def label(
 
 
 @contextmanager
-def _interruptible(request: Request, chosen: Sequence[Chosen]) -> Iterator[Stop]:
+def _interruptible(request: Request, selection: Sequence[SelectedTeacher]) -> Iterator[Stop]:
     try:
         with stop_on_signals() as stop:
             yield stop
     except (Stopped, KeyboardInterrupt) as error:
         message = f"the labelling of {request.name} was stopped; the dataset is as it was, and the frames that are done are kept"
-        raise Interrupted(message, request.command(chosen)) from error
+        raise Interrupted(message, request.command(selection)) from error
 
 
-def _remaining(settled: LabelPlan, work: Work, marks: Mapping[str, Mark], made: Mapping[str, AnyTeacher], stop: Stop) -> Iterator[Mark]:
-    job = Job(settled.root, work.folder, settled.key, settled.chosen)
+def _remaining(
+    settled: LabelPlan, work: Work, marks: Mapping[str, Mark], instances: Mapping[str, AnyTeacher], stop: Stop
+) -> Iterator[Mark]:
+    job = Job(settled.root, work.folder, settled.key, settled.selection)
     tasks = [task for task in settled.tasks if task.frame.id not in marks]
     if not tasks:
         return
     workers = min(settled.request.workers, len(tasks))
     if workers == 1:
-        yield from alone(job, tasks, made, stop)
+        yield from alone(job, tasks, instances, stop)
         return
     with closing(together(job, tasks, workers, stop)) as answers:
         yield from answers

@@ -51,16 +51,16 @@ def together(job: Job, tasks: Sequence[Task], workers: int, stop: Stop) -> Gener
         busy: dict[Any, tuple[Any, Task]] = {}
         while waiting or busy:
             while idle and waiting:
-                one, task = idle.pop(), waiting.popleft()
-                busy[one.label.remote(task)] = (one, task)
+                worker, task = idle.pop(), waiting.popleft()
+                busy[worker.label.remote(task)] = (worker, task)
             ready, _ = ray.wait(list(busy), num_returns=1, timeout=0.2)
             if stop.requested():
                 raise Stopped
             for answer in ready:
-                one, task = busy.pop(answer)
+                worker, task = busy.pop(answer)
                 mark = _answer(ray, answer)
                 if mark is not None:
-                    idle.append(one)
+                    idle.append(worker)
                     yield mark
                     continue
                 idle.append(actor.remote(job))
@@ -90,7 +90,7 @@ class _Worker:
 def _answer(ray: Any, answer: Any) -> Mark | None:
     """What an actor gave back; None when it died. Raises its VortexError."""
     try:
-        said = ray.get(answer)
+        result = ray.get(answer)
     except ray.exceptions.RayTaskError as error:
         raise VortexError(
             f"a labelling worker failed: {type(error.cause).__name__}: {error.cause}",
@@ -98,10 +98,10 @@ def _answer(ray: Any, answer: Any) -> Mark | None:
         ) from error
     except ray.exceptions.RayError:
         return None
-    if isinstance(said, VortexError):
-        raise said
-    assert isinstance(said, Mark)
-    return said
+    if isinstance(result, VortexError):
+        raise result
+    assert isinstance(result, Mark)
+    return result
 
 
 @contextmanager

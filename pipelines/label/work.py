@@ -71,14 +71,14 @@ class Work:
         """Whether there is anything to continue."""
         return self.folder.is_dir()
 
-    def done(self, tasks: Iterable[Task]) -> dict[str, Mark]:
+    def finished(self, tasks: Iterable[Task]) -> dict[str, Mark]:
         """The marks of these tasks, by frame. A mark of other labels, or one that cannot be read, counts as none."""
-        found = {}
+        marks = {}
         for task in tasks:
             mark = self._read(task.frame.id)
             if mark is not None and mark.id == task.frame.id and mark.wanted == task.wanted:
-                found[mark.id] = mark
-        return found
+                marks[mark.id] = mark
+        return marks
 
     def keep(self, mark: Mark) -> None:
         """Note that a frame is done."""
@@ -127,7 +127,7 @@ def unfinished(ws: Workspace, name: str) -> list[str]:
 
 
 @contextmanager
-def held(ws: Workspace, name: str) -> Iterator[None]:
+def dataset_lock(ws: Workspace, name: str) -> Iterator[None]:
     """Hold the dataset's labelling lock. Raises VortexError when another run has it, or the workspace cannot be written."""
     path = ws.build / "label" / f"{name}.lock"
     # Tried first: a lock in a folder that cannot be written says nothing about why.

@@ -103,8 +103,8 @@ class Filler:
     def _augment(self) -> Augment:
         if not hasattr(self._own, "augment"):
             self._own.augment = self._make()
-        made: Augment = self._own.augment
-        return made
+        augment: Augment = self._own.augment
+        return augment
 
 
 def _map_name(role: str) -> str:

@@ -135,8 +135,8 @@ def check_size(size: tuple[int, int]) -> None:
     """Raise UsageError unless frames can be packed at `size` (H, W)."""
     low, high = SIDES
     if len(size) != 2 or not all(isinstance(side, int) and low <= side <= high for side in size):
-        shown = "x".join(map(str, size))
-        raise UsageError(f"size {shown} is not allowed: height and width from {low} to {high} pixels each", "for example --size 240x320")
+        text = "x".join(map(str, size))
+        raise UsageError(f"size {text} is not allowed: height and width from {low} to {high} pixels each", "for example --size 240x320")
 
 
 def read_index(path: Path) -> Index:
@@ -150,9 +150,9 @@ def read_index(path: Path) -> Index:
         raise PackError(f"{path}: is no pack, its {INDEX} is missing", again) from error
     except (OSError, ValueError) as error:
         raise PackError(f"{path / INDEX}: cannot be read ({error})", again) from error
-    found = raw.get("format") if isinstance(raw, dict) else None
-    if found != FORMAT:
-        raise PackError(f"{path}: has the pack format {found!r}, this vortex reads {FORMAT}", again)
+    version = raw.get("format") if isinstance(raw, dict) else None
+    if version != FORMAT:
+        raise PackError(f"{path}: has the pack format {version!r}, this vortex reads {FORMAT}", again)
     try:
         return Index.model_validate(raw)
     except ValueError as error:

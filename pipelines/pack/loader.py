@@ -178,12 +178,12 @@ class Loader:
         """One buffer for each thread or process and one for who computes: those of the last epoch where they fit."""
         if not self._buffers or len(self._buffers[0].arrays["rgb"]) != count:
             self.close()
-            wanted = (self._processes or self._threads) + 1
+            buffers = (self._processes or self._threads) + 1
             if self._processes:
-                self._workers = Workers(self._filler, self._make, self._processes, wanted, count)
+                self._workers = Workers(self._filler, self._make, self._processes, buffers, count)
                 room = self._workers.arrays
             else:
-                room = [{name: np.empty(*each) for name, each in self._filler.shapes(count).items()} for _ in range(wanted)]
+                room = [{name: np.empty(*each) for name, each in self._filler.shapes(count).items()} for _ in range(buffers)]
             self._buffers = [Buffer(number, arrays) for number, arrays in enumerate(room)]
         return self._buffers
 

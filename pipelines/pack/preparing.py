@@ -9,18 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from core.errors import VortexError
 from core.files import disk_full, staged_directory
 from core.machine import cores
+from pipelines.data.datasets import DataRef
+from pipelines.data.digests import dataset_digest
 from pipelines.pack.layout import INDEX, PackError, check_size, folder_name, is_folder_of, is_staging_of, read_index
 from pipelines.pack.reading import Pack, Progress
 from pipelines.pack.writing import Plan, manifest_digest, write_pack
-
-if TYPE_CHECKING:
-    from pipelines.data.datasets import DataRef
-    from pipelines.workspace import Workspace
+from pipelines.workspace import Workspace
+from validation.manifest import read_manifest
 
 _POLL_S: Final = 0.5
 _BAR_S: Final = 0.1
@@ -36,12 +36,12 @@ class Prepared:
     replaced: tuple[str, ...] = ()
 
     @property
-    def said(self) -> str:
+    def summary(self) -> str:
         """What was done, in a line."""
         height, width = self.pack.size
-        done = f"packed in {self.seconds:.1f} s" if self.built else "was packed already"
+        outcome = f"packed in {self.seconds:.1f} s" if self.built else "was packed already"
         gone = f", replacing {', '.join(self.replaced)}" if self.replaced else ""
-        return f"{self.pack.index.name} at {height}x{width} {done}: {len(self.pack)} frames, {self.pack.bytes / 1e6:.1f} MB{gone}"
+        return f"{self.pack.index.name} at {height}x{width} {outcome}: {len(self.pack)} frames, {self.pack.bytes / 1e6:.1f} MB{gone}"
 
 
 def packs_folder(ws: Workspace) -> Path:
@@ -64,14 +64,14 @@ def prepare(packs: Path, ref: DataRef, size: tuple[int, int], *, workers: int = 
     """
     check_size(size)
     final = packs / folder_name(ref.name, size, ref.digest)
-    found = _usable(final, size, ref.digest)
-    if found:
-        return Prepared(found, built=False)
+    pack = _usable(final, size, ref.digest)
+    if pack:
+        return Prepared(pack, built=False)
     started = time.perf_counter()
     with _turn(packs, ref.name, progress):
-        found = _usable(final, size, ref.digest)  # another process may have built it meanwhile
-        if found:
-            return Prepared(found, built=False)
+        pack = _usable(final, size, ref.digest)  # another process may have built it meanwhile
+        if pack:
+            return Prepared(pack, built=False)
         for left_over in [path for path in packs.iterdir() if is_staging_of(ref.name, path.name)]:
             shutil.rmtree(left_over, ignore_errors=True)
         shutil.rmtree(final, ignore_errors=True)
@@ -85,21 +85,19 @@ def _usable(final: Path, size: tuple[int, int], digest: str) -> Pack | None:
     if not final.is_dir():
         return None
     try:
-        found = Pack.open(final)
-        if (found.size, found.index.digest) != (size, digest):
+        pack = Pack.open(final)
+        if (pack.size, pack.index.digest) != (size, digest):
             return None
-        if found.touched:
-            found.verify()
+        if pack.touched:
+            pack.verify()
             with suppress(OSError):  # a folder that cannot be written is checked each time
                 os.utime(final / INDEX)
     except PackError:  # packs are derived: what cannot be used is made again
         return None
-    return found
+    return pack
 
 
 def _build(packs: Path, final: Path, ref: DataRef, size: tuple[int, int], workers: int, progress: Progress | None) -> None:
-    from validation.manifest import read_manifest
-
     _require_as_resolved(packs, ref)
     plan = Plan.of(read_manifest(ref.manifest))
     needed = plan.bytes(size)
@@ -122,9 +120,6 @@ def _build(packs: Path, final: Path, ref: DataRef, size: tuple[int, int], worker
 
 def _require_as_resolved(packs: Path, ref: DataRef) -> None:
     """Raise VortexError when the dataset is no longer the one that `ref` was resolved to: the pack would be called what it is not."""
-    from pipelines.data.digests import dataset_digest
-    from validation.manifest import read_manifest
-
     files = {path for frame in read_manifest(ref.manifest) for path in frame.files().values()}
     if dataset_digest(ref.manifest, ref.root, files, packs.parent / "digests.sqlite") != ref.digest:
         lost = next((f": {path} is missing" for path in sorted(files) if not (ref.root / path).is_file()), "")
@@ -178,12 +173,12 @@ def _seldom(progress: Progress | None) -> Progress | None:
     """`progress`, at most ten times a second, and at the end."""
     if progress is None:
         return None
-    heard, last = progress, [0.0]
+    report, last = progress, [0.0]
 
-    def tell(done: int, total: int) -> None:
+    def seldom(done: int, total: int) -> None:
         now = time.monotonic()
         if done == total or now - last[0] >= _BAR_S:
             last[0] = now
-            heard(done, total)
+            report(done, total)
 
-    return tell
+    return seldom

@@ -59,8 +59,8 @@ class Pack:
     def open(cls, path: Path) -> Pack:
         """Map the pack in the folder `path`. Raises PackError for a file that is missing or of another length."""
         index = read_index(path)
-        wanted = {entry.file: entry.bytes for entry in index.arrays.values()} | {name: entry.bytes for name, entry in index.tables.items()}
-        for name, size in wanted.items():
+        sizes = {entry.file: entry.bytes for entry in index.arrays.values()} | {name: entry.bytes for name, entry in index.tables.items()}
+        for name, size in sizes.items():
             _check_length(path / name, size)
         _check_shape(path, index)
         arrays = {}
@@ -102,22 +102,22 @@ class Pack:
 
     def select(self, split: str, limit: int | None = None) -> Rows:
         """The frames of a split; with a limit, that many spread evenly over it (as `pipelines.train.plan.sources.pick` takes them)."""
-        chosen = np.flatnonzero(self._splits == SPLIT_NAMES.index(split)).astype(np.int32)
-        if limit is None or len(chosen) <= limit:
-            return chosen
-        return chosen[np.arange(limit) * len(chosen) // limit]
+        frames = np.flatnonzero(self._splits == SPLIT_NAMES.index(split)).astype(np.int32)
+        if limit is None or len(frames) <= limit:
+            return frames
+        return frames[np.arange(limit) * len(frames) // limit]
 
     def find(self, ids: Sequence[str]) -> Rows:
         """Where the frames of these ids are. Raises PackError naming one that is not in the pack."""
         places = {name: place for place, name in enumerate(ids)}
-        found = np.full(len(ids), ABSENT, np.int32)
+        frames = np.full(len(ids), ABSENT, np.int32)
         for frame, name in enumerate(self.ids()):
             if name in places:
-                found[places[name]] = frame
-        if (found == ABSENT).any():
-            name = ids[int(np.argmax(found == ABSENT))]
+                frames[places[name]] = frame
+        if (frames == ABSENT).any():
+            name = ids[int(np.argmax(frames == ABSENT))]
             raise PackError(f"{self.path}: has no frame {name!r}, its {len(self)} frames are those of another manifest", AGAIN)
-        return found
+        return frames
 
     def stored(self, frame: int) -> dict[str, NDArray[Any]]:
         """A frame's roles as stored, without copying."""
@@ -139,10 +139,10 @@ class Pack:
         ]
         total, done = sum(entry.rows for entry in self.index.arrays.values()), 0
         for role, entry in self.index.arrays.items():
-            known = np.fromfile(self.path / checksums_file(role), np.dtype("<u4"))
+            checksums = np.fromfile(self.path / checksums_file(role), np.dtype("<u4"))
             damaged = []
             for row, pixels in enumerate(self.arrays[role]):
-                if zlib.crc32(pixels.data) != known[row]:
+                if zlib.crc32(pixels.data) != checksums[row]:
                     damaged.append(row)
                 done += 1
                 if progress and (done % 64 == 0 or done == total):
@@ -152,8 +152,8 @@ class Pack:
                 whose = f", the first that of frame {self.id(int(owner[0]))!r}" if len(owner) else ""
                 faults.append(f"{entry.file}: {len(damaged)} of {entry.rows} rows are damaged{whose}")
         if faults:
-            shown = faults if len(faults) > 1 else []
-            raise PackError(f"{self.path}: {faults[0]}", AGAIN, shown[:_SHOWN])
+            details = faults if len(faults) > 1 else []
+            raise PackError(f"{self.path}: {faults[0]}", AGAIN, details[:_SHOWN])
 
 
 @dataclass(frozen=True)
@@ -184,21 +184,21 @@ def table_digest(content: bytes) -> str:
 
 def _check_length(path: Path, size: int) -> None:
     try:
-        found = os.stat(path).st_size
+        actual = os.stat(path).st_size
     except FileNotFoundError as error:
         raise PackError(f"{path}: is missing", AGAIN) from error
-    if found != size:
-        raise PackError(f"{path}: has {found} bytes, wanted are {size}: it was cut or added to", AGAIN)
+    if actual != size:
+        raise PackError(f"{path}: has {actual} bytes, wanted are {size}: it was cut or added to", AGAIN)
 
 
 def _check_shape(path: Path, index: Index) -> None:
     """Raise PackError unless the index agrees with itself: nothing below may read past the end of a map."""
-    wanted = {IDS: None, OFFSETS: 8 * (index.frames + 1), SPLITS: index.frames}
+    sizes = {IDS: None, OFFSETS: 8 * (index.frames + 1), SPLITS: index.frames}
     for role, entry in index.arrays.items():
         if not _fits(role, entry, index.size):
             raise PackError(f"{path}: its index says of {role!r} what cannot be", AGAIN)
-        wanted |= {rows_file(role): 4 * index.frames, checksums_file(role): 4 * entry.rows}
-    for name, size in wanted.items():
+        sizes |= {rows_file(role): 4 * index.frames, checksums_file(role): 4 * entry.rows}
+    for name, size in sizes.items():
         if name not in index.tables or (size is not None and index.tables[name].bytes != size):
             raise PackError(f"{path}: its index and its table {name} disagree", AGAIN)
 

@@ -64,9 +64,9 @@ class Plan:
             plan.offsets.append(len(plan.ids))
             plan.splits.append(SPLIT_NAMES.index(frame.split))
             bits.append(sum(bit_of[role] for role in roles_of(frame)))
-        held = np.frombuffer(bits, np.uint8)
+        has_roles = np.frombuffer(bits, np.uint8)
         for number, role in enumerate(ROLES):
-            has = (held >> number & 1).astype(bool)
+            has = (has_roles >> number & 1).astype(bool)
             if has.any():
                 plan.tables[role] = np.where(has, np.cumsum(has) - 1, ABSENT).astype("<i4")
                 plan.counts[role] = int(has.sum())

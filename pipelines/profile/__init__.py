@@ -16,7 +16,7 @@ SECONDS = 6.0
 """How long each part is timed, unless told otherwise: a minute in all on a fast device."""
 
 
-def profile(ws: Workspace, plan: TrainPlan, *, seconds: float = SECONDS, say: Callable[[str], None] | None = None) -> Profile:
+def profile(ws: Workspace, plan: TrainPlan, *, seconds: float = SECONDS, report: Callable[[str], None] | None = None) -> Profile:
     """Time the loader alone, the step alone and both together on a plan's own frames, predict its run, and keep the prediction.
 
     Frames that are not packed yet are packed, as a training would do first; nothing else is left behind, and nothing is registered.
@@ -29,9 +29,9 @@ def profile(ws: Workspace, plan: TrainPlan, *, seconds: float = SECONDS, say: Ca
     folder = profiles(ws)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".rehearsal-") as staging:
-        rehearsal = Rehearsal(plan, longest_stage(plan), Path(staging) / "stage", say or (lambda _: None))
+        rehearsal = Rehearsal(plan, longest_stage(plan), Path(staging) / "stage", report or (lambda _: None))
         with rehearsal:
             timings = rehearsal.measure(seconds)
-    made = predict(plan, timings)
-    store(ws, made)
-    return made
+    prediction = predict(plan, timings)
+    store(ws, prediction)
+    return prediction

@@ -88,17 +88,17 @@ def longest_stage(plan: TrainPlan) -> int:
 def remedies(plan: TrainPlan, timings: Timings, epoch: float, validation: float) -> tuple[str, ...]:
     """What these numbers say would help, by the share of an `epoch` (seconds, `validation` included) that it would save."""
     step, together = _median(timings.step), _median(timings.together)
-    found: list[tuple[float, str]] = []
+    savings: list[tuple[float, str]] = []
     if step < BUSY * together:
-        found.append((1 - step / together, _feeding(plan, timings)))
+        savings.append((1 - step / together, _feeding(plan, timings)))
     if validation > LONG * epoch:
-        told = f"validating {_validated(plan)} frames takes {validation:.1f} of the {epoch:.1f} s of an epoch"
-        found.append((validation / epoch, f"{told}: judge by fewer frames (--limit)"))
+        cost = f"validating {_validated(plan)} frames takes {validation:.1f} of the {epoch:.1f} s of an epoch"
+        savings.append((validation / epoch, f"{cost}: judge by fewer frames (--limit)"))
     gain = 2 * step / _median(timings.doubled) if timings.doubled and all(timings.doubled) else 1.0
     if gain > GAIN:
-        told = f"--batch-size {2 * plan.recipe.optimizer.batch_size} takes frames {gain:.1f} times as fast on this device"
-        found.append((1 - 1 / gain, f"{told} (it changes the training: mind the rates)"))
-    return tuple(advice for _, advice in sorted(found, reverse=True))
+        cost = f"--batch-size {2 * plan.recipe.optimizer.batch_size} takes frames {gain:.1f} times as fast on this device"
+        savings.append((1 - 1 / gain, f"{cost} (it changes the training: mind the rates)"))
+    return tuple(advice for _, advice in sorted(savings, reverse=True))
 
 
 def _feeding(plan: TrainPlan, timings: Timings) -> str:
@@ -110,11 +110,11 @@ def _feeding(plan: TrainPlan, timings: Timings) -> str:
     if not timings.processes:
         return f"{rates}: use more cores, for a thread prepares frames beside the network"
     rates += f" with {timings.processes} loader process(es)"
-    wanted = math.ceil(timings.processes * loader / step)
-    if wanted <= MOST_PROCESSES:
-        return f"{rates}: {wanted} would do, so ask for {wanted + 1} cores a GPU (--cpus-per-task)"
+    enough = math.ceil(timings.processes * loader / step)
+    if enough <= MOST_PROCESSES:
+        return f"{rates}: {enough} would do, so ask for {enough + 1} cores a GPU (--cpus-per-task)"
     if not plan.step.augment_on_device:
-        return f"{rates} of at most {MOST_PROCESSES}, and {wanted} would be needed: augment on the GPU (--step augment_on_device=on)"
+        return f"{rates} of at most {MOST_PROCESSES}, and {enough} would be needed: augment on the GPU (--step augment_on_device=on)"
     return f"{rates}, which only copy: keep build/packs on a faster disk, or in memory"
 
 
@@ -126,7 +126,7 @@ def _stage_cost(
     alone = [steps * pace + validation for pace in (paced["together"], paced.get("frozen", paced["together"]))]
     warm, cold = (epoch + np.minimum(checkpoint, STALL * epoch) for epoch in alone)
     frozen = min(plan.recipe.optimizer.freeze_encoder_epochs, epochs)
-    made = StageCost(
+    cost = StageCost(
         name=stage.stage.name,
         steps=steps,
         epochs=epochs,
@@ -134,7 +134,7 @@ def _stage_cost(
         epoch_seconds=warm[0],
         frozen_epoch_seconds=cold[0],
     )
-    return made, warm, cold
+    return cost, warm, cold
 
 
 def _validation(plan: TrainPlan, timings: Timings, drawn: dict[str, Samples]) -> Samples:

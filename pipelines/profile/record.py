@@ -89,34 +89,34 @@ def profiles(ws: Workspace) -> Path:
     return ws.build / "profiles"
 
 
-def store(ws: Workspace, made: Profile) -> Path:
+def store(ws: Workspace, profile: Profile) -> Path:
     """Keep a profile; it replaces the one of the same plan and machine."""
-    place = re.sub(r"[^A-Za-z0-9]+", "-", made.machine).strip("-").lower()
-    path = profiles(ws) / f"{made.digest[:16]}-{place}.json"
-    write_atomic(path, made.model_dump_json(indent=1))
+    place = re.sub(r"[^A-Za-z0-9]+", "-", profile.machine).strip("-").lower()
+    path = profiles(ws) / f"{profile.digest[:16]}-{place}.json"
+    write_atomic(path, profile.model_dump_json(indent=1))
     return path
 
 
 def latest(ws: Workspace, plan: TrainPlan) -> Profile | None:
     """The newest profile of a plan, on whatever machine it was measured; None when there is none that can be read."""
     digest = cost_digest(plan)
-    found = []
+    readable = []
     for path in profiles(ws).glob(f"{digest[:16]}-*.json"):
         try:
-            found.append(Profile.model_validate_json(path.read_text()))
+            readable.append(Profile.model_validate_json(path.read_text()))
         except (OSError, ValidationError):
             continue  # written by another Vortex: as good as none
-    return max((one for one in found if one.digest == digest), key=lambda one: one.measured, default=None)
+    return max((profile for profile in readable if profile.digest == digest), key=lambda profile: profile.measured, default=None)
 
 
-def require_utilisation(made: Profile, threshold: float, partition: str) -> None:
+def require_utilisation(profile: Profile, threshold: float, partition: str) -> None:
     """Raise GateRefused, with the remedies, when the device would compute less than `threshold` (a share) of the time."""
-    if made.utilisation >= threshold:
+    if profile.utilisation >= threshold:
         return
-    low, high = made.utilisation_band
+    low, high = profile.utilisation_band
     raise GateRefused(
-        f"{made.recipe} would keep the device busy {made.utilisation:.0%} of the time ({low:.0%} to {high:.0%}, measured on {made.machine}); "
+        f"{profile.recipe} would keep the device busy {profile.utilisation:.0%} of the time ({low:.0%} to {high:.0%}, measured on {profile.machine}); "
         f"partition {partition} asks for {threshold:.0%}",
-        made.remedies[0] if made.remedies else "use a partition with a lower min_utilisation",
-        made.remedies[1:],
+        profile.remedies[0] if profile.remedies else "use a partition with a lower min_utilisation",
+        profile.remedies[1:],
     )

@@ -15,10 +15,9 @@ from typing import Any, Final, Literal
 from core.errors import UsageError, VortexError
 from pipelines.runs.events import Journal, TrainEvent
 from pipelines.runs.folder import LOCK, PLAN, run_folder, runs_folder
-from pipelines.runs.slurm import job as record
-from pipelines.runs.slurm import queue as cluster
 from pipelines.runs.slurm import stamps
-from pipelines.runs.slurm.queue import JobState
+from pipelines.runs.slurm.job import read_record
+from pipelines.runs.slurm.queue import JobState, job_states
 from pipelines.runs.slurm.script import FOLDER as JOB_FOLDER
 from pipelines.runs.state import EVENTS, RunState, Status
 from pipelines.workspace import Workspace
@@ -79,16 +78,16 @@ def find(ws: Workspace, name: str) -> Run:
 def require_idle(ws: Workspace, name: str) -> Run:
     """The run, on which nobody works. Raises UsageError saying who does, also for one whose job is in the queue."""
     require_untrained(ws, name)
-    found = find(ws, name)
-    if found.state in ACTIVE:
-        raise UsageError(f"{name} is {found.state} already{f' as job {found.job}' if found.job else ''}", f"vortex logs {name} -f")
-    return found
+    run = find(ws, name)
+    if run.state in ACTIVE:
+        raise UsageError(f"{name} is {run.state} already{f' as job {run.job}' if run.job else ''}", f"vortex logs {name} -f")
+    return run
 
 
 def require_untrained(ws: Workspace, name: str) -> None:
     """Raise UsageError when a process trains the run at this moment."""
     folder = run_folder(ws, name)
-    if _held(folder / LOCK):
+    if _is_locked(folder / LOCK):
         try:
             state = RunState.read(folder)
             who = f" (pid {state.pid} on {state.host})" if state.host else ""
@@ -100,13 +99,13 @@ def require_untrained(ws: Workspace, name: str) -> None:
 def require_unqueued(ws: Workspace, name: str, job: str | None) -> None:
     """Raise UsageError when a process trains the run, or a job other than `job` waits to: it would find the run taken, and end."""
     require_untrained(ws, name)
-    found = find(ws, name)
-    if found.job not in (None, job) and found.slurm in QUEUED:
-        raise UsageError(f"{name} is {found.state} already as job {found.job}", f"wait for it, or take it back: scancel {found.job}")
+    run = find(ws, name)
+    if run.job not in (None, job) and run.slurm in QUEUED:
+        raise UsageError(f"{name} is {run.state} already as job {run.job}", f"wait for it, or take it back: scancel {run.job}")
 
 
 @dataclass(frozen=True)
-class Said:
+class LogLine:
     """A line of a run's log: an event of the training, or a line that its job printed. `at` is in seconds since 1970."""
 
     source: Literal["event", "stdout", "stderr"]
@@ -115,15 +114,15 @@ class Said:
     text: str = ""
 
 
-def log(ws: Workspace, name: str, *, follow: bool = False) -> Iterator[Said]:
+def log(ws: Workspace, name: str, *, follow: bool = False) -> Iterator[LogLine]:
     """What a run has said so far; with `follow`, also what it says until it ends. Reading disturbs nothing."""
     run, reader = find(ws, name), _Reader(run_folder(ws, name))
-    asked = time.monotonic()
+    refreshed = time.monotonic()
     yield from reader.read()
     while follow and (run.state in ACTIVE or run.slurm in RUNNING):  # an error is printed after the state says so
         time.sleep(POLL_SECONDS)
-        if time.monotonic() - asked > STATE_SECONDS:
-            run, asked = find(ws, name), time.monotonic()
+        if time.monotonic() - refreshed > STATE_SECONDS:
+            run, refreshed = find(ws, name), time.monotonic()
         yield from reader.read()
 
 
@@ -135,20 +134,20 @@ class _Reader:
         self._prints = folder / JOB_FOLDER
         self._offsets: dict[Path, int] = {}
 
-    def read(self) -> Iterator[Said]:
-        said = [Said("event", event.at, event) for event in self._journal.read()]
+    def read(self) -> Iterator[LogLine]:
+        lines = [LogLine("event", event.at, event) for event in self._journal.read()]
         for path in sorted(self._prints.glob("*_log.*"), key=lambda path: (path.stat().st_mtime, path.name)):
-            said += self._printed(path)
-        yield from sorted(said, key=lambda one: one.at)
+            lines += self._printed(path)
+        yield from sorted(lines, key=lambda line: line.at)
 
-    def _printed(self, path: Path) -> list[Said]:
+    def _printed(self, path: Path) -> list[LogLine]:
         """What a job has printed. A line without a time came before the next one that has one, and the last before the file changed."""
-        at, said = path.stat().st_mtime, []
+        at, printed = path.stat().st_mtime, []
         for line in reversed(list(self._lines(path))):
             stamp, text = stamps.read(line)
             at = at if stamp is None else stamp
-            said.append(Said("stderr" if path.suffix == ".err" else "stdout", at, text=text))
-        return said[::-1]
+            printed.append(LogLine("stderr" if path.suffix == ".err" else "stdout", at, text=text))
+        return printed[::-1]
 
     def _lines(self, path: Path) -> Iterator[str]:
         with open(path, "rb") as stream:
@@ -160,13 +159,13 @@ class _Reader:
                 yield line.decode(errors="replace").rstrip()
 
 
-def judge(status: Status, job: str | None, *, newer: bool, held: bool, silent: bool) -> Condition:
+def condition_of(status: Status, job: str | None, *, newer: bool, locked: bool, silent: bool) -> Condition:
     """A run's condition, from what it last wrote, SLURM's word for its job (None: no job, or no answer), and whether a process holds its lock.
 
     `newer` is whether the job was submitted after that was written; `silent` whether nobody else can be working on it: this machine was
     the last that did, or nothing was written for long.
     """
-    if held:
+    if locked:
         return "training"
     if status in ENDED and not (newer and job in (*QUEUED, *RUNNING)):
         return status
@@ -188,31 +187,33 @@ def _ask_slurm(folders: Iterable[Path]) -> dict[str, JobState] | None:
     jobs = []
     for folder in folders:
         with suppress(VortexError):
-            jobs += [job.job_id] if (job := record.read(folder)) else []
-    return cluster.job_states(jobs)
+            jobs += [job.job_id] if (job := read_record(folder)) else []
+    return job_states(jobs)
 
 
 def _run(folder: Path, states: Mapping[str, JobState] | None) -> Run:
-    plan, said = _json(folder / PLAN), RunState(folder)
+    plan, state = _json(folder / PLAN), RunState(folder)
     job, slurm = None, None
     condition: Condition = "unreadable"
     first = (plan.get("stages") or [{}])[0].get("stage", {})
     with suppress(VortexError):  # a listing shows the other runs all the same
-        job = record.read(folder)
+        job = read_record(folder)
         slurm = None if job is None or states is None else states.get(job.job_id, JobState(VANISHED))
-        said = RunState.read(folder)
-        newer = job is not None and job.submitted > said.updated
-        condition = judge(said.status, slurm.word if slurm else None, newer=newer, held=_held(folder / LOCK), silent=_silent(said))
+        state = RunState.read(folder)
+        newer = job is not None and job.submitted > state.updated
+        condition = condition_of(
+            state.status, slurm.word if slurm else None, newer=newer, locked=_is_locked(folder / LOCK), silent=_silent(state)
+        )
     return Run(
         run=folder.name,
         recipe=str(plan.get("recipe", {}).get("name", "")),
         state=condition,
-        stage=said.stage or str(first.get("name", "")),
+        stage=state.stage or str(first.get("name", "")),
         stages=len(plan.get("stages") or [{}]),
-        epoch=said.epoch,
-        epochs=said.epochs or int(first.get("epochs", 0)),
-        best_rmse=_best(folder) if said.best is None else said.best,
-        version=said.version,
+        epoch=state.epoch,
+        epochs=state.epochs or int(first.get("epochs", 0)),
+        best_rmse=_best(folder) if state.best is None else state.best,
+        version=state.version,
         job=job.job_id if job else None,
         slurm=slurm.word if slurm else None,
         reason=slurm.reason if slurm else "",
@@ -221,7 +222,7 @@ def _run(folder: Path, states: Mapping[str, JobState] | None) -> Run:
     )
 
 
-def _held(lock: Path) -> bool:
+def _is_locked(lock: Path) -> bool:
     """Whether a process holds the run's lock. The kernel lets go of it when that process ends, however it ends."""
     try:
         with open(lock, "rb") as stream:
@@ -233,8 +234,8 @@ def _held(lock: Path) -> bool:
     return False
 
 
-def _silent(said: RunState) -> bool:
-    return said.host in ("", socket.gethostname()) or time.time() - said.updated > SILENCE
+def _silent(state: RunState) -> bool:
+    return state.host in ("", socket.gethostname()) or time.time() - state.updated > SILENCE
 
 
 def _best(folder: Path) -> float | None:
@@ -249,7 +250,7 @@ def _best(folder: Path) -> float | None:
 def _json(path: Path) -> dict[str, Any]:
     """A file's object; an empty one where it is damaged."""
     try:
-        found = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}

@@ -75,8 +75,8 @@ class RunState:
     def write(self) -> None:
         """Keep it, atomically."""
         self.updated = time.time()
-        kept = {name: value for name, value in asdict(self).items() if name != "folder"}
-        write_atomic(self.folder / STATE, json.dumps(kept, indent=1))
+        fields = {name: value for name, value in asdict(self).items() if name != "folder"}
+        write_atomic(self.folder / STATE, json.dumps(fields, indent=1))
 
     def begin(self) -> None:
         """This process trains from now on."""

@@ -21,7 +21,7 @@ from pipelines import submit as submitting
 from pipelines import workspace as workspaces
 from pipelines.hub.open import hub
 from pipelines.runs import listing
-from pipelines.runs.slurm.job import Record
+from pipelines.runs.slurm.job import JobRecord
 from pipelines.runs.slurm.script import script
 from pipelines.train.driver.run import lay_out, train
 from pipelines.train.plan import decide as planning
@@ -147,7 +147,7 @@ def test_killed_and_cancelled_jobs_are_told_apart_and_can_go_on(cluster: Cluster
 def test_what_a_job_asks_for_is_the_commands_then_the_workspaces_then_the_clusters(ws: Workspace) -> None:
     assert submitting.request(ws).partition == "short"
     assert [submitting.request(ws, partition=name).minutes for name in ("short", "long", "open")] == [30, 60, None]
-    again = submitting.request(ws, gres="gpu:1", before=Record("7", "long", "gpu:2", 60, True, "lab", 0.0))
+    again = submitting.request(ws, gres="gpu:1", before=JobRecord("7", "long", "gpu:2", 60, True, "lab", 0.0))
     assert (again.partition, again.gres, again.requeue, again.account) == ("long", "gpu:1", True, "lab")
     settings = ws.root / "vortex.toml"
     settings.write_text(settings.read_text() + '\n[partitions.long]\ntime = "2:00:00"\ngres = "gpu:2"\ncpus = 1\n')
@@ -189,7 +189,7 @@ def test_a_job_that_slurm_has_forgotten_is_dead(ws: Workspace) -> None:
     plan = tiny(ws, 1)
     lay_out(plan, plan.folder(ws))
     assert listing.find(ws, plan.run).state == "planned"
-    Record("999999", "short", None, 30, False, None, time.time()).write(plan.folder(ws))
+    JobRecord("999999", "short", None, 30, False, None, time.time()).write(plan.folder(ws))
     found = listing.find(ws, plan.run)
     assert (found.state, found.slurm) == ("dead", listing.VANISHED)
     assert [(run.run, run.state) for run in listing.runs(ws)] == [(plan.run, "dead")]

@@ -14,7 +14,7 @@ from vortex_cli.commands.train import epoch_line
 
 if TYPE_CHECKING:
     from pipelines.runs.events import TrainEvent
-    from pipelines.runs.listing import Said
+    from pipelines.runs.listing import LogLine
 
 
 def logs(
@@ -28,7 +28,7 @@ def logs(
     from pipelines.runs import listing as pipeline
 
     ws = console.workspace()
-    kept: list[Said] = []
+    kept: list[LogLine] = []
     try:
         for said in pipeline.log(ws, run, follow=follow):
             if console.session.json:
@@ -43,7 +43,7 @@ def logs(
     console.note(f"{run}: {found.state}{f', {found.version}' if found.version else ''}")
 
 
-def _line(said: Said) -> str:
+def _line(said: LogLine) -> str:
     words = said.text if said.event is None else _words(said.event)
     return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(said.at))}  {words}" if words else ""
 

@@ -59,7 +59,7 @@ def _show(made: Prepared, verified: bool) -> None:
     }  # fmt: skip
     rows = [(one["role"], one["frames"], one["type"], f"{int(str(one['bytes'])) / 1e6:.1f}") for one in arrays]
     caption = f"{pack.path}{'; every row is as it was written' if verified else ''}"
-    console.emit(payload, console.table(("array", ("frames", "right"), "type", ("MB", "right")), rows, made.said, caption))
+    console.emit(payload, console.table(("array", ("frames", "right"), "type", ("MB", "right")), rows, made.summary, caption))
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -39,7 +39,7 @@ def profile(
     ws = console.workspace()
     threshold = None if partition is None else _threshold(ws.config.partitions, partition)
     planned = planning.plan(ws, **plan)
-    made = measure(ws, planned, seconds=seconds, say=console.note)
+    made = measure(ws, planned, seconds=seconds, report=console.note)
     console.emit(made, *_tables(made))
     if threshold is not None:
         require_utilisation(made, threshold, str(partition))

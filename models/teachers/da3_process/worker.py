@@ -36,12 +36,12 @@ def main() -> int:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--loader", default="")
-    given = parser.parse_args()
+    options = parser.parse_args()
 
     questions, answers = own_the_pipes()
-    threading.Thread(target=watch_parent, args=(given.parent,), daemon=True).start()
+    threading.Thread(target=watch_parent, args=(options.parent,), daemon=True).start()
     try:
-        model = (loader(given.loader) if given.loader else load)(given.weights, given.device)
+        model = (loader(options.loader) if options.loader else load)(options.weights, options.device)
     except Exception as error:  # whatever goes wrong while loading is told over the pipe, in one line
         say(answers, {"v": VERSION, "error": one_line(error)})
         raise

@@ -16,7 +16,7 @@ FILE: Final = "slurm.json"
 
 
 @dataclass(frozen=True)
-class Record:
+class JobRecord:
     """The newest job of a run. `submitted` is in seconds since 1970, `minutes` the wall."""
 
     job_id: str
@@ -32,10 +32,10 @@ class Record:
         write_atomic(folder / FILE, json.dumps(asdict(self), indent=1))
 
 
-_RECORD = TypeAdapter(Record)
+_RECORD = TypeAdapter(JobRecord)
 
 
-def read(folder: Path) -> Record | None:
+def read_record(folder: Path) -> JobRecord | None:
     """The record of a run; None for one that was never submitted. Raises VortexError when it cannot be read."""
     path = folder / FILE
     try:

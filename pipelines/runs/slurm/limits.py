@@ -19,13 +19,13 @@ def parse_limit(text: str) -> int | None:
     """
     if text.upper() in _NONE:
         return None
-    found = _LIMIT.fullmatch(text)
-    if found is None:
+    match = _LIMIT.fullmatch(text)
+    if match is None:
         raise UsageError(f"{text!r} is not a time limit, allowed: MINUTES, HOURS:MINUTES:SECONDS or DAYS-HOURS", "for example 12:00:00")
-    numbers = [int(each) for each in found["clock"].split(":")]
-    if found["days"] is not None:
+    numbers = [int(each) for each in match["clock"].split(":")]
+    if match["days"] is not None:
         hours, minutes, seconds = (*numbers, 0, 0)[:3]
-        hours += 24 * int(found["days"])
+        hours += 24 * int(match["days"])
     else:
         hours, minutes, seconds = {1: (0, *numbers, 0), 2: (0, *numbers), 3: tuple(numbers)}[len(numbers)]
     return 60 * hours + minutes + math.ceil(seconds / 60)

@@ -38,7 +38,7 @@ class ClusterPartition:
 def ask(*command: str) -> str:
     """What a command of SLURM prints, with times as seconds since 1970. Raises VortexError saying why there is no answer."""
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command, check=True, capture_output=True, text=True, timeout=PATIENCE, env=os.environ | {"SLURM_TIME_FORMAT": "%s"}
         )
     except FileNotFoundError as error:
@@ -48,11 +48,11 @@ def ask(*command: str) -> str:
             f"{command[0]} had no answer from SLURM in {PATIENCE:.0f} s", "see whether its controller is up: sinfo"
         ) from error
     except subprocess.CalledProcessError as error:
-        raise VortexError(f"SLURM says no: {said(error.stderr)}", f"the command was: {' '.join(command)}") from error
-    return done.stdout
+        raise VortexError(f"SLURM says no: {complaint(error.stderr)}", f"the command was: {' '.join(command)}") from error
+    return process.stdout
 
 
-def said(stderr: str) -> str:
+def complaint(stderr: str) -> str:
     """The line of a SLURM command's complaint that says why, which is its last."""
     lines = [re.sub(r"^\w+: (error: |fatal: )?", "", line.strip()) for line in stderr.splitlines() if line.strip()]
     return lines[-1] if lines else "it gave no reason"
@@ -65,26 +65,26 @@ def partitions() -> dict[str, ClusterPartition]:
 
 def parse_partitions(text: str) -> dict[str, ClusterPartition]:
     """The partitions in what `scontrol show partition --oneliner` prints."""
-    found = {}
+    partitions = {}
     for line in text.splitlines():
         fields = dict(_FIELD.findall(line))
         if name := fields.get("PartitionName"):
             limits = parse_limit(fields.get("DefaultTime", "NONE")), parse_limit(fields.get("MaxTime", "UNLIMITED"))
-            found[name] = ClusterPartition(name, *limits, fields.get("Default") == "YES")
-    return found
+            partitions[name] = ClusterPartition(name, *limits, fields.get("Default") == "YES")
+    return partitions
 
 
-def choose(found: dict[str, ClusterPartition], name: str | None) -> ClusterPartition:
+def choose(partitions: dict[str, ClusterPartition], name: str | None) -> ClusterPartition:
     """The partition called `name`, SLURM's default for None. Raises UsageError naming those there are."""
-    known = ", ".join(sorted(found)) or "none"
+    names = ", ".join(sorted(partitions)) or "none"
     if name is None:
-        standard = next((one for one in found.values() if one.default), None)
+        standard = next((partition for partition in partitions.values() if partition.default), None)
         if standard is None:
-            raise UsageError(f"which partition? this cluster has no default one; it has: {known}", "name one with --partition")
+            raise UsageError(f"which partition? this cluster has no default one; it has: {names}", "name one with --partition")
         return standard
-    if name not in found:
-        raise UsageError(f"unknown partition {name!r}; this cluster has: {known}", "name one of them with --partition")
-    return found[name]
+    if name not in partitions:
+        raise UsageError(f"unknown partition {name!r}; this cluster has: {names}", "name one of them with --partition")
+    return partitions[name]
 
 
 @dataclass(frozen=True)
@@ -111,19 +111,19 @@ def job_states(jobs: Sequence[str]) -> dict[str, JobState] | None:
 
 def parse_states(text: str) -> dict[str, JobState]:
     """Job by job what `squeue` prints as `ID|STATE|REASON`."""
-    found = {}
+    states = {}
     for line in text.splitlines():
         job, word, reason = (*line.strip().split("|", 2), "", "")[:3]
         if word:
-            found[job] = JobState(word, reason if word == "PENDING" and reason not in ITS_TURN else "")
-    return found
+            states[job] = JobState(word, reason if word == "PENDING" and reason not in ITS_TURN else "")
+    return states
 
 
 def times(job: str) -> dict[str, str]:
     """When a running job began and when SLURM will end it, in seconds since 1970: as the variables by which newer SLURMs tell the job."""
     fields = dict(_FIELD.findall(ask("scontrol", "show", "job", "--oneliner", job)))
-    found = {SLURM_START: fields.get("StartTime", ""), SLURM_END: fields.get("EndTime", "")}
-    return {name: value for name, value in found.items() if value.isdigit()}
+    variables = {SLURM_START: fields.get("StartTime", ""), SLURM_END: fields.get("EndTime", "")}
+    return {name: value for name, value in variables.items() if value.isdigit()}
 
 
 def requeue(job: str) -> None:

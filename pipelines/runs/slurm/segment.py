@@ -18,8 +18,7 @@ from typing import Any, Final
 
 from core.errors import VortexError
 from pipelines.runs.events import Journal, TrainEvent
-from pipelines.runs.slurm import queue as cluster
-from pipelines.runs.slurm import stamps
+from pipelines.runs.slurm import queue, stamps
 from pipelines.runs.state import EVENTS
 from pipelines.runs.stop import REQUEUE, Requeue
 
@@ -48,19 +47,19 @@ class Segment:
             if progress(self.folder) != before:
                 self._requeue(job)
             else:
-                found = f"job {job} reached its wall without one step more than before: it is not requeued, it would never end"
-                self._say(found, f"give it more time: vortex submit --resume {self.folder.name} --time …")
+                message = f"job {job} reached its wall without one step more than before: it is not requeued, it would never end"
+                self._say(message, f"give it more time: vortex submit --resume {self.folder.name} --time …")
         elif code < 0:
             cause = ", as the kernel does when memory runs out" if code == -signal.SIGKILL else ""
-            found = f"the training of job {job} was ended by {signal.Signals(-code).name}{cause}"
-            self._say(found, f"what it saved is whole: vortex submit --resume {self.folder.name}")
+            message = f"the training of job {job} was ended by {signal.Signals(-code).name}{cause}"
+            self._say(message, f"what it saved is whole: vortex submit --resume {self.folder.name}")
         if code:
             raise SystemExit(code if code > 0 else 128 - code)
 
     def _times(self, job: str) -> dict[str, str]:
         """When the job began and ends; nothing where SLURM does not say: then its signal comes before the wall all the same."""
         try:
-            return cluster.times(job)
+            return queue.times(job)
         except VortexError as error:
             sys.stderr.write(stamps.stamped(f"the wall is not known, SLURM's signal will tell of it: {error.message}\n"))
             return {}
@@ -70,7 +69,7 @@ class Segment:
         until = time.monotonic() + ASKING_S
         while True:
             try:
-                return cluster.requeue(job)
+                return queue.requeue(job)
             except VortexError as error:
                 if time.monotonic() > until:
                     again = f"what was trained is whole: vortex submit --resume {self.folder.name}"

@@ -16,10 +16,10 @@ def stamped(line: str) -> str:
 
 def read(line: str) -> tuple[float | None, str]:
     """When a line was printed (Unix time), and what it says; None for one without a time."""
-    found = _STAMPED.fullmatch(line)
-    if found is None:
+    match = _STAMPED.fullmatch(line)
+    if match is None:
         return None, line
     try:
-        return datetime.fromisoformat(found[1]).timestamp(), found[2]
+        return datetime.fromisoformat(match[1]).timestamp(), match[2]
     except ValueError:  # no such day or hour
         return None, line

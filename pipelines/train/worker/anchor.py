@@ -33,38 +33,38 @@ def is_anchored(plan: TrainPlan, number: int) -> bool:
     return plan.recipe.anchor is not None and (number > 0 or plan.start.kind == "version")
 
 
-def lay_anchor(plan: TrainPlan, number: int, folder: Path, start: Path, say: Callable[[str], None]) -> None:
+def lay_anchor(plan: TrainPlan, number: int, folder: Path, start: Path, on_note: Callable[[str], None]) -> None:
     """Make the anchor of stage `number` in its folder from the weights in `start`, unless it is there; nothing when it has none.
 
-    EWC's takes a while, of which `say` is told. Raises VortexError when the old data that EWC needs cannot be read.
+    EWC's takes a while, of which `on_note` hears. Raises VortexError when the old data that EWC needs cannot be read.
     """
-    stated = plan.recipe.anchor
-    if stated is None or not is_anchored(plan, number) or (folder / ANCHOR).exists():
+    recipe = plan.recipe.anchor
+    if recipe is None or not is_anchored(plan, number) or (folder / ANCHOR).exists():
         return
     student, _ = checkpoint.load(start, encoder=plan.recipe.student.encoder)
     importance = None
-    if stated.kind == "ewc":
-        say(f"measuring which weights matter for the old data, on up to {FISHER_FRAMES} of its frames")
+    if recipe.kind == "ewc":
+        on_note(f"measuring which weights matter for the old data, on up to {FISHER_FRAMES} of its frames")
         # The workers may have other devices than this process: it takes what it was planned on only when it trains itself.
         device = torch.device("cpu" if plan.workers else plan.device)
         importance = _importance(plan, student.to(device), old_data(plan, number), device)
-    anchor = Anchor.at(student, stated.kind, stated.strength, importance)
+    anchor = Anchor.at(student, recipe.kind, recipe.strength, importance)
     tensors = anchor.tensors()
-    write_tensors(folder / ANCHOR, tensors, {"kind": stated.kind, "digest": digest(tensors)})
+    write_tensors(folder / ANCHOR, tensors, {"kind": recipe.kind, "digest": digest(tensors)})
 
 
 def read_anchor(plan: TrainPlan, number: int, folder: Path, student: Student) -> Anchor | None:
     """The anchor of a stage beside the student's weights in memory; None when the stage has none. Raises CheckpointError."""
-    stated = plan.recipe.anchor
-    if stated is None or not is_anchored(plan, number):
+    recipe = plan.recipe.anchor
+    if recipe is None or not is_anchored(plan, number):
         return None
     tensors, metadata = read_tensors(folder / ANCHOR)
-    if metadata.get("digest", found := digest(tensors)) != found:
+    if metadata.get("digest", actual := digest(tensors)) != actual:
         raise CheckpointError(
             f"{folder / ANCHOR}: the anchor of the stage is not what was written",
             "remove the file: it is made again from the starting weights",
         )
-    return Anchor.from_tensors(stated.kind, stated.strength, tensors).to(student)
+    return Anchor.from_tensors(recipe.kind, recipe.strength, tensors).to(student)
 
 
 def old_data(plan: TrainPlan, number: int) -> Sequence[DataPlan]:
@@ -88,8 +88,8 @@ def _single_frames(plan: TrainPlan, data: Sequence[DataPlan], device: torch.devi
     parts = [Selection(pack, pack.select("train", item.limit)) for pack, item in zip(packs, data, strict=True)]
     make: Callable[[], augment.Augmentation] = partial(augment.build, _UNCHANGED.model_dump(), plan.size)
     total = sum(len(part) for part in parts)
-    wanted = min(total, FISHER_FRAMES)
-    order = (np.arange(wanted, dtype=np.int64) * total // max(wanted, 1))[:, None]
+    count = min(total, FISHER_FRAMES)
+    order = (np.arange(count, dtype=np.int64) * total // max(count, 1))[:, None]
     with Loader(parts, make, plan.seed) as loader:
         for batch in loader.batches(order, epoch=0):
             yield batch.to(device)

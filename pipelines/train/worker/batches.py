@@ -77,7 +77,7 @@ def _open_loader(plan: TrainPlan, stage: StagePlan, augmentation: dict[str, Any]
             prepared = prepare(plan.packs, data.ref, plan.size, progress=lambda done, total: on_packing(done, total, ""))
             packs[data.digest] = prepared.pack
             if prepared.built:
-                on_packing(len(prepared.pack), len(prepared.pack), prepared.said)
+                on_packing(len(prepared.pack), len(prepared.pack), prepared.summary)
     parts = [Selection(packs[data.digest], packs[data.digest].select("train", data.limit)) for data in stage.data]
     make = partial(augment.build, augmentation, plan.size)
     return Loader(parts, make, plan.seed, processes=loader_processes(plan.device, local))

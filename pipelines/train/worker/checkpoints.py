@@ -177,8 +177,8 @@ class Checkpoints:
 
     def verify(self, path: Path) -> None:
         """Raise CheckpointError unless the file is the one that was saved."""
-        asked = _read(path.parent / PROGRESS)[1].get(path.name)
-        if not path.is_file() or sha256_file(path) != asked:
+        expected = _read(path.parent / PROGRESS)[1].get(path.name)
+        if not path.is_file() or sha256_file(path) != expected:
             fault = "it is damaged: its bytes are not those that were saved" if path.is_file() else "it is gone"
             raise CheckpointError(f"{path}: {fault}", "start the training anew")
 

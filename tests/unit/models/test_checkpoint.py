@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from core.classes import CLASSES
 from core.errors import VortexError
-from models import checkpoint
+from models import checkpoint, legacy
 from models.checkpoint import CheckpointError
 from models.legacy import CLASS_ORDER
 from models.student import Student, StudentConfig
@@ -181,7 +181,7 @@ def test_legacy_import_gives_the_same_outputs_with_classes_reordered(tmp_path: P
         torch.save({"epoch": 50, "model": old.state_dict(), "optimizer": optimiser.state_dict(), "rmse": np.float64(0.38)}, path)
     else:
         torch.save(old.state_dict(), path)
-    new = checkpoint.load_legacy(path)
+    new = legacy.load(path)
     assert new.config == StudentConfig(encoder=encoder)
     rgb = torch.rand(2, 3, 64, 96)
     with torch.no_grad():
@@ -201,7 +201,7 @@ def test_legacy_files_never_run_code(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     torch.save({"model": student().state_dict(), "extra": Payload()}, tmp_path / "bad.pt")
     with pytest.raises(CheckpointError, match="objects other than tensors"):
-        checkpoint.load_legacy(tmp_path / "bad.pt")
+        legacy.load(tmp_path / "bad.pt")
     assert not (tmp_path / "touched-by-a-pickle").exists()
 
 
@@ -220,6 +220,6 @@ def test_legacy_faults_are_one_clear_line(tmp_path: Path, original: Student) -> 
     names = ("truncated", "garbage", "empty", "nothing", "other", "partial", "thirteen", "absent")
     for name in names:
         with pytest.raises(CheckpointError) as caught:
-            checkpoint.load_legacy(tmp_path / f"{name}.pt")
+            legacy.load(tmp_path / f"{name}.pt")
         assert f"{name}.pt" in caught.value.message and "\n" not in caught.value.message and caught.value.hint, name
     assert isinstance(caught.value, VortexError)

@@ -112,15 +112,14 @@ def test_a_non_finite_prediction_on_a_valid_pixel_shows(bad: float) -> None:
     assert DepthMetrics(frame_errors(predicted, truth)).compute()["rmse"] == 0
 
 
-def test_merging_equals_seeing_everything_at_once() -> None:
+def test_figures_do_not_depend_on_how_frames_are_cut_into_batches() -> None:
     predicted, truth = depth_frames(5)
-    whole, left, right = DepthMetrics(), DepthMetrics(), DepthMetrics()
+    whole, in_batches = DepthMetrics(), DepthMetrics()
     whole.update(predicted, truth)
-    left.update(predicted[:2], truth[:2])
-    right.update(predicted[2:], truth[2:])
-    left.merge(DepthMetrics(right.frames()))
-    assert left.compute() == whole.compute()
-    frames = left.frames()
+    in_batches.update(predicted[:2], truth[:2])
+    in_batches.update(predicted[2:], truth[2:])
+    assert in_batches.compute() == whole.compute() == DepthMetrics(in_batches.frames()).compute()
+    frames = in_batches.frames()
     assert set(frames) == set(FRAME_KEYS) and all(column.shape == (5,) and column.dtype == np.float64 for column in frames.values())
 
 
@@ -150,16 +149,14 @@ def test_iou_agrees_with_torchmetrics_to_1e_6(seed: int) -> None:
             assert math.isnan(figures[f"iou_{name}"])
 
 
-def test_segmentation_without_labels_is_nan_and_merging_adds_up() -> None:
-    empty = SegmentationMetrics()
-    empty.update(torch.zeros(2, 6, H, W), torch.full((2, H, W), 255))
-    figures = empty.compute()
+def test_segmentation_without_labels_is_nan_and_later_frames_add_up() -> None:
+    metrics = SegmentationMetrics()
+    metrics.update(torch.zeros(2, 6, H, W), torch.full((2, H, W), 255))
+    figures = metrics.compute()
     assert figures.pop("labelled_pixels") == 0
     assert all(math.isnan(value) for value in figures.values())
-    other = SegmentationMetrics()
-    other.update(torch.zeros(1, H, W, dtype=torch.long), torch.zeros(1, H, W, dtype=torch.long))
-    empty.merge(SegmentationMetrics(other.frames()))
-    assert empty.compute()["miou"] == 1.0 and empty.frames().shape == (3, 6, 6)
+    metrics.update(torch.zeros(1, H, W, dtype=torch.long), torch.zeros(1, H, W, dtype=torch.long))
+    assert metrics.compute()["miou"] == 1.0 and metrics.frames().shape == (3, 6, 6)
 
 
 def test_a_label_outside_the_classes_is_named() -> None:

@@ -109,7 +109,7 @@ def test_relative_teachers_tof_and_far_depth_are_stored_as_documented(workspace:
 def test_a_pack_is_used_again_until_the_dataset_changes_and_then_replaced(workspace: Workspace, folder: Path, ref: DataRef) -> None:
     packs = packs_folder(workspace)
     first, second = prepare(packs, ref, SIZE), prepare(packs, ref, SIZE)
-    assert first.built and not second.built and "packed in" in first.said and "already" in second.said
+    assert first.built and not second.built and "packed in" in first.summary and "already" in second.summary
     small = prepare(packs, ref, (32, 48)).pack.path
     other = shutil.copytree(folder, folder.parent / "elsewhere" / "set")
     write_manifest(other / "manifest.jsonl", load_manifest(folder / "manifest.jsonl")[1:])

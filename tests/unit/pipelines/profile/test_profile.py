@@ -105,7 +105,7 @@ def test_remedies_follow_the_numbers(ws: Workspace, changes: dict[str, object], 
 def test_a_rehearsal_times_the_real_loop_and_leaves_a_json(ws: Workspace) -> None:
     plan, heard = tiny(ws), []
     before = set(ws.build.rglob("*"))
-    made = profile(ws, plan, seconds=0.05, say=heard.append)
+    made = profile(ws, plan, seconds=0.05, report=heard.append)
     new = {path for path in ws.build.rglob("*") if path.is_file()} - before
     assert {path.parent.name for path in new if "packs" not in path.parts} == {"profiles"} and len(list(profiles(ws).iterdir())) == 1
     assert any("packed" in line for line in heard)

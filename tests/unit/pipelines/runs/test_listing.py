@@ -15,13 +15,13 @@ from core.errors import UsageError, VortexError
 from core.files import locked
 from pipelines.runs import listing
 from pipelines.runs.events import Journal, TrainEvent
-from pipelines.runs.listing import Condition, judge
-from pipelines.runs.slurm.job import Record
+from pipelines.runs.listing import Condition, condition_of
+from pipelines.runs.slurm.job import JobRecord
 from pipelines.runs.state import EVENTS, Recorder, RunState, Status
 from pipelines.workspace import Workspace
 
 
-def begin(ws: Workspace, name: str, *, job: Record | None = None) -> RunState:
+def begin(ws: Workspace, name: str, *, job: JobRecord | None = None) -> RunState:
     """What a run leaves that has begun to train in this process."""
     folder = ws.build / "runs" / name
     folder.mkdir(parents=True)
@@ -63,8 +63,8 @@ def begin(ws: Workspace, name: str, *, job: Record | None = None) -> RunState:
 def test_what_a_run_wrote_is_held_against_what_slurm_says(
     status: Status, job: str | None, newer: bool, silent: bool, state: Condition
 ) -> None:
-    assert judge(status, job, newer=newer, held=False, silent=silent) == state
-    assert judge(status, job, newer=newer, held=True, silent=silent) == "training"
+    assert condition_of(status, job, newer=newer, locked=False, silent=silent) == state
+    assert condition_of(status, job, newer=newer, locked=True, silent=silent) == "training"
 
 
 def test_a_run_is_at_work_while_its_lock_is_held_and_dead_after(workspace: Workspace) -> None:
@@ -87,7 +87,7 @@ def test_a_silent_run_of_another_machine_is_dead_after_half_an_hour(workspace: W
 
 
 def test_where_slurm_cannot_be_asked_no_job_is_called_dead(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    state = begin(workspace, "far", job=Record("7", "gpu", None, 720, False, None, 0.0))
+    state = begin(workspace, "far", job=JobRecord("7", "gpu", None, 720, False, None, 0.0))
     path = state.folder / "state.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"host": "node7"}))
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -15,9 +15,7 @@ from core.errors import UsageError, VortexError
 from pipelines import submit as submitting
 from pipelines import workspace as workspaces
 from pipelines.runs.events import Journal
-from pipelines.runs.slurm import job as record
-from pipelines.runs.slurm import queue as cluster
-from pipelines.runs.slurm import segment, stamps
+from pipelines.runs.slurm import job, queue, segment, stamps
 from pipelines.runs.slurm.limits import parse_limit, show_limit
 from pipelines.runs.slurm.script import Request, script, warning_seconds
 from pipelines.runs.slurm.segment import progress
@@ -67,17 +65,17 @@ def test_limits_are_shown_as_slurm_shows_them(minutes: int | None, text: str) ->
 
 
 def test_partitions_are_read_with_their_limits_and_an_unknown_one_is_refused_with_those_there_are() -> None:
-    found = cluster.parse_partitions(SHOWN)
+    found = queue.parse_partitions(SHOWN)
     assert {name: (one.minutes, one.max_minutes) for name, one in found.items()} == {
         "short": (30, 30),
         "long": (60, 2880),
         "open": (None, None),
     }
-    assert cluster.choose(found, None).name == "short"
+    assert queue.choose(found, None).name == "short"
     with pytest.raises(UsageError, match=r"unknown partition 'gpu'; this cluster has: long, open, short"):
-        cluster.choose(found, "gpu")
+        queue.choose(found, "gpu")
     with pytest.raises(UsageError, match=r"which partition\?.*: long"):
-        cluster.choose({"long": found["long"]}, None)
+        queue.choose({"long": found["long"]}, None)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +95,7 @@ def test_a_machine_without_slurm_says_so_in_one_line(workspace: Workspace, monke
     with pytest.raises(VortexError, match="scontrol is not on this machine") as caught:
         submitting.request(workspace, partition="gpu")
     assert "login node" in caught.value.hint
-    assert cluster.job_states(["7"]) is None and cluster.job_states([]) == {}
+    assert queue.job_states(["7"]) is None and queue.job_states([]) == {}
 
 
 @pytest.mark.parametrize(
@@ -110,22 +108,22 @@ def test_a_machine_without_slurm_says_so_in_one_line(workspace: Workspace, monke
     ],
 )  # fmt: skip
 def test_of_a_complaint_the_reason_is_repeated(stderr: str, line: str) -> None:
-    assert cluster.said(stderr) == line
+    assert queue.complaint(stderr) == line
 
 
 def test_a_damaged_record_of_a_job_is_named(tmp_path: Path) -> None:
-    assert record.read(tmp_path) is None
-    made = record.Record("7", "gpu", "gpu:1", 720, True, None, 1.5)
+    assert job.read_record(tmp_path) is None
+    made = job.JobRecord("7", "gpu", "gpu:1", 720, True, None, 1.5)
     made.write(tmp_path)
-    assert record.read(tmp_path) == made
-    (tmp_path / record.FILE).write_text('{"job_id": 7')
+    assert job.read_record(tmp_path) == made
+    (tmp_path / job.FILE).write_text('{"job_id": 7')
     with pytest.raises(VortexError, match=r"slurm\.json: not readable"):
-        record.read(tmp_path)
+        job.read_record(tmp_path)
 
 
 def test_a_job_says_why_it_waits_where_that_is_more_than_its_turn() -> None:
     shown = "1|PENDING|PartitionConfig\n2|PENDING|Priority\n3|RUNNING|None\n4|FAILED|NonZeroExitCode\n5|PENDING|Nodes required for job are DOWN\n"
-    found = cluster.parse_states(shown + "6|PENDING|BeginTime\n\n")
+    found = queue.parse_states(shown + "6|PENDING|BeginTime\n\n")
     assert {job: state.word for job, state in found.items()} == dict(zip("123456", ["PENDING", "PENDING", "RUNNING", "FAILED", "PENDING", "PENDING"], strict=True))  # fmt: skip
     assert {job: state.reason for job, state in found.items() if state.reason} == {
         "1": "PartitionConfig",
