@@ -90,7 +90,6 @@ def train(
     """
     from pipelines.runs.listing import require_unqueued
     from pipelines.runs.wall import wall
-    from pipelines.train.driver.run import train as carry_out
     from pipelines.train.plan import decide as planning
 
     ws = console.workspace()
@@ -116,6 +115,8 @@ def train(
     if dry_run:
         console.emit(plan)
         return
+    from pipelines.train.driver.run import train as carry_out  # brings torch, which nothing before it needs
+
     with console.progress("state") as display:
         result = carry_out(ws, plan, Display(display, several=len(plan.stages) > 1).show, wall=deadline)
     console.emit(result, *_result(result))

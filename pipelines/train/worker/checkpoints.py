@@ -35,8 +35,10 @@ from pipelines.train.worker.nonfinite import TERMS
 LATEST = "latest"
 STUDENT, BEST, STATE, PROGRESS = "student.safetensors", "best.safetensors", "state.safetensors", "progress.json"
 _RANDOM: Final = "random."
-FORMAT = "2"
-"""Of the state: 2 holds every random generator and the average of the weights."""
+FORMAT = "3"
+"""Of the state: 3 names the optimiser's moments by their parameters."""
+READABLE = ("2", FORMAT)
+"""2 names them by their position."""
 DIGESTS = "sha256"
 """Key of the file digests beside the progress: a flipped bit in a weight leaves a file that reads well and trains on as another."""
 
@@ -158,8 +160,8 @@ class Checkpoints:
             self.verify(self.latest / name)
         student, _ = checkpoint.load(self.latest / STUDENT, encoder=learner.student.config.encoder)
         state, meta = read_tensors(self.latest / STATE)
-        if meta.get("format") != FORMAT:
-            message = f"{self.latest / STATE}: written in format {meta.get('format')}, allowed: {FORMAT}"
+        if meta.get("format") not in READABLE:
+            message = f"{self.latest / STATE}: written in format {meta.get('format')}, allowed: {', '.join(READABLE)}"
             raise CheckpointError(message, "finish the run with the Vortex that began it, or start it anew")
         learner.restore(student, state)
         restore_generators(state)

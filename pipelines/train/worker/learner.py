@@ -86,9 +86,13 @@ class Learner:
         self.network = group.wrap(self.task)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything but the student's own weights, as tensors for a file."""
-        moments = self.optimizer.state_dict()["state"].items()
-        state = {f"optimizer.{index}.{key}": torch.as_tensor(value) for index, part in moments for key, value in part.items()}
+        """Everything but the student's own weights, as tensors for a file; the optimiser's moments by the names of their parameters."""
+        names = {parameter: name for name, parameter in self.task.named_parameters()}
+        state = {
+            f"optimizer.{names[parameter]}.{key}": torch.as_tensor(value)
+            for parameter, moments in self.optimizer.state.items()
+            for key, value in moments.items()
+        }
         state |= {f"loss.{name}": value for name, value in self.loss.state_dict().items()}
         return state | ({f"ema.{name}": value for name, value in self.ema.state_dict().items()} if self.ema else {})
 
@@ -96,9 +100,28 @@ class Learner:
         """Become what was saved."""
         self.student.load_state_dict(student.state_dict())
         self.loss.load_state_dict(_part(state, "loss."))
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": _moments(self.optimizer, state)})
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": self._moments(_part(state, "optimizer."))})
         if self.ema:
             self.ema.load_state_dict(_part(state, "ema."))
+
+    def _moments(self, state: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+        """The optimiser's state from a checkpoint, by the position of each parameter, and laid out in memory as that is.
+
+        A file holds tensors row by row; the fused AdamW walks parameter and moments side by side in memory, so with a parameter that is
+        channels-last it would silently pair each weight with another one's moments.
+        """
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        position = {parameter: number for number, parameter in enumerate(parameters)}
+        # Format 2 names them by their position.
+        numbers = {str(number): number for number in position.values()}
+        numbers |= {name: position[parameter] for name, parameter in self.task.named_parameters() if parameter in position}
+        moments: dict[int, dict[str, Tensor]] = {}
+        for path, tensor in state.items():
+            name, _, key = path.rpartition(".")
+            like = parameters[numbers[name]]
+            value = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape and tensor.ndim else tensor
+            moments.setdefault(numbers[name], {})[key] = value.detach()
+        return moments
 
 
 def load_learner(plan: TrainPlan, number: int, folder: Path, group: ProcessGroup, on_note: OnNote) -> Learner:
@@ -172,20 +195,3 @@ def _compiled(function: Callable[..., Any], on_note: OnNote) -> Callable[..., An
 
 def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-
-
-def _moments(optimizer: torch.optim.Optimizer, state: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
-    """The optimiser's state from a checkpoint, each moment laid out in memory as its parameter is.
-
-    A file holds tensors row by row; the fused AdamW walks parameter and moments side by side in memory, so with a parameter that is
-    channels-last it would silently pair each weight with another one's moments.
-    """
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in state.items():
-        if name.startswith("optimizer."):
-            _, number, key = name.split(".")
-            like = parameters[int(number)]
-            same = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape and tensor.ndim else tensor
-            moments.setdefault(int(number), {})[key] = same.detach()
-    return moments

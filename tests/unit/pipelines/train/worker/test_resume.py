@@ -19,7 +19,9 @@ import torch
 import yaml
 
 from core.errors import Interrupted, VortexError
+from core.files import sha256_file
 from models import checkpoint
+from models.tensors import read_tensors, write_tensors
 from pipelines.hub.open import hub
 from pipelines.runs.events import TrainEvent
 from pipelines.runs.folder import START
@@ -28,7 +30,7 @@ from pipelines.runs.stop import Stopped
 from pipelines.train.driver.run import lay_out, train
 from pipelines.train.plan import decide as planning
 from pipelines.train.plan.train_plan import TrainPlan
-from pipelines.train.worker.checkpoints import STUDENT, generator_states, restore_generators, seed_generators
+from pipelines.train.worker.checkpoints import DIGESTS, PROGRESS, STATE, STUDENT, generator_states, restore_generators, seed_generators
 from pipelines.train.worker.loop import StageLoop
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.training_runs import different, final_state, ignore, loop, tiny
@@ -58,6 +60,40 @@ def test_stopped_anywhere_it_resumes_to_the_same_bits(ws: Workspace) -> None:
     loop(ws, stopped).run()
     assert where == [(0, 1), (0, 2), (1, 0)] and next(looks) > sum((2, 2, 3))
     assert different(final_state(ws, stopped), wanted) == []
+
+
+def test_a_checkpoint_that_names_moments_by_their_position_goes_on_to_the_same_bits(ws: Workspace) -> None:
+    whole, stopped = tiny(ws, epochs=2), tiny(ws, epochs=2)
+    loop(ws, whole).run()
+    stage = loop(ws, stopped, should_stop=stop_at(3))
+    with pytest.raises(Stopped):
+        stage.run()
+    latest = stage.checkpoints.latest
+    assert latest is not None
+    tensors, _ = read_tensors(latest / STATE)
+    names = [name for name, _ in sorted(_positions(stage).items(), key=lambda item: item[1])]
+    assert names[0].startswith("student.encoder.") and f"optimizer.{names[0]}.exp_avg" in tensors
+    older = {_renamed(name, _positions(stage)): tensor for name, tensor in tensors.items()}
+    assert "optimizer.0.exp_avg" in older and len(older) == len(tensors)
+    write_tensors(latest / STATE, older, {"format": "2"})
+    progress = json.loads((latest / PROGRESS).read_text())
+    progress[DIGESTS][STATE] = sha256_file(latest / STATE)
+    (latest / PROGRESS).write_text(json.dumps(progress))
+    loop(ws, stopped).run()
+    assert different(final_state(ws, stopped), final_state(ws, whole)) == []
+
+
+def _positions(stage: StageLoop) -> dict[str, int]:
+    """Where each trained parameter stands in the optimiser's groups, by name."""
+    names = {parameter: name for name, parameter in stage.learner.task.named_parameters()}
+    parameters = [parameter for group in stage.learner.optimizer.param_groups for parameter in group["params"]]
+    return {names[parameter]: number for number, parameter in enumerate(parameters)}
+
+
+def _renamed(name: str, positions: dict[str, int]) -> str:
+    kind, _, rest = name.partition(".")
+    parameter, _, key = rest.rpartition(".")
+    return f"optimizer.{positions[parameter]}.{key}" if kind == "optimizer" else name
 
 
 def test_a_run_of_two_stages_resumes_at_and_behind_their_boundary(ws: Workspace) -> None:
@@ -299,8 +335,8 @@ def test_a_checkpoint_of_another_architecture_or_class_order_is_refused(ws: Work
         made.checkpoints.restore(made.learner)
     object.__setattr__(made.learner.student.config, "encoder", "mobilenetv3_small_100")
     with monkeypatch.context() as later:
-        later.setattr("pipelines.train.worker.checkpoints.FORMAT", "3")
-        with pytest.raises(VortexError, match="written in format 2, allowed: 3"):
+        later.setattr("pipelines.train.worker.checkpoints.READABLE", ("4",))
+        with pytest.raises(VortexError, match="written in format 3, allowed: 4"):
             made.checkpoints.restore(made.learner)
     monkeypatch.setattr("models.checkpoint.CLASSES", tuple(reversed(made.learner.student.config.classes)))
     with pytest.raises(VortexError, match="its classes are"):
