@@ -87,7 +87,7 @@ class Learner:
 
     def state(self) -> dict[str, Tensor]:
         """Everything but the student's own weights, as tensors for a file; the optimiser's moments by the names of their parameters."""
-        names = {parameter: name for name, parameter in self.task.named_parameters()}
+        names: dict[Tensor, str] = {parameter: name for name, parameter in self.task.named_parameters()}
         state = {
             f"optimizer.{names[parameter]}.{key}": torch.as_tensor(value)
             for parameter, moments in self.optimizer.state.items()
