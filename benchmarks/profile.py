@@ -12,6 +12,7 @@ epoch.
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import sys
 import tempfile
@@ -20,7 +21,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
-import yaml
 
 from pipelines.init import init
 from pipelines.profile import Profile, profile
@@ -75,7 +75,7 @@ def workspace(folder: Path, options: argparse.Namespace) -> Workspace:
     synthesise(ws, "rooms", world="rooms", frames=options.frames, size=(height, width), workers=1)
     raw = recipes.load("v5").model_dump(mode="json") | {"name": "profiled", "parents": []}
     raw["student"] = {"encoder": options.encoder, "size": [height, width]}
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(raw))
+    (folder / "recipe.yaml").write_text(json.dumps(raw))
     return load(ws.root)
 
 

@@ -92,13 +92,13 @@ def child(root: Path, setting: Setting, workers: int, started: float) -> None:
 
 def write_recipe(root: Path, encoder: str) -> None:
     """V5 with another encoder, as a recipe of its own."""
-    import yaml
+    import json
 
     from pipelines.recipes import recipe
 
     raw = recipe.load("v5").model_dump(mode="json")
     own = {"name": "scale", "codename": "Scale", "parents": [], "published": []}
-    (root / f"{encoder}.yaml").write_text(yaml.safe_dump(raw | own | {"student": raw["student"] | {"encoder": encoder}}))
+    (root / f"{encoder}.yaml").write_text(json.dumps(raw | own | {"student": raw["student"] | {"encoder": encoder}}))
 
 
 def possible() -> list[int]:

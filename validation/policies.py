@@ -6,7 +6,7 @@ import hashlib
 import math
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 
@@ -153,36 +153,19 @@ class Policies(Strict):
 
 def load_policies(path: Path | None = None) -> Policies:
     """Read `policies.yaml` (default: the one beside this module). Raises VortexError listing every fault of the file."""
-    import yaml
+    from core import strict_yaml
 
     path = path or FILE
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=unique_loader())
+        raw = strict_yaml.parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise VortexError(f"{path} does not exist", "restore it from the repository: git checkout validation/policies.yaml") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise VortexError(f"{path}: not readable as YAML ({' '.join(str(error).split())})", "mend the line it names") from error
+    except (OSError, ValueError) as error:
+        raise VortexError(f"{path}: not readable as YAML ({error})", "mend the line it names") from error
     try:
         return Policies.model_validate(raw)
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']}" for fault in error.errors()]
+        faults = strict_yaml.faults(error)
         raise VortexError(
             f"{path}: {len(faults)} fault(s)", "every key is written out in the repository's own validation/policies.yaml", faults
         ) from error
-
-
-def unique_loader() -> type[Any]:
-    """A safe loader that refuses a key given twice, where YAML would quietly let the last one win."""
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-            seen: set[Any] = set()
-            for key_node, _ in node.value:
-                key = self.construct_object(key_node, deep=True)
-                if key in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
-                seen.add(key)
-            return super().construct_mapping(node, deep)
-
-    return Loader

@@ -79,14 +79,12 @@ def load_waivers(path: Path, checks: tuple[str, ...], today: datetime.date) -> t
         return ()
     except (OSError, UnicodeDecodeError) as error:
         raise VortexError(f"{path}: cannot be read ({error})", "mend or remove the file") from error
-    import yaml
-
-    from validation.policies import unique_loader
+    from core import strict_yaml
 
     try:
-        raw = yaml.load(text, Loader=unique_loader())
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise VortexError(f"{path}: not readable as YAML ({' '.join(str(error).split())})", "mend the line it names") from error
+        raw = strict_yaml.parse(text)
+    except ValueError as error:
+        raise VortexError(f"{path}: not readable as YAML ({error})", "mend the line it names") from error
     if raw is None:
         return ()
     if not isinstance(raw, list):

@@ -38,6 +38,8 @@ class Session:
 session = Session()
 BOUNDLESS = 10_000
 """Columns of a terminal on which every table has room."""
+MOST_DETAILS = 50
+"""Details of one error that a person reads; more are counted."""
 
 
 def workspace() -> Workspace:
@@ -99,8 +101,10 @@ def fail(error: VortexError) -> None:
 
     console = stderr()
     console.print(Text.assemble(("error: ", "bold red"), error.message), soft_wrap=True)
-    for detail in error.details:
+    for detail in error.details[:MOST_DETAILS]:
         console.print(Text(f"  - {detail}"), soft_wrap=True)
+    if len(error.details) > MOST_DETAILS:
+        console.print(Text(f"  - and {len(error.details) - MOST_DETAILS:,} more"), soft_wrap=True)
     if error.hint:
         console.print(Text.assemble(("  try: ", "bold"), error.hint), soft_wrap=True)
 

@@ -18,7 +18,7 @@ LEFT_BEHIND: Final = (".*.staging", ".latest.*", "ray-*")
 
 def prepare(root: Path, frames: int) -> None:
     """A workspace with one small dataset and a recipe whose weights are averaged."""
-    import yaml
+    import json
 
     from pipelines.data.datasets import DatasetCard, new_dataset
     from pipelines.hub.open import hub
@@ -33,7 +33,7 @@ def prepare(root: Path, frames: int) -> None:
     raw = recipe.load("v5").model_dump(mode="json") | {"name": "tiny", "codename": "", "parents": [], "published": []}
     raw |= {"student": {"encoder": "mobilenetv3_small_100", "size": [32, 64]}, "ema": {"decay": 0.99}}
     raw["scratch"]["batch_size"] = 4
-    (root / "tiny.yaml").write_text(yaml.safe_dump(raw))
+    (root / "tiny.yaml").write_text(json.dumps(raw))
     assert hub(ws).store
 
 

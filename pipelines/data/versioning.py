@@ -185,11 +185,11 @@ def _check_cache(ws: Workspace, cache: Any, made: str, started: float) -> None:
 
 def _outs(text: str) -> list[dict[str, Any]] | None:
     """The `outs` of a pointer; None when the text is none."""
-    import yaml
+    from core import strict_yaml
 
     try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError:
+        document = strict_yaml.parse(text)
+    except ValueError:
         return None
     outs = document.get("outs") if isinstance(document, dict) else None
     return outs if isinstance(outs, list) and all(isinstance(out, dict) for out in outs) else None

@@ -88,11 +88,11 @@ def _from_mapping(path: Path) -> Pinhole | None:
         except ValueError as error:
             raise ValueError(f"is not readable as JSON ({error})") from error
     else:
-        import yaml
+        from core import strict_yaml
 
         try:
-            document = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+            document = strict_yaml.parse(text)
+        except ValueError as error:
             raise ValueError(f"is not readable as YAML ({error})") from error
     if not isinstance(document, dict):
         return None

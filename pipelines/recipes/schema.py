@@ -44,7 +44,7 @@ class _Part(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _no_flags(cls, raw: object) -> object:
-        """Nothing in a recipe is true or false, and YAML's `yes` would be taken for 1."""
+        """Nothing in a recipe is true or false, and pydantic would take `true` for 1."""
         flags = [str(key) for key, value in raw.items() if _is_flag(value)] if isinstance(raw, dict) else []
         if flags:
             raise ValueError(f"{', '.join(flags)}: true and false are no values of a recipe")

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+
+from core import strict_yaml
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -45,7 +46,7 @@ def clone(origin: Path, tmp_path: Path) -> Path:
 
 
 def stages() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+    found: dict[str, Any] = strict_yaml.parse((ROOT / "dvc.yaml").read_text())
     return found
 
 

@@ -69,3 +69,11 @@ def test_a_broken_run_goes_on_where_it_was(job: str | None, command: str) -> Non
     run = Run("one", "v6", "dead", "train", 1, 1, 9, None, None, job, job and "PENDING", "PartitionConfig" if job else "", None, 0.0)
     assert _advice([run]) == f"go on with: vortex {command} --resume one"
     assert _row(run)[4] == ("7 PENDING (PartitionConfig)" if job else None)
+
+
+@pytest.mark.parametrize(("faults", "lines"), [(50, 50), (30_000, 51)])
+def test_of_many_faults_a_person_reads_fifty(faults: int, lines: int, capsys: pytest.CaptureFixture[str]) -> None:
+    console.fail(VortexError("recipe.yaml: faults", "mend it", [f"key{number}: unknown" for number in range(faults)]))
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("  - ")]
+    assert len(told) == lines and told[49] == "  - key49: unknown"
+    assert told[50:] == ["  - and 29,950 more"][: lines - 50]

@@ -13,9 +13,9 @@ from xml.etree import ElementTree
 
 import pytest
 import typer
-import yaml
 from typer.testing import CliRunner, Result
 
+from core import strict_yaml
 from core.errors import GateRefused, UsageError, VortexError
 from pipelines.data.datasets import DatasetCard, new_dataset
 from pipelines.workspace import Workspace, load
@@ -144,13 +144,13 @@ def test_rows_only_refuses_a_broken_manifest_without_anything_heavy(sets: Worksp
 
 def test_the_commit_hook_takes_a_good_manifest_and_refuses_a_broken_one(sets: Workspace) -> None:
     """The project's own file, run by the real pre-commit; only the path of `vortex` is this test's."""
-    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
-    offered = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    config = strict_yaml.parse((ROOT / ".pre-commit-config.yaml").read_text())
+    offered = strict_yaml.parse((ROOT / ".pre-commit-hooks.yaml").read_text())
     hooks = config["repos"][0]["hooks"]
     assert [(hook["id"], hook["entry"].removeprefix(".venv/bin/")) for hook in hooks] == [(hook["id"], hook["entry"]) for hook in offered]
     for hook in hooks:
         hook["entry"] = hook["entry"].replace(".venv/bin/vortex", VORTEX)
-    (sets.root / ".pre-commit-config.yaml").write_text(yaml.safe_dump(config))
+    (sets.root / ".pre-commit-config.yaml").write_text(json.dumps(config))
     (sets.root / ".gitignore").write_text("/build/\n")
     manifest = sets.root / "listing" / "manifest.jsonl"
     manifest.parent.mkdir()
@@ -169,7 +169,7 @@ def test_the_commit_hook_takes_a_good_manifest_and_refuses_a_broken_one(sets: Wo
 
 def test_the_workflow_runs_as_it_is_written(workspace: Workspace, tmp_path: Path) -> None:
     """Its `vortex` lines, in order, in a fresh clone of a workspace whose frames lie in a remote."""
-    flow = yaml.safe_load((ROOT / ".github/workflows/data-gate.yml").read_text())
+    flow = strict_yaml.parse((ROOT / ".github/workflows/data-gate.yml").read_text())
     steps = flow["jobs"]["data-gate"]["steps"]
     lines = [step["run"].replace(".venv/bin/vortex", VORTEX) for step in steps if "vortex" in step.get("run", "")]
     assert len(lines) == 2 and "data pull" in lines[0] and "validate --all" in lines[1]

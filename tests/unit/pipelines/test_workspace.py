@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import yaml
 
+from core import strict_yaml
 from core.errors import VortexError
 from pipelines import workspace as module
 from pipelines.init import init
@@ -78,7 +78,7 @@ def test_init_is_repeatable_and_keeps_what_is_there(workspace: Workspace) -> Non
     (workspace.root / FILE).write_text('build = "elsewhere"\n')
     again = init(workspace.root)
     assert again.config.build == "elsewhere"
-    pointer = yaml.safe_load((workspace.root / "data.dvc").read_text())
+    pointer = strict_yaml.parse((workspace.root / "data.dvc").read_text())
     assert pointer == {"outs": []}
     assert (workspace.root / "mlruns" / ".gitignore").read_text().strip().endswith("!.gitignore")
     config = (workspace.root / ".dvc" / "config").read_text().lower()

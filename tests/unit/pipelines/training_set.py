@@ -81,12 +81,12 @@ def publish(ws: Workspace, name: str, **options: object) -> None:
 
 def recipe_file(path: Path, **changes: object) -> Path:
     """A recipe of its own with the small encoder, so that a test trains in seconds."""
-    import yaml
+    import json
 
     from pipelines.recipes import recipe
 
     raw = recipe.load("v5").model_dump(mode="json") | {"name": "tiny", "codename": "Tiny", "parents": [], "published": []}
     raw["student"] = {"encoder": "mobilenetv3_small_100", "size": list(SIZE)}
     raw["scratch"]["batch_size"] = 4
-    path.write_text(yaml.safe_dump({**raw, **changes}))
+    path.write_text(json.dumps({**raw, **changes}))
     return path

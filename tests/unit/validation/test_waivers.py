@@ -71,7 +71,7 @@ def test_no_waivers_are_none(tmp_path: Path, text: str) -> None:
         ("the stereo camera faces blank walls", "why not", "at least 10 characters"),
         ("  owner: ada\n", "", "owner: Field required"),
         ("owner: ada", "owner: ada\n  approved: yes", "approved: Extra inputs"),
-        ("owner: ada", "owner: ada\n  owner: bob", "given twice"),
+        ("owner: ada", "owner: ada\n  owner: bob", "owner appears twice"),
         ("- dataset", "waivers:\n- dataset", "found a dict"),
         ("dataset: rooms", "dataset: [rooms", "not readable as YAML"),
     ],

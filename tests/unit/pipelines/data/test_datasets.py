@@ -14,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
 from core.errors import Interrupted, VortexError
 from pipelines.data import datasets, versioning
@@ -191,7 +190,7 @@ def test_the_next_command_undoes_what_a_kill_left(workspace: Workspace, place: s
 
 def test_a_clone_that_was_not_pulled_forgets_nothing(workspace: Workspace) -> None:
     path = workspace.root / "data.dvc"
-    path.write_text(yaml.safe_dump({"outs": [{"md5": "0123456789abcdef0123456789abcdef.dir", "nfiles": 3, "path": "data"}]}))
+    path.write_text(json.dumps({"outs": [{"md5": "0123456789abcdef0123456789abcdef.dir", "nfiles": 3, "path": "data"}]}))
     before = state(workspace)
     with pytest.raises(VortexError, match="records frames that are not here") as caught:
         make(workspace, "one")

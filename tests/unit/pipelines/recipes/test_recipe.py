@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
-import yaml
 
+from core import strict_yaml
 from core.errors import UsageError
 from pipelines.recipes import recipe
 from pipelines.recipes.recipe import FOLDER, Recipe, RecipeError
@@ -69,7 +70,7 @@ def test_recipe_states_its_row_of_the_lineage(name: str) -> None:
 @pytest.mark.parametrize("name", LINEAGE)
 def test_recipe_file_is_complete(name: str) -> None:
     """Nothing comes from a default that a later edit could change: every field but the optional lists is written out."""
-    written = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+    written = strict_yaml.parse((FOLDER / f"{name}.yaml").read_text())
     assert set(Recipe.model_fields) - set(written) <= {"history", "variants", "assumed"}
     scratch = recipe.load(name).scratch
     assert (scratch.encoder_lr, scratch.decoder_lr, scratch.freeze_encoder_epochs, scratch.batch_size) == (1e-3, 1e-3, 0, 8)
@@ -108,7 +109,7 @@ def test_differences_name_both_values() -> None:
 
 
 def test_every_fault_is_reported_together(tmp_path: Path) -> None:
-    raw = yaml.safe_load((FOLDER / "v6.yaml").read_text())
+    raw = strict_yaml.parse((FOLDER / "v6.yaml").read_text())
     raw["loss"]["depth"] = "l1"
     raw["optimizer"]["decoder_lr"] = -1
     raw["colour"] = "blue"
@@ -116,7 +117,7 @@ def test_every_fault_is_reported_together(tmp_path: Path) -> None:
     raw["stages"][1]["data"][0]["share"] = 0.4
     del raw["teacher"]
     path = tmp_path / "bad.yaml"
-    path.write_text(yaml.safe_dump(raw))
+    path.write_text(json.dumps(raw))
     with pytest.raises(RecipeError) as caught:
         recipe.load(path)
     told = "\n".join(caught.value.details)
@@ -173,7 +174,7 @@ def test_a_file_that_is_no_recipe_says_what_it_holds(tmp_path: Path, content: st
     ],
 )
 def test_what_would_only_fail_in_training_is_refused_before(key: tuple[str, str], value: object, told: str) -> None:
-    raw = yaml.safe_load((FOLDER / "v6.yaml").read_text())
+    raw = strict_yaml.parse((FOLDER / "v6.yaml").read_text())
     raw[key[0]][key[1]] = value
     with pytest.raises(RecipeError) as caught:
         recipe.parse(raw, "here")
@@ -181,7 +182,7 @@ def test_what_would_only_fail_in_training_is_refused_before(key: tuple[str, str]
 
 
 def test_a_stage_name_is_no_path() -> None:
-    raw = yaml.safe_load((FOLDER / "v6.yaml").read_text())
+    raw = strict_yaml.parse((FOLDER / "v6.yaml").read_text())
     raw["stages"][0]["name"] = "../../elsewhere"
     with pytest.raises(RecipeError) as caught:
         recipe.parse(raw, "here")

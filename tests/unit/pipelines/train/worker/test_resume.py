@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 
+from core import strict_yaml
 from core.errors import Interrupted, VortexError
 from core.files import sha256_file
 from models import checkpoint
@@ -347,10 +347,10 @@ def test_a_run_is_not_resumed_with_another_recipe(ws: Workspace) -> None:
     path, plan = ws.root / "tiny.yaml", tiny(ws, epochs=1, lr=0.01)
     lay_out(plan, plan.folder(ws))
     assert planning.resume(ws, plan.run, recipe=str(path)).recipe == plan.recipe
-    raw = yaml.safe_load(path.read_text())
+    raw = strict_yaml.parse(path.read_text())
     told = recipe_file(ws.root / "told.yaml", summary="Other words.")
     assert planning.resume(ws, plan.run, recipe=str(told)).recipe == plan.recipe
-    path.write_text(yaml.safe_dump(raw | {"schedule": {"kind": "cosine", "per": "step"}}))
+    path.write_text(json.dumps(raw | {"schedule": {"kind": "cosine", "per": "step"}}))
     for asked in (None, str(path)):
         with pytest.raises(VortexError, match=r"is not the recipe that tiny-rooms-.* was begun with: 1 setting") as caught:
             planning.resume(ws, plan.run, recipe=asked)
