@@ -28,7 +28,8 @@ import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
 from core.classes import CLASSES  # noqa: E402
-from models.teachers.contract import Camera, View  # noqa: E402
+from core.pinhole import Pinhole  # noqa: E402
+from models.teachers.contract import View  # noqa: E402
 from models.teachers.geometric import Geometric, GeometricSettings  # noqa: E402
 
 FIRST: Final = 5000
@@ -51,7 +52,7 @@ class Sample:
     """One frame: what the teacher sees with either depth, gravity in camera axes, and the true classes."""
 
     rgb: NDArray[np.uint8]
-    camera: Camera
+    camera: Pinhole
     depths: dict[str, NDArray[np.float32]]
     down: tuple[float, float, float]
     truth: NDArray[np.uint8]
@@ -59,7 +60,7 @@ class Sample:
 
 def film(world: str, layouts: int, frames: int, size: tuple[int, int]) -> list[Sample]:
     """Film layouts of a world, with the camera's true poses."""
-    from pipelines.synthetic.camera import pinhole, shoot
+    from pipelines.synthetic.camera import camera_at, shoot
     from pipelines.synthetic.worlds import world as find_world
 
     place, samples = find_world(world), []
@@ -68,12 +69,11 @@ def film(world: str, layouts: int, frames: int, size: tuple[int, int]) -> list[S
         for index in range(frames):
             phase = (index + 0.5) / frames
             shot = shoot(place, scene, phase, size, np.random.default_rng([seed, index]))
-            pose = pinhole(place, size, scene.walk(phase))
+            pose = camera_at(place, size, scene.walk(phase))
             x, y, z = -pose.rotation[2]
-            camera = Camera(pose.fx, pose.fy, pose.cx, pose.cy, size)
             sure = np.where(shot.confidence < 0.5, 0, shot.tof).astype(np.float32)
             depths = {"exact": shot.depth, "ToF": shot.tof, "ToF>0.5": sure}
-            samples.append(Sample(shot.rgb, camera, depths, (float(x), float(y), float(z)), shot.label))
+            samples.append(Sample(shot.rgb, pose.pinhole, depths, (float(x), float(y), float(z)), shot.label))
     return samples
 
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import ConfigDict, StringConstraints, TypeAdapter, ValidationError
+
+from core.pinhole import Pinhole
 
 Unit = Literal["m", "mm", "m/5000", "relative"]
 Split = Literal["train", "gap", "val", "test"]
@@ -26,9 +28,6 @@ _Path = Annotated[str, StringConstraints(pattern=f"^(?:{_SEGMENT}/)*{_SEGMENT}$"
 _Label = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=200)]
 _Id = Annotated[str, StringConstraints(pattern=r"^\w[\w.+=@,~-]*$", max_length=200)]
 _Domain = Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_-]*$", max_length=63)]
-_Focal = Annotated[float, Field(gt=0, lt=1e6, allow_inf_nan=False)]
-_Centre = Annotated[float, Field(gt=-1e6, lt=1e6, allow_inf_nan=False)]
-_Pixels = Annotated[int, Field(ge=1, le=65536)]
 
 _STRICT: Final = ConfigDict(extra="forbid", strict=True)
 _PATH_RULE: Final = "a path relative to the manifest's folder, with '/', without '..'"
@@ -54,24 +53,6 @@ class RowFault(Exception):
     """The faults of one row, each a text that says what was found and what is allowed."""
 
 
-@dataclass(frozen=True)
-class Intrinsics:
-    """Pinhole camera in pixels of a picture of `size` (H, W)."""
-
-    fx: _Focal
-    fy: _Focal
-    cx: _Centre
-    cy: _Centre
-    size: tuple[_Pixels, _Pixels]
-
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
-
-    def scaled(self, size: tuple[int, int]) -> Intrinsics:
-        """The same camera on a picture resized to `size`. Pixel centres have whole coordinates, so corners lie at -0.5."""
-        rows, columns = size[0] / self.size[0], size[1] / self.size[1]
-        return Intrinsics(self.fx * columns, self.fy * rows, (self.cx + 0.5) * columns - 0.5, (self.cy + 0.5) * rows - 0.5, size)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Frame:
     """One row. Paths are POSIX, relative to the manifest's folder.
@@ -85,7 +66,7 @@ class Frame:
     split: Split
     sequence: _Label
     camera: _Label
-    intrinsics: Intrinsics | None = None
+    intrinsics: Pinhole | None = None
     rgb: _Path
     depth: _Path | None = None
     depth_unit: Unit | None = None

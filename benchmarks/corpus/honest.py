@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.corpus.sets import SIZE, Delivery
-from validation.manifest import Frame, Intrinsics, stream_split
+from core.pinhole import Pinhole
+from validation.manifest import Frame, stream_split
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def real() -> Iterator[tuple[str, Delivery]]:
                 split=stream_split(place, len(stems)),
                 sequence="stream",
                 camera=name,
-                intrinsics=Intrinsics(*focal),
+                intrinsics=Pinhole(*focal),
                 rgb=path.relative_to(root).as_posix(),
                 depth=depth.format(stem),
                 depth_unit="mm",

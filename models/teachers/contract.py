@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import VortexError
+from core.pinhole import Pinhole
 
 Role: TypeAlias = Literal["depth", "boxes", "masks", "structure"]
 Unit: TypeAlias = Literal["m", "relative"]
@@ -20,26 +21,6 @@ Size: TypeAlias = tuple[int, int]
 
 class TeacherError(VortexError):
     """A teacher that cannot be made (no weights, no package, a bad setting) or that failed on one frame."""
-
-
-@dataclass(frozen=True)
-class Camera:
-    """A pinhole camera, in pixels of pictures of `size` (height, width)."""
-
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-    size: Size
-
-    def scaled(self, size: Size) -> Camera:
-        """The same camera for the picture resized to `size`.
-
-        A pixel's centre lies at its index plus a half, so that the principal point scales about the picture's corner and not about
-        the middle of its first pixel.
-        """
-        y, x = size[0] / self.size[0], size[1] / self.size[1]
-        return Camera(self.fx * x, self.fy * y, (self.cx + 0.5) * x - 0.5, (self.cy + 0.5) * y - 0.5, size)
 
 
 @dataclass(frozen=True)
@@ -52,7 +33,7 @@ class View:
 
     id: str
     rgb: NDArray[np.uint8]
-    camera: Camera | None = None
+    camera: Pinhole | None = None
     depth: NDArray[np.float32] | None = None
     down: tuple[float, float, float] | None = None
 

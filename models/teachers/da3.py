@@ -13,7 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.teachers.contract import Camera, DepthMap, TeacherError, View
+from core.pinhole import Pinhole
+from models.teachers.contract import DepthMap, TeacherError, View
 from models.teachers.isolated import Isolated
 from models.teachers.loading import Device, checked_depth, file_hash, find_weights
 
@@ -132,7 +133,7 @@ class DepthAnything3:
         self.process.close()
 
 
-def metric(raw: NDArray[np.float32], camera: Camera) -> NDArray[np.float32]:
+def metric(raw: NDArray[np.float32], camera: Pinhole) -> NDArray[np.float32]:
     """Metres from the network's raw depth [h,w]: raw * mean(fx, fy) / 300, with the focal lengths *of the picture the network saw*.
 
     The camera's own focal lengths would be too large by the factor of the resize: 27 % for 640 pixels shown as 504.

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.teachers.contract import Camera
+from core.pinhole import Pinhole
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -69,7 +69,7 @@ class Cloud(Points):
         return np.asarray(np.tensordot(direction.astype(np.float32), self.normal, 1), np.float32)
 
 
-def points(depth: NDArray[np.floating], camera: Camera) -> Points:
+def points(depth: NDArray[np.floating], camera: Pinhole) -> Points:
     """The points of a depth picture; what is not a finite number between NEAREST and FARTHEST is invalid."""
     height, width = camera.size
     x = ((np.arange(width) - camera.cx) / camera.fx).astype(np.float32)[None, :]

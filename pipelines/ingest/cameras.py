@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from validation.manifest import Intrinsics
+from core.pinhole import Pinhole
 
 _TEXTS: Final = ("K.txt", "camera-intrinsics.txt", "intrinsics.txt")
 _SUFFIXES: Final = (".json", ".yaml", ".yml")
@@ -22,8 +22,8 @@ _NESTS: Final = ("intrinsics", "intrinsic", "camera", "color", "rgb")
 
 
 @dataclass(frozen=True)
-class Pinhole:
-    """Intrinsics in pixels; `size` (H, W) is known when their file states it."""
+class StatedCamera:
+    """A pinhole camera as `source` states it, in pixels; `size` (H, W) is known when it says so."""
 
     fx: float
     fy: float
@@ -32,12 +32,12 @@ class Pinhole:
     size: tuple[int, int] | None
     source: str
 
-    def on(self, size: tuple[int, int]) -> Intrinsics:
+    def on(self, size: tuple[int, int]) -> Pinhole:
         """The camera on pictures of `size`. Raises ValueError when it cannot be theirs."""
         if self.size is not None and self.size != size:
             if self.size[0] * size[1] != self.size[1] * size[0]:
                 raise ValueError(f"{self.source}: is for pictures of {self.size[0]}×{self.size[1]}, the frames are {size[0]}×{size[1]}")
-            return Intrinsics(self.fx, self.fy, self.cx, self.cy, self.size).scaled(size)
+            return Pinhole(self.fx, self.fy, self.cx, self.cy, self.size).scaled(size)
         if not (0 < self.cx < size[1] and 0 < self.cy < size[0]):
             centre = f"cx {self.cx:g} and cy {self.cy:g}"
             raise ValueError(f"{self.source}: its {centre} lie outside the frames, which are {size[0]}×{size[1]} (H×W)")
@@ -47,32 +47,32 @@ class Pinhole:
                 f"{self.source}: its {centre} lie far from the centre of frames of {size[0]}×{size[1]} (H×W): is it for another "
                 "resolution? allowed: within 20 % of the centre, or a json or yaml that states its width and height"
             )
-        return Intrinsics(self.fx, self.fy, self.cx, self.cy, size)
+        return Pinhole(self.fx, self.fy, self.cx, self.cy, size)
 
 
-def find_pinhole(folder: Path, faults: list[str]) -> Pinhole | None:
+def find_camera(folder: Path, faults: list[str]) -> StatedCamera | None:
     """The one camera that a folder's files describe, or None. A broken file, or two different cameras, are faults."""
-    found: list[Pinhole] = []
+    found: list[StatedCamera] = []
     for path in sorted(folder.iterdir()):
         text, structured = path.name in _TEXTS, path.suffix.lower() in _SUFFIXES
         if not (text or structured) or not path.is_file() or path.stat().st_size > _LARGEST:
             continue
         try:
-            pinhole = _from_text(path) if text else _from_mapping(path)
+            camera = _from_text(path) if text else _from_mapping(path)
         except RecursionError:
             faults.append(f"{path.name}: is nested too deeply to be a camera, allowed: {_KINDS}")
             continue
         except (ValueError, OSError) as error:
             faults.append(f"{path.name}: {' '.join(str(error).split())}")
             continue
-        if pinhole is not None:
-            found.append(pinhole)
+        if camera is not None:
+            found.append(camera)
     if len({(each.fx, each.fy, each.cx, each.cy) for each in found}) > 1:
         faults.append(f"{' and '.join(each.source for each in found)}: describe different cameras, allowed: one a folder")
     return found[0] if found else None
 
 
-def _from_text(path: Path) -> Pinhole:
+def _from_text(path: Path) -> StatedCamera:
     try:
         numbers = [float(word) for word in path.read_text(encoding="utf-8").replace(",", " ").split()]
     except ValueError as error:
@@ -80,7 +80,7 @@ def _from_text(path: Path) -> Pinhole:
     return _from_matrix(numbers, None, path.name)
 
 
-def _from_mapping(path: Path) -> Pinhole | None:
+def _from_mapping(path: Path) -> StatedCamera | None:
     text = path.read_text(encoding="utf-8-sig")
     if path.suffix.lower() == ".json":
         try:
@@ -119,7 +119,7 @@ def _flat(matrix: Any) -> list[float]:
     return [number for row in rows for number in (row if isinstance(row, list) else [row])]
 
 
-def _from_matrix(numbers: Sequence[float], size: tuple[int, int] | None, source: str) -> Pinhole:
+def _from_matrix(numbers: Sequence[float], size: tuple[int, int] | None, source: str) -> StatedCamera:
     """Nine numbers, by rows or by columns: Open3D writes columns first, and the (0, 0, 1) row tells which it is."""
     if len(numbers) == 9:
         for fx, fy, cx, cy, last in ((0, 4, 2, 5, (6, 7, 8)), (0, 4, 6, 7, (2, 5, 8))):
@@ -128,8 +128,8 @@ def _from_matrix(numbers: Sequence[float], size: tuple[int, int] | None, source:
     raise ValueError(f"found {len(numbers)} numbers, allowed: a 3×3 matrix with a (0, 0, 1) row")
 
 
-def _checked(numbers: Sequence[Any], size: tuple[int, int] | None, source: str) -> Pinhole:
+def _checked(numbers: Sequence[Any], size: tuple[int, int] | None, source: str) -> StatedCamera:
     if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers) or min(numbers[:2]) <= 0:
         raise ValueError(f"found fx, fy, cx, cy = {list(numbers)}, allowed: finite numbers, fx and fy above 0")
     fx, fy, cx, cy = map(float, numbers)
-    return Pinhole(fx, fy, cx, cy, size, source)
+    return StatedCamera(fx, fy, cx, cy, size, source)

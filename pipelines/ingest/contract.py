@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 from numpy.typing import NDArray
 
 from core.errors import VortexError
-from pipelines.ingest.cameras import Pinhole
+from pipelines.ingest.cameras import StatedCamera
 from validation.manifest import Split, Unit
 
 SHOWN: Final = 50
@@ -75,7 +75,7 @@ class Pair:
     segmentation: Source | None = None
     split: Split | None = None
     """The official split, where the set has one; it outranks the order of the stream."""
-    pinhole: Pinhole | None = None
+    camera: StatedCamera | None = None
     """This frame's own camera, where the set has one a frame; otherwise the recording's."""
 
 
@@ -85,7 +85,7 @@ class Recording:
 
     name: str
     pairs: Sequence[Pair]
-    pinhole: Pinhole | None
+    camera: StatedCamera | None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pipelines.ingest.cameras import Pinhole
+from pipelines.ingest.cameras import StatedCamera
 from pipelines.ingest.contract import Found, Options, Pair, Recording, folders, natural, refuse
 from validation.decode import FrameFileError, image_size, read_depth, read_mask
 from validation.manifest import Split
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NEAREST: Final = 0.6
 FARTHEST: Final = 350.0
 """Metres that the scanner measures between; what a file says beyond them is not a measurement."""
-CAMERA: Final = Pinhole(886.81, 927.06, 512.0, 384.0, (768, 1024), "the format's published camera")
+CAMERA: Final = StatedCamera(886.81, 927.06, 512.0, 384.0, (768, 1024), "the format's published camera")
 _SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")
 _PARTS: Final = ("_depth.npy", "_depth_mask.npy")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from core.errors import VortexError
-from pipelines.ingest.cameras import find_pinhole
+from pipelines.ingest.cameras import find_camera
 from pipelines.ingest.contract import Found, Options, Pair, Recording, folders, natural, refuse
 
 TEACHER: Final = "da3-metric-large"
@@ -35,16 +35,16 @@ class FemtoBolt:
         notes: list[str] = []
         if options.unit not in (None, "m"):
             faults.append(f"--unit {options.unit} does not go with this format, allowed: m, which its recorder writes")
-        shared = find_pinhole(root, faults) if sequences else None
+        shared = find_camera(root, faults) if sequences else None
         recordings = []
         for folder in sequences:
             name = "" if here else folder.name
             where = f"{name}/" if name else ""
             pairs = _pairs(folder, where, options, faults, notes)
-            pinhole = (find_pinhole(folder, faults) if name else None) or shared
-            if pinhole is None:
+            camera = (find_camera(folder, faults) if name else None) or shared
+            if camera is None:
                 notes.append(f"{where}no K.txt and no json or yaml of intrinsics: the camera stays unknown")
-            recordings.append(Recording(name, pairs, pinhole))
+            recordings.append(Recording(name, pairs, camera))
         if faults:
             raise refuse(root, faults, f"arrange it as {self.layout}")
         notes.append("an evaluation set: every frame is of split test, so measure on it with --split test; --split A,B,C would train on it")

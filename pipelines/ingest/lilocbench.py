@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pipelines.ingest.cameras import Pinhole
+from pipelines.ingest.cameras import StatedCamera
 from pipelines.ingest.contract import Found, Options, Pair, Recording, folders, refuse
 from pipelines.ingest.tum import WITHIN, associate
 from validation.decode import FrameFileError, image_size, read_depth
@@ -89,7 +89,7 @@ class LilocBench:
             frames = [Pair(stem=colours[c][1].stem, rgb=colours[c][1], depth=RegisteredDepth(depths[d][1], rig)) for c, d in pairs]
             lens = rig.color
             recordings.append(
-                Recording(name, frames, Pinhole(lens.fx, lens.fy, lens.cx, lens.cy, lens.size, f"{where}color/intrinsics.yaml"))
+                Recording(name, frames, StatedCamera(lens.fx, lens.fy, lens.cx, lens.cy, lens.size, f"{where}color/intrinsics.yaml"))
             )
         if faults:
             raise refuse(root, faults, f"arrange it as {self.layout}")

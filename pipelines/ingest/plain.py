@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from pipelines.ingest.cameras import find_pinhole
+from pipelines.ingest.cameras import find_camera
 from pipelines.ingest.contract import MAPS, PICTURES, Found, IngestError, Options, Pair, Recording, by_stem, folders, pair_up, refuse, shown
 
 COLOURS: Final = ("images", "rgb", "color")
@@ -36,15 +36,15 @@ class Plain:
             )
         faults: list[str] = []
         notes: list[str] = []
-        shared = find_pinhole(root, faults)
+        shared = find_camera(root, faults)
         recordings = []
         for folder in sequences:
             name = "" if here else folder.name
             pairs = _pairs(folder, f"{name}/" if name else "", options, faults, notes)
-            pinhole = (find_pinhole(folder, faults) if name else None) or shared
-            if pinhole is None:
+            camera = (find_camera(folder, faults) if name else None) or shared
+            if camera is None:
                 notes.append(f"{name + '/' if name else ''}no K.txt and no json or yaml of intrinsics: the camera stays unknown")
-            recordings.append(Recording(name, pairs, pinhole))
+            recordings.append(Recording(name, pairs, camera))
         if not faults and not any(recording.pairs for recording in recordings):
             faults.append("no stem has both a colour picture and depth")
         if faults:

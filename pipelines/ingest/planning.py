@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pipelines.ingest.cameras import Pinhole
+from core.pinhole import Pinhole
+from pipelines.ingest.cameras import StatedCamera
 from pipelines.ingest.contract import Found, Pair, Recording, Source, refuse, shown
 from pipelines.ingest.headers import checked_size, relative, sources, text_size, unit_of
-from validation.manifest import Frame, Intrinsics, Split, stream_split
+from validation.manifest import Frame, Split, stream_split
 
 Shares = tuple[int, int, int]
 SHARES: Final[Shares] = (72, 8, 20)
@@ -74,13 +75,13 @@ def plan(root: Path, request: Request, found: Found, on_frame: OnFrame) -> list[
 def _recording_rows(root: Path, request: Request, found: Found, recording: Recording, faults: list[str]) -> Iterator[Row]:
     several = len(found.recordings) > 1
     size: tuple[int, int] | None = None
-    camera = _Camera(recording.pinhole, faults)
+    cameras = _Cameras(recording.camera, faults)
     for pair, split in zip(recording.pairs, _splits(recording.pairs, request.split), strict=True):
         own = checked_size(root, pair, found, faults)
         if own is None:
             continue
         size = size or own
-        if own != size and pair.pinhole is None:
+        if own != size and pair.camera is None:
             name = relative(pair.rgb, root)
             faults.append(f"{name}: is {text_size(own)}, the frames before it are {text_size(size)}; allowed: one size a recording")
             continue
@@ -89,12 +90,10 @@ def _recording_rows(root: Path, request: Request, found: Found, recording: Recor
         if len(identity) > LONGEST_ID:
             faults.append(f"{relative(pair.rgb, root)}: its name is {len(identity)} characters long, allowed: {LONGEST_ID}")
             continue
-        yield _row(request, found, recording, pair, identity, split, camera.on(own, pair.pinhole))
+        yield _row(request, found, recording, pair, identity, split, cameras.on(own, pair.camera))
 
 
-def _row(
-    request: Request, found: Found, recording: Recording, pair: Pair, identity: str, split: Split, intrinsics: Intrinsics | None
-) -> Row:
+def _row(request: Request, found: Found, recording: Recording, pair: Pair, identity: str, split: Split, intrinsics: Pinhole | None) -> Row:
     files = sources(pair)
     items = tuple(Item(source, role, f"{role}/{identity}{_suffix(source)}") for role, source in files.items())
     places = {item.role: item.place for item in items}
@@ -122,24 +121,24 @@ def _row(
     return Row(frame, items)
 
 
-class _Camera:
+class _Cameras:
     """The intrinsics of a recording's frames; a camera that does not fit is one fault, not one a frame."""
 
-    def __init__(self, shared: Pinhole | None, faults: list[str]) -> None:
+    def __init__(self, shared: StatedCamera | None, faults: list[str]) -> None:
         self.shared, self.faults = shared, faults
-        self._known: dict[tuple[Pinhole, tuple[int, int]], Intrinsics | None] = {}
+        self._known: dict[tuple[StatedCamera, tuple[int, int]], Pinhole | None] = {}
 
-    def on(self, size: tuple[int, int], own: Pinhole | None) -> Intrinsics | None:
-        pinhole = own or self.shared
-        if pinhole is None:
+    def on(self, size: tuple[int, int], own: StatedCamera | None) -> Pinhole | None:
+        camera = own or self.shared
+        if camera is None:
             return None
-        if (pinhole, size) not in self._known:
+        if (camera, size) not in self._known:
             try:
-                self._known[pinhole, size] = pinhole.on(size)
+                self._known[camera, size] = camera.on(size)
             except ValueError as error:
                 self.faults.append(str(error))
-                self._known[pinhole, size] = None
-        return self._known[pinhole, size]
+                self._known[camera, size] = None
+        return self._known[camera, size]
 
 
 def _splits(pairs: Sequence[Pair], shares: Shares | None) -> list[Split]:

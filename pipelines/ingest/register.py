@@ -9,6 +9,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from core.pinhole import Pinhole
+
 MARGIN: Final = 0.05
 """Share of a depth pixel by which its footprint is enlarged on each side: closes the cracks between neighbours of a slanted surface."""
 NEARER: Final = 4.0
@@ -18,18 +20,13 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Lens:
-    """Pinhole in pixels on pictures of `size` (H, W), with `plumb_bob` distortion (k1, k2, p1, p2, k3) where it has any.
+class Lens(Pinhole):
+    """A pinhole with `plumb_bob` distortion (k1, k2, p1, p2, k3) where it has any.
 
     Brown's model as ROS and OpenCV write it, on x = X/Z, y = Y/Z and r² = x² + y²:
     x' = x (1 + k1 r² + k2 r⁴ + k3 r⁶) + 2 p1 x y + p2 (r² + 2 x²), and y' with p1 and p2 changing places.
     """
 
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-    size: tuple[int, int]
     distortion: tuple[float, ...] = ()
 
     @property

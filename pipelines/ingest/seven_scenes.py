@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 from typing import Final
 
-from pipelines.ingest.cameras import Pinhole, find_pinhole
+from pipelines.ingest.cameras import StatedCamera, find_camera
 from pipelines.ingest.contract import Found, Options, Pair, Recording, by_stem, folders, pair_up, refuse
 
 _FILE: Final = re.compile(r"(frame-[0-9]{1,9})\.(color|depth|pose)\.(jpg|jpeg|png|txt)")
-KINECT: Final = Pinhole(585.0, 585.0, 320.0, 240.0, (480, 640), "the format's Kinect default")
+KINECT: Final = StatedCamera(585.0, 585.0, 320.0, 240.0, (480, 640), "the format's Kinect default")
 """Intrinsics that the authors of 7-Scenes publish with it."""
 
 
@@ -30,7 +30,7 @@ class SevenScenes:
             raise refuse(root, ["no frame-NNNNNN.depth.png or frame-NNNNNN.color.* was found"], f"arrange it as {self.layout}")
         faults: list[str] = []
         notes: list[str] = []
-        shared = find_pinhole(root, faults)
+        shared = find_camera(root, faults)
         recordings = []
         for folder in sequences:
             name = "" if folder == root else folder.name
@@ -45,10 +45,10 @@ class SevenScenes:
             both, lone, left = pair_up(colours, depths, options, where)
             faults += lone
             notes += left
-            pinhole = (find_pinhole(folder, faults) if name else None) or shared or KINECT
-            if pinhole is KINECT:
+            camera = (find_camera(folder, faults) if name else None) or shared or KINECT
+            if camera is KINECT:
                 notes.append(f"{where}no camera-intrinsics.txt: {KINECT.source} is assumed (fx = fy = 585 at 640×480)")
-            recordings.append(Recording(name, [Pair(stem=stem, rgb=colours[stem], depth=depths[stem]) for stem in both], pinhole))
+            recordings.append(Recording(name, [Pair(stem=stem, rgb=colours[stem], depth=depths[stem]) for stem in both], camera))
         if not faults and not any(recording.pairs for recording in recordings):
             faults.append("no frame has both a colour picture and depth")
         if faults:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pipelines.ingest.cameras import Pinhole, find_pinhole
+from pipelines.ingest.cameras import StatedCamera, find_camera
 from pipelines.ingest.contract import PICTURES, Found, Options, Pair, Recording, natural, refuse
 from pipelines.ingest.sun_toolbox import SENSORS, Toolbox, frame_key
 from validation.decode import image_size, read_steps
@@ -110,8 +110,8 @@ class _Wanted:
         chosen = second if second in parts and first not in parts else first
         colour = self._only(folder, relative, "image", PICTURES)
         depth = self._only(folder, relative, chosen, (".png",))
-        pinhole = self._pinhole(folder, relative, files)
-        if colour is None or depth is None or pinhole is None:
+        camera = self._camera(folder, relative, files)
+        if colour is None or depth is None or camera is None:
             if self.options.pairs_only:
                 del self.faults[before:]
                 self.counts["left out"] += 1
@@ -123,7 +123,7 @@ class _Wanted:
         split = self.toolbox.split(key)
         self.counts["labelled"] += mask is not None
         self.counts["in no list"] += self.toolbox.has_splits and split == "gap"
-        return Pair(stem=folder.name, rgb=colour, depth=RotatedDepth(depth), segmentation=mask, split=split, pinhole=pinhole)
+        return Pair(stem=folder.name, rgb=colour, depth=RotatedDepth(depth), segmentation=mask, split=split, camera=camera)
 
     def _only(self, folder: Path, relative: Path, part: str, suffixes: tuple[str, ...]) -> Path | None:
         """The one picture of a folder."""
@@ -136,14 +136,14 @@ class _Wanted:
             self.faults.append(f"{relative}/{part}: holds {len(found)} pictures, allowed: one {' or '.join(suffixes)}")
         return found[0] if len(found) == 1 else None
 
-    def _pinhole(self, folder: Path, relative: Path, files: set[str]) -> Pinhole | None:
+    def _camera(self, folder: Path, relative: Path, files: set[str]) -> StatedCamera | None:
         if "intrinsics.txt" not in files:
             self.faults.append(f"{relative}: has no intrinsics.txt")
             return None
         own: list[str] = []
-        pinhole = find_pinhole(folder, own)
+        camera = find_camera(folder, own)
         self.faults += [f"{relative}/{fault}" for fault in own]
-        return replace(pinhole, source=f"{relative}/{pinhole.source}") if pinhole else None
+        return replace(camera, source=f"{relative}/{camera.source}") if camera else None
 
     def notes(self) -> list[str]:
         counts, total = self.counts, self.counts["frames"]

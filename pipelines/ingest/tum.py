@@ -11,7 +11,7 @@ from typing import Final
 
 from core.errors import VortexError
 from core.files import inside
-from pipelines.ingest.cameras import Pinhole, find_pinhole
+from pipelines.ingest.cameras import StatedCamera, find_camera
 from pipelines.ingest.contract import Found, Options, Pair, Recording, folders, refuse
 
 WITHIN: Final = 0.020
@@ -51,11 +51,11 @@ class Tum:
                 faults.append(f"{where}rgb.txt and depth.txt have no two stamps within {WITHIN * 1000:.0f} ms")
             if len(pairs) < len(colours):
                 notes.append(f"{where}{len(colours) - len(pairs)} of {len(colours)} colour pictures have no depth within 20 ms: left out")
-            pinhole = find_pinhole(folder, faults) or (find_pinhole(root, faults) if name else None)
-            if pinhole is None:
-                pinhole = _published(folder)
-                notes.append(f"{where}no intrinsics file: {pinhole.source} is assumed (fx = {pinhole.fx})")
-            recordings.append(Recording(name, [Pair(stem=colours[c][1], rgb=colours[c][2], depth=depths[d][2]) for c, d in pairs], pinhole))
+            camera = find_camera(folder, faults) or (find_camera(root, faults) if name else None)
+            if camera is None:
+                camera = _published(folder)
+                notes.append(f"{where}no intrinsics file: {camera.source} is assumed (fx = {camera.fx})")
+            recordings.append(Recording(name, [Pair(stem=colours[c][1], rgb=colours[c][2], depth=depths[d][2]) for c, d in pairs], camera))
         if faults:
             raise refuse(root, faults, f"arrange it as {self.layout}")
         return Found(recordings, options.unit or "m/5000", options.camera or "kinect", notes)
@@ -113,7 +113,7 @@ def _list(folder: Path, name: str, where: str, faults: list[str]) -> list[tuple[
     return sorted(found)
 
 
-def _published(folder: Path) -> Pinhole:
+def _published(folder: Path) -> StatedCamera:
     match = re.search(r"(?:freiburg|fr)([123])(?:[_/]|$)", folder.resolve().name)
     numbers = _FREIBURG[match[1]] if match else _DEFAULT
-    return Pinhole(*numbers, (480, 640), f"the calibration of freiburg{match[1]}" if match else "the format's Kinect default")
+    return StatedCamera(*numbers, (480, 640), f"the calibration of freiburg{match[1]}" if match else "the format's Kinect default")

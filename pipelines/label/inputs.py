@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import VortexError
-from models.teachers.contract import Camera, View
+from models.teachers.contract import View
 from validation import decode
 from validation.manifest import Frame, Unit, file
 
@@ -17,7 +17,7 @@ def view(root: Path, frame: Frame) -> View:
     """The picture with its camera, scaled to the picture's size. Raises VortexError when the picture cannot be read."""
     rgb = decode.read_rgb(file(root, frame.rgb))
     seen = frame.intrinsics
-    camera = None if seen is None else Camera(seen.fx, seen.fy, seen.cx, seen.cy, seen.size).scaled((rgb.shape[0], rgb.shape[1]))
+    camera = None if seen is None else seen.scaled((rgb.shape[0], rgb.shape[1]))
     return View(frame.id, rgb, camera)
 
 

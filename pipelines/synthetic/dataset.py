@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from core.errors import VortexError
 from pipelines.data.datasets import MANIFEST, Dataset, DatasetCard, find, new_dataset, refuse_existing
 from pipelines.synthetic import teacher as teachers
-from pipelines.synthetic.camera import pinhole, shoot
+from pipelines.synthetic.camera import camera_at, shoot
 from pipelines.synthetic.stage import Scene
 from pipelines.synthetic.worlds import world as find_world
 from pipelines.workspace import Workspace, check_name, load
-from validation.manifest import Frame, Intrinsics, Split, stream_split, write_manifest
+from validation.manifest import Frame, Split, stream_split, write_manifest
 
 SIZE: Final = (240, 320)
 SIDES: Final = (32, 2048)
@@ -210,10 +210,9 @@ def _film(folder: Path, job: Job, sequence: int, index: int) -> Frame:
     source, unit = teachers.TEACHERS[job.teacher] if job.teacher else (None, None)
     if job.teacher:
         np.save(folder / f"teacher/{name}.npy", teachers.predict(job.teacher, shot.depth, rng))
-    camera = pinhole(world, job.size)
     return Frame(
         id=name, domain=job.domain, split=job.split(sequence, index), sequence=f"s{sequence}", camera=world.camera,
-        intrinsics=Intrinsics(camera.fx, camera.fy, camera.cx, camera.cy, job.size), rgb=f"rgb/{name}.jpg", depth=f"depth/{name}.png",
+        intrinsics=camera_at(world, job.size).pinhole, rgb=f"rgb/{name}.jpg", depth=f"depth/{name}.png",
         depth_unit="mm", tof=f"tof/{name}.png", tof_unit="mm", tof_confidence=f"confidence/{name}.png",
         teacher_depth=f"teacher/{name}.npy" if job.teacher else None, teacher=source, teacher_unit=unit,
         segmentation=f"segmentation/{name}.png" if masked else None, supervision="full" if masked else "none",

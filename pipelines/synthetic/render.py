@@ -6,12 +6,13 @@ A primitive is tested only inside the rectangle of the picture that its corners 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.pinhole import Pinhole
 from pipelines.synthetic.scene import BOX, CAPSULE, CYLINDER, Floats, Ints, Primitives
 
 NEAR: Final = 0.03
@@ -22,27 +23,20 @@ EDGES: Final = np.array([[0, 1], [2, 3], [4, 5], [6, 7], [0, 2], [1, 3], [4, 6],
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole. The columns of `rotation` are its right, down and forward axes in the world."""
+    """A pinhole at a place. The columns of `rotation` are its right, down and forward axes in the world."""
 
     position: NDArray[np.float64]
     rotation: NDArray[np.float64]
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-    size: tuple[int, int]
+    pinhole: Pinhole
 
     def cropped(self, top: int, left: int, size: tuple[int, int], step: int = 1) -> Camera:
-        """The same pinhole seeing only a rectangle of `size` (in its own pixels), at every `step`-th pixel."""
-        smaller = (-(-size[0] // step), -(-size[1] // step))
-        return Camera(
-            self.position, self.rotation, self.fx / step, self.fy / step, (self.cx - left) / step, (self.cy - top) / step, smaller
-        )
+        """The same camera seeing only a rectangle of `size` (in its own pixels), at every `step`-th pixel."""
+        return replace(self, pinhole=self.pinhole.cropped(top, left, size, step))
 
     def mirrored(self, normal: NDArray[np.float64], distance: float) -> Camera:
         """The camera on the other side of the mirror normal·p = distance: it sees at each pixel what the mirror shows there."""
         flip = np.eye(3) - 2 * np.outer(normal, normal)
-        return Camera(flip @ self.position + 2 * distance * normal, flip @ self.rotation, self.fx, self.fy, self.cx, self.cy, self.size)
+        return Camera(flip @ self.position + 2 * distance * normal, flip @ self.rotation, self.pinhole)
 
 
 @dataclass(frozen=True)
@@ -58,9 +52,10 @@ class Rays:
 
 def rays(camera: Camera) -> Rays:
     """The rays of every pixel of a camera."""
-    height, width = camera.size
-    x = ((np.arange(width) - camera.cx) / camera.fx).astype(np.float32)[None, :]
-    y = ((np.arange(height) - camera.cy) / camera.fy).astype(np.float32)[:, None]
+    pinhole = camera.pinhole
+    height, width = pinhole.size
+    x = ((np.arange(width) - pinhole.cx) / pinhole.fx).astype(np.float32)[None, :]
+    y = ((np.arange(height) - pinhole.cy) / pinhole.fy).astype(np.float32)[:, None]
     r = camera.rotation.astype(np.float32)
     direction = np.empty((3, height, width), np.float32)
     for axis in range(3):
@@ -89,9 +84,10 @@ def rectangles(camera: Camera, primitives: Primitives) -> tuple[Ints, NDArray[np
     points = np.concatenate([corners, cut], 1)
     seen = np.concatenate([corners[..., 2] >= NEAR, crosses], 1)
     z = np.where(seen, np.maximum(points[..., 2], NEAR), 1.0)
-    x = camera.fx * points[..., 0] / z + camera.cx
-    y = camera.fy * points[..., 1] / z + camera.cy
-    height, width = camera.size
+    pinhole = camera.pinhole
+    x = pinhole.fx * points[..., 0] / z + pinhole.cx
+    y = pinhole.fy * points[..., 1] / z + pinhole.cy
+    height, width = pinhole.size
     low = [np.clip(np.where(seen, value, np.inf).min(1), 0, limit) for value, limit in ((y, height), (x, width))]
     high = [np.clip(np.where(seen, value, -np.inf).max(1) + 1, 0, limit) for value, limit in ((y, height), (x, width))]
     return np.stack([low[0], high[0], low[1], high[1]], 1).astype(np.int32), np.where(seen, z, np.inf).min(1)
@@ -105,8 +101,8 @@ def cast(
     What can cover fewer than `least` pixels is left out. Primitives are tried from near to far: where nearer ones already fill its
     rectangle, a primitive costs one look at the depths.
     """
-    depth = np.full(camera.size, np.inf, np.float32) if limit is None else limit.copy()
-    primitive = np.full(camera.size, -1, np.int32)
+    depth = np.full(camera.pinhole.size, np.inf, np.float32) if limit is None else limit.copy()
+    primitive = np.full(camera.pinhole.size, -1, np.int32)
     bounds, nearest = rectangles(camera, primitives)
     tests = {BOX: _box, CYLINDER: _cylinder, CAPSULE: _capsule}
     height, width = np.maximum(bounds[:, 1] - bounds[:, 0], 0), np.maximum(bounds[:, 3] - bounds[:, 2], 0)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from pipelines.ingest.cameras import find_pinhole
+from pipelines.ingest.cameras import find_camera
 from pipelines.ingest.contract import Found, Options, Pair, Recording, by_stem, folders, pair_up, refuse
 from pipelines.ingest.nyu.camera import KINECT
 from validation.manifest import Split
@@ -32,7 +32,7 @@ class NyuSync:
             raise refuse(root, ["no rgb_NNNNN.jpg and no sync_depth_NNNNN.png was found"], f"arrange it as {self.layout}")
         faults: list[str] = []
         notes: list[str] = []
-        shared = find_pinhole(root, faults)
+        shared = find_camera(root, faults)
         recordings = []
         for folder, split in scenes:
             name = "" if folder == root else folder.relative_to(root).as_posix()

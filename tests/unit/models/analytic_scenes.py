@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.teachers.contract import Camera
+from core.pinhole import Pinhole
 
-CAMERA = Camera(110.0, 112.0, 79.0, 61.0, (120, 160))
+CAMERA = Pinhole(110.0, 112.0, 79.0, 61.0, (120, 160))
 
 
 def rotation(pitch: float, roll: float) -> np.ndarray:
@@ -17,7 +17,7 @@ def rotation(pitch: float, roll: float) -> np.ndarray:
     return tilt @ turn
 
 
-def cast(planes: list[tuple[tuple[float, float, float], float]], pose: np.ndarray, camera: Camera = CAMERA) -> np.ndarray:
+def cast(planes: list[tuple[tuple[float, float, float], float]], pose: np.ndarray, camera: Pinhole = CAMERA) -> np.ndarray:
     """Depth of the nearest of the planes normal·P = distance, given in the world; 0 where none is hit."""
     x = (np.arange(camera.size[1]) - camera.cx)[None, :] / camera.fx + np.zeros(camera.size)
     y = (np.arange(camera.size[0]) - camera.cy)[:, None] / camera.fy + np.zeros(camera.size)

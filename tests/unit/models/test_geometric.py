@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from core.classes import CLASSES, IGNORE
-from models.teachers.contract import Camera, StructureTeacher, TeacherError, View
+from core.pinhole import Pinhole
+from models.teachers.contract import StructureTeacher, TeacherError, View
 from models.teachers.geometric import Geometric, GeometricSettings
 from tests.unit.models.analytic_scenes import AHEAD, CAMERA, FLOOR, RIGHT, cast, rotation
 
@@ -17,7 +18,7 @@ FLOOR_ID, WALL_ID, GLASS_ID = (CLASSES.index(name) for name in ("floor", "wall",
 DOWN = np.array([0.0, 1.0, 0.0])
 
 
-def view(depth: np.ndarray, camera: Camera = CAMERA, **more: object) -> View:
+def view(depth: np.ndarray, camera: Pinhole = CAMERA, **more: object) -> View:
     rgb = np.full((*depth.shape, 3), 128, np.uint8)
     return View("frame-1", rgb, camera, depth.astype(np.float32), **more)  # type: ignore[arg-type]
 
@@ -150,14 +151,14 @@ def test_nan_pixels_count_as_lost() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (2, 3), (7, 5), (30, 40), (481, 33)])
 def test_any_size(size: tuple[int, int]) -> None:
     depth = np.random.default_rng(0).uniform(0.5, 4, size)
-    labels = Geometric().structure(view(depth, Camera(20, 20, size[1] / 2, size[0] / 2, size)))
+    labels = Geometric().structure(view(depth, Pinhole(20, 20, size[1] / 2, size[0] / 2, size)))
     assert labels.shape == size and set(np.unique(labels)) <= {*range(len(CLASSES)), IGNORE}
 
 
 def test_the_camera_is_scaled_to_the_picture() -> None:
     pose = rotation(20, 0)
     small = cast([FLOOR, AHEAD], pose)
-    big = Camera(220.0, 224.0, 2 * (CAMERA.cx + 0.5) - 0.5, 2 * (CAMERA.cy + 0.5) - 0.5, (240, 320))
+    big = Pinhole(220.0, 224.0, 2 * (CAMERA.cx + 0.5) - 0.5, 2 * (CAMERA.cy + 0.5) - 0.5, (240, 320))
     assert (Geometric().structure(view(small, big)) == Geometric().structure(view(small))).mean() > 0.999
 
 
@@ -167,8 +168,8 @@ def test_the_camera_is_scaled_to_the_picture() -> None:
         ({"camera": None}, "no camera"),
         ({"depth": None}, "no metric depth"),
         ({"depth": np.ones((5, 5), np.float32)}, "depth is (5, 5)"),
-        ({"camera": Camera(0, 1, 0, 0, CAMERA.size)}, "no camera"),
-        ({"camera": Camera(float("nan"), 1, 0, 0, CAMERA.size)}, "no camera"),
+        ({"camera": Pinhole(0, 1, 0, 0, CAMERA.size)}, "no camera"),
+        ({"camera": Pinhole(float("nan"), 1, 0, 0, CAMERA.size)}, "no camera"),
         ({"down": (0.0, 0.0, 0.0)}, "no unit vector"),
         ({"down": (0.0, float("nan"), 0.0)}, "no unit vector"),
     ],

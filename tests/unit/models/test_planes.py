@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.teachers.contract import Camera
+from core.pinhole import Pinhole
 from models.teachers.planes import find_down, level_plane, observe, points
 from models.teachers.walls import upright_planes
 from tests.unit.models.analytic_scenes import AHEAD, CAMERA, FLOOR, RIGHT, cast, rotation
@@ -74,6 +74,6 @@ def test_walls_of_a_corner() -> None:
 
 def test_depths_that_are_no_depths_are_left_out() -> None:
     depth = np.array([[np.nan, np.inf, -1.0, 0.0, 0.01, 2.0, 500.0]], np.float32)
-    seen = points(depth, Camera(5, 5, 3, 0, (1, 7)))
+    seen = points(depth, Pinhole(5, 5, 3, 0, (1, 7)))
     assert seen.valid.tolist() == [[False] * 5 + [True, False]]
     assert np.isfinite(seen.depth).all() and seen.inverse[0, 5] == pytest.approx(0.5)

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.pinhole import Pinhole
 from models.teachers import TEACHERS, make
-from models.teachers.contract import Camera, TeacherError, View
+from models.teachers.contract import TeacherError, View
 from models.teachers.loading import find_weights
 from models.teachers.settings import read_settings
 from tests.unit.models.test_teachers_da3 import write_weights
@@ -63,7 +64,7 @@ def test_values_come_in_as_toml_gives_them() -> None:
 
 
 def test_a_scaled_camera_sees_the_same_ray_through_the_same_place() -> None:
-    camera = Camera(500.0, 510.0, 319.5, 239.5, (480, 640))
+    camera = Pinhole(500.0, 510.0, 319.5, 239.5, (480, 640))
     half = camera.scaled((240, 320))
     # The picture's right edge lies half a pixel beyond the last pixel's centre, in either size.
     assert (639.5 - camera.cx) / camera.fx == pytest.approx((319.5 - half.cx) / half.fx)

@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.pinhole import Pinhole
 from models.teachers import da3, make
-from models.teachers.contract import Camera, TeacherError, View
+from models.teachers.contract import TeacherError, View
 from models.teachers.da3 import DepthAnything3, DepthAnything3Settings, metric
 from tests.unit.models import da3_loaders
 from tests.unit.models.tiny_teachers import picture
 
 LOADERS = Path(da3_loaders.__file__)
-CAMERA = Camera(100.0, 110.0, 63.5, 47.5, (96, 128))
+CAMERA = Pinhole(100.0, 110.0, 63.5, 47.5, (96, 128))
 
 
 def write_weights(folder: Path, name: str = "da3metric-large") -> Path:
@@ -32,7 +33,7 @@ def write_weights(folder: Path, name: str = "da3metric-large") -> Path:
     return folder
 
 
-def view(mood: int = 0, camera: Camera | None = CAMERA, name: str = "f1") -> View:
+def view(mood: int = 0, camera: Pinhole | None = CAMERA, name: str = "f1") -> View:
     rgb = picture((96, 128))
     rgb[0, 0] = mood
     return View(name, rgb, camera)
@@ -75,7 +76,7 @@ def test_metres_use_the_focal_length_of_the_picture_that_the_network_saw(started
 
 
 def test_640_pixels_shown_as_504_are_not_overscaled() -> None:
-    native = Camera(518.86, 519.47, 325.58, 253.74, (480, 640))
+    native = Pinhole(518.86, 519.47, 325.58, 253.74, (480, 640))
     metres = metric(np.ones((378, 504), np.float32), native)
     assert metres[0, 0] == pytest.approx((518.86 + 519.47) / 2 * 0.7875 / 300, rel=1e-6)
     assert (518.86 + 519.47) / 2 / 300 / metres[0, 0] == pytest.approx(1.27, abs=0.001)
@@ -273,7 +274,7 @@ def test_depth_anything_3_itself_on_random_weights(started) -> None:
     assert first.depth.shape == (96, 128) and np.isfinite(first.depth).all() and first.depth.min() > 0 and np.ptp(first.depth) > 0
     teacher.depth(View("between", picture((60, 130), seed=2), CAMERA.scaled((60, 130))))
     assert teacher.depth(view()).depth.tobytes() == first.depth.tobytes()
-    twice = Camera(200.0, 220.0, 63.5, 47.5, (96, 128))
+    twice = Pinhole(200.0, 220.0, 63.5, 47.5, (96, 128))
     np.testing.assert_allclose(teacher.depth(view(camera=twice)).depth, 2 * first.depth, rtol=1e-5)
     assert "depth-anything-3 0.1.1" in str(teacher.describe()["library"])
 

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.pinhole import Pinhole
 from models.teachers import TEACHERS, TeacherKind
 from models.teachers.contract import Boxes, DepthMap, Masks, TeacherError, View
 from pipelines.data.datasets import DatasetCard, new_dataset
 from pipelines.workspace import Workspace
-from validation.manifest import Frame, Intrinsics, load_manifest, write_manifest
+from validation.manifest import Frame, load_manifest, write_manifest
 
 SIZE = (24, 32)
 
@@ -175,7 +176,7 @@ def frames(ws: Workspace, name: str = "place", *, count: int = 6, **changes: Any
                 split="train" if number < count - 2 else "val",
                 sequence="one",
                 camera="kinect",
-                intrinsics=Intrinsics(60.0, 60.0, 31.5, 23.5, (48, 64)),
+                intrinsics=Pinhole(60.0, 60.0, 31.5, 23.5, (48, 64)),
                 rgb=f"rgb/{number}.png",
             )
             made = {key: value.format(number) if isinstance(value, str) else value for key, value in changes.items()}

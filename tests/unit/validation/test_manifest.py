@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import VortexError
+from core.pinhole import Pinhole
 from validation import manifest
-from validation.manifest import Frame, Intrinsics, ManifestError, file, load_manifest, read_manifest, stream_split, write_manifest
+from validation.manifest import Frame, ManifestError, file, load_manifest, read_manifest, stream_split, write_manifest
 
 ROW: dict[str, Any] = {
     "id": "frame-000001",
@@ -54,7 +55,7 @@ def fault(tmp_path: Path, *lines: str | bytes) -> str:
 
 def test_round_trip(tmp_path: Path) -> None:
     [frame] = load_manifest(written(tmp_path, LINE))
-    assert frame.intrinsics == Intrinsics(500.0, 500.5, 320.0, 240.0, (480, 640))
+    assert frame.intrinsics == Pinhole(500.0, 500.5, 320.0, 240.0, (480, 640))
     assert frame.files()["teacher_depth"] == "teacher/frame-000001.npy"
     assert write_manifest(tmp_path / "again.jsonl", [frame]) == 1
     assert load_manifest(tmp_path / "again.jsonl") == [frame]
@@ -224,7 +225,7 @@ def test_writing_is_strict_and_whole(tmp_path: Path) -> None:
         dataclasses.replace(good, rgb="../a.png"),
         dataclasses.replace(good, depth="depth/a.png"),
         dataclasses.replace(good, sequence="\ud800"),
-        dataclasses.replace(good, intrinsics=Intrinsics(float("nan"), 1, 1, 1, (4, 4))),
+        dataclasses.replace(good, intrinsics=Pinhole(float("nan"), 1, 1, 1, (4, 4))),
         good,
     ):
         with pytest.raises(ManifestError, match=str(path)):
@@ -274,5 +275,5 @@ def test_stream_split_is_ordered() -> None:
 
 
 def test_intrinsics_scale_with_the_picture() -> None:
-    half = Intrinsics(585, 585, 319.5, 239.5, (480, 640)).scaled((240, 320))
-    assert half == Intrinsics(292.5, 292.5, 159.5, 119.5, (240, 320))
+    half = Pinhole(585, 585, 319.5, 239.5, (480, 640)).scaled((240, 320))
+    assert half == Pinhole(292.5, 292.5, 159.5, 119.5, (240, 320))

@@ -57,7 +57,7 @@ def test_intrinsics_are_taken_where_they_are(tmp_path: Path) -> None:
         write_femto(tmp_path / "s" / name, 3, 3)
     (tmp_path / "s" / "a" / "K.txt").write_text("58 0 32 0 58 24 0 0 1")
     found = FemtoBolt().read(tmp_path / "s", Options())
-    assert found.recordings[0].pinhole and found.recordings[0].pinhole.fx == 58 and found.recordings[1].pinhole is None
+    assert found.recordings[0].camera and found.recordings[0].camera.fx == 58 and found.recordings[1].camera is None
 
 
 def test_everything_that_is_missing_is_named_at_once(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from core.errors import UsageError, VortexError
 from pipelines.ingest.add import add_dataset, parse_split
-from pipelines.ingest.cameras import Pinhole, find_pinhole
+from pipelines.ingest.cameras import StatedCamera, find_camera
 from pipelines.ingest.contract import natural
 from pipelines.ingest.tum import associate
 from pipelines.workspace import Workspace, load
@@ -174,7 +174,7 @@ def test_people_count() -> None:
 def test_intrinsics_in_every_spelling(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
     faults: list[str] = []
-    camera = find_pinhole(tmp_path, faults)
+    camera = find_camera(tmp_path, faults)
     assert not faults and camera and (camera.fx, camera.fy, camera.cx, camera.cy) == (500, 501, 320, 240)
 
 
@@ -195,7 +195,7 @@ def test_intrinsics_in_every_spelling(tmp_path: Path, name: str, text: str) -> N
 def test_broken_intrinsics_are_named(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
     faults: list[str] = []
-    assert find_pinhole(tmp_path, faults) is None
+    assert find_camera(tmp_path, faults) is None
     assert len(faults) == 1 and faults[0].startswith(f"{name}: ")
 
 
@@ -204,17 +204,17 @@ def test_two_cameras_are_one_too_many(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text('{"fx": 400, "fy": 400, "cx": 320, "cy": 240}')
     (tmp_path / "unrelated.json").write_text('{"frames": [1, 2]}')
     faults: list[str] = []
-    find_pinhole(tmp_path, faults)
+    find_camera(tmp_path, faults)
     assert faults == ["K.txt and other.json: describe different cameras, allowed: one a folder"]
 
 
 def test_intrinsics_must_fit_the_pictures() -> None:
-    stated = Pinhole(500, 500, 320, 240, (480, 640), "K.json")
+    stated = StatedCamera(500, 500, 320, 240, (480, 640), "K.json")
     assert stated.on((240, 320)).fx == 250
     with pytest.raises(ValueError, match="480×640"):
         stated.on((300, 320))
     with pytest.raises(ValueError, match="outside the frames"):
-        Pinhole(500, 500, 320, 240, None, "K.txt").on((240, 320))
+        StatedCamera(500, 500, 320, 240, None, "K.txt").on((240, 320))
 
 
 def test_stamps_are_matched_once_and_by_nearness() -> None:
@@ -260,5 +260,5 @@ def test_broken_cameras_are_explained(tmp_path: Path) -> None:
     (tmp_path / "K.json").write_text('{"a":' * 100_000)
     (tmp_path / "L.json").write_text("[[1")
     faults: list[str] = []
-    assert find_pinhole(tmp_path, faults) is None
+    assert find_camera(tmp_path, faults) is None
     assert "nested too deeply" in faults[0] and "not readable as JSON" in faults[1]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from core.errors import UsageError, VortexError
 from pipelines.ingest import ADAPTERS
 from pipelines.ingest.add import Added, add_dataset
-from pipelines.ingest.cameras import Pinhole
+from pipelines.ingest.cameras import StatedCamera
 from pipelines.ingest.contract import Found, Options, Pair, Recording
 from pipelines.ingest.writing import encodable, millimetres
 from pipelines.workspace import Workspace
@@ -66,9 +66,9 @@ DEPTH = Made(np.full(SIZE, 2.0004, np.float32))
 PAIR = Pair(stem="0", rgb=RGB, depth=DEPTH)
 
 
-def add(ws: Workspace, monkeypatch: pytest.MonkeyPatch, pairs: list[Pair], *, pinhole: Pinhole | None = None, **more: Any) -> Added:
+def add(ws: Workspace, monkeypatch: pytest.MonkeyPatch, pairs: list[Pair], *, camera: StatedCamera | None = None, **more: Any) -> Added:
     options = {key: more.pop(key) for key in ("split", "filled", "workers", "on_frame", "name") if key in more}
-    found = Found([Recording("", pairs, pinhole)], more.pop("unit", "mm"), None, **more)
+    found = Found([Recording("", pairs, camera)], more.pop("unit", "mm"), None, **more)
     monkeypatch.setitem(ADAPTERS, "plain", Fake(found))
     return add_dataset(ws, options.pop("name", "s"), ws.root, format="plain", domain="rooms", **options)
 
@@ -183,19 +183,19 @@ def test_official_splits_outrank_the_stream_unless_the_user_says_otherwise(works
 
 
 def test_each_frame_may_have_its_own_camera_and_then_its_own_size(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    shared = Pinhole(20, 20, 12, 8, None, "K.txt")
+    shared = StatedCamera(20, 20, 12, 8, None, "K.txt")
     other = replace(shared, fx=30.0, size=(32, 48), cx=24.0, cy=16.0)
-    bigger = Pair(stem="2", rgb=Made(np.zeros((32, 48, 3), np.uint8)), depth=Made(np.ones((32, 48))), pinhole=other)
-    frames = frames_of(add(workspace, monkeypatch, [PAIR, replace(PAIR, stem="1", pinhole=other), bigger], pinhole=shared))
+    bigger = Pair(stem="2", rgb=Made(np.zeros((32, 48, 3), np.uint8)), depth=Made(np.ones((32, 48))), camera=other)
+    frames = frames_of(add(workspace, monkeypatch, [PAIR, replace(PAIR, stem="1", camera=other), bigger], camera=shared))
     assert [frame.intrinsics.fx for frame in frames] == [20, 15, 30]
     assert [frame.intrinsics.size for frame in frames] == [SIZE, SIZE, (32, 48)]
     with pytest.raises(VortexError, match="allowed: one size a recording"):
-        add(workspace, monkeypatch, [PAIR, replace(bigger, pinhole=None)], name="t")
+        add(workspace, monkeypatch, [PAIR, replace(bigger, camera=None)], name="t")
 
 
 def test_intrinsics_follow_a_resize(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    shared = Pinhole(20, 21, 11.5, 7.5, None, "K.txt")
-    camera = frames_of(add(workspace, monkeypatch, [PAIR], pinhole=shared))[0].intrinsics
+    shared = StatedCamera(20, 21, 11.5, 7.5, None, "K.txt")
+    camera = frames_of(add(workspace, monkeypatch, [PAIR], camera=shared))[0].intrinsics
     half = camera.scaled((8, 12))
     # The ray through a pixel's centre stays the same: the centre of the small pixel (0, 0) lies at (0.5, 0.5) of the large picture.
     assert (half.fx, half.fy, half.size) == (10, 10.5, (8, 12))
@@ -227,13 +227,13 @@ def test_a_sensor_may_have_its_own_resolution(workspace: Workspace, monkeypatch:
 
 
 def test_a_camera_of_another_resolution_is_one_fault(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    for pinhole, said in (
-        (Pinhole(20, 20, 6, 4, None, "K.txt"), "is it for another resolution"),
-        (Pinhole(20, 20, 48, 32, None, "K.txt"), "lie outside the frames"),
-        (Pinhole(20, 20, 12, 8, (20, 24), "K.json"), "is for pictures of 20×24"),
+    for camera, said in (
+        (StatedCamera(20, 20, 6, 4, None, "K.txt"), "is it for another resolution"),
+        (StatedCamera(20, 20, 48, 32, None, "K.txt"), "lie outside the frames"),
+        (StatedCamera(20, 20, 12, 8, (20, 24), "K.json"), "is for pictures of 20×24"),
     ):
         with pytest.raises(VortexError, match=said) as caught:
-            add(workspace, monkeypatch, [PAIR, replace(PAIR, stem="1")], pinhole=pinhole)
+            add(workspace, monkeypatch, [PAIR, replace(PAIR, stem="1")], camera=camera)
         assert not caught.value.details
 
 

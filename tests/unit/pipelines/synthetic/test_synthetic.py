@@ -12,9 +12,10 @@ import pytest
 
 from core.classes import CLASSES
 from core.errors import VortexError
+from core.pinhole import Pinhole
 from pipelines.data import datasets
 from pipelines.synthetic import WORLDS, Job, World, render_dataset, synthesise
-from pipelines.synthetic.camera import pinhole, shoot
+from pipelines.synthetic.camera import camera_at, shoot
 from pipelines.synthetic.render import Camera, cast, rays
 from pipelines.synthetic.scene import Spot, Surface, columns
 from pipelines.synthetic.shade import render
@@ -33,7 +34,7 @@ def _spot() -> Spot:
 
 
 def _camera(position: tuple[float, float, float], yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> Camera:
-    return Camera(np.array(position), Pose(position, yaw, pitch, roll).rotation(), 50.0, 50.0, 31.5, 23.5, (48, 64))
+    return Camera(np.array(position), Pose(position, yaw, pitch, roll).rotation(), Pinhole(50.0, 50.0, 31.5, 23.5, (48, 64)))
 
 
 def _depth(build: Callable[[Spot], None], camera: Camera) -> np.ndarray:
@@ -166,7 +167,7 @@ def test_a_world_is_closed_varied_and_loses_tof_as_stated(world: str, low: float
 def test_layouts_differ_and_the_camera_is_the_worlds() -> None:
     first, second = (WORLDS["rooms"].build((0, layout)) for layout in (0, 1))
     assert len(first.solid) != len(second.solid)
-    rooms, corridor = (pinhole(WORLDS[world], (240, 320)) for world in ("rooms", "corridor"))
+    rooms, corridor = (camera_at(WORLDS[world], (240, 320)).pinhole for world in ("rooms", "corridor"))
     assert rooms.fx == pytest.approx(259.4, abs=1) and corridor.fx == pytest.approx(192.5, abs=1)
     heights = {world: WORLDS[world].build((0, 0)).walk(0.3).position[2] for world in WORLDS}
     assert 1.2 <= heights["rooms"] <= 1.6 and 0.4 <= heights["corridor"] <= 0.6
