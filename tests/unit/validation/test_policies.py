@@ -37,7 +37,7 @@ def test_every_fault_of_the_policy_file_is_listed(tmp_path: Path) -> None:
     [
         ("every: [0.15, 1.0]", "every: [1.0, 0.15]", "is not a range"),
         ("every: [0.15, 1.0]", "every: [.nan, 1.0]", "is not a range"),
-        ("every: [0.15, 1.0]", "every: [0.15, 1.0], every: [0, 1]", "given twice"),
+        ("every: [0.15, 1.0]", "every: [0.15, 1.0], every: [0, 1]", "every appears twice"),
         ("data:", "data: [", "not readable as YAML"),
     ],
 )
