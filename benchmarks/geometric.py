@@ -28,6 +28,7 @@ import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
 from core.classes import CLASSES  # noqa: E402
+from core.depth import TOF_CONFIDENT  # noqa: E402
 from core.pinhole import Pinhole  # noqa: E402
 from models.teachers.contract import View  # noqa: E402
 from models.teachers.geometric import Geometric, GeometricSettings  # noqa: E402
@@ -71,7 +72,7 @@ def film(world: str, layouts: int, frames: int, size: tuple[int, int]) -> list[S
             shot = shoot(place, scene, phase, size, np.random.default_rng([seed, index]))
             pose = camera_at(place, size, scene.walk(phase))
             x, y, z = -pose.rotation[2]
-            sure = np.where(shot.confidence < 0.5, 0, shot.tof).astype(np.float32)
+            sure = np.where(shot.confidence < TOF_CONFIDENT, 0, shot.tof).astype(np.float32)
             depths = {"exact": shot.depth, "ToF": shot.tof, "ToF>0.5": sure}
             samples.append(Sample(shot.rgb, pose.pinhole, depths, (float(x), float(y), float(z)), shot.label))
     return samples

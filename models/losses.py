@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.classes import IGNORE
+from core.depth import TOF_CONFIDENT
 from core.errors import VortexError
 from models.shape_losses import gradient_loss, silog_loss
 from models.student import Prediction, Student
@@ -23,7 +24,6 @@ BerhuThreshold = Literal["p80", "max20"]
 DepthKind = Literal["berhu", "mse"]
 KendallForm = Literal["regression_half", "both_half"]
 
-TOF_CONFIDENT: Final = 0.5
 BERHU_FLOOR_M: Final = 1e-3
 """Least berHu threshold: below a millimetre, the sensors' resolution, r²/2c would blow up on the few pixels that are still off."""
 DEFAULT_WEIGHTS: Final = {"depth": 1.0, "segmentation": 1.0, "smoothness": 0.1, "silog": 0.0, "gradient": 0.0}

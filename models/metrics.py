@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.classes import CLASSES, IGNORE
+from core.depth import RANGES_M
 
 PROTOCOL: Final = "val-pooled-10m/1"
 CAP_M: Final = 10.0
 FLOOR_M: Final = 1e-3
-RANGES_M: Final = {"near": (0.0, 1.5), "mid": (1.5, 3.0), "far": (3.0, 6.0)}
-"""Strata of the reference depth, each (low, high]. Near is what keeps a robot safe."""
 
 Floats = NDArray[np.float64]
 _ERRORS: Final = ("squared", "absolute", "abs_rel", "log10", "log", "log_squared", "delta1", "delta2", "delta3")

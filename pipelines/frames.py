@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.progress import Progress
 from pipelines.pack import Selection, prepare
 from pipelines.pack.decoding import Arrays, unpack
-from pipelines.pack.reading import Progress
 
 if TYPE_CHECKING:
     from pipelines.data.datasets import DataRef

@@ -7,12 +7,12 @@ import io
 import math
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from core.errors import UsageError, VortexError
 from core.files import locked
+from core.progress import Notice
 from pipelines.runs.slurm import limits, queue
 from pipelines.runs.slurm.job import JobRecord, read_record
 from pipelines.runs.slurm.script import FOLDER, Request, interpreter, parameters
@@ -99,7 +99,7 @@ def submit(ws: Workspace, plan: TrainPlan, asked: Request) -> JobRecord:
     return made
 
 
-def require_utilisation(ws: Workspace, plan: TrainPlan, asked: Request, say: Callable[[str], None]) -> None:
+def require_utilisation(ws: Workspace, plan: TrainPlan, asked: Request, say: Notice) -> None:
     """Raise GateRefused when the training would keep its device busy for less of the time than the partition demands.
 
     Judged by the newest profile of this plan on any machine, else by one that is measured here, which `say` then tells. Nothing is

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
 
 from core.errors import VortexError
-
-Stage = Literal["candidate", "staging", "production"]
-STAGES: Final[tuple[Stage, ...]] = ("candidate", "staging", "production")
+from core.stages import STAGES
 
 
 @dataclass(frozen=True)

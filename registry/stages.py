@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import VortexError
+from core.stages import STAGES
 from registry import events
-from registry.channels import STAGES, Channel, ChannelState
+from registry.channels import Channel, ChannelState
 from registry.events import ChannelJudged, ChannelPromoted, ChannelRefused, ChannelRolledBack
 from registry.ledger import Entry, Ledger, Transaction
 

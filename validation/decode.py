@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.classes import CLASSES, IGNORE
+from core.depth import INVALID_STEP
 from validation.headers import (
     PIXEL_CAP,
     READ_HINT,
@@ -79,7 +80,7 @@ def metres(stored: npt.NDArray[np.uint16 | np.float32], unit: Unit) -> npt.NDArr
     scale = UNIT_METRES[unit]
     depth = stored.astype(np.float32)
     if stored.dtype == np.uint16:
-        depth[stored == 65535] = 0.0
+        depth[stored == INVALID_STEP] = 0.0
     if scale is not None and scale != 1.0:
         depth *= np.float32(scale)
     return depth

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from core.classes import CLASSES, IGNORE
+from core.depth import TOF_CONFIDENT
 from core.errors import VortexError
 from validation.manifest import Frame, file
 from validation.pixels import depth_bins, look, roughness, sample
@@ -32,8 +33,6 @@ VERSION: Final = 1
 RANKED = 4096
 SHARED = 64
 """Pixels two maps must share before their ratio or rank says anything."""
-CONFIDENT = 0.5
-"""Confidence from which a ToF pixel counts, as in training and in the robot's fusion: below it a sensor may say anything."""
 NEAR: Final = np.float32(0.15)
 """Metres below which no sensor of a robot or a hand-held rig measures; overflowing and wrapped numbers end up there."""
 FLAT = 1.15
@@ -115,7 +114,7 @@ def measure(root: Path, frame: Frame) -> Row:
         unit = getattr(frame, f"{name}_unit")
         if unit is not None:
             depth = reader.read(_ROLE[name], partial(read_depth, unit=unit))
-            trusted = confidence >= CONFIDENT if name == "tof" and confidence is not None else None
+            trusted = confidence >= TOF_CONFIDENT if name == "tof" and confidence is not None else None
             sampled = None if depth is None else _depth(row, name, depth, trusted, metric=unit != "relative")
             if sampled is not None:
                 maps[name] = sampled

@@ -13,13 +13,14 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
+from core.depth import MILLIMETRES
 from core.pinhole import Pinhole
 
 Unit = Literal["m", "mm", "m/5000", "relative"]
 Split = Literal["train", "gap", "val", "test"]
 Supervision = Literal["none", "partial", "full"]
 
-UNIT_METRES: Final[dict[str, float | None]] = {"m": 1.0, "mm": 0.001, "m/5000": 0.0002, "relative": None}
+UNIT_METRES: Final[dict[str, float | None]] = {"m": 1.0, "mm": 1 / MILLIMETRES, "m/5000": 0.0002, "relative": None}
 """Metres in one step of a unit; a relative teacher has no metres at all."""
 
 # No segment begins with '..', none is empty; control characters and backslashes are in no path.

@@ -24,7 +24,6 @@ from validation.pixels import BINS
 if TYPE_CHECKING:
     import pandas as pd
 
-Progress: TypeAlias = Callable[[int], None]
 """Called with the number of frames done so far."""
 
 Totals: TypeAlias = NDArray[np.int64]
@@ -95,7 +94,7 @@ def gather(
     *,
     earlier: Statistics | None = None,
     key: Callable[[Frame], str] = lambda frame: "",
-    progress: Progress | None = None,
+    progress: Callable[[int], None] | None = None,
     workers: int = 1,
 ) -> tuple[Statistics, int]:
     """Statistics of every frame below `root`, in order, and how many had to be read.

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.errors import VortexError
+from core.progress import NamedProgress
 from pipelines.data import naming
 from pipelines.data.listings import Listing, present, read
 from pipelines.data.publishing import settle
-from pipelines.data.remote import OnFile, fetch
+from pipelines.data.remote import fetch
 from pipelines.data.repository import repository
 from pipelines.data.switching import switch
 from pipelines.data.versioning import EMPTY_DIR, data_hash, data_lock, pointer, refuse_unversionable
@@ -32,7 +33,7 @@ class Checkout:
     verified: dict[str, str]
 
 
-def checkout(ws: Workspace, what: str, *, remote: str | None = None, on_file: OnFile | None = None) -> Checkout:
+def checkout(ws: Workspace, what: str, *, remote: str | None = None, on_file: NamedProgress | None = None) -> Checkout:
     """Make `data/` and `data.dvc` the version `what`: a registered version, a `.dir` hash (or its beginning), or a commit.
 
     What DVC's cache lacks is fetched from the remote first. Raises VortexError, and leaves everything as it was, when the name is not one,

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import VortexError
 from core.files import disk_full
+from core.progress import NamedProgress
 from pipelines.data.connecting import Remote, connect, gone
 from pipelines.data.listings import Listing, absent, counted, kept, parse, present, read
 from pipelines.data.publishing import settle
@@ -31,8 +32,6 @@ from pipelines.workspace import Workspace
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
-OnFile = Callable[[str, int, int], None]
-"""Called with what is done, how many files are done, and how many there are."""
 JOBS = 8
 
 
@@ -55,7 +54,7 @@ class _Damaged(Exception):
     """An object whose bytes are not those that its name stands for."""
 
 
-def push(ws: Workspace, remote: str | None = None, on_file: OnFile | None = None) -> Transfer:
+def push(ws: Workspace, remote: str | None = None, on_file: NamedProgress | None = None) -> Transfer:
     """Copy what `data.dvc` records to a remote; what is there already stays. An empty `data/` needs no remote.
 
     Raises VortexError for a remote that is unknown or cannot be reached, and for frames that DVC's cache lacks.
@@ -87,7 +86,7 @@ def push(ws: Workspace, remote: str | None = None, on_file: OnFile | None = None
     return Transfer(target.name, target.url, hash_, len(listing.files), len(fresh), moved, listing.datasets)
 
 
-def pull(ws: Workspace, remote: str | None = None, on_file: OnFile | None = None) -> Transfer:
+def pull(ws: Workspace, remote: str | None = None, on_file: NamedProgress | None = None) -> Transfer:
     """Fetch what `data.dvc` records from a remote, and make `data/` that. An empty `data/` needs no remote.
 
     Raises VortexError for a remote that is unknown, cannot be reached or lacks frames, and when frames in `data/` would be lost.
@@ -108,7 +107,7 @@ def pull(ws: Workspace, remote: str | None = None, on_file: OnFile | None = None
 
 
 def fetch(
-    repo: Repo, hash_: str, remote: str | None = None, on_file: OnFile | None = None, *, always: bool = False
+    repo: Repo, hash_: str, remote: str | None = None, on_file: NamedProgress | None = None, *, always: bool = False
 ) -> tuple[Listing, Remote | None, list[str]]:
     """Bring a version's listing and all that it lists into DVC's cache; return it, the remote that was asked, and what came.
 
@@ -186,7 +185,7 @@ def _check(path: Path, oid: str) -> None:
         raise _Damaged(oid)
 
 
-def _all(what: str, oids: Iterable[str], carry: Callable[[str], None], on_file: OnFile | None) -> None:
+def _all(what: str, oids: Iterable[str], carry: Callable[[str], None], on_file: NamedProgress | None) -> None:
     """Carry every object, eight at a time; the first that fails ends it, and those under way are finished or undone."""
     oids = list(oids)
     pool = ThreadPoolExecutor(JOBS)

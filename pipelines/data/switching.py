@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from core.errors import VortexError
 from core.files import staged_file, write_atomic
+from core.progress import Progress
 from pipelines.data.listings import Listing, absent, counted, kept, present
 from pipelines.data.repository import repository
 from pipelines.data.versioning import EMPTY_DIR, pointer, restore
@@ -21,13 +21,11 @@ from pipelines.workspace import Workspace
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
-OnFile = Callable[[int, int], None]
-"""Called with how many files are done, and how many there are."""
 _STAGED: Final = re.compile(r"\..+\.[0-9a-f]{8}\.staging")
 _KEYS: Final = {"pointer", "before", "after"}
 
 
-def switch(ws: Workspace, repo: Repo, goal: Listing, on_file: OnFile | None = None) -> tuple[int, int]:
+def switch(ws: Workspace, repo: Repo, goal: Listing, on_file: Progress | None = None) -> tuple[int, int]:
     """Make `data/` and `data.dvc` what `goal` says, and return how many files were written and removed.
 
     The caller holds `data_lock`, and has made sure that nothing in `data/` would be lost and that DVC's cache holds all of `goal`.
@@ -91,7 +89,7 @@ def journal(ws: Workspace) -> Path:
     return ws.build / "data-switch.json"
 
 
-def _apply(ws: Workspace, repo: Repo, now: dict[str, str], goal: dict[str, str], on_file: OnFile | None = None) -> tuple[int, int]:
+def _apply(ws: Workspace, repo: Repo, now: dict[str, str], goal: dict[str, str], on_file: Progress | None = None) -> tuple[int, int]:
     """Remove what `goal` has not, then write what it has otherwise: each file whole, and on the disk, before it gets its name."""
     gone = sorted(now.keys() - goal.keys())
     fresh = sorted(name for name, md5 in goal.items() if now.get(name) != md5)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.classes import CLASSES, IGNORE
+from core.depth import RANGES_M, TOF_CONFIDENT
 from core.errors import VortexError
+from core.progress import Progress
 from pipelines.compare.frame_errors import CONFUSION, COUNT, SQUARED, FrameErrors
 
 if TYPE_CHECKING:
@@ -21,11 +23,7 @@ if TYPE_CHECKING:
     from pipelines.frames import Arrays, FrameArrays
     from validation.manifest import Frame
 
-Progress = Callable[[int, int], None]
-"""Called with (frames done, frames in all)."""
 Reference = Literal["reference", "tof_depth", "teacher_depth"]
-CONFIDENT: Final = 0.5
-"""ToF pixels below this confidence are no reference; the fusion on the robot draws the same line."""
 
 
 @dataclass(frozen=True)
@@ -147,12 +145,11 @@ def truth_of(row: Arrays, frame: Frame, reference: Reference, size: tuple[int, i
     depth = row.get(reference)
     if depth is None or (reference == "teacher_depth" and frame.teacher_unit == "relative"):
         return np.zeros(size, np.float32)
-    return np.where(row["tof_confidence"] >= CONFIDENT, depth, 0) if reference == "tof_depth" else depth
+    return np.where(row["tof_confidence"] >= TOF_CONFIDENT, depth, 0) if reference == "tof_depth" else depth
 
 
 def _figures(depth: DepthMetrics, classes: SegmentationMetrics) -> dict[str, float]:
     """Every figure that has a pixel behind it."""
-    from models.metrics import RANGES_M
 
     sums, confusion = depth.frames(), classes.frames().sum(axis=0)
     figures: dict[str, float] = {}

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterable
 
 from core.errors import GateRefused, VortexError
+from core.progress import Progress
 from pipelines.data.datasets import DataRef, for_domain, resolve
 from pipelines.device import choose_device
-from pipelines.evaluate.student import Evaluation, Progress, evaluate_student
+from pipelines.evaluate.student import Evaluation, evaluate_student
 from pipelines.hub.open import actor, commit, hub
 from pipelines.pack import packs_folder
 from pipelines.validate import passed

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.errors import UsageError, VortexError
+from core.progress import NamedProgress
 from pipelines.data.datasets import MANIFEST, Dataset, DatasetCard, find, new_dataset, refuse_existing
 from pipelines.ingest import FILLED, adapter
 from pipelines.ingest.contract import Found, Options, shown
-from pipelines.ingest.planning import SHARES, OnFrame, Request, Row, Shares, plan
+from pipelines.ingest.planning import SHARES, Request, Row, Shares, plan
 from pipelines.ingest.statistics import doubts, survey
 from pipelines.ingest.writing import write_rows
 from pipelines.workspace import Workspace, check_name, load
@@ -40,7 +41,7 @@ def add_dataset(
     pairs_only: bool = False,
     filled: bool = False,
     workers: int = 1,
-    on_frame: OnFrame | None = None,
+    on_frame: NamedProgress | None = None,
 ) -> Added:
     """Add the frames in `path` as dataset `name`. Files are copied as they are; only what a format encodes its own way is computed.
 

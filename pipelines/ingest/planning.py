@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from core.pinhole import Pinhole
+from core.progress import NamedProgress
 from pipelines.ingest.cameras import StatedCamera
 from pipelines.ingest.contract import Found, Pair, Recording, Source, refuse, shown
 from pipelines.ingest.headers import checked_size, relative, sources, text_size, unit_of
@@ -18,8 +19,6 @@ Shares = tuple[int, int, int]
 SHARES: Final[Shares] = (72, 8, 20)
 """Percent of a stream for training, for the gap, and for validation."""
 LONGEST_ID: Final = 200
-OnFrame = Callable[[str, int, int], None]
-"""Called with what is being done, how many frames are done, and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Request:
     split: Shares | None = None
 
 
-def plan(root: Path, request: Request, found: Found, on_frame: OnFrame) -> list[Row]:
+def plan(root: Path, request: Request, found: Found, on_frame: NamedProgress) -> list[Row]:
     """Every frame with its row and its files, in order. Raises IngestError with all faults of the set."""
     faults: list[str] = []
     rows: list[Row] = []

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from core.depth import INVALID_STEP, MILLIMETRES
 from pipelines.ingest.contract import shown
 from pipelines.ingest.headers import METRIC
 from pipelines.ingest.planning import Row
@@ -19,7 +20,7 @@ SUBSAMPLE: Final = 32
 """Frames looked at, spread evenly over the set."""
 PLAUSIBLE: Final = (0.2, 20.0)
 """Metres between which the median depth of an indoor set lies."""
-_BINS: Final = 65536
+_BINS: Final = INVALID_STEP + 1
 """Of 1 mm each; the last holds all that is farther."""
 
 
@@ -59,7 +60,7 @@ def doubts(statistics: dict[str, Any]) -> list[str]:
         if median is None:
             notes.append(f"{role} has no valid pixel in the {_frames(statistics['frames'])} that were looked at")
         elif not PLAUSIBLE[0] <= median <= PLAUSIBLE[1]:
-            text = "65.5 m or more" if median >= (_BINS - 1) / 1000 else f"{median:g} m"
+            text = "65.5 m or more" if median >= (_BINS - 1) / MILLIMETRES else f"{median:g} m"
             notes.append(
                 f"the median {role} of {_frames(statistics['frames'])} is {text}, "
                 f"usual are {PLAUSIBLE[0]:g} to {PLAUSIBLE[1]:g} m: is its unit what was stated?"
@@ -84,7 +85,7 @@ def _look(row: Row, staging: Path) -> tuple[float, dict[str, tuple[int, NDArray[
                 continue
             depth = read_depth(staging / roles[role], unit)
             good = depth[np.isfinite(depth) & (depth > 0)]
-            steps = (np.minimum(good, np.float32(_BINS / 1000)) * np.float32(1000) + np.float32(0.5)).astype(np.int32)
+            steps = (np.minimum(good, np.float32(_BINS / MILLIMETRES)) * np.float32(MILLIMETRES) + np.float32(0.5)).astype(np.int32)
             counts[role] = (depth.size, np.bincount(np.minimum(steps, _BINS - 1), minlength=_BINS))
     except FrameFileError as error:
         message = shown(error.message).replace(f"{staging}/", "")
@@ -97,6 +98,6 @@ def _summary(pixels: int, histogram: NDArray[Any]) -> dict[str, float | None]:
     reached = histogram.cumsum()
 
     def quantile(share: float) -> float | None:
-        return int(reached.searchsorted(max(1, share * total))) / 1000 if total else None
+        return int(reached.searchsorted(max(1, share * total))) / MILLIMETRES if total else None
 
     return {"valid": round(total / max(pixels, 1), 4), "p5": quantile(0.05), "median": quantile(0.5), "p95": quantile(0.95)}

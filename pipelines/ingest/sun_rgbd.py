@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from core.depth import MILLIMETRES
 from pipelines.ingest.cameras import StatedCamera, find_camera
 from pipelines.ingest.contract import PICTURES, Found, Options, Pair, Recording, natural, refuse
 from pipelines.ingest.sun_toolbox import SENSORS, Toolbox, frame_key
@@ -44,7 +45,7 @@ class RotatedDepth:
 
         stored = read_steps(self.origin)
         millimetres = (stored >> 3) | (stored << 13)
-        metres = millimetres.astype(np.float32) * np.float32(0.001)
+        metres = millimetres.astype(np.float32) * np.float32(1 / MILLIMETRES)
         np.minimum(metres, np.float32(FARTHEST), out=metres)
         return metres
 

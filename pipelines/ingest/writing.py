@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from core.depth import millimetres
 from core.errors import VortexError
 from pipelines.ingest.contract import Derived, shown
 from pipelines.ingest.headers import METRIC
@@ -20,14 +21,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FARTHEST_MM: Final = 65534
-"""Millimetres that a 16-bit depth PNG can hold: 65535 says invalid."""
 _CHUNK: Final = 16
 """Frames a task: enough that handing it over costs nothing, few enough for an even load and a moving progress bar."""
-OnRow = Callable[[int], None]
 
 
-def write_rows(rows: Sequence[Row], staging: Path, workers: int, on_row: OnRow) -> None:
+def write_rows(rows: Sequence[Row], staging: Path, workers: int, on_row: Callable[[int], None]) -> None:
     """Write the files of all rows below `staging`. Copies run in threads; what is computed runs in processes when `workers` > 1.
 
     Raises FrameFileError, naming the frame, when a map cannot be computed; VortexError when a worker process dies; OSError when the
@@ -130,16 +128,6 @@ def encodable(role: str, values: NDArray[Any], size: tuple[int, int]) -> NDArray
         steps: NDArray[np.uint8] = np.rint(values * 255).astype(np.uint8)
         return steps
     return values
-
-
-def millimetres(metres: NDArray[Any]) -> NDArray[np.uint16]:
-    """Metres as uint16 millimetres, rounded to the nearest; 0 where they are not finite, not above 0, or beyond 65.534."""
-    import numpy as np
-
-    steps = np.rint(metres.astype(np.float64) * 1000)
-    good = (steps > 0) & (steps <= FARTHEST_MM)  # both are false for NaN
-    whole: NDArray[np.uint16] = np.where(good, steps, 0).astype(np.uint16)
-    return whole
 
 
 def copy(source: Path, target: Path) -> None:

@@ -12,16 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.classes import CLASSES, IGNORE
+from core.depth import FARTHEST_M, millimetres
 from core.errors import VortexError
 from core.files import write_atomic
 from models.teachers.contract import Masks, View
 from models.teachers.merge import SOURCES, merge
-from pipelines.ingest.writing import millimetres
 from pipelines.label.answers import Failed, ask, usable_boxes, usable_depth, usable_structure
 from pipelines.label.choice import SelectedTeacher, close_all, make_all
 from pipelines.label.inputs import fitted, stored_depth, view
 from pipelines.label.plan import Task, depth_source
 from pipelines.label.work import Fault, Mark, file_name
+from validation.decode import metres
 from validation.manifest import Frame
 
 if TYPE_CHECKING:
@@ -94,9 +95,9 @@ class Crew:
             return None
         steps = millimetres(depth)
         if not steps.any():
-            raise Failed(name, "no pixel of its depth is between 1 mm and 65.534 m")
+            raise Failed(name, f"no pixel of its depth is between 1 mm and {FARTHEST_M:g} m")
         files["teacher_depth"] = self._picture("teacher", seen.id, steps)
-        return steps.astype(np.float32) * np.float32(0.001)  # as reading the file gives it
+        return metres(steps, "mm")  # as reading the file gives it
 
     def _metres(self, frame: Frame, source: str | None, task: Task, depth: NDArray[np.float32] | None) -> NDArray[np.float32]:
         if source == "teacher" and "depth" in task.wanted:

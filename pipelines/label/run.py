@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import GateRefused, Interrupted, VortexError
+from core.progress import Progress
 from pipelines.data.datasets import data_hash, find, resolve
 from pipelines.label.choice import SelectedTeacher, choose, close_all, describe, make_all
 from pipelines.label.crew import Job
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from pipelines.workspace import Workspace
 
 OnPlan = Callable[[LabelPlan], None]
-OnProgress = Callable[[int, int], None]
-"""Called with how many frames are done, those of an earlier run among them, and how many there are to do."""
 SHOWN = 10
 
 
@@ -63,7 +62,7 @@ def label(
     max_quarantine: float = 0.01,
     settings: Mapping[str, Mapping[str, object]] | None = None,
     on_plan: OnPlan | None = None,
-    on_progress: OnProgress | None = None,
+    on_progress: Progress | None = None,
 ) -> LabelReport:
     """Have `teachers` label the frames of dataset `name`, and publish the result as the dataset's next state.
 

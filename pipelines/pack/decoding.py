@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from core.depth import FARTHEST_M, MILLIMETRES
 from core.errors import VortexError
 from core.files import inside
 from pipelines.pack.layout import ROLES
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
 
 Arrays = dict[str, NDArray[Any]]
 
-MILLIMETRES: Final = 1000.0
 CERTAIN: Final = 255.0
-_FARTHEST_M: Final = 65.534
 _LARGEST_HALF: Final = 65504.0
 
 
@@ -93,7 +92,7 @@ def unpack(role: str, stored: NDArray[Any]) -> NDArray[Any]:
 
 
 def _whole_millimetres(depth: NDArray[Any]) -> NDArray[Any]:
-    valid = np.isfinite(depth) & (depth > 0) & (depth <= _FARTHEST_M)
+    valid = np.isfinite(depth) & (depth > 0) & (depth <= FARTHEST_M)
     return np.rint(np.where(valid, depth, 0) * MILLIMETRES).astype(np.uint16)
 
 

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.classes import IGNORE
+from core.depth import MILLIMETRES
 from core.errors import VortexError
-from pipelines.pack.decoding import CERTAIN, MILLIMETRES
+from pipelines.pack.decoding import CERTAIN
 from pipelines.pack.filling import HAS_TEACHER, Augment, Filler
 from pipelines.pack.reading import Order, Selection
 from pipelines.pack.workers import Workers

@@ -14,10 +14,11 @@ from typing import Final
 from core.errors import VortexError
 from core.files import disk_full, staged_directory
 from core.machine import cores
+from core.progress import Progress
 from pipelines.data.datasets import DataRef
 from pipelines.data.digests import dataset_digest
 from pipelines.pack.layout import INDEX, PackError, check_size, folder_name, is_folder_of, is_staging_of, read_index
-from pipelines.pack.reading import Pack, Progress
+from pipelines.pack.reading import Pack
 from pipelines.pack.writing import Plan, manifest_digest, write_pack
 from pipelines.workspace import Workspace
 from validation.manifest import read_manifest

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.files import sha256_file
+from core.progress import Progress
 from pipelines.pack.layout import (
     ABSENT,
     IDS,
@@ -31,8 +32,6 @@ from pipelines.pack.layout import (
     rows_file,
 )
 
-Progress = Callable[[int, int], None]
-"""Called with how much is done, and how much there is."""
 Rows = NDArray[np.int32]
 Order = NDArray[np.int64]
 """Frame numbers [steps, batch] over selections that are laid end to end."""

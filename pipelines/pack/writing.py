@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from core.errors import VortexError
 from core.files import sha256_file
+from core.progress import Progress
 from pipelines.pack.decoding import decode_frame, roles_of
 from pipelines.pack.layout import (
     ABSENT,
@@ -35,7 +36,7 @@ from pipelines.pack.layout import (
     checksums_file,
     rows_file,
 )
-from pipelines.pack.reading import Progress, table_digest
+from pipelines.pack.reading import table_digest
 
 if TYPE_CHECKING:
     from validation.manifest import Frame

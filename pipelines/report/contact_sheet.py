@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.classes import IGNORE
+from core.progress import Progress
 from pipelines.data.datasets import Dataset
 from pipelines.report.pictures import UNKNOWN, Picture, Tile, class_colours, depth_range, save_grid, turbo
 from validation.decode import read_confidence, read_depth, read_rgb, read_segmentation
@@ -31,7 +32,7 @@ _CELL_WIDTH: Final = 300
 Depth = npt.NDArray[np.float32]
 
 
-def contact_sheet(dataset: Dataset, path: Path, *, frames: int = 8, on_frame: Callable[[int, int], None] | None = None) -> Path:
+def contact_sheet(dataset: Dataset, path: Path, *, frames: int = 8, on_frame: Progress | None = None) -> Path:
     """Write the sheet of `frames` frames, evenly spread over the dataset, as PNG to `path`.
 
     All metric depth shares one stated range. Raises VortexError when the manifest or a file is broken.

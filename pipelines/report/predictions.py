@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.classes import IGNORE
+from core.progress import Progress
 from pipelines.evaluate.student import truth_of, truth_source
 from pipelines.evaluate.version import data_to_measure
 from pipelines.report.pictures import Tile, class_colours, depth_range, error_colours, save_grid, turbo
@@ -32,7 +33,7 @@ def draw(
     data: str | None = None,
     split: str = "val",
     frames: int = 6,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> Path:
     """Write the grid of `frames` frames, evenly spread over the `split` frames of a domain's datasets (or of `data`), as PNG.
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from core.errors import UsageError, VortexError
+from core.progress import Notice
+from core.stages import STAGES
 from pipelines.hub.open import actor, commit, hub
-from pipelines.ship.export import OnStep, export, newest, parity_evidence
+from pipelines.ship.export import export, newest, parity_evidence
 from pipelines.workspace import Workspace
 from registry import stages as registry_stages
 from registry.channels import Channel
@@ -21,7 +23,6 @@ from validation.policies import load_policies
 from validation.promotion.evidence import DeviceInput, Evidence, ExportParity, Incumbent, Measurement, TrainingData
 from validation.promotion.gates import judge, kinds_read
 
-STAGES = ("candidate", "staging", "production")
 State = Literal["held", "passed", "refused", "not reached"]
 
 
@@ -90,7 +91,7 @@ def promote(
     domain: str | None = None,
     dry_run: bool = False,
     reason: str = "",
-    on_step: OnStep | None = None,
+    on_step: Notice | None = None,
 ) -> PromotionReport:
     """Judge version `name` for every stage up to `stage` on the channel (device, domain), and record what was found.
 
@@ -169,7 +170,7 @@ class _Request:
     incumbent: Version | None
     channel: Channel
     dry_run: bool
-    on_step: OnStep | None
+    on_step: Notice | None
 
 
 def _gather(request: _Request, kinds: Iterable[type]) -> list[Evidence]:

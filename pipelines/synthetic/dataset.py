@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -13,7 +13,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from core.depth import MILLIMETRES
 from core.errors import VortexError
+from core.progress import Progress
 from pipelines.data.datasets import MANIFEST, Dataset, DatasetCard, find, new_dataset, refuse_existing
 from pipelines.synthetic import teacher as teachers
 from pipelines.synthetic.camera import camera_at, shoot
@@ -31,9 +33,6 @@ PER_SEQUENCE: Final = 30
 CHUNK: Final = 16
 _HAIR: Final = 1e-9
 """So that a share such as 0.1, which binary numbers miss by a hair, still makes every tenth."""
-
-OnFrame = Callable[[int, int], None]
-"""Called with how many frames are done, and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def synthesise(
     labelled: float = 1.0,
     held_out: bool = False,
     workers: int = 1,
-    on_frame: OnFrame | None = None,
+    on_frame: Progress | None = None,
 ) -> Dataset:
     """Film `frames` frames of a procedural `world` and publish them as dataset `name`, with exact depth, classes and a ToF stream.
 
@@ -135,7 +134,7 @@ def synthesise(
     return find(ws, name)
 
 
-def render_dataset(folder: Path, job: Job, workers: int = 1, on_frame: OnFrame | None = None) -> list[Frame]:
+def render_dataset(folder: Path, job: Job, workers: int = 1, on_frame: Progress | None = None) -> list[Frame]:
     """Write the files of all frames below `folder` and return the rows, in order. Raises VortexError when a worker process dies."""
     if workers < 1:
         raise VortexError(f"{workers} workers are not allowed: 1 or more", "leave --workers out for one process")
@@ -220,7 +219,7 @@ def _film(folder: Path, job: Job, sequence: int, index: int) -> Frame:
 
 
 def _millimetres(depth: NDArray[np.float32]) -> NDArray[np.uint16]:
-    return np.rint(np.minimum(depth, np.float32(65.0)) * np.float32(1000)).astype(np.uint16)
+    return np.rint(np.minimum(depth, np.float32(65.0)) * np.float32(MILLIMETRES)).astype(np.uint16)
 
 
 def _write(path: Path, picture: NDArray[np.uint8] | NDArray[np.uint16]) -> None:

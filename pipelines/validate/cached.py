@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import VortexError
+from core.progress import Progress
 from validation.frames import VERSION
 from validation.manifest import Frame, count_rows, read_manifest
 from validation.statistics import Statistics, gather, load, save, stored_digest
@@ -27,7 +27,7 @@ def statistics_path(ws: Workspace, ref: DataRef) -> Path:
 
 
 def statistics_of(
-    ws: Workspace, ref: DataRef, *, progress: Callable[[int, int], None] | None = None, workers: int = 1
+    ws: Workspace, ref: DataRef, *, progress: Progress | None = None, workers: int = 1
 ) -> tuple[Statistics, int, Path | None]:
     """The statistics of a set, how many frames had to be read for them, and where they are kept (None where nothing can be written).
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from core.errors import GateRefused, VortexError
 from core.files import write_atomic
+from core.progress import Progress
 from pipelines.validate.record import DataReport, Reference, record_path, reference_path, reference_sha256, today
 from validation import waivers
 from validation.data_gate import all_ignore_batch
@@ -32,7 +32,7 @@ def validate(
     *,
     kind: str | None = None,
     as_reference: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     workers: int = 1,
 ) -> DataReport:
     """Judge a data set by the bounds of its kind and keep the report in the workspace's build folder.

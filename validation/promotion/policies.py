@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Union
 from pydantic import Field
 
 from core.errors import VortexError
+from core.stages import STAGES
 from validation.promotion.gates import GATES
 from validation.strict import Strict
-
-STAGES = ("candidate", "staging", "production")
 
 if TYPE_CHECKING:
     Rule = Strict

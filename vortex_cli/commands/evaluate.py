@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from core.classes import CLASSES
+from core.depth import RANGES_M
 from core.errors import UsageError
 from vortex_cli import console, wording
 from vortex_cli.commands.versions import complete_versions
@@ -114,7 +115,7 @@ def _depth_row(metrics: Metrics, suffix: str, wide: bool) -> tuple[Any, ...]:
         *(wording.metres(values.get(f"{name}{suffix}")) for name in ("rmse", "mae", "abs_rel")),
         *logs,
         *(wording.percent(values.get(f"delta{k}{suffix}")) for k in ((1, 2, 3) if wide else (1,))),
-        *(None if suffix else wording.metres(values.get(f"rmse_{part}")) for part in ("near", "mid", "far")),
+        *(None if suffix else wording.metres(values.get(f"rmse_{part}")) for part in RANGES_M),
     )
 
 

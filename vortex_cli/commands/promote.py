@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from core.errors import GateRefused
+from core.stages import Stage
 from vortex_cli import console, wording
 from vortex_cli.commands.versions import complete_versions
 
@@ -21,17 +21,9 @@ if TYPE_CHECKING:
 SHORT = {"candidate": "cand.", "staging": "stag.", "production": "prod."}
 
 
-class StageName(StrEnum):
-    """The stages, in their order."""
-
-    candidate = "candidate"
-    staging = "staging"
-    production = "production"
-
-
 def promote(
     version: Annotated[str, typer.Argument(metavar="VERSION", help="A registered version.", autocompletion=complete_versions)],
-    stage: Annotated[StageName, typer.Option("--stage", help="How far; every stage on the way is judged too.")],
+    stage: Annotated[Stage, typer.Option("--stage", help="How far; every stage on the way is judged too.")],
     device: Annotated[str | None, typer.Option("--device", metavar="X", help="Device of the channel; default: the only one.")] = None,
     domain: Annotated[str | None, typer.Option("--domain", metavar="D", help="Domain of the channel; default: the version's own.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge, and record nothing.")] = False,
@@ -48,7 +40,7 @@ def promote(
     report = judge(
         console.workspace(),
         version,
-        stage.value,
+        stage,
         device=device,
         domain=domain,
         dry_run=dry_run,

@@ -12,13 +12,14 @@ from pathlib import Path
 
 from core.errors import VortexError
 from core.files import write_atomic
+from core.progress import NamedProgress
 from pipelines.evaluate.version import as_metrics, log_errors
 from pipelines.experiments.replay import results
 from pipelines.experiments.replay.findings import LAST, NYU
 from pipelines.experiments.replay.measuring import Judged, last_rmse, measure
 from pipelines.experiments.replay.results import FIGURES, RunRecord, Score
 from pipelines.experiments.replay.scales import Scale
-from pipelines.experiments.replay.sets import RELATIVE, Tell
+from pipelines.experiments.replay.sets import RELATIVE
 from pipelines.hub.open import actor, commit, hub
 from pipelines.recipes import recipe as recipes
 from pipelines.recipes.recipe import Recipe
@@ -37,7 +38,7 @@ OnRun = Callable[[RunRecord], None]
 class Watch:
     """Who hears of a replay: `tell` of what is going on and how far it is, `ran` of every run that is measured."""
 
-    tell: Tell
+    tell: NamedProgress
     ran: OnRun
 
 
@@ -62,7 +63,7 @@ def _without_parent(ws: Workspace, recipe: Recipe, seed: int) -> RunRecord | Non
     return RunRecord(version=recipe.name, seed=seed, run="", diverged=f"not trained, as {parent.version} has no weights to start from")
 
 
-def _train(ws: Workspace, scale: Scale, version: str, seed: int, device: str, tell: Tell) -> RunRecord:
+def _train(ws: Workspace, scale: Scale, version: str, seed: int, device: str, tell: NamedProgress) -> RunRecord:
     plan = _plan(ws, scale, version, seed, device)
 
     def follow(event: TrainEvent) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,15 +9,13 @@ from typing import Final
 
 from core.errors import GateRefused, VortexError
 from core.machine import cores
+from core.progress import NamedProgress
 from pipelines.data.datasets import Dataset, listing, resolve
 from pipelines.experiments.replay.scales import Scale
 from pipelines.synthetic import synthesise
 from pipelines.validate import validate, verdict
 from pipelines.workspace import Workspace, load
 from validation.manifest import Frame, load_manifest
-
-Tell = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ PLACES: Final[dict[str, Place]] = {
 }
 
 
-def prepare(ws: Workspace, scale: Scale, needed: tuple[str, ...], tell: Tell) -> Workspace:
+def prepare(ws: Workspace, scale: Scale, needed: tuple[str, ...], tell: NamedProgress) -> Workspace:
     """Render the sets of `needed` that the workspace lacks, and let the data gate judge those it has not judged.
 
     The relative set is not asked: the gate refuses relative depth as metric supervision, and that is what V1 and V2 are about. Raises

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from core.classes import CLASSES
 from core.errors import VortexError
 from core.files import locked, sha256_file
+from core.progress import Notice
 from pipelines.data.datasets import resolve
 from pipelines.frames import load_arrays
 from pipelines.hub.open import actor, commit, hub
@@ -25,8 +25,6 @@ from validation.policies import load_policies
 from validation.promotion.evidence import ExportParity
 from validation.promotion.gates.onnx_parity import OnnxParity, judge
 
-OnStep = Callable[[str], None]
-"""Called with what is being done now, for a progress line."""
 FORMAT = "onnx"
 JETSON_SIZE = (240, 320)
 """The size (H, W) that the Jetson's budget and its fusion are made for; a version of any other size runs on hosts only."""
@@ -34,7 +32,7 @@ PARITY_FRAMES = 16
 _PATIENCE = 600.0  # seconds to wait for another process that exports the same version
 
 
-def export(ws: Workspace, name: str, *, record: bool = True, on_step: OnStep | None = None) -> Export:
+def export(ws: Workspace, name: str, *, record: bool = True, on_step: Notice | None = None) -> Export:
     """Write version `name` as ONNX at its trained size, measure its parity, store and record both.
 
     The file lies at `build/exports/vN/` too. `record=False` leaves MLflow and the ledger as they are.

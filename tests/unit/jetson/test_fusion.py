@@ -5,7 +5,10 @@ import sys
 
 import numpy as np
 import pytest
+from vortex_jetson import fusion
 from vortex_jetson.fusion import fuse
+
+from core.depth import TOF_CONFIDENT
 
 
 def test_tof_where_confident_and_in_range_else_scaled_student() -> None:
@@ -18,6 +21,13 @@ def test_tof_where_confident_and_in_range_else_scaled_student() -> None:
     assert fused.scale_pixels == 4
     np.testing.assert_allclose(fused.depth, [[2.0, 4.0, 6.0, 8.0, 2.0, 4.0]], rtol=1e-6)
     assert fused.depth.dtype == np.float32
+
+
+def test_the_robot_trusts_the_tof_camera_from_the_same_confidence() -> None:
+    assert fusion.CONFIDENT == TOF_CONFIDENT
+    below = np.nextafter(np.float32(TOF_CONFIDENT), np.float32(0))
+    fused = fuse(np.full((1, 2), 3.0), np.full((1, 2), 6.0), np.array([[TOF_CONFIDENT, below]]))
+    assert fused.scale_pixels == 1
 
 
 def test_range_limits_are_exclusive() -> None:

@@ -9,12 +9,12 @@ from typing import get_args, get_type_hints
 import pytest
 
 from core.errors import VortexError
+from core.stages import STAGES
 from validation.checks import Check
 from validation.policies import load_policies
 from validation.promotion import gates
 from validation.promotion.evidence import DeviceInput, Evidence, ExportParity, Incumbent, Measurement, TrainingData
 from validation.promotion.gates import GATES, judge, kinds_read
-from validation.promotion.policies import STAGES
 
 POLICY = load_policies().promotion
 GOOD: Evidence = {
