@@ -97,15 +97,17 @@ def _workspace(folder: Path | None) -> Iterator[Finding]:
 
 def _data(ws: Workspace) -> Finding:
     from pipelines.data import datasets
+    from pipelines.data.pointer import FETCH, unfetched
+    from pipelines.data.versioning import unversioned_changes
 
     if not (ws.root / "data.dvc").exists():
         return Finding("data", "missing", "no data.dvc", f"run: vortex init {ws.root}")
     names = [dataset.name for dataset in datasets.listing(ws)]
-    if datasets.unfetched(ws):
-        return Finding("data", "missing", "data.dvc records frames that are not here", datasets.FETCH)
+    if unfetched(ws):
+        return Finding("data", "missing", "data.dvc records frames that are not here", FETCH)
     if not names:
         return Finding("data", "optional", "no datasets yet", "vortex data synth rooms --world rooms --frames 200")
-    changed = datasets.unversioned_changes(ws)
+    changed = unversioned_changes(ws)
     if changed:
         return Finding(
             "data",

@@ -31,6 +31,7 @@ from validation.rows import (
 
 __all__ = [
     "LEGACY_DOMAIN",
+    "MANIFEST",
     "ROLES",
     "UNIT_METRES",
     "Frame",
@@ -46,6 +47,8 @@ __all__ = [
     "write_manifest",
 ]
 
+MANIFEST: Final = "manifest.jsonl"
+"""Name of a dataset's manifest in its folder."""
 LINE_CAP: Final = 1 << 20
 """Longest line in bytes. A row is about 500 bytes: anything near the cap is not a manifest."""
 BLOCK: Final = 1 << 16

@@ -8,11 +8,12 @@ from core.errors import VortexError
 from core.progress import NamedProgress
 from pipelines.data import naming
 from pipelines.data.listings import Listing, present, read
+from pipelines.data.pointer import EMPTY_DIR, data_hash, pointer
 from pipelines.data.publishing import settle
 from pipelines.data.remote import fetch
 from pipelines.data.repository import repository
 from pipelines.data.switching import switch
-from pipelines.data.versioning import EMPTY_DIR, data_hash, data_lock, pointer, refuse_unversionable
+from pipelines.data.versioning import data_lock, refuse_unversionable
 from pipelines.workspace import Workspace
 
 LOCK_SECONDS = 5.0

@@ -17,31 +17,12 @@ from core.errors import Interrupted, VortexError
 from core.files import disk_full, write_atomic
 from pipelines.data import switching
 from pipelines.data.digests import dataset_digest
+from pipelines.data.pointer import FETCH, data_hash, unfetched
 from pipelines.data.publishing import pending, publish, refuse_existing, settle, staging_folder
-from pipelines.data.versioning import FETCH, data_hash, unfetched, unversioned_changes, version
 from pipelines.workspace import FILE, NAME, Workspace
-from validation.manifest import LEGACY_DOMAIN, Supervision, read_manifest
-
-__all__ = [
-    "FETCH",
-    "DataRef",
-    "Dataset",
-    "DatasetCard",
-    "complete_card",
-    "data_hash",
-    "find",
-    "for_domain",
-    "listing",
-    "new_dataset",
-    "refuse_existing",
-    "resolve",
-    "unfetched",
-    "unversioned_changes",
-    "version",
-]
+from validation.manifest import LEGACY_DOMAIN, MANIFEST, Supervision, read_manifest
 
 CARD: Final = "dataset.json"
-MANIFEST: Final = "manifest.jsonl"
 
 
 class DatasetCard(BaseModel):

@@ -13,17 +13,15 @@ from typing import TYPE_CHECKING, Final
 from core.errors import VortexError
 from pipelines.data import naming
 from pipelines.data.listings import Listing, kept, present, read
+from pipelines.data.pointer import pointer
 from pipelines.data.publishing import settle
 from pipelines.data.repository import repository
-from pipelines.data.versioning import pointer
 from pipelines.workspace import Workspace
+from validation.manifest import MANIFEST, Frame, read_manifest
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
-    from validation.manifest import Frame
-
-MANIFEST: Final = "manifest.jsonl"
 SEEN: Final = ("rgb", "depth", "tof", "tof_confidence")
 """Roles that a camera delivered; other bytes here make another frame."""
 TAUGHT: Final = ("teacher_depth", "segmentation", "segmentation_sources", "provenance")
@@ -126,8 +124,6 @@ def _below(listing: Listing, name: str) -> dict[str, str]:
 
 
 def _rows(repo: Repo, side: _Side, name: str, files: Mapping[str, str]) -> dict[str, Frame]:
-    from validation.manifest import read_manifest
-
     if MANIFEST not in files:
         return {}
     path = side.folder / name / MANIFEST if side.folder else kept(repo, files[MANIFEST])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import VortexError
-from pipelines.data.versioning import EMPTY_DIR
+from pipelines.data.pointer import EMPTY_DIR
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from core.errors import VortexError
 from pipelines.data import listings
-from pipelines.data.versioning import EMPTY_DIR, data_hash, pointer, recorded_hash
+from pipelines.data.pointer import EMPTY_DIR, data_hash, pointer, recorded_hash
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:

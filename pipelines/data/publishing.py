@@ -16,8 +16,10 @@ from typing import Final
 
 from core.errors import VortexError
 from core.files import flush, flush_tree, sha256_file, write_atomic
-from pipelines.data.versioning import add, data_lock, pointer, refuse_to_forget, refuse_unversionable, restore
+from pipelines.data.pointer import pointer, restore
+from pipelines.data.versioning import add, data_lock, refuse_to_forget, refuse_unversionable
 from pipelines.workspace import NAME, Workspace, check_name
+from validation.manifest import MANIFEST, read_manifest
 
 STAGING: Final = ".vortex-staging"
 REPLACED: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}\.[0-9a-f]{8}\.replaced")
@@ -123,9 +125,6 @@ def revise(ws: Workspace, name: str, staging: Path, *, base: str | None = None) 
     the manifest that the revision was made from. Raises VortexError when that is no longer the dataset's, when the dataset is gone,
     or when DVC refuses; `data/` and `data.dvc` are then as they were, and a journal lets the next command undo what a kill left.
     """
-    from pipelines.data.datasets import MANIFEST
-    from validation.manifest import read_manifest
-
     root = ws.data / name
     flush_tree(staging)
     with data_lock(ws):

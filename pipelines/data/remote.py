@@ -23,10 +23,11 @@ from core.files import disk_full
 from core.progress import NamedProgress
 from pipelines.data.connecting import Remote, connect, gone
 from pipelines.data.listings import Listing, absent, counted, kept, parse, present, read
+from pipelines.data.pointer import EMPTY_DIR, data_hash, pointer
 from pipelines.data.publishing import settle
 from pipelines.data.repository import repository
 from pipelines.data.switching import switch
-from pipelines.data.versioning import EMPTY_DIR, data_hash, data_lock, pointer
+from pipelines.data.versioning import data_lock
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:

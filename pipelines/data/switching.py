@@ -14,8 +14,8 @@ from core.errors import VortexError
 from core.files import staged_file, write_atomic
 from core.progress import Progress
 from pipelines.data.listings import Listing, absent, counted, kept, present
+from pipelines.data.pointer import EMPTY_DIR, pointer, restore
 from pipelines.data.repository import repository
-from pipelines.data.versioning import EMPTY_DIR, pointer, restore
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:

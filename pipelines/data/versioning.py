@@ -5,53 +5,19 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from core.errors import VortexError
-from core.files import locked, write_atomic
+from core.files import locked
+from pipelines.data.pointer import EMPTY_DIR, data_hash, pointer, restore
 from pipelines.data.repository import repository
+from pipelines.data.switching import settle_locked
 from pipelines.workspace import Workspace
-
-EMPTY_DIR: Final = "d751713988987e9331980363e24189ce.dir"
-"""Hash of an empty folder: MD5 of the listing `[]`. A pointer with `outs: []`, as in a fresh clone, stands for it too."""
-FETCH: Final = "fetch them with: vortex data pull; `dvc remote list` shows from where"
-RESTORE: Final = "restore it with: git checkout {0}; where nothing has it, remove it: the next `vortex data add` versions data/ anew"
-
-
-def pointer(ws: Workspace) -> Path:
-    """`data.dvc`, beside `data/`."""
-    return ws.data.with_name(f"{ws.data.name}.dvc")
-
-
-def data_hash(ws: Workspace) -> str | None:
-    """The `.dir` hash that `data.dvc` records for `data/`, or None when there is no pointer. Raises VortexError when it is not one."""
-    path = pointer(ws)
-    try:
-        return recorded_hash(path.read_text(encoding="utf-8"), path)
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise VortexError(f"{path}: cannot be read ({error})", RESTORE.format(path.name)) from error
-
-
-def recorded_hash(text: str, path: Path) -> str:
-    """The `.dir` hash in a pointer's text; `path` is what an error names. Raises VortexError when there is none."""
-    outs = _outs(text)
-    if outs == []:
-        return EMPTY_DIR
-    md5 = outs[0].get("md5") if outs and len(outs) == 1 else None
-    if not isinstance(md5, str) or not re.fullmatch(r"[0-9a-f]{32}\.dir", md5):
-        raise VortexError(
-            f"{path}: found no `outs` entry with the md5 of a folder, allowed: what `dvc add` writes",
-            RESTORE.format(path.name),
-        )
-    return md5
 
 
 def version(ws: Workspace) -> str:
@@ -107,11 +73,6 @@ def add(ws: Workspace) -> str:
     return made
 
 
-def unfetched(ws: Workspace) -> bool:
-    """Whether `data.dvc` records frames and none are here, as in a fresh clone."""
-    return data_hash(ws) not in (None, EMPTY_DIR) and not any(ws.data.glob("*/dataset.json"))
-
-
 def unversioned_changes(ws: Workspace) -> bool | None:
     """Whether `data/` is not what `data.dvc` records: somebody changed frames behind Vortex's back.
 
@@ -136,25 +97,9 @@ def data_lock(ws: Workspace, timeout: float = 600.0) -> Iterator[None]:
 
     What a killed one left half done is undone first, so that whoever holds the lock sees one version and no mixture of two.
     """
-    from pipelines.data.switching import settle_locked
-
     with locked(ws.build / "data.lock", timeout):
         settle_locked(ws)
         yield
-
-
-def restore(path: Path, before: bytes | None) -> None:
-    """Put the pointer back as it was; a no-op when it still is."""
-    if before is None:
-        path.unlink(missing_ok=True)
-    elif not path.exists() or path.read_bytes() != before:
-        try:
-            write_atomic(path, before)
-        except VortexError:
-            # A full disk has no room for a second copy beside it, but the block that the file has is enough.
-            with open(path, "r+b") as stream:
-                stream.write(before)
-                stream.truncate()
 
 
 def _check_cache(ws: Workspace, cache: Any, made: str, started: float) -> None:
@@ -181,15 +126,3 @@ def _check_cache(ws: Workspace, cache: Any, made: str, started: float) -> None:
     full = shutil.disk_usage(ws.root).free < 1 << 20 or shutil.disk_usage(listing.parents[1]).free < 1 << 20
     what = "no space left on the disk" if full else f"{len(lost) or 'all'} files did not reach DVC's cache"
     raise VortexError(f"DVC cannot version {ws.data}: {what}; {pointer(ws).name} is as it was", "free some space and run the command again")
-
-
-def _outs(text: str) -> list[dict[str, Any]] | None:
-    """The `outs` of a pointer; None when the text is none."""
-    from core import strict_yaml
-
-    try:
-        document = strict_yaml.parse(text)
-    except ValueError:
-        return None
-    outs = document.get("outs") if isinstance(document, dict) else None
-    return outs if isinstance(outs, list) and all(isinstance(out, dict) for out in outs) else None

@@ -10,6 +10,7 @@ from typing import Final
 from core.errors import VortexError
 from pipelines.ingest.cameras import find_camera
 from pipelines.ingest.contract import Found, Options, Pair, Recording, folders, natural, refuse
+from validation.manifest import MANIFEST, load_manifest
 
 TEACHER: Final = "da3-metric-large"
 _FILE: Final = re.compile(r"[0-9]{1,9}\.(png|npy)")
@@ -101,9 +102,7 @@ def _files(folder: Path, name: str, suffix: str, where: str, faults: list[str]) 
 
 def _listed(folder: Path, where: str, colours: dict[str, Path]) -> list[str]:
     """The set's own list decides nothing: what lies there does. A list that says otherwise is worth a remark."""
-    from validation.manifest import load_manifest
-
-    path = folder / "manifest.jsonl"
+    path = folder / MANIFEST
     if not path.is_file():
         return []
     try:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Literal
 from core.errors import UsageError, VortexError
 from core.files import sha256_file
 from pipelines.data.checkout import changes, remedy
-from pipelines.data.datasets import find, resolve, unversioned_changes
+from pipelines.data.datasets import find, resolve
+from pipelines.data.pointer import data_hash
 from pipelines.data.provenance import Described, Label, Records, work_key
-from pipelines.data.versioning import data_hash, refuse_unversionable
+from pipelines.data.versioning import refuse_unversionable, unversioned_changes
 from pipelines.label.choice import LABELS, SelectedTeacher
 from validation.manifest import Frame, Split, load_manifest
 

@@ -12,13 +12,13 @@ from typing import Any, Final
 
 from core.errors import VortexError
 from core.files import disk_full, write_atomic
-from pipelines.data.datasets import CARD, MANIFEST, complete_card, find, resolve
+from pipelines.data.datasets import CARD, complete_card, find, resolve
 from pipelines.data.provenance import FOLDER, Records, record
 from pipelines.data.publishing import link, revise, staging_folder
 from pipelines.label.plan import LabelPlan
 from pipelines.label.work import Mark, Work
 from pipelines.workspace import Workspace
-from validation.manifest import Frame, write_manifest
+from validation.manifest import MANIFEST, Frame, write_manifest
 
 RUNS: Final = "label_runs"
 """The card's setting that says, by key, which runs of teachers labelled the dataset."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from core.errors import GateRefused, Interrupted, VortexError
 from core.progress import Progress
-from pipelines.data.datasets import data_hash, find, resolve
+from pipelines.data.datasets import find, resolve
+from pipelines.data.pointer import data_hash
 from pipelines.label.choice import SelectedTeacher, choose, close_all, describe, make_all
 from pipelines.label.crew import Job
 from pipelines.label.plan import Kept, LabelPlan, Request, plan

@@ -166,14 +166,15 @@ def list_() -> None:
     Example: vortex data list
     """
     from pipelines.data import datasets
+    from pipelines.data.pointer import FETCH, data_hash, unfetched
 
     ws = console.workspace()
-    found, hash_ = datasets.listing(ws), datasets.data_hash(ws)
+    found, hash_ = datasets.listing(ws), data_hash(ws)
     payload = {"data": hash_, "datasets": [dataset.card for dataset in found]}
     if found:
         console.emit(payload, _table(found), f"data.dvc: {hash_ or 'not versioned yet'}")
-    elif datasets.unfetched(ws):
-        console.emit(payload, f"data.dvc records frames that are not here; {datasets.FETCH}")
+    elif unfetched(ws):
+        console.emit(payload, f"data.dvc records frames that are not here; {FETCH}")
     else:
         console.emit(payload, "no datasets yet: vortex data add NAME PATH, or vortex data synth NAME")
 
@@ -190,6 +191,7 @@ def show(
     Example: vortex data show rooms --frames 6
     """
     from pipelines.data import datasets
+    from pipelines.data.versioning import unversioned_changes
     from pipelines.report.contact_sheet import contact_sheet
 
     ws = console.workspace()
@@ -202,7 +204,7 @@ def show(
             frames=frames,
             on_frame=lambda done, total: display.update(task, completed=done, total=total),
         )
-    changed = datasets.unversioned_changes(ws)
+    changed = unversioned_changes(ws)
     if changed:
         console.note(_changed(ws))
     card = dataset.card.model_dump()
@@ -213,9 +215,9 @@ def show(
 
 
 def _emit(dataset: Dataset, notes: list[str]) -> None:
-    from pipelines.data import datasets
+    from pipelines.data.pointer import data_hash
 
-    hash_ = datasets.data_hash(console.workspace())
+    hash_ = data_hash(console.workspace())
     payload = {**dataset.card.model_dump(), "data": hash_, "notes": notes}
     console.emit(payload, _table([dataset]), f"data.dvc: {hash_}")
     console.note(f"next: vortex data show {dataset.name}, vortex validate {dataset.name}")
@@ -240,11 +242,12 @@ def _row(dataset: Dataset) -> tuple[object, ...]:
 
 def _changed(ws: Workspace) -> str:
     """Which files of data/ are in no version, the first of them by name, and what to do."""
-    from pipelines.data import checkout, datasets
+    from pipelines.data import checkout
+    from pipelines.data.pointer import data_hash
 
     changes = [f"{file} {how}" for file, how in checkout.changes(ws).items()]
     more = f", and {len(changes) - 3} more" if len(changes) > 3 else ""
-    return f"data/ was changed since it was versioned: {', '.join(changes[:3])}{more}; {checkout.remedy(datasets.data_hash(ws))}"
+    return f"data/ was changed since it was versioned: {', '.join(changes[:3])}{more}; {checkout.remedy(data_hash(ws))}"
 
 
 def _text(value: object) -> str:

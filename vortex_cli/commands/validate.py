@@ -70,13 +70,14 @@ def validate(
 
 def _chosen(ws: Workspace, data: list[str], every: bool) -> list[str]:
     from pipelines.data import datasets
+    from pipelines.data.pointer import FETCH, unfetched
 
     if every == bool(data):
         raise UsageError("name the data sets to judge, or give --all", "for example: vortex validate rooms")
     names = data or [dataset.name for dataset in datasets.listing(ws)]
     if not names:
-        missing = f"data.dvc records frames that are not here, {datasets.FETCH}"
-        console.note(missing if datasets.unfetched(ws) else "this workspace has no data sets yet: nothing to judge")
+        missing = f"data.dvc records frames that are not here, {FETCH}"
+        console.note(missing if unfetched(ws) else "this workspace has no data sets yet: nothing to judge")
     return names
 
 

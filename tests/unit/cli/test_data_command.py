@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from typer.testing import CliRunner
 
-from pipelines.data import datasets
+from pipelines.data.pointer import FETCH
 from pipelines.synthetic import synthesise
 from pipelines.workspace import Workspace, load
 from vortex_cli import console
@@ -30,7 +30,7 @@ def test_an_empty_and_an_unfetched_workspace_say_what_to_do_in_one_line(workspac
     assert run(workspace, "data", "list")[0] == "no datasets yet: vortex data add NAME PATH, or vortex data synth NAME\n"
     (workspace.root / "data.dvc").write_text(f"outs:\n- md5: {'0' * 32}.dir\n  path: data\n")
     said = run(workspace, "data", "list")[0]
-    assert said == f"data.dvc records frames that are not here; {datasets.FETCH}\n"
+    assert said == f"data.dvc records frames that are not here; {FETCH}\n"
 
 
 def test_changes_behind_dvcs_back_are_named_without_git(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

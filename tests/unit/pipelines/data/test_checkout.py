@@ -17,8 +17,10 @@ from core.errors import VortexError
 from core.files import locked
 from pipelines.data import datasets
 from pipelines.data.checkout import changes, checkout
+from pipelines.data.pointer import data_hash
 from pipelines.data.remote import push
 from pipelines.data.switching import journal
+from pipelines.data.versioning import unversioned_changes, version
 from pipelines.hub.open import hub
 from pipelines.workspace import Workspace, load
 from registry.records import DataEdge, DataUse, NewVersion
@@ -31,10 +33,10 @@ def published(empty_workspace: Workspace, tmp_path_factory: pytest.TempPathFacto
     """Folder of a workspace whose data/ has had two versions, and their hashes; it is at the second."""
     ws = load(shutil.copytree(empty_workspace.root, tmp_path_factory.mktemp("published") / "workspace"))
     tiny_sets.publish(ws, "rooms", {name: row(name) for name in ("a", "b", "c")})
-    first = datasets.data_hash(ws)
+    first = data_hash(ws)
     tiny_sets.publish(ws, "rooms", {name: row(name) for name in ("b", "c", "d")}, {"rgb/b.png": "another"})
     tiny_sets.publish(ws, "hall", {name: row(name) for name in ("x", "y")})
-    second = datasets.data_hash(ws)
+    second = data_hash(ws)
     assert first and second
     return ws.root, first, second
 
@@ -73,12 +75,12 @@ def test_a_version_gets_its_frames_back_and_measures_what_it_measured(workspace:
     training_set.publish(ws, "more", val=2, train=2, seed=6)
     other = [one.values for one in evaluate(ws, name, data="rooms", device="cpu", allow_unvalidated=True)]
     assert other != measured
-    later = datasets.data_hash(ws)
+    later = data_hash(ws)
     done = checkout(ws, name)
     assert contents(ws.data) == before and done.before == later
     assert done.verified == {"rooms": hub(ws).get(name).data[0].digest}
     assert [one.values for one in evaluate(ws, name, data="rooms", device="cpu", allow_unvalidated=True)] == measured
-    assert datasets.unversioned_changes(ws) is False
+    assert unversioned_changes(ws) is False
 
 
 def test_back_and_forth_by_the_beginning_of_a_hash(two: tuple[Workspace, str, str]) -> None:
@@ -156,14 +158,14 @@ def test_what_the_cache_lacks_is_fetched(two: tuple[Workspace, str, str]) -> Non
     push(ws)
     checkout(ws, first)
     shutil.rmtree(ws.root / ".dvc" / "cache")
-    datasets.version(ws)
+    version(ws)
     assert checkout(ws, second).fetched > 0
     shutil.rmtree(ws.root / ".dvc" / "cache")
     shutil.rmtree(ws.root / "remote")
-    datasets.version(ws)
+    version(ws)
     with pytest.raises(VortexError, match="does not hold this version"):
         checkout(ws, first)
-    assert datasets.data_hash(ws) == second
+    assert data_hash(ws) == second
 
 
 def test_versions_whose_data_cannot_be_brought_back_say_why(two: tuple[Workspace, str, str], make_version: Callable[..., str]) -> None:
@@ -225,9 +227,9 @@ def test_a_checkout_that_is_killed_anywhere_is_undone_by_the_next_command(two: t
     while dies_at(event, ws, first):
         assert {dataset.name for dataset in datasets.listing(ws)} == {"rooms", "hall"}
         assert contents(ws.data) == before and (ws.root / "data.dvc").read_bytes() == pointer, f"killed at event {event}"
-        assert not journal(ws).exists() and datasets.unversioned_changes(ws) is False
+        assert not journal(ws).exists() and unversioned_changes(ws) is False
         event += 1 + event // 3  # every one of the first, then ever fewer: each costs a process
-    assert event > 12 and datasets.data_hash(ws) == first
+    assert event > 12 and data_hash(ws) == first
     assert not [path for path in contents(ws.root / "data") if path.endswith(".staging")]
     assert checkout(ws, second).data == second and contents(ws.data) == before
 

@@ -16,8 +16,10 @@ from pathlib import Path
 import pytest
 
 from core.errors import Interrupted, VortexError
-from pipelines.data import datasets, versioning
+from pipelines.data import datasets
 from pipelines.data.datasets import DatasetCard, new_dataset
+from pipelines.data.pointer import EMPTY_DIR, data_hash, unfetched
+from pipelines.data.versioning import unversioned_changes, version
 from pipelines.workspace import Workspace
 from validation.manifest import Frame, ManifestError, write_manifest
 
@@ -46,12 +48,12 @@ def state(ws: Workspace) -> tuple[list[str], bytes]:
 
 
 def test_a_dataset_is_published_and_versioned(workspace: Workspace) -> None:
-    empty = datasets.data_hash(workspace)
-    assert empty == versioning.EMPTY_DIR and not datasets.unversioned_changes(workspace)
+    empty = data_hash(workspace)
+    assert empty == EMPTY_DIR and not unversioned_changes(workspace)
     make(workspace, "one")
-    first = datasets.data_hash(workspace)
+    first = data_hash(workspace)
     make(workspace, "two", domain="corridor")
-    second = datasets.data_hash(workspace)
+    second = data_hash(workspace)
     assert len({empty, first, second}) == 3 and second and second.endswith(".dir")
     listing = workspace.root / ".dvc" / "cache" / "files" / "md5" / second[:2] / second[2:]
     assert {"one/dataset.json", "two/rgb/0.png"} <= {entry["relpath"] for entry in json.loads(listing.read_text())}
@@ -59,10 +61,10 @@ def test_a_dataset_is_published_and_versioned(workspace: Workspace) -> None:
     card = datasets.find(workspace, "one").card
     assert card.frames == {"train": 3, "gap": 1, "val": 1} and card.cameras == ["cam"] and card.segmentation == "none"
     assert [dataset.name for dataset in datasets.for_domain(workspace, "corridor")] == ["two"]
-    assert not datasets.unversioned_changes(workspace)
+    assert not unversioned_changes(workspace)
     (workspace.data / "one" / "rgb" / "0.png").write_bytes(b"changed")
-    assert datasets.unversioned_changes(workspace)
-    assert datasets.version(workspace) not in (first, second) and not datasets.unversioned_changes(workspace)
+    assert unversioned_changes(workspace)
+    assert version(workspace) not in (first, second) and not unversioned_changes(workspace)
 
 
 def test_unknown_names_say_what_exists(workspace: Workspace) -> None:
@@ -206,16 +208,16 @@ def test_broken_pointers_and_cards_are_named(workspace: Workspace) -> None:
     for text in ("", "outs: 5", "outs: [{path: data}]", "{", "\x00"):
         (workspace.root / "data.dvc").write_text(text)
         with pytest.raises(VortexError, match=r"data\.dvc"):
-            datasets.data_hash(workspace)
+            data_hash(workspace)
     (workspace.root / "data.dvc").unlink()
-    assert datasets.data_hash(workspace) is None
+    assert data_hash(workspace) is None
 
 
 def test_a_digest_follows_the_bytes(workspace: Workspace) -> None:
     make(workspace, "one")
     ref = datasets.resolve(workspace, name_or_manifest="one")
     assert ref == datasets.resolve(workspace, name_or_manifest="one")
-    assert (ref.domain, ref.kind, ref.dvc) == ("rooms", "room", datasets.data_hash(workspace))
+    assert (ref.domain, ref.kind, ref.dvc) == ("rooms", "room", data_hash(workspace))
     assert datasets.resolve(workspace, name_or_manifest=str(ref.manifest)) == ref
     (workspace.build / "digests.sqlite").write_bytes(b"not a database")
     assert datasets.resolve(workspace, name_or_manifest="one").digest == ref.digest
@@ -256,9 +258,9 @@ def test_what_is_no_name_is_an_unknown_dataset(workspace: Workspace, name: str) 
 
 def test_a_clone_without_its_frames_says_how_to_get_them(workspace: Workspace) -> None:
     make(workspace, "one")
-    assert not datasets.unfetched(workspace)
+    assert not unfetched(workspace)
     shutil.rmtree(workspace.data)
-    assert datasets.unfetched(workspace)
+    assert unfetched(workspace)
     with pytest.raises(VortexError) as caught:
         datasets.find(workspace, "one")
     assert "vortex data pull" in caught.value.hint

@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 
 from core.errors import VortexError
-from pipelines.data import datasets
 from pipelines.data.diff import DatasetDiff, compare, diff
+from pipelines.data.pointer import data_hash
 from pipelines.workspace import Workspace
 from tests.unit.pipelines import tiny_sets
 from tests.unit.pipelines.tiny_sets import row
@@ -23,11 +23,11 @@ def changed(workspace: Workspace) -> tuple[Workspace, str, str]:
     old = {name: row(name, masked=name in ("remasked", "unmasked")) for name in ("same", "gone", "remasked", "unmasked", "recoloured")}
     old |= {"moved": row("moved"), "moved_masked": row("moved_masked")}
     tiny_sets.publish(workspace, "rooms", old)
-    first = datasets.data_hash(workspace)
+    first = data_hash(workspace)
     new = {name: frame for name, frame in old.items() if name != "gone"} | {"new": row("new"), "unmasked": row("unmasked")}
     new |= {"moved": row("moved", "val"), "moved_masked": row("moved_masked", "val", masked=True)}
     tiny_sets.publish(workspace, "rooms", new, {"masks/remasked.png": "another mask", "rgb/recoloured.png": "another picture"})
-    second = datasets.data_hash(workspace)
+    second = data_hash(workspace)
     assert first and second
     return workspace, first, second
 

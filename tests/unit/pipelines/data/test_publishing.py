@@ -14,6 +14,8 @@ import pytest
 from core.errors import VortexError
 from core.files import sha256_file
 from pipelines.data import datasets, digests, publishing
+from pipelines.data.pointer import data_hash
+from pipelines.data.versioning import unversioned_changes, version
 from pipelines.workspace import Workspace
 from validation.manifest import Frame, write_manifest
 
@@ -49,7 +51,7 @@ def test_data_that_dvc_cannot_version_is_refused_before_the_work(workspace: Work
 
 
 def test_a_mount_is_staged_on_itself_and_left_out_of_the_version(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = datasets.version(workspace)
+    plain = version(workspace)
     devices = {workspace.data: 2}
     real = Path.stat
 
@@ -63,7 +65,7 @@ def test_a_mount_is_staged_on_itself_and_left_out_of_the_version(workspace: Work
     assert staging.is_relative_to(workspace.data)
     staging.mkdir(parents=True)
     (staging / "frame.png").write_bytes(b"unfinished")
-    assert datasets.version(workspace) == plain
+    assert version(workspace) == plain
 
 
 def test_a_digest_survives_a_cache_that_is_a_folder_and_names_no_file_can_have(workspace: Workspace, tmp_path: Path) -> None:
@@ -117,14 +119,14 @@ def staged(workspace: Workspace) -> Path:
 def test_a_revision_replaces_what_rows_name_and_keeps_the_rest(workspace: Workspace) -> None:
     first(workspace)
     root = workspace.data / "one"
-    before = datasets.data_hash(workspace)
+    before = data_hash(workspace)
     staging = staged(workspace)
     publishing.revise(workspace, "one", staging, base=sha256_file(root / "manifest.jsonl"))
     assert {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()} == {
         "rgb/1.png", "new/1.png", "README", "manifest.jsonl", "dataset.json"
     }  # fmt: skip
     assert (root / "same").is_symlink()
-    assert before != datasets.data_hash(workspace) and datasets.unversioned_changes(workspace) is False
+    assert before != data_hash(workspace) and unversioned_changes(workspace) is False
     assert not list((workspace.build / "staging").iterdir()) and not (workspace.build / "data-publish.json").exists()
 
 

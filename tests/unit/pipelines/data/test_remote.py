@@ -14,8 +14,9 @@ import pytest
 
 from core.errors import VortexError
 from pipelines import workspace as workspaces
-from pipelines.data import datasets
+from pipelines.data.pointer import unfetched
 from pipelines.data.remote import pull, push
+from pipelines.data.versioning import unversioned_changes
 from pipelines.synthetic import synthesise
 from pipelines.workspace import Workspace
 from tests.unit.pipelines import sshd
@@ -65,11 +66,11 @@ def test_the_default_remote_is_a_folder_of_the_workspace_and_brings_back_every_b
     assert (first.remote, first.moved, first.datasets) == ("local", len(set(before.values())), {"rooms": len(before)})
     assert push(rooms).moved == 0
     forget(rooms)
-    assert datasets.unfetched(rooms)
+    assert unfetched(rooms)
     back = pull(rooms)
     assert back.moved == first.moved and contents(rooms.data) == before
     assert pull(rooms).written == 0
-    assert datasets.unversioned_changes(rooms) is False
+    assert unversioned_changes(rooms) is False
 
 
 def test_dvc_itself_reads_what_was_pushed(rooms: Workspace) -> None:

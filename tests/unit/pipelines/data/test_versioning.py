@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from core.errors import VortexError
-from pipelines.data import datasets, versioning
+from pipelines.data.pointer import EMPTY_DIR, data_hash, unfetched
 from pipelines.data.repository import repository
+from pipelines.data.versioning import unversioned_changes
 from pipelines.init import init
 from pipelines.workspace import Workspace
 from tests.unit.pipelines import tiny_sets
@@ -15,8 +16,8 @@ from tests.unit.pipelines.tiny_sets import row
 
 def test_a_new_workspace_records_nothing_and_has_a_remote_beside_it(workspace: Workspace) -> None:
     assert (workspace.root / "data.dvc").read_text() == "outs: []\n"
-    assert datasets.data_hash(workspace) == versioning.EMPTY_DIR
-    assert not datasets.unfetched(workspace) and datasets.unversioned_changes(workspace) is False
+    assert data_hash(workspace) == EMPTY_DIR
+    assert not unfetched(workspace) and unversioned_changes(workspace) is False
     config = (workspace.root / ".dvc" / "config").read_text()
     assert "remote = local" in config and "url = ../remote" in config
     for ignore in (".gitignore", ".dvcignore"):
@@ -34,10 +35,10 @@ def test_completing_a_workspace_changes_nothing_that_is_there(workspace: Workspa
 def test_the_pointer_that_older_workspaces_have_stands_for_the_same(workspace: Workspace) -> None:
     old = "outs:\n- md5: d751713988987e9331980363e24189ce.dir\n  size: 0\n  nfiles: 0\n  hash: md5\n  path: data\n"
     (workspace.root / "data.dvc").write_text(old)
-    assert datasets.data_hash(workspace) == versioning.EMPTY_DIR
+    assert data_hash(workspace) == EMPTY_DIR
     tiny_sets.publish(workspace, "rooms", {"a": row("a")})
-    assert datasets.data_hash(workspace) not in (None, versioning.EMPTY_DIR)
-    assert datasets.unversioned_changes(workspace) is False
+    assert data_hash(workspace) not in (None, EMPTY_DIR)
+    assert unversioned_changes(workspace) is False
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_the_pointer_that_older_workspaces_have_stands_for_the_same(workspace: W
 def test_a_pointer_that_is_none_is_named(workspace: Workspace, text: str) -> None:
     (workspace.root / "data.dvc").write_text(text)
     with pytest.raises(VortexError, match=r"data\.dvc: found no `outs` entry"):
-        datasets.data_hash(workspace)
+        data_hash(workspace)
 
 
 def test_dvc_s_own_lock_is_named_and_its_loggers_are_left_as_they_were(workspace: Workspace) -> None:
@@ -56,4 +57,4 @@ def test_dvc_s_own_lock_is_named_and_its_loggers_are_left_as_they_were(workspace
     before = logger.level
     with repository(workspace) as repo, repo.lock, pytest.raises(VortexError, match="another DVC process holds its lock"):
         tiny_sets.publish(workspace, "rooms", {"a": row("a")})
-    assert logger.level == before and datasets.data_hash(workspace) == versioning.EMPTY_DIR
+    assert logger.level == before and data_hash(workspace) == EMPTY_DIR

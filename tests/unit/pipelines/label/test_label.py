@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from core.errors import UsageError, VortexError
 from pipelines.data import datasets
+from pipelines.data.versioning import unversioned_changes
 from pipelines.label import label
 from pipelines.label.work import unfinished
 from pipelines.workspace import Workspace, load
@@ -55,7 +56,7 @@ def test_frames_get_depth_masks_sources_and_a_record(workspace: Workspace) -> No
     assert after.segmentation == "partial" and after.settings["label_runs"][key]["segmentation"] == 6
     now = datasets.resolve(workspace, name_or_manifest="place")
     assert now.digest == report.digest != before.digest and now.dvc == report.dvc != before.dvc
-    assert datasets.unversioned_changes(workspace) is False and unfinished(workspace, "place") == []
+    assert unversioned_changes(workspace) is False and unfinished(workspace, "place") == []
 
 
 def test_a_second_run_changes_nothing_and_other_weights_replace_only_when_asked(workspace: Workspace) -> None:
