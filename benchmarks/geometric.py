@@ -61,7 +61,7 @@ class Sample:
 
 def film(world: str, layouts: int, frames: int, size: tuple[int, int]) -> list[Sample]:
     """Film layouts of a world, with the camera's true poses."""
-    from pipelines.synthetic.camera import camera_at, shoot
+    from pipelines.synthetic.shot import camera_at, shoot
     from pipelines.synthetic.worlds import world as find_world
 
     place, samples = find_world(world), []

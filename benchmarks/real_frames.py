@@ -23,7 +23,7 @@ import numpy as np
 
 from pipelines import workspace
 from pipelines.data import datasets
-from pipelines.frames import load_arrays
+from pipelines.frame_arrays import load_arrays
 from pipelines.init import init
 from pipelines.pack import packs_folder
 from validation.manifest import load_manifest

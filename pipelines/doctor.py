@@ -134,7 +134,7 @@ def _remote(ws: Workspace) -> Finding:
         return Finding(
             "dvc remote", "optional", "none configured", "dvc remote add --default store /path/or/ssh/url keeps a copy of every dataset"
         )
-    from pipelines.data.connecting import shown
+    from pipelines.data.connection import shown
 
     url = config["remote"].get(name, {}).get("url")
     if not url:

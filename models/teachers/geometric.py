@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from core.classes import IGNORE
 from models.teachers.contract import TeacherError, View
-from models.teachers.layout import GLASS, Room, fill, first_met, foot, on_planes
 from models.teachers.panes import framed_panes, lost_panes
 from models.teachers.planes import Cloud, Doubles, Points, find_down, level_plane, observe, points
+from models.teachers.room_layout import GLASS, Room, fill, first_met, foot, on_planes
 from models.teachers.walls import backed, judge, upright_planes
 
 REVISION: Final = 1

@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 
 from core.classes import IGNORE
-from models.teachers.layout import FLOOR, WALL, Labels, Seen
 from models.teachers.planes import Bools, Floats, Points
+from models.teachers.room_layout import FLOOR, WALL, Labels, Seen
 
 LEAST: Final = 0.0015
 """Share of the picture that a pane must cover."""

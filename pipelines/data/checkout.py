@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from core.errors import VortexError
 from core.progress import NamedProgress
-from pipelines.data import naming
+from pipelines.data import version_names
 from pipelines.data.listings import Listing, present, read
 from pipelines.data.pointer import EMPTY_DIR, data_hash, pointer
-from pipelines.data.publishing import settle
+from pipelines.data.publication import settle
 from pipelines.data.remote import fetch
 from pipelines.data.repository import repository
-from pipelines.data.switching import switch
+from pipelines.data.switch import switch
 from pipelines.data.versioning import data_lock, refuse_unversionable
 from pipelines.workspace import Workspace
 
@@ -43,7 +43,7 @@ def checkout(ws: Workspace, what: str, *, remote: str | None = None, on_file: Na
     refuse_unversionable(ws)
     settle(ws)
     with repository(ws) as repo:
-        named = naming.resolve(ws, repo, what)
+        named = version_names.resolve(ws, repo, what)
         refuse_changes(data_hash(ws), read(repo, data_hash(ws) or EMPTY_DIR), present(repo, ws))
         goal, _, fetched = fetch(repo, named.hash, remote, on_file)
         with data_lock(ws, LOCK_SECONDS), repo.lock:
@@ -86,7 +86,7 @@ def _changes(listing: Listing | None, now: Listing) -> dict[str, str]:
     return {name: "not versioned" if name not in known else "removed" if name not in now.files else "changed" for name in different}
 
 
-def _verify(ws: Workspace, named: naming.Named) -> dict[str, str]:
+def _verify(ws: Workspace, named: version_names.Named) -> dict[str, str]:
     """Dataset → digest, for each one that the version recorded. Raises VortexError when a digest is another."""
     from pipelines.data.datasets import resolve
 

@@ -15,10 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import Interrupted, VortexError
 from core.files import disk_full, write_atomic
-from pipelines.data import switching
+from pipelines.data import switch
 from pipelines.data.digests import dataset_digest
 from pipelines.data.pointer import FETCH, data_hash, unfetched
-from pipelines.data.publishing import pending, publish, refuse_existing, settle, staging_folder
+from pipelines.data.publication import pending, publish, refuse_existing, settle, staging_folder
 from pipelines.workspace import FILE, NAME, Workspace
 from validation.manifest import LEGACY_DOMAIN, MANIFEST, Supervision, read_manifest
 
@@ -71,7 +71,7 @@ class DataRef:
 def find(ws: Workspace, name: str) -> Dataset:
     """The dataset `name`. Raises VortexError naming those that exist, or the fault of its card."""
     settle(ws)
-    switching.settle(ws)
+    switch.settle(ws)
     root = ws.data / name
     if not NAME.fullmatch(name) or not root.is_dir() or name == pending(ws):
         known = ", ".join(dataset.name for dataset in listing(ws)) or "none yet"
@@ -87,7 +87,7 @@ def find(ws: Workspace, name: str) -> Dataset:
 def listing(ws: Workspace) -> list[Dataset]:
     """All datasets of the workspace, by name. Raises VortexError when a card is broken."""
     settle(ws)
-    switching.settle(ws)
+    switch.settle(ws)
     hidden = pending(ws)
     cards = sorted(ws.data.glob(f"*/{CARD}")) if ws.data.is_dir() else []
     return [Dataset(path.parent.name, path.parent, _read_card(path)) for path in cards if path.parent.name != hidden]

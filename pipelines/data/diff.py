@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from core.errors import VortexError
-from pipelines.data import naming
+from pipelines.data import version_names
 from pipelines.data.listings import Listing, kept, present, read
 from pipelines.data.pointer import pointer
-from pipelines.data.publishing import settle
+from pipelines.data.publication import settle
 from pipelines.data.repository import repository
 from pipelines.workspace import Workspace
 from validation.manifest import MANIFEST, Frame, read_manifest
@@ -108,9 +108,9 @@ def _differs(old: Frame, new: Frame, before: Mapping[str, str], after: Mapping[s
 
 
 def _side(ws: Workspace, repo: Repo, name: str) -> _Side:
-    if name == naming.NOW:
+    if name == version_names.NOW:
         return _Side(present(repo, ws), ws.data)
-    named = naming.resolve(ws, repo, name)
+    named = version_names.resolve(ws, repo, name)
     listing = read(repo, named.hash)
     if listing is None:
         raise _absent(ws, name, f"the listing {named.hash}")

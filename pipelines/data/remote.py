@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING
 from core.errors import VortexError
 from core.files import disk_full
 from core.progress import NamedProgress
-from pipelines.data.connecting import Remote, connect, gone
+from pipelines.data.connection import Remote, connect, gone
 from pipelines.data.listings import Listing, absent, counted, kept, parse, present, read
 from pipelines.data.pointer import EMPTY_DIR, data_hash, pointer
-from pipelines.data.publishing import settle
+from pipelines.data.publication import settle
 from pipelines.data.repository import repository
-from pipelines.data.switching import switch
+from pipelines.data.switch import switch
 from pipelines.data.versioning import data_lock
 from pipelines.workspace import Workspace
 

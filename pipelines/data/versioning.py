@@ -16,7 +16,7 @@ from core.errors import VortexError
 from core.files import locked
 from pipelines.data.pointer import EMPTY_DIR, data_hash, pointer, restore
 from pipelines.data.repository import repository
-from pipelines.data.switching import settle_locked
+from pipelines.data.switch import settle_locked
 from pipelines.workspace import Workspace
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from models.metrics import DepthMetrics, SegmentationMetrics
     from models.student import Student
     from pipelines.data.datasets import DataRef
-    from pipelines.frames import Arrays, FrameArrays
+    from pipelines.frame_arrays import Arrays, FrameArrays
     from validation.manifest import Frame
 
 Reference = Literal["reference", "tof_depth", "teacher_depth"]
@@ -59,7 +59,7 @@ def evaluate_student(
     Raises VortexError when there is nothing to judge by, or a file is missing or broken.
     """
     from models.metrics import DepthMetrics, SegmentationMetrics
-    from pipelines.frames import load_arrays
+    from pipelines.frame_arrays import load_arrays
 
     reference = truth_source(ref, frames)
     arrays = load_arrays(packs, ref, frames, size, on_progress=on_packing)

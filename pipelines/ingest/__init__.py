@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from core.errors import UsageError, VortexError
-from pipelines.ingest.contract import Adapter, shown
+from pipelines.ingest.adapter import Adapter, shown
 from pipelines.ingest.diode import Diode
 from pipelines.ingest.femto_bolt import FemtoBolt
 from pipelines.ingest.lilocbench import LilocBench

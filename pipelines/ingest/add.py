@@ -9,12 +9,12 @@ from pathlib import Path
 from core.errors import UsageError, VortexError
 from core.progress import NamedProgress
 from pipelines.data.datasets import Dataset, DatasetCard, find, new_dataset
-from pipelines.data.publishing import refuse_existing
+from pipelines.data.publication import refuse_existing
 from pipelines.ingest import FILLED, adapter
-from pipelines.ingest.contract import Found, Options, shown
-from pipelines.ingest.planning import SHARES, Request, Row, Shares, plan
-from pipelines.ingest.statistics import doubts, survey
-from pipelines.ingest.writing import write_rows
+from pipelines.ingest.adapter import Found, Options, shown
+from pipelines.ingest.frame_files import write_rows
+from pipelines.ingest.manifest_rows import SHARES, Request, Row, Shares, plan
+from pipelines.ingest.survey import doubts, survey
 from pipelines.workspace import Workspace, check_name, load
 from validation.manifest import MANIFEST, Unit, write_manifest
 from validation.policies import load_policies

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pipelines.ingest.adapter import Found, Options, Pair, Recording, folders, natural, refuse
 from pipelines.ingest.cameras import StatedCamera
-from pipelines.ingest.contract import Found, Options, Pair, Recording, folders, natural, refuse
 from validation.decode import FrameFileError, image_size, read_depth, read_mask
 from validation.manifest import Split
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from core.errors import VortexError
+from pipelines.ingest.adapter import Found, Options, Pair, Recording, folders, natural, refuse
 from pipelines.ingest.cameras import find_camera
-from pipelines.ingest.contract import Found, Options, Pair, Recording, folders, natural, refuse
 from validation.manifest import MANIFEST, load_manifest
 
 TEACHER: Final = "da3-metric-large"

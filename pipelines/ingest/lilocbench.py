@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pipelines.ingest.adapter import Found, Options, Pair, Recording, folders, refuse
 from pipelines.ingest.cameras import StatedCamera
-from pipelines.ingest.contract import Found, Options, Pair, Recording, folders, refuse
 from pipelines.ingest.tum import WITHIN, associate
 from validation.decode import FrameFileError, image_size, read_depth
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from pipelines.ingest.adapter import MAPS, PICTURES, Found, IngestError, Options, Pair, Recording, by_stem, folders, pair_up, refuse, shown
 from pipelines.ingest.cameras import find_camera
-from pipelines.ingest.contract import MAPS, PICTURES, Found, IngestError, Options, Pair, Recording, by_stem, folders, pair_up, refuse, shown
 
 COLOURS: Final = ("images", "rgb", "color")
 

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import Final
 
+from pipelines.ingest.adapter import Found, Options, Pair, Recording, by_stem, folders, pair_up, refuse
 from pipelines.ingest.cameras import StatedCamera, find_camera
-from pipelines.ingest.contract import Found, Options, Pair, Recording, by_stem, folders, pair_up, refuse
 
 _FILE: Final = re.compile(r"(frame-[0-9]{1,9})\.(color|depth|pose)\.(jpg|jpeg|png|txt)")
 KINECT: Final = StatedCamera(585.0, 585.0, 320.0, 240.0, (480, 640), "the format's Kinect default")

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from core.depth import MILLIMETRES
+from pipelines.ingest.adapter import PICTURES, Found, Options, Pair, Recording, natural, refuse
 from pipelines.ingest.cameras import StatedCamera, find_camera
-from pipelines.ingest.contract import PICTURES, Found, Options, Pair, Recording, natural, refuse
 from pipelines.ingest.sun_toolbox import SENSORS, Toolbox, frame_key
 from validation.decode import image_size, read_steps
 

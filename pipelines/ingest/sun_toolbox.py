@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pipelines.ingest.classes import look_up, table_37
+from pipelines.ingest.taxonomies import look_up, table_37
 from validation.decode import FrameFileError
 from validation.manifest import Split
 

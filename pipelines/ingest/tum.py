@@ -11,8 +11,8 @@ from typing import Final
 
 from core.errors import VortexError
 from core.files import inside
+from pipelines.ingest.adapter import Found, Options, Pair, Recording, folders, refuse
 from pipelines.ingest.cameras import StatedCamera, find_camera
-from pipelines.ingest.contract import Found, Options, Pair, Recording, folders, refuse
 
 WITHIN: Final = 0.020
 """Seconds between a colour picture and the depth that it is paired with; at 30 Hz the nearest is 17 ms away at most."""

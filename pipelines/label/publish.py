@@ -14,7 +14,7 @@ from core.errors import VortexError
 from core.files import disk_full, write_atomic
 from pipelines.data.datasets import CARD, complete_card, find, resolve
 from pipelines.data.provenance import FOLDER, Records, record
-from pipelines.data.publishing import link, revise, staging_folder
+from pipelines.data.publication import link, revise, staging_folder
 from pipelines.label.plan import LabelPlan
 from pipelines.label.work import Mark, Work
 from pipelines.workspace import Workspace

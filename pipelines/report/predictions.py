@@ -42,7 +42,7 @@ def draw(
     import torch
 
     from models import checkpoint
-    from pipelines.frames import load_arrays
+    from pipelines.frame_arrays import load_arrays
     from pipelines.hub.open import hub
     from pipelines.pack import packs_folder
 

@@ -9,10 +9,10 @@ from typing import Final
 import numpy as np
 
 from pipelines.synthetic.furniture import Piece, bench, bin_, chair, cloth, crate, cupboard, lockers, plant, radiator, shelf, table, vending
+from pipelines.synthetic.parts import Parts, Spot, Surface
 from pipelines.synthetic.people import TEXTURES, Person
-from pipelines.synthetic.scene import Parts, Spot, Surface
+from pipelines.synthetic.scene import People, Pose, Scene, Walk, compiled, new_spot
 from pipelines.synthetic.shell import DOORS, FRAMES, THICK, Opening, Style, ceiling_panel, muted, poster, wall
-from pipelines.synthetic.stage import People, Pose, Scene, Walk, compiled, new_spot
 
 SHALLOW: Final[tuple[tuple[Piece, float], ...]] = ((bench, 1.7), (lockers, 1.8), (plant, 0.8), (bin_, 0.5), (radiator, 1.2), (crate, 0.8))
 LAPS: Final = 2.0

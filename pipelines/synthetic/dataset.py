@@ -17,10 +17,10 @@ from core.depth import MILLIMETRES
 from core.errors import VortexError
 from core.progress import Progress
 from pipelines.data.datasets import Dataset, DatasetCard, find, new_dataset
-from pipelines.data.publishing import refuse_existing
+from pipelines.data.publication import refuse_existing
 from pipelines.synthetic import teacher as teachers
-from pipelines.synthetic.camera import camera_at, shoot
-from pipelines.synthetic.stage import Scene
+from pipelines.synthetic.scene import Scene
+from pipelines.synthetic.shot import camera_at, shoot
 from pipelines.synthetic.worlds import world as find_world
 from pipelines.workspace import Workspace, check_name, load
 from validation.manifest import MANIFEST, Frame, Split, stream_split, write_manifest

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.synthetic.scene import Floats
+from pipelines.synthetic.parts import Floats
 from pipelines.synthetic.textures import static
 
 

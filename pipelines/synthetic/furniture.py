@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from pipelines.synthetic.scene import Colour, Spot, Surface
+from pipelines.synthetic.parts import Colour, Spot, Surface
 from pipelines.synthetic.shell import muted
 
 WOODS: Final[tuple[Colour, ...]] = ((0.5, 0.32, 0.17), (0.3, 0.16, 0.08), (0.62, 0.47, 0.3), (0.1, 0.055, 0.035), (0.74, 0.72, 0.68))

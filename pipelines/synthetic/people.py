@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from pipelines.synthetic.scene import Colour, Spot, Surface
+from pipelines.synthetic.parts import Colour, Spot, Surface
 
 SKIN: Final[tuple[Colour, ...]] = ((0.62, 0.38, 0.27), (0.5, 0.28, 0.18), (0.3, 0.15, 0.09), (0.12, 0.06, 0.04), (0.7, 0.47, 0.36))
 HAIR: Final[tuple[Colour, ...]] = ((0.02, 0.015, 0.012), (0.09, 0.045, 0.02), (0.32, 0.2, 0.08), (0.35, 0.34, 0.33))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.pinhole import Pinhole
-from pipelines.synthetic.scene import BOX, CAPSULE, CYLINDER, Floats, Ints, Primitives
+from pipelines.synthetic.parts import BOX, CAPSULE, CYLINDER, Floats, Ints, Primitives
 
 NEAR: Final = 0.03
 """Metres: what is nearer to the camera is behind its glass."""

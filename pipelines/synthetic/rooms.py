@@ -31,10 +31,10 @@ from pipelines.synthetic.furniture import (
     table,
     wood,
 )  # fmt: skip
+from pipelines.synthetic.parts import Parts, Spot, Surface
 from pipelines.synthetic.people import TEXTURES, Person
-from pipelines.synthetic.scene import Parts, Spot, Surface
+from pipelines.synthetic.scene import People, Pose, Scene, Walk, compiled, new_spot
 from pipelines.synthetic.shell import DOORS, FRAMES, THICK, Opening, Style, ceiling_panel, muted, pendant, poster, wall
-from pipelines.synthetic.stage import People, Pose, Scene, Walk, compiled, new_spot
 
 PIECES: Final[dict[str, tuple[Piece, ...]]] = {
     "office": (desk, desk, desk, shelf, cupboard, plant, bin_, radiator, crate),

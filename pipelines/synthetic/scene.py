@@ -1,187 +1,109 @@
-"""What a world is made of: boxes, cylinders and capsules with surfaces, panes of glass, lights; and the frames they are placed in."""
+"""A scene ready to be filmed: compiled primitives, light, the plan that darkens corners, and the walk of the camera and of people."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.classes import CLASSES
 from pipelines.synthetic.atlas import Atlas
+from pipelines.synthetic.parts import Colour, Floats, Light, Parts, Primitives, Spot, columns
+from pipelines.synthetic.textures import noise
 
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int32]
-Colour = tuple[float, float, float]
-
-BOX: Final = 0
-CYLINDER: Final = 1
-CAPSULE: Final = 2
+CELL: Final = 0.05
+"""Metres per cell of the plan."""
+MARGIN: Final = 1.0
 
 
 @dataclass(frozen=True)
-class Surface:
-    """How a thing looks, to the eye and to a ToF sensor.
-
-    `tint` is linear RGB and multiplies the texture. `tile` is metres per repeat of the texture; None fits it once to each face.
-    `gloss` in [0, 1] is how much of a mirror it is. `infrared` multiplies what its colour lets expect of the returned ToF light.
-    """
-
-    texture: str = "plain"
-    tint: Colour = (0.8, 0.8, 0.8)
-    label: str = "other"
-    tile: float | None = 2.0
-    emission: float = 0.0
-    gloss: float = 0.0
-    infrared: float = 1.0
-
-
-@dataclass
-class Primitives:
-    """P primitives as columns, so that a frame's pixels look their attributes up with one gather a column.
-
-    `half` is a box's half size, a cylinder's (r, r, half height), a capsule's half axis; `turn` is cos and sin of the yaw.
-    """
-
-    kind: Ints
-    centre: Floats
-    half: Floats
-    turn: Floats
-    radius: Floats
-    scale: Floats
-    offset: Floats
-    tint: Floats
-    emission: Floats
-    gloss: Floats
-    infrared: Floats
-    texture: Ints
-    label: Ints
-
-    def __len__(self) -> int:
-        return len(self.kind)
-
-    def joined(self, other: Primitives) -> Primitives:
-        """These primitives followed by the others."""
-        return Primitives(*(np.concatenate([mine, theirs]) for mine, theirs in zip(vars(self).values(), vars(other).values(), strict=True)))
-
-    def chosen(self, which: NDArray[np.bool_]) -> Primitives:
-        """Some of these primitives."""
-        return Primitives(*(column[which] for column in vars(self).values()))
-
-    def corners(self) -> NDArray[np.float64]:
-        """(P, 8, 3) corners of a box around each primitive, for finding the part of the picture that it can cover."""
-        capsule = self.kind == CAPSULE
-        half = np.where(capsule[:, None], np.abs(self.half) + self.radius[:, None], self.half).astype(np.float64)
-        signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], np.float64)
-        local = half[:, None, :] * signs
-        cosine, sine = (np.where(capsule, identity, self.turn[:, i])[:, None] for i, identity in enumerate((1.0, 0.0)))
-        turned = np.stack([cosine * local[..., 0] - sine * local[..., 1], sine * local[..., 0] + cosine * local[..., 1], local[..., 2]], -1)
-        return np.asarray(turned + self.centre[:, None, :])
-
-
-@dataclass(frozen=True)
-class Light:
-    """A soft lamp at a point. `day` lights have the colour of the sky, the others that of the scene's lamps."""
+class Pose:
+    """Where the camera is and where it looks: yaw about z from +x, pitch up, roll clockwise, in radians."""
 
     position: tuple[float, float, float]
-    power: float
-    softness: float = 0.3
-    day: bool = False
+    yaw: float
+    pitch: float = 0.0
+    roll: float = 0.0
+
+    def rotation(self) -> NDArray[np.float64]:
+        """Columns right, down, forward, in the world."""
+        cy, sy, cp, sp = np.cos(self.yaw), np.sin(self.yaw), np.cos(self.pitch), np.sin(self.pitch)
+        forward = np.array([cy * cp, sy * cp, sp])
+        right = np.array([sy, -cy, 0.0])
+        down = np.cross(forward, right)
+        cr, sr = np.cos(self.roll), np.sin(self.roll)
+        return np.stack([cr * right + sr * down, cr * down - sr * right, forward], 1)
 
 
-@dataclass
-class Parts:
-    """A scene under construction: rows of primitives, and what has to be known about them together."""
-
-    atlas: Atlas
-    rng: np.random.Generator
-    solid: list[tuple[object, ...]] = field(default_factory=list)
-    glass: list[tuple[object, ...]] = field(default_factory=list)
-    lights: list[Light] = field(default_factory=list)
-    footprints: list[tuple[float, float, float, float, float]] = field(default_factory=list)
-
-    def row(self, kind: int, centre: Colour, half: Colour, yaw: float, radius: float, surface: Surface) -> tuple[object, ...]:
-        """One primitive as a tuple in the order of the columns of `Primitives`."""
-        fitted = surface.tile is None
-        scale = [0.5 / max(h, 1e-3) if fitted else 1.0 / (surface.tile or 1.0) for h in half]
-        offset = [0.5] * 3 if fitted else list(self.rng.random(3))
-        turn = (math.cos(yaw), math.sin(yaw))
-        looks = (surface.tint, surface.emission, surface.gloss, surface.infrared)
-        return (kind, centre, half, turn, radius, scale, offset, *looks, self.atlas.index(surface.texture), CLASSES.index(surface.label))
-
-
-def columns(rows: list[tuple[object, ...]]) -> Primitives:
-    """Turn rows into columns; no rows give columns of length 0."""
-    shapes = {"centre": (3,), "half": (3,), "turn": (2,), "scale": (3,), "offset": (3,), "tint": (3,)}
-    values = list(zip(*rows, strict=True)) if rows else [()] * len(Primitives.__dataclass_fields__)
-    arrays = {}
-    for name, column in zip(Primitives.__dataclass_fields__, values, strict=True):
-        kind = np.int32 if name in ("kind", "texture", "label") else np.float32
-        arrays[name] = np.asarray(column, kind).reshape(len(rows), *shapes.get(name, ()))
-    return Primitives(**arrays)  # type: ignore[arg-type]
+Walk = Callable[[float], Pose]
+"""The camera's pose at a phase in [0, 1) of its sequence."""
+People = Callable[[Parts, float], None]
+"""Puts whoever is there at a phase in [0, 1) into the parts."""
 
 
 @dataclass(frozen=True)
-class Spot:
-    """A place on the plan with a heading: what is built here is given in local metres, x along, y away, z up."""
+class Scene:
+    """One layout of a world."""
 
+    solid: Primitives
+    glass: Primitives
+    lights: tuple[Light, ...]
+    texels: NDArray[np.uint32]
+    blotches: Floats
+    plan: Floats
+    corner: tuple[float, float]
+    height: float
+    ambient: float
+    lamp: Colour
+    exposure: float
+    walk: Walk
     parts: Parts
-    x: float = 0.0
-    y: float = 0.0
-    z: float = 0.0
-    yaw: float = 0.0
+    people: People | None = None
 
-    def world(self, x: float, y: float, z: float = 0.0) -> tuple[float, float, float]:
-        """World coordinates of a local point."""
-        cosine, sine = math.cos(self.yaw), math.sin(self.yaw)
-        return self.x + cosine * x - sine * y, self.y + sine * x + cosine * y, self.z + z
-
-    def at(self, x: float, y: float, z: float = 0.0, yaw: float = 0.0) -> Spot:
-        """A spot inside this one."""
-        return Spot(self.parts, *self.world(x, y, z), self.yaw + yaw)
-
-    def box(self, x: float, y: float, z: float, size: Colour, surface: Surface, yaw: float = 0.0) -> None:
-        """A box of full `size`; (x, y) is its middle, `z` its underside."""
-        half = (size[0] / 2, size[1] / 2, size[2] / 2)
-        self.parts.solid.append(self.parts.row(BOX, self.world(x, y, z + half[2]), half, _quarter(self.yaw + yaw), 0.0, surface))
-
-    def pane(self, x: float, y: float, z: float, width: float, height: float, surface: Surface) -> None:
-        """A pane of glass, 1 cm thick, across the local x axis; (x, y) is its middle, `z` its lower edge."""
-        half = (width / 2, 0.005, height / 2)
-        self.parts.glass.append(self.parts.row(BOX, self.world(x, y, z + half[2]), half, _quarter(self.yaw), 0.0, surface))
-
-    def cylinder(self, x: float, y: float, z: float, radius: float, height: float, surface: Surface) -> None:
-        """An upright cylinder; `z` is its underside."""
-        half = (radius, radius, height / 2)
-        self.parts.solid.append(self.parts.row(CYLINDER, self.world(x, y, z + half[2]), half, self.yaw, radius, surface))
-
-    def capsule(self, start: Colour, end: Colour, radius: float, surface: Surface) -> None:
-        """A rod with round ends between two points; a ball where they are the same."""
-        a, b = np.array(self.world(*start)), np.array(self.world(*end))
-        axis = (b - a) / 2
-        if not np.any(np.abs(axis) > 1e-3):
-            axis = np.array([0.0, 0.0, 1e-3])
-        middle, half = (a + b) / 2, axis
-        self.parts.solid.append(self.parts.row(CAPSULE, _triple(middle), _triple(half), 0.0, radius, surface))
-
-    def light(self, x: float, y: float, z: float, power: float, softness: float = 0.3, day: bool = False) -> None:
-        """A lamp."""
-        self.parts.lights.append(Light(self.world(x, y, z), power, softness, day))
-
-    def footprint(self, x: float, y: float, width: float, depth: float, weight: float = 1.0) -> None:
-        """Say that something stands here: the floor around it gets darker."""
-        cosine, sine = abs(math.cos(self.yaw)), abs(math.sin(self.yaw))
-        middle = self.world(x, y)
-        self.parts.footprints.append((middle[0], middle[1], cosine * width + sine * depth, sine * width + cosine * depth, weight))
+    def populated(self, phase: float) -> Primitives:
+        """The solid primitives at a moment of the sequence."""
+        if self.people is None:
+            return self.solid
+        moment = Parts(self.parts.atlas, np.random.default_rng(0))
+        self.people(moment, phase)
+        return self.solid.joined(columns(moment.solid)) if moment.solid else self.solid
 
 
-def _triple(values: NDArray[np.float64]) -> tuple[float, float, float]:
-    return float(values[0]), float(values[1]), float(values[2])
+def compiled(
+    parts: Parts, *, height: float, walls: list[tuple[float, float, float, float]], walk: Walk, people: People | None = None,
+    ambient: float = 0.4, lamp: Colour = (1.0, 0.95, 0.86), exposure: float = 0.42,
+) -> Scene:  # fmt: skip
+    """Freeze parts into a scene. `walls` are plan rectangles (x0, y0, x1, y1) that keep light away from corners."""
+    if people is not None:
+        # Paint the textures of people now: the atlas is closed from here on.
+        people(Parts(parts.atlas, np.random.default_rng(0)), 0.0)
+    solid = columns(parts.solid)
+    boxes = solid.corners()[..., :2]
+    x0, y0 = boxes[..., 0].min() - MARGIN, boxes[..., 1].min() - MARGIN
+    shape = (int((boxes[..., 1].max() + MARGIN - y0) / CELL) + 1, int((boxes[..., 0].max() + MARGIN - x0) / CELL) + 1)
+    things = [(x - w / 2, y - d / 2, x + w / 2, y + d / 2, weight) for x, y, w, d, weight in parts.footprints]
+    plan = np.stack([_plan(shape, (x0, y0), [(*wall, 1.0) for wall in walls], 0.28), _plan(shape, (x0, y0), things, 0.16)])
+    blotches = 0.9 + 0.2 * noise(np.random.default_rng([parts.atlas.seed, 99]), 8, side=256)
+    return Scene(
+        solid, columns(parts.glass), tuple(parts.lights), parts.atlas.texels(), blotches.astype(np.float32), plan, (float(x0), float(y0)),
+        height, ambient, lamp, exposure, walk, parts, people,
+    )  # fmt: skip
 
 
-def _quarter(yaw: float) -> float:
-    """Snap a yaw that is a right angle up to rounding, so that axis-aligned boxes take the short path of the renderer."""
-    nearest = round(yaw / (math.pi / 2)) * (math.pi / 2)
-    return nearest if abs(yaw - nearest) < 1e-6 else yaw
+def new_spot(seed: tuple[int, ...], rng: np.random.Generator) -> Spot:
+    """An empty scene to build in; `seed` is the dataset's and the sequence's."""
+    return Spot(Parts(Atlas(seed[0]), rng))
+
+
+def _plan(shape: tuple[int, int], corner: tuple[float, float], rectangles: Sequence[tuple[float, ...]], blur: float) -> Floats:
+    import cv2
+
+    plan = np.zeros(shape, np.float32)
+    for x0, y0, x1, y1, weight in rectangles:
+        left, right = (round((x - corner[0]) / CELL) for x in (x0, x1))
+        top, bottom = (round((y - corner[1]) / CELL) for y in (y0, y1))
+        area = plan[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
+        np.maximum(area, weight, out=area)
+    return np.asarray(cv2.GaussianBlur(plan, (0, 0), blur / CELL), np.float32)

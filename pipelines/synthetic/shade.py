@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from core.classes import CLASSES
 from pipelines.synthetic.atlas import LEVELS, OFFSETS, PYRAMID
+from pipelines.synthetic.parts import BOX, CAPSULE, Floats, Ints, Primitives
 from pipelines.synthetic.render import NEAR, Camera, Hits, Rays, cast, rays
-from pipelines.synthetic.scene import BOX, CAPSULE, Floats, Ints, Primitives
-from pipelines.synthetic.stage import CELL, Scene
+from pipelines.synthetic.scene import CELL, Scene
 from pipelines.synthetic.textures import SIDE
 
 GLASS: Final = CLASSES.index("glass")

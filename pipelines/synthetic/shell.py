@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from pipelines.synthetic.scene import Colour, Spot, Surface
+from pipelines.synthetic.parts import Colour, Spot, Surface
 
 THICK: Final = 0.12
 """Metres of wall behind its front face."""

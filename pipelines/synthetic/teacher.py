@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from core.errors import VortexError
-from pipelines.synthetic.scene import Floats
+from pipelines.synthetic.parts import Floats
 from pipelines.synthetic.textures import noise
 from validation.manifest import Unit
 

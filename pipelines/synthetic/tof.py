@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from core.classes import CLASSES
-from pipelines.synthetic.scene import Floats
+from pipelines.synthetic.parts import Floats
 from pipelines.synthetic.shade import Picture
 from pipelines.synthetic.textures import static
 

@@ -10,7 +10,7 @@ from typing import Final
 from core.errors import VortexError
 from pipelines.synthetic import corridor, rooms
 from pipelines.synthetic.film import Film
-from pipelines.synthetic.stage import Scene
+from pipelines.synthetic.scene import Scene
 from pipelines.synthetic.tof import Sensor
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from pipelines.validate.record import DataReport
+from pipelines.validate.validation_report import DataReport
 
 
 def junit(reports: Sequence[DataReport]) -> str:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from core.errors import VortexError
 from pipelines.ingest import ADAPTERS
+from pipelines.ingest.adapter import Options
 from pipelines.ingest.add import add_dataset
-from pipelines.ingest.contract import Options
 from pipelines.workspace import Workspace
 from validation.decode import read_depth
 from validation.manifest import Unit, file, load_manifest

@@ -155,7 +155,7 @@ def _print(ws: Workspace, reports: list[DataReport], format_: Format, junit: Pat
 
 def _references(ws: Workspace, reports: list[DataReport]) -> None:
     """Where each domain's reference lies now."""
-    from pipelines.validate.record import reference_path
+    from pipelines.validate.validation_report import reference_path
 
     for report in reports:
         console.note(f"reference of {report.domain}: {reference_path(ws, report.domain).relative_to(ws.root)}, to be committed")

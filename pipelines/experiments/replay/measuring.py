@@ -11,7 +11,7 @@ from models.metrics import CAP_M
 from pipelines.data.datasets import DataRef, resolve
 from pipelines.evaluate.student import Evaluation, evaluate_student, truth_of, truth_source
 from pipelines.experiments.replay.sets import judged_frames
-from pipelines.frames import load_arrays
+from pipelines.frame_arrays import load_arrays
 from pipelines.pack import packs_folder
 from pipelines.workspace import Workspace
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pipelines.ingest.classes import table_894
-from pipelines.ingest.contract import Found, Options, Pair, Recording, refuse
-from pipelines.ingest.nyu.camera import KINECT, unit_faults
+from pipelines.ingest.adapter import Found, Options, Pair, Recording, refuse
+from pipelines.ingest.nyu.kinect import KINECT, unit_faults
 from pipelines.ingest.nyu.matlab import Labelled, MatMap, is_hdf5, read_labelled, read_variables
 from pipelines.ingest.nyu.official import official_splits, with_validation
+from pipelines.ingest.taxonomies import table_894
 
 if TYPE_CHECKING:
     from validation.manifest import Split

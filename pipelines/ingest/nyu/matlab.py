@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pipelines.ingest.classes import look_up
+from pipelines.ingest.taxonomies import look_up
 from validation.decode import PIXEL_CAP, FrameFileError
 
 if TYPE_CHECKING:

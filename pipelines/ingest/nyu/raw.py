@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import Final
 
-from pipelines.ingest.contract import Found, Options, Pair, Recording, folders, refuse
-from pipelines.ingest.nyu.camera import KINECT, unit_faults
+from pipelines.ingest.adapter import Found, Options, Pair, Recording, folders, refuse
+from pipelines.ingest.nyu.kinect import KINECT, unit_faults
 from pipelines.ingest.nyu.netpbm import RawColour, RawDepth
 from pipelines.ingest.tum import WITHIN, associate
 

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import Final
 
+from pipelines.ingest.adapter import Found, Options, Pair, Recording, by_stem, folders, pair_up, refuse
 from pipelines.ingest.cameras import find_camera
-from pipelines.ingest.contract import Found, Options, Pair, Recording, by_stem, folders, pair_up, refuse
-from pipelines.ingest.nyu.camera import KINECT
+from pipelines.ingest.nyu.kinect import KINECT
 from validation.manifest import Split
 
 _FILE: Final = re.compile(r"(rgb|sync_depth)_([0-9]{1,9})\.(jpg|jpeg|png)")

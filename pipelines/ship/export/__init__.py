@@ -12,7 +12,7 @@ from core.errors import VortexError
 from core.files import locked, sha256_file
 from core.progress import Notice
 from pipelines.data.datasets import resolve
-from pipelines.frames import load_arrays
+from pipelines.frame_arrays import load_arrays
 from pipelines.hub.open import actor, commit, hub
 from pipelines.pack import packs_folder
 from pipelines.ship.export.onnx import OPSET, holds, write_onnx

@@ -19,7 +19,7 @@ from pipelines.data import datasets
 from pipelines.data.checkout import changes, checkout
 from pipelines.data.pointer import data_hash
 from pipelines.data.remote import push
-from pipelines.data.switching import journal
+from pipelines.data.switch import journal
 from pipelines.data.versioning import unversioned_changes, version
 from pipelines.hub.open import hub
 from pipelines.workspace import Workspace, load
@@ -260,10 +260,10 @@ def test_a_damaged_note_is_named_and_touches_nothing(two: tuple[Workspace, str, 
 def test_a_full_disk_puts_everything_back(two: tuple[Workspace, str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     import errno
 
-    from pipelines.data import switching
+    from pipelines.data import switch
 
     ws, first, _ = two
-    before, real = contents(ws.data), switching._copy
+    before, real = contents(ws.data), switch._copy
     calls = 0
 
     def copy(source: Path, target: Path) -> None:
@@ -273,7 +273,7 @@ def test_a_full_disk_puts_everything_back(two: tuple[Workspace, str, str], monke
             raise OSError(errno.ENOSPC, "No space left on device", str(target))
         real(source, target)
 
-    monkeypatch.setattr(switching, "_copy", copy)
+    monkeypatch.setattr(switch, "_copy", copy)
     with pytest.raises(VortexError, match="no space left"):
         checkout(ws, first)
     assert contents(ws.data) == before and not journal(ws).exists()

@@ -11,7 +11,7 @@ from models.metrics import PROTOCOL, frame_errors
 from models.student import Prediction, Student, StudentConfig
 from pipelines.data.datasets import resolve
 from pipelines.evaluate.student import evaluate_student, pooled_rmse
-from pipelines.frames import load_arrays
+from pipelines.frame_arrays import load_arrays
 from pipelines.pack import packs_folder
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.conftest import SIZE, write_frames

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from core.errors import VortexError
+from pipelines.ingest.adapter import Options
 from pipelines.ingest.add import add_dataset
-from pipelines.ingest.contract import Options
 from pipelines.ingest.diode import Diode, MaskedDepth
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.native_sets import SIZE, write, write_diode, write_diode_frame

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from core.errors import VortexError
+from pipelines.ingest.adapter import shown
 from pipelines.ingest.add import add_dataset
-from pipelines.ingest.contract import shown
 from pipelines.workspace import Workspace
 from validation.decode import FrameFileError
 from validation.manifest import load_manifest

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from core.errors import VortexError
+from pipelines.ingest.adapter import Options
 from pipelines.ingest.add import add_dataset
-from pipelines.ingest.contract import Options
 from pipelines.ingest.femto_bolt import FemtoBolt
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.native_sets import SIZE, colour, write, write_femto

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from core.errors import UsageError, VortexError
+from pipelines.ingest.adapter import natural
 from pipelines.ingest.add import add_dataset, parse_split
 from pipelines.ingest.cameras import StatedCamera, find_camera
-from pipelines.ingest.contract import natural
 from pipelines.ingest.tum import associate
 from pipelines.workspace import Workspace, load
 from validation.manifest import load_manifest

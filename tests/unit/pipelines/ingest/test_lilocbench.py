@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from core.errors import VortexError
+from pipelines.ingest.adapter import Options
 from pipelines.ingest.add import add_dataset
-from pipelines.ingest.contract import Options
 from pipelines.ingest.lilocbench import LilocBench, RegisteredDepth
 from pipelines.ingest.register import Rig
 from pipelines.workspace import Workspace

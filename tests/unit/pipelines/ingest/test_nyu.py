@@ -16,8 +16,8 @@ from scipy.io import savemat
 
 from core.classes import CLASSES
 from core.errors import VortexError
+from pipelines.ingest.adapter import Options
 from pipelines.ingest.add import add_dataset
-from pipelines.ingest.contract import Options
 from pipelines.ingest.nyu import NyuLabelled
 from pipelines.ingest.nyu.official import with_validation
 from pipelines.workspace import Workspace

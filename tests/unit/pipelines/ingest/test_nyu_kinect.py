@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from core.errors import VortexError
+from pipelines.ingest.adapter import Options
 from pipelines.ingest.add import add_dataset
-from pipelines.ingest.contract import Options
 from pipelines.ingest.nyu import NyuRaw, NyuSync
 from pipelines.ingest.nyu.netpbm import RawColour, RawDepth, metres
 from pipelines.workspace import Workspace

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from core.errors import VortexError
+from pipelines.ingest.adapter import Options
 from pipelines.ingest.add import add_dataset
-from pipelines.ingest.classes import SUN37, six_of_nyu40
-from pipelines.ingest.contract import Options
 from pipelines.ingest.sun_rgbd import RotatedDepth, SunRgbd
 from pipelines.ingest.sun_toolbox import SunMask, frame_key
+from pipelines.ingest.taxonomies import SUN37, six_of_nyu40
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.native_sets import SIZE, K, colour, rotated, write, write_sun, write_sun_frame, write_toolbox
 from validation.decode import FrameFileError, read_depth, read_segmentation

@@ -19,7 +19,7 @@ import pytest
 
 from core.errors import UsageError, VortexError
 from pipelines.data.datasets import DataRef, resolve
-from pipelines.frames import load_arrays
+from pipelines.frame_arrays import load_arrays
 from pipelines.pack import Pack, PackError, pack, packs_folder, prepare
 from pipelines.pack.decoding import decode_frame
 from pipelines.pack.layout import FORMAT, INDEX, check_size, is_folder_of, is_staging_of

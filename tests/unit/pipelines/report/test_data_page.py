@@ -78,7 +78,7 @@ def test_a_waived_set_says_who_answers_for_it(workspace: Workspace, frames: Fram
     waiver = "{dataset: set, check: exposure, reason: lens cap <on> purpose, owner: dana, expires: %s}"
     from datetime import timedelta
 
-    from pipelines.validate.record import today
+    from pipelines.validate.validation_report import today
 
     until = today() + timedelta(days=9)
     waivers = [waiver % until, (waiver % until).replace("exposure", "sharpness"), (waiver % until).replace("exposure", "tof-near")]

@@ -15,11 +15,11 @@ from core.errors import VortexError
 from core.pinhole import Pinhole
 from pipelines.data import datasets
 from pipelines.synthetic import WORLDS, Job, World, render_dataset, synthesise
-from pipelines.synthetic.camera import camera_at, shoot
+from pipelines.synthetic.parts import Spot, Surface, columns
 from pipelines.synthetic.render import Camera, cast, rays
-from pipelines.synthetic.scene import Spot, Surface, columns
+from pipelines.synthetic.scene import Pose, Scene, compiled, new_spot
 from pipelines.synthetic.shade import render
-from pipelines.synthetic.stage import Pose, Scene, compiled, new_spot
+from pipelines.synthetic.shot import camera_at, shoot
 from pipelines.synthetic.teacher import predict
 from pipelines.workspace import Workspace, load
 from validation.decode import image_size, read_confidence, read_depth, read_rgb, read_segmentation

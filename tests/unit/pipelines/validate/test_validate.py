@@ -20,8 +20,8 @@ from typer.testing import CliRunner, Result
 from core.errors import GateRefused, VortexError
 from pipelines.data import datasets
 from pipelines.data.datasets import DataRef
-from pipelines.validate import github, junit, passed, record, validate, verdict
-from pipelines.validate.record import today
+from pipelines.validate import github, junit, passed, validate, validation_report, verdict
+from pipelines.validate.validation_report import today
 from pipelines.workspace import Workspace
 from tests.unit.validation.frame_sets import SIZE, FrameSet, data_judgement
 from validation.manifest import ManifestError, write_manifest
@@ -147,7 +147,7 @@ def test_a_waived_failure_passes_and_says_so_until_the_waiver_ends(
     assert known is not None and [one.owner for one in known.waivers] == ["ada"]
     said = run(workspace, str(ref.manifest), "--format", "github").stdout
     assert said.startswith("::warning") and "recorded with the lid on" in said
-    monkeypatch.setattr(record, "today", lambda: end + datetime.timedelta(1))
+    monkeypatch.setattr(validation_report, "today", lambda: end + datetime.timedelta(1))
     assert passed(workspace, ref) is None and verdict(workspace, ref) is None
     monkeypatch.undo()
     assert passed(workspace, ref) is True

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from core.pinhole import Pinhole
 from pipelines.synthetic import tof
 from pipelines.synthetic.film import develop
+from pipelines.synthetic.parts import Floats
 from pipelines.synthetic.render import Camera
-from pipelines.synthetic.scene import Floats
+from pipelines.synthetic.scene import Pose, Scene
 from pipelines.synthetic.shade import render
-from pipelines.synthetic.stage import Pose, Scene
 from pipelines.synthetic.worlds import World
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.depth import millimetres
 from core.errors import VortexError
-from pipelines.ingest.contract import Derived, shown
-from pipelines.ingest.headers import METRIC
-from pipelines.ingest.planning import Item, Row
+from pipelines.ingest.adapter import Derived, shown
+from pipelines.ingest.manifest_rows import Item, Row
+from pipelines.ingest.role_checks import METRIC
 from validation.decode import FrameFileError
 
 if TYPE_CHECKING:

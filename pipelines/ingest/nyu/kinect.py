@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from pipelines.ingest.adapter import Options
 from pipelines.ingest.cameras import StatedCamera
-from pipelines.ingest.contract import Options
 
 KINECT: Final = StatedCamera(518.85790117, 519.46961112, 325.58244941, 253.73616633, (480, 640), "the toolbox's Kinect calibration")
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from core.depth import millimetres
 from core.errors import UsageError, VortexError
 from pipelines.ingest import ADAPTERS
+from pipelines.ingest.adapter import Found, Options, Pair, Recording
 from pipelines.ingest.add import Added, add_dataset
 from pipelines.ingest.cameras import StatedCamera
-from pipelines.ingest.contract import Found, Options, Pair, Recording
-from pipelines.ingest.writing import encodable
+from pipelines.ingest.frame_files import encodable
 from pipelines.workspace import Workspace
 from validation.decode import FrameFileError, read_confidence, read_depth, read_segmentation
 from validation.manifest import load_manifest

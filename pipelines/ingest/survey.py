@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from core.depth import INVALID_STEP, MILLIMETRES
-from pipelines.ingest.contract import shown
-from pipelines.ingest.headers import METRIC
-from pipelines.ingest.planning import Row
+from pipelines.ingest.adapter import shown
+from pipelines.ingest.manifest_rows import Row
+from pipelines.ingest.role_checks import METRIC
 from validation.decode import FrameFileError, read_depth, read_rgb
 
 if TYPE_CHECKING:

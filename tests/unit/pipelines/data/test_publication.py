@@ -13,7 +13,7 @@ import pytest
 
 from core.errors import VortexError
 from core.files import sha256_file
-from pipelines.data import datasets, digests, publishing
+from pipelines.data import datasets, digests, publication
 from pipelines.data.pointer import data_hash
 from pipelines.data.versioning import unversioned_changes, version
 from pipelines.workspace import Workspace
@@ -46,7 +46,7 @@ def test_data_that_dvc_cannot_version_is_refused_before_the_work(workspace: Work
     workspace.data.rename(elsewhere)
     workspace.data.symlink_to(elsewhere)
     with pytest.raises(VortexError, match="is a link or lies outside"):
-        publishing.refuse_existing(workspace, "one")
+        publication.refuse_existing(workspace, "one")
     assert not list(elsewhere.iterdir())
 
 
@@ -61,7 +61,7 @@ def test_a_mount_is_staged_on_itself_and_left_out_of_the_version(workspace: Work
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "stat", stat)
-        staging = publishing.staging_folder(workspace, "one")
+        staging = publication.staging_folder(workspace, "one")
     assert staging.is_relative_to(workspace.data)
     staging.mkdir(parents=True)
     (staging / "frame.png").write_bytes(b"unfinished")
@@ -108,7 +108,7 @@ def first(workspace: Workspace) -> None:
 
 def staged(workspace: Workspace) -> Path:
     """The next state: another mask in place of the old one."""
-    staging = publishing.staging_folder(workspace, "one")
+    staging = publication.staging_folder(workspace, "one")
     (staging / "new").mkdir(parents=True)
     (staging / "new" / "1.png").write_bytes(b"new/1.png")
     (staging / "dataset.json").write_text((workspace.data / "one" / "dataset.json").read_text())
@@ -121,7 +121,7 @@ def test_a_revision_replaces_what_rows_name_and_keeps_the_rest(workspace: Worksp
     root = workspace.data / "one"
     before = data_hash(workspace)
     staging = staged(workspace)
-    publishing.revise(workspace, "one", staging, base=sha256_file(root / "manifest.jsonl"))
+    publication.revise(workspace, "one", staging, base=sha256_file(root / "manifest.jsonl"))
     assert {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()} == {
         "rgb/1.png", "new/1.png", "README", "manifest.jsonl", "dataset.json"
     }  # fmt: skip
@@ -134,10 +134,10 @@ def test_a_revision_of_something_else_is_refused(workspace: Workspace) -> None:
     first(workspace)
     before = content(workspace)
     with pytest.raises(VortexError, match="was changed or removed by another command"):
-        publishing.revise(workspace, "one", staged(workspace), base="0" * 64)
+        publication.revise(workspace, "one", staged(workspace), base="0" * 64)
     staging = staged(workspace)
     with pytest.raises(VortexError, match="was changed or removed by another command"):
-        publishing.revise(workspace, "two", staging)
+        publication.revise(workspace, "two", staging)
     assert content(workspace) == before
 
 
@@ -149,19 +149,19 @@ def test_a_revision_that_dvc_refuses_is_undone(workspace: Workspace, monkeypatch
         raise VortexError("no")
 
     with monkeypatch.context() as patched:
-        patched.setattr(publishing, "add", refuse)
+        patched.setattr(publication, "add", refuse)
         with pytest.raises(VortexError, match="no"):
-            publishing.revise(workspace, "one", staged(workspace))
+            publication.revise(workspace, "one", staged(workspace))
     assert content(workspace) == before and not (workspace.build / "data-publish.json").exists()
-    publishing.revise(workspace, "one", staged(workspace))
+    publication.revise(workspace, "one", staged(workspace))
 
 
 _REVISED = """
 import os, signal, sys
 from pathlib import Path
-from pipelines.data import publishing
+from pipelines.data import publication
 from pipelines.workspace import load
-from tests.unit.pipelines.data.test_publishing import staged
+from tests.unit.pipelines.data.test_publication import staged
 
 ws, place = load(Path(sys.argv[1])), sys.argv[2]
 staging = staged(ws)
@@ -180,7 +180,7 @@ def hook(event, args):
         os.kill(os.getpid(), signal.SIGKILL)
 
 sys.addaudithook(hook)
-publishing.revise(ws, "one", staging)
+publication.revise(ws, "one", staging)
 """
 
 
@@ -196,7 +196,7 @@ def test_a_killed_revision_leaves_the_old_or_the_new(workspace: Workspace, place
     assert (content(workspace) == old) is (place != "when the old one goes")
     assert ("data/one/new/1.png" in content(workspace)) is (place == "when the old one goes")
     # Sweeping what dead processes staged never touches an old state that a journal still names.
-    publishing.revise(workspace, "one", staged(workspace))
+    publication.revise(workspace, "one", staged(workspace))
     assert "data/one/new/1.png" in content(workspace) and not list((workspace.build / "staging").iterdir())
 
 
@@ -209,7 +209,7 @@ def test_the_old_state_outlives_a_sweep(workspace: Workspace) -> None:
     (workspace.data / "one").rename(kept)
     note = {"name": "one", "pointer": (workspace.root / "data.dvc").read_text(), "old": kept.name}
     (workspace.build / "data-publish.json").write_text(json.dumps(note))
-    publishing.staging_folder(workspace, "two")
+    publication.staging_folder(workspace, "two")
     assert kept.is_dir()
-    publishing.settle(workspace)
+    publication.settle(workspace)
     assert content(workspace) == old and not kept.exists()

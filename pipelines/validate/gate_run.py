@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from core.errors import GateRefused, VortexError
 from core.files import write_atomic
 from core.progress import Progress
-from pipelines.validate.record import DataReport, Reference, record_path, reference_path, reference_sha256, today
+from pipelines.validate.validation_report import DataReport, Reference, record_path, reference_path, reference_sha256, today
 from validation import waivers
 from validation.data_gate import all_ignore_batch
 from validation.policies import load_policies

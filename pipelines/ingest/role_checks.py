@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from pipelines.ingest.contract import Found, IngestError, Pair, Source, shown
+from pipelines.ingest.adapter import Found, IngestError, Pair, Source, shown
 from validation.decode import FrameFileError, Header, read_header
 from validation.manifest import Unit
 

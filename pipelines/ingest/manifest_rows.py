@@ -10,9 +10,9 @@ from typing import Final
 
 from core.pinhole import Pinhole
 from core.progress import NamedProgress
+from pipelines.ingest.adapter import Found, Pair, Recording, Source, refuse, shown
 from pipelines.ingest.cameras import StatedCamera
-from pipelines.ingest.contract import Found, Pair, Recording, Source, refuse, shown
-from pipelines.ingest.headers import checked_size, relative, sources, text_size, unit_of
+from pipelines.ingest.role_checks import checked_size, relative, sources, text_size, unit_of
 from validation.manifest import Frame, Split, stream_split
 
 Shares = tuple[int, int, int]
