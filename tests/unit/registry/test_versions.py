@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from core.errors import VortexError
-from registry.channels import STAGES, Channel
+from core.stages import STAGES
+from registry.channels import Channel
 from registry.ledger import Ledger
 from registry.records import Artifact, Export, Metrics, NewVersion, WeightsEdge, to_json
 from registry.stages import StageJudgement, record_promotion
