@@ -10,9 +10,10 @@ import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from core.errors import VortexError
+from core.option import Option
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 class Session:
     """The options that every command takes, as this call gave them."""
 
-    workspace_dir: Path | None = None
-    json: bool = False
-    traceback: bool = False
+    workspace_dir: Annotated[Path | None, Option("The workspace; default: here or above.", name="--workspace", metavar="DIR")] = None
+    json: Annotated[bool, Option("Print one JSON document instead of tables.")] = False
+    traceback: Annotated[bool, Option("Show the Python traceback of an error.")] = False
 
     def restore(self, saved: Session) -> None:
         """Take over the options of `saved`, after a command ran inside another."""

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipelines.train.plan.options import TrainOptions
 from vortex_cli import console
-from vortex_cli.planning import takes_plan_options
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -19,9 +19,8 @@ SHOWN = {"rmse": ("RMSE m", 1.0, ".4f"), "miou": ("mIoU %", 100.0, ".2f")}
 """Metric → its heading, the factor of its unit, and its decimals."""
 
 
-@takes_plan_options()
 def ablate(
-    plan: dict[str, Any],
+    options: TrainOptions,
     vary: Annotated[
         str | None, typer.Option(metavar="KEY=A,B[,C]", help="A key of the recipe and its values; without it the recipe's variants.")
     ] = None,
@@ -44,15 +43,14 @@ def ablate(
 
     ws = console.workspace()
     with console.progress("state") as display:
-        shown = Display(display)
         result = carry_out(
             ws,
-            plan,
+            options,
             vary=vary,
             against=against,
             seeds=seeds,
             on_run=lambda run, number, total: console.note(f"run {number} of {total}: {run}"),
-            on_event=shown.show,
+            on_event=Display(display).show,
         )
     console.emit(result, *_tables(result))
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from core.errors import UsageError
 from vortex_cli import console
+from vortex_cli.options import parse_size
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -150,7 +150,7 @@ def synth(
             world=world,
             frames=frames,
             seed=seed,
-            size=_size(size),
+            size=parse_size(size, least=16, example="240x320"),
             domain=domain,
             teacher=None if teacher is Teacher.none else teacher.value,
             labelled=labelled,
@@ -254,11 +254,3 @@ def _text(value: object) -> str:
         parts = [f"{key}{':' if isinstance(item, dict) else ''} {_text(item)}" for key, item in value.items() if item not in ([], None)]
         return ("; " if nested else ", ").join(parts)
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, _, width = text.lower().partition("x")
-    numbers = text.isascii() and len(text) < 12 and height.isdigit() and width.isdigit()
-    if numbers and 16 <= int(height) <= 4096 and 16 <= int(width) <= 4096:
-        return int(height), int(width)
-    raise UsageError(f"--size {text!r} is not a size, allowed: HxW with 16 to 4096 pixels each", "for example --size 240x320")

@@ -9,8 +9,8 @@ import typer
 
 from core.errors import Interrupted
 from vortex_cli import console
-from vortex_cli.commands.runs import complete_runs
 from vortex_cli.commands.train import epoch_line
+from vortex_cli.completion import complete_runs
 
 if TYPE_CHECKING:
     from pipelines.runs.events import TrainEvent

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from core.errors import UsageError
 from vortex_cli import console
+from vortex_cli.options import parse_size
 
 if TYPE_CHECKING:
     from pipelines.pack import Prepared
@@ -30,14 +30,14 @@ def pack(
     from pipelines.pack import packs_folder, prepare
 
     ws = console.workspace()
-    wanted = _size(size)
+    height_and_width = parse_size(size, least=32, example="240x320")
     ref = datasets.resolve(ws, name_or_manifest=name)
     with console.progress() as display:
         task = display.add_task(f"packing {ref.name}", total=None)
         made = prepare(
             packs_folder(ws),
             ref,
-            wanted,
+            height_and_width,
             workers=workers,
             progress=lambda done, total: display.update(task, completed=done, total=total or None),
         )
@@ -60,10 +60,3 @@ def _show(made: Prepared, verified: bool) -> None:
     rows = [(one["role"], one["frames"], one["type"], f"{int(str(one['bytes'])) / 1e6:.1f}") for one in arrays]
     caption = f"{pack.path}{'; every row is as it was written' if verified else ''}"
     console.emit(payload, console.table(("array", ("frames", "right"), "type", ("MB", "right")), rows, made.said, caption))
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, _, width = text.lower().partition("x")
-    if text.isascii() and len(text) < 12 and height.isdigit() and width.isdigit():
-        return int(height), int(width)
-    raise UsageError(f"--size {text!r} is not a size, allowed: HxW with 32 to 4096 pixels each", "for example --size 240x320")

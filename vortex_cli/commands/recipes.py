@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from core.shipped import SHIPPED
 from vortex_cli import console, wording
-from vortex_cli.commands.train import complete_recipes
+from vortex_cli.completion import complete_recipes
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from pipelines.recipes.recipe import Recipe
+    from pipelines.recipes.schema import Recipe
 
 
 def recipes(
@@ -32,7 +33,7 @@ def recipes(
         found = library.load(name)
         console.emit(found, *_whole(found))
         return
-    every = [library.load(one) for one in library.names()]
+    every = [library.load(shipped) for shipped in SHIPPED]
     console.emit(every, _table(every))
 
 

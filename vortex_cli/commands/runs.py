@@ -10,16 +10,6 @@ if TYPE_CHECKING:
     from pipelines.runs.listing import Run
 
 
-def complete_runs(incomplete: str) -> list[str]:
-    """Names of runs for shell completion; none where there is no workspace."""
-    from pipelines.runs.folder import runs_folder
-
-    try:
-        return sorted(path.parent.name for path in runs_folder(console.workspace()).glob(f"{incomplete}*/plan.json"))
-    except Exception:  # a completion that fails would be printed into the command that is being typed
-        return []
-
-
 def runs() -> None:
     """List the runs of the workspace, newest first: state, epoch, best validation RMSE, job.
 

@@ -41,17 +41,6 @@ def versions(
         console.emit([_payload(one) for one in listed], *([_table(listed, domain)] if listed else []))
 
 
-def complete_versions(incomplete: str) -> list[str]:
-    """Names of versions for shell completion; none outside a workspace."""
-    from core.errors import VortexError
-    from pipelines.hub.open import hub
-
-    try:
-        return [one.name for one in hub(console.workspace()).summaries() if one.name.startswith(incomplete)]
-    except VortexError:  # completion must never print an error into the command line being typed
-        return []
-
-
 def _concerns(one: Summary, domain: str) -> bool:
     return one.domain == domain or any(line.domain == domain for line in one.headlines)
 
