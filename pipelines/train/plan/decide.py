@@ -54,7 +54,7 @@ def decide(options: TrainOptions, world: World) -> TrainPlan:
         max_bad_batches=options.max_bad_batches,
         remarks=remarks,
         source=world.source,
-        read=world.recipe,
+        read=world.recipe if options.recipe else None,
     )
     return plan.model_copy(update={"inferred": explain(plan)})
 
@@ -69,10 +69,7 @@ def _with_replayed(world: World) -> Sequence[Sequence[DataRef]]:
 
 def _recipe(options: TrainOptions, world: World) -> Recipe:
     """The recipe as it will be trained: on its data, with every option, then what is replayed, last what is set by its key."""
-    base = world.recipe
-    if base is None:
-        assert world.parent is not None, "a training has a recipe, or a version whose recipe it takes"
-        base = fine_tuning(world.parent)
+    base = fine_tuning(world.recipe, world.parent) if options.from_version and world.parent else world.recipe
     frames = {ref: data.frames["train"] for ref, data in world.data.items()}
     replayed = [(ref, share) for ref, (_, share) in zip(world.replayed, options.replay_shares, strict=True)]
     recipe = effective(base, world.datasets, options, frames, scratch=world.start.kind == "none")

@@ -23,9 +23,8 @@ ENCODER_SHARE = 0.1
 """The encoder's part of a rate given as `--lr`, as in the lineage's 3e-5 and 3e-4."""
 
 
-def fine_tuning(parent: Version) -> Recipe:
+def fine_tuning(base: Recipe, parent: Version) -> Recipe:
     """The recipe of a version under the fine-tuning schedule, with the version's weights as its parent."""
-    base = recipes.parse(parent.recipe_config, f"the recipe of {parent.name}")
     stage = base.stages[-1].model_copy(update={"epochs": FINE_TUNING_EPOCHS, "stopped_at": None})
     return base.model_copy(
         update={

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 class World:
     """What the registry, the workspace, the recipe's file and the machine say to a training's options."""
 
-    recipe: Recipe | None
-    """As it was read; None where a version is trained on, whose own recipe is taken."""
+    recipe: Recipe
+    """As it was read, or as the registry has it of the version that is trained on."""
     parent: Version | None
     """The version whose weights training starts from."""
     start: Start
@@ -72,12 +72,15 @@ def gather(ws: Workspace, options: TrainOptions, gpus: int | None = None) -> Wor
     registry = hub(ws)
     device = choose_device(options.device, gpus)
     require_team(options.workers, device, options.address, options.sync_batch_norm, gpus)
-    recipe = None if options.recipe is None else recipes.load(options.recipe)
-    start, parent = sources.starting_weights(registry, recipe, options)
-    if recipe is None or options.own_data:
-        datasets: tuple[tuple[DataRef, ...], ...] = (sources.named_data(ws, options.domain, options.manifest),)
+    parent: Version | None
+    if options.from_version is None:
+        recipe = recipes.load(str(options.recipe))
+        start, parent = sources.recipe_start(registry, recipe, options.encoder_weights)
     else:
-        datasets = sources.recipe_data(ws, recipe)
+        start, parent = sources.version_start(registry, options.from_version)
+        recipe = recipes.parse(parent.recipe_config, f"the recipe of {parent.name}")
+    own = sources.named_data(ws, options.domain, options.manifest) if options.own_data else None
+    datasets = sources.recipe_data(ws, recipe) if own is None else (own,)
     replayed = tuple(replayed_dataset(ws, name) for name, _ in options.replay_shares)
     present = tuple(dataset.name for dataset in listing(ws))
     parents = [use.name for use in parent.data if use.name in present] if parent and _may_anchor(recipe, options) else []
@@ -103,7 +106,7 @@ def gather(ws: Workspace, options: TrainOptions, gpus: int | None = None) -> Wor
     )
 
 
-def _may_anchor(recipe: Recipe | None, options: TrainOptions) -> bool:
+def _may_anchor(recipe: Recipe, options: TrainOptions) -> bool:
     """Whether an anchor may be of kind ewc, which is measured on the parent's data: the recipe's own, or one that is set."""
-    own = recipe is not None and recipe.anchor is not None and recipe.anchor.kind == "ewc"
+    own = options.recipe is not None and recipe.anchor is not None and recipe.anchor.kind == "ewc"  # that of a version is not inherited
     return own or any("ewc" in setting for setting in options.settings)

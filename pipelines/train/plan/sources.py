@@ -13,7 +13,6 @@ from core.errors import UsageError, VortexError
 from core.shipped import SHIPPED
 from pipelines.data.datasets import DataRef, for_domain, listing, resolve
 from pipelines.recipes.schema import Recipe, Stage
-from pipelines.train.plan.options import TrainOptions
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -98,19 +97,16 @@ def pick(frames: Sequence[Frame], split: str, limit: int | None) -> list[Frame]:
     return [of_split[index * len(of_split) // limit] for index in range(limit)]
 
 
-def starting_weights(registry: Hub, recipe: Recipe | None, options: TrainOptions) -> tuple[Start, Version | None]:
-    """Where training starts, and the version whose weights these are: that of `--from`, else the recipe's parent; else `--encoder-weights`.
+def recipe_start(registry: Hub, recipe: Recipe, encoder_weights: str | None) -> tuple[Start, Version | None]:
+    """What a recipe starts from: its parent, where it names one, whose version comes too; else `encoder_weights` (default ImageNet).
 
     Raises UsageError for encoder weights beside a parent's, VortexError for weights that are not there.
     """
-    encoder_weights = options.encoder_weights
-    if recipe is None:
-        return _version_weights(registry, str(options.from_version))
     if recipe.weights_parent and encoder_weights is not None:
         message = f"recipe {recipe.name} starts from the weights of {recipe.weights_parent}: --encoder-weights does not fit"
         raise UsageError(message, "leave it out")
     if recipe.weights_parent:
-        return _version_weights(registry, recipe.weights_parent)
+        return version_start(registry, recipe.weights_parent)
     if encoder_weights in (None, "imagenet"):
         return Start(kind="imagenet", ref=recipe.student.encoder), None
     if encoder_weights == "none":
@@ -121,7 +117,7 @@ def starting_weights(registry: Hub, recipe: Recipe | None, options: TrainOptions
     return Start(kind="file", ref=path.name, path=path), None
 
 
-def _version_weights(registry: Hub, name: str) -> tuple[Start, Version]:
+def version_start(registry: Hub, name: str) -> tuple[Start, Version]:
     """The checkpoint of a version. Raises VortexError when the version is unknown, or has no weights."""
     registered = [summary.name for summary in registry.summaries()]
     if name not in registered and name in SHIPPED:

@@ -53,7 +53,7 @@ def version(name: str = "v5", *datasets: DataPlan) -> Version:
 def from_v5(*stage: DataPlan, parents: tuple[DataPlan, ...] = (), **more: Any) -> World:
     parent = version("v5", *parents)
     return world(
-        stage, parents=parents, recipe=None, parent=parent, start=Start(kind="version", ref="v5", path=NOWHERE), source=None, **more
+        stage, parents=parents, recipe=load("v5"), parent=parent, start=Start(kind="version", ref="v5", path=NOWHERE), source=None, **more
     )
 
 

@@ -283,4 +283,4 @@ def test_an_anchor_of_a_version_is_not_inherited(ws: Workspace) -> None:
 
     parent = hub(ws).get("v5")
     held = dict(parent.recipe_config) | {"anchor": {"kind": "l2sp", "strength": 1.0}, "parents": [{"kind": "weights", "version": "v4"}]}
-    assert fine_tuning(replace(parent, recipe_config=held)).anchor is None
+    assert fine_tuning(recipe.parse(held, "v5"), parent).anchor is None
