@@ -25,10 +25,10 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename else ""
         _end(VortexError(f"{where}{error.strerror or error}", "check the path, its permissions and the free space on the disk"), error, 1)
     except Exception as error:
-        found = str(error).strip().splitlines()[:1]
+        lines = str(error).strip().splitlines()[:1]
         _end(
             VortexError(
-                f"this is a bug in vortex, please report it: {type(error).__name__}: {found[0] if found else 'no message'}",
+                f"this is a bug in vortex, please report it: {type(error).__name__}: {lines[0] if lines else 'no message'}",
                 "run it again with --traceback and send what it prints",
             ),
             error,
@@ -53,12 +53,12 @@ def _refuse_nowhere() -> None:
         raise VortexError("the current folder was removed", "change to a folder that exists, and run the command again") from error
 
 
-def _end(shown: VortexError, error: BaseException, code: int) -> None:
+def _end(error: VortexError, cause: BaseException, code: int) -> None:
     if console.session.traceback:
         import traceback
 
-        traceback.print_exception(error)
-    console.fail(shown)
+        traceback.print_exception(cause)
+    console.fail(error)
     sys.exit(code)
 
 

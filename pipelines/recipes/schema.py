@@ -66,7 +66,7 @@ class StudentRecipe(_Part):
 
     @field_validator("encoder")
     @classmethod
-    def _known(cls, encoder: str) -> str:
+    def _exists(cls, encoder: str) -> str:
         if encoder not in ENCODERS:
             raise ValueError(f"unknown encoder, allowed: {', '.join(ENCODERS)}")
         return encoder

@@ -34,29 +34,29 @@ def pack(
     ref = datasets.resolve(ws, name_or_manifest=name)
     with console.progress() as display:
         task = display.add_task(f"packing {ref.name}", total=None)
-        made = prepare(
+        prepared = prepare(
             packs_folder(ws),
             ref,
             height_and_width,
             workers=workers,
-            progress=lambda done, total: display.update(task, completed=done, total=total or None),
+            progress=lambda count, total: display.update(task, completed=count, total=total or None),
         )
         if verify:
             checking = display.add_task("checking every row", total=None)
-            made.pack.verify(lambda done, total: display.update(checking, completed=done, total=total))
-    _show(made, verify)
+            prepared.pack.verify(lambda count, total: display.update(checking, completed=count, total=total))
+    _show(prepared, verify)
 
 
-def _show(made: Prepared, verified: bool) -> None:
-    pack = made.pack
+def _show(prepared: Prepared, verified: bool) -> None:
+    pack = prepared.pack
     arrays = [
         {"role": role, "frames": entry.rows, "type": pack.arrays[role].dtype.name, "bytes": entry.bytes}
         for role, entry in pack.index.arrays.items()
     ]
     payload = {
         "name": pack.index.name, "path": pack.path, "size": pack.size, "frames": len(pack), "splits": pack.index.splits, "arrays": arrays,
-        "digest": pack.index.digest, "built": made.built, "seconds": made.seconds, "replaced": made.replaced, "verified": verified,
+        "digest": pack.index.digest, "built": prepared.built, "seconds": prepared.seconds, "replaced": prepared.replaced, "verified": verified,
     }  # fmt: skip
-    rows = [(one["role"], one["frames"], one["type"], f"{int(str(one['bytes'])) / 1e6:.1f}") for one in arrays]
+    rows = [(array["role"], array["frames"], array["type"], f"{int(str(array['bytes'])) / 1e6:.1f}") for array in arrays]
     caption = f"{pack.path}{'; every row is as it was written' if verified else ''}"
-    console.emit(payload, console.table(("array", ("frames", "right"), "type", ("MB", "right")), rows, made.said, caption))
+    console.emit(payload, console.table(("array", ("frames", "right"), "type", ("MB", "right")), rows, prepared.said, caption))

@@ -110,11 +110,11 @@ class Display:
             parts.pop()
         return "  ".join(parts)
 
-    def _bar(self, name: str, done: int, total: int, state: str = "") -> None:
+    def _bar(self, name: str, count: int, total: int, state: str = "") -> None:
         if name not in self._tasks:
-            self._tasks[name] = self._display.add_task(name, total=total, completed=done, state=state)
+            self._tasks[name] = self._display.add_task(name, total=total, completed=count, state=state)
         self._display.update(
-            self._tasks[name], completed=done, total=total, state=state, visible=not (name == "packing frames" and done == total)
+            self._tasks[name], completed=count, total=total, state=state, visible=not (name == "packing frames" and count == total)
         )
 
     def _line(self, text: str) -> None:

@@ -68,7 +68,7 @@ def validate(
         return
     with console.progress() as display:
         judged = sets.judge(ws, names, _Bars(display).begin, kind=kind, as_reference=as_reference, workers=workers)
-    _print(ws, judged.reports, format_, junit, one=len(names) == 1)
+    _print(ws, judged.reports, format_, junit, single=len(names) == 1)
     if as_reference:
         _references(ws, judged.reports)
     sets.require_passed(judged)
@@ -83,7 +83,7 @@ class _Bars:
     def begin(self, name: str) -> Callable[[int, int], None]:
         """Begin the bar of a set; it moves when what is returned is called."""
         task = self._display.add_task(f"reading {name}", total=None)
-        return lambda done, total: self._display.update(task, completed=done, total=total)
+        return lambda count, total: self._display.update(task, completed=count, total=total)
 
 
 def _nothing(ws: Workspace) -> None:
@@ -101,7 +101,7 @@ def _rows(rows: Rows) -> None:
     raise_all(rows.errors)
 
 
-def _print(ws: Workspace, reports: Sequence[DataReport], format_: Format, junit: Path | None, *, one: bool) -> None:
+def _print(ws: Workspace, reports: Sequence[DataReport], format_: Format, junit: Path | None, *, single: bool) -> None:
     from core.files import write_atomic
     from pipelines.validate import formats
     from pipelines.validate.sets import write_pages
@@ -117,7 +117,7 @@ def _print(ws: Workspace, reports: Sequence[DataReport], format_: Format, junit:
             {**console.plain(report), "page": str(page) if isinstance(page, Path) else None}
             for report, page in zip(reports, pages, strict=True)
         ]
-        console.emit(payload[0] if one and payload else payload, *(_table(report) for report in reports))
+        console.emit(payload[0] if single and payload else payload, *(_table(report) for report in reports))
     elif format_ is Format.junit:
         console.write(formats.junit(reports))
     else:
@@ -145,7 +145,9 @@ def _table(report: DataReport) -> RenderableType:
     if console.stdout().width < WIDE:
         table = console.table(("", "check", "found"), [(_mark(check), check.name, _stacked(check)) for check in checks])
     else:
-        table = console.table(("", "check", "asked", "found"), [(_mark(check), check.name, check.asked, _found(check)) for check in checks])
+        table = console.table(
+            ("", "check", "asked", "found"), [(_mark(check), check.name, check.asked, _answer(check)) for check in checks]
+        )
     for column in table.columns[:2]:
         column.no_wrap = True
     failed = sum(not check.passed for check in checks)
@@ -175,7 +177,7 @@ def _remarks(report: DataReport) -> list[str]:
     return [labels, f"{against}{report.read} frames read, {report.frames - report.read} known from before · {report.seconds:.1f} s", *idle]
 
 
-def _found(check: Check) -> Text:
+def _answer(check: Check) -> Text:
     """What was found, who waives it, and which frames to look at."""
     from rich.text import Text
 
@@ -191,8 +193,8 @@ def _stacked(check: Check) -> Text:
     from rich.text import Text
 
     if check.passed:
-        return _found(check)
-    return Text("\n").join([_found(check), Text(f"asked: {check.asked}", "dim")])
+        return _answer(check)
+    return Text("\n").join([_answer(check), Text(f"asked: {check.asked}", "dim")])
 
 
 def _mark(check: Check) -> RenderableType:

@@ -81,15 +81,15 @@ def _require_supervision(stage: StagePlan, target: str) -> None:
 
 def _require_judges(stages: Sequence[StagePlan], target: str) -> None:
     """Raise VortexError unless there are frames of the target domain to be judged by."""
-    judged = [data for stage in stages for data in stage.data if data.domain == target]
-    if not judged:
+    of_target = [data for stage in stages for data in stage.data if data.domain == target]
+    if not of_target:
         domains = sorted({data.domain for stage in stages for data in stage.data})
         raise VortexError(
             f"no data of the target domain {target!r}; the data are of: {', '.join(domains)}", "name one of them with --domain"
         )
-    if not any(data.frames["val"] for data in judged):
+    if not any(data.frames["val"] for data in of_target):
         raise VortexError(
-            f"{' + '.join(data.name for data in judged)}: no frame has the split 'val', so no epoch could be called the best",
+            f"{' + '.join(data.name for data in of_target)}: no frame has the split 'val', so no epoch could be called the best",
             "add the data again with a validation split",
         )
 
@@ -103,8 +103,8 @@ def _require_batches(stage: StagePlan, recipe: Recipe, workers: int) -> None:
         raise VortexError(
             f"{', '.join(empty)}: no frame has the split 'train', but the stage takes a share of every batch from it", _look_at(empty[0])
         )
-    drawn = frames_drawn(counts, shares, batch, mixing)
-    unheard = [data.name for data, count, frames in zip(stage.data, counts, drawn, strict=True) if count and not frames]
+    draws = frames_drawn(counts, shares, batch, mixing)
+    unheard = [data.name for data, count, frames in zip(stage.data, counts, draws, strict=True) if count and not frames]
     if unheard and mixing == "within_batch":
         message = f"a batch of {batch} cannot hold a share of each of {len(shares)} datasets: none is left for {', '.join(unheard)}"
         raise UsageError(message, "use a larger --batch-size")
