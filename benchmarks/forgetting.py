@@ -34,7 +34,9 @@ from pipelines.pack import packs_folder
 from pipelines.runs.events import TrainEvent
 from pipelines.synthetic import synthesise
 from pipelines.train.driver.run import train
-from pipelines.train.plan import decide as planning
+from pipelines.train.plan.decide import decide
+from pipelines.train.plan.gather import gather
+from pipelines.train.plan.options import TrainOptions
 from pipelines.workspace import Workspace
 from validation.manifest import load_manifest
 
@@ -175,11 +177,11 @@ def _base(ws: Workspace, size: Size) -> str:
     registered = [summary.name for summary in hub(ws).summaries()]
     if registered:
         return registered[0]
-    plan = planning.plan(
-        ws, recipe="v5", domain=OLD, encoder_weights="none", size=SIZE, epochs=size.base_epochs, settings=size.settings,
+    options = TrainOptions(
+        recipe="v5", domain=OLD, encoder_weights="none", size=SIZE, epochs=size.base_epochs, settings=size.settings,
         device="cpu", allow_unvalidated=True,
     )  # fmt: skip
-    version = train(ws, plan, _quiet).version
+    version = train(ws, decide(options, gather(ws, options)), _quiet).version
     assert version is not None
     return version.name
 
@@ -187,12 +189,12 @@ def _base(ws: Workspace, size: Size) -> str:
 def _fine_tune(ws: Workspace, base: str, size: Size, way: Way, seed: int) -> Scores:
     """Train on the corridor in one way, and measure the best student on both sets."""
     settings = dict(setting.split("=", 1) for setting in (*PLAIN, *way.settings))
-    plan = planning.plan(
-        ws, from_version=base, domain=NEW, epochs=size.epochs, seed=seed, device="cpu", allow_unvalidated=True,
-        settings=[f"{key}={value}" for key, value in settings.items() if size.epochs > 1 or "freeze" not in key],
+    options = TrainOptions(
+        from_version=base, domain=NEW, epochs=size.epochs, seed=seed, device="cpu", allow_unvalidated=True,
+        settings=tuple(f"{key}={value}" for key, value in settings.items() if size.epochs > 1 or "freeze" not in key),
         replay=(f"{OLD}:{way.replay}",) if way.replay else (),
     )  # fmt: skip
-    return _measure(ws, train(ws, plan, _quiet, register=False).student)
+    return _measure(ws, train(ws, decide(options, gather(ws, options)), _quiet, register=False).student)
 
 
 def _measure(ws: Workspace, path: Path) -> Scores:

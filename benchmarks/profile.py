@@ -28,7 +28,9 @@ from pipelines.recipes import recipe as recipes
 from pipelines.runs.events import TrainEvent
 from pipelines.synthetic import synthesise
 from pipelines.train.driver.run import train
-from pipelines.train.plan.decide import plan
+from pipelines.train.plan.decide import decide
+from pipelines.train.plan.gather import gather
+from pipelines.train.plan.options import TrainOptions
 from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.workspace import Workspace, load
 
@@ -53,12 +55,13 @@ def main() -> None:
 
 def one_round(ws: Workspace, folder: str, options: argparse.Namespace) -> float:
     """Predict, then train; by how much of the real epoch the prediction was off."""
-    planned = plan(
-        ws, recipe=str(Path(folder) / "recipe.yaml"), domain="rooms", encoder_weights="none", epochs=options.epochs,
+    train_options = TrainOptions(
+        recipe=str(Path(folder) / "recipe.yaml"), domain="rooms", encoder_weights="none", epochs=options.epochs,
         batch_size=options.batch, device=options.device, allow_unvalidated=True,
     )  # fmt: skip
-    made = profile(ws, planned, seconds=options.seconds)
-    real = epochs(ws, planned)
+    plan = decide(train_options, gather(ws, train_options))
+    made = profile(ws, plan, seconds=options.seconds)
+    real = epochs(ws, plan)
     error = made.epoch_seconds / statistics.median(real) - 1
     print(f"{options.encoder} {options.size}, batch {options.batch}, {made.device} ({made.machine})")
     print(f"predicted {_said(made)}")

@@ -77,7 +77,7 @@ def stops(ws: Workspace, wanted: str, looks: int, epochs: int, count: int, rando
 def train_child(root: Path, run: str, log: Path, kill_event: int | None, kill_step: int | None) -> None:
     """Go on with a run. It writes down when each step was done, and is killed at a file event or a step, when one is given."""
     from pipelines.train.driver.run import train
-    from pipelines.train.plan import decide as planning
+    from pipelines.train.plan.resume import resume
     from pipelines.workspace import load
 
     ws = load(root)
@@ -98,7 +98,7 @@ def train_child(root: Path, run: str, log: Path, kill_event: int | None, kill_st
             if seen["steps"] == kill_step:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    plan = planning.resume(ws, run)
+    plan = resume(ws, run)
     sys.addaudithook(hook)
     train(ws, plan, hear)
     log.with_suffix(".count").write_text(f"{seen['events']} {seen['steps']}")
@@ -142,18 +142,18 @@ def begun(ws: Workspace, epochs: int) -> str:
 
 def look_after(ws: Workspace, run: str, log: Path) -> tuple[float, bool]:
     """What a kill has cost, and whether the newest checkpoint can be read."""
-    from pipelines.train.plan import decide as planning
+    from pipelines.train.plan.resume import resume
 
-    plan = planning.resume(ws, run)
+    plan = resume(ws, run)
     whole = readable(ws, plan)
     return lost(ws, plan, log) if whole else 0.0, whole
 
 
 def judge(ws: Workspace, run: str, wanted: str) -> dict[str, int]:
     """How a run has ended."""
-    from pipelines.train.plan import decide as planning
+    from pipelines.train.plan.resume import resume
 
-    return ending(ws, planning.resume(ws, run), wanted)
+    return ending(ws, resume(ws, run), wanted)
 
 
 def segments(ws: Workspace, wanted: str, epochs: int) -> tuple[int, bool]:
@@ -161,7 +161,7 @@ def segments(ws: Workspace, wanted: str, epochs: int) -> tuple[int, bool]:
     from pipelines.runs.stop import REQUEUE, Requeue
     from pipelines.runs.wall import Wall
     from pipelines.train.driver.run import train
-    from pipelines.train.plan import decide as planning
+    from pipelines.train.plan.resume import resume
 
     plan, now, count = begin(ws, epochs), [0.0], 0
     steps = epochs * (plan.stages[0].count("train") // plan.recipe.optimizer.batch_size + 1)
@@ -173,7 +173,7 @@ def segments(ws: Workspace, wanted: str, epochs: int) -> tuple[int, bool]:
     while True:
         count += 1
         try:
-            train(ws, planning.resume(ws, plan.run), hear, wall=Wall(now[0] + 5.5 * 3600, "wall time 5h30m", lambda: now[0]))
+            train(ws, resume(ws, plan.run), hear, wall=Wall(now[0] + 5.5 * 3600, "wall time 5h30m", lambda: now[0]))
             break
         except Requeue:
             continue

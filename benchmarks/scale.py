@@ -66,7 +66,9 @@ def child(root: Path, setting: Setting, workers: int, started: float) -> None:
     """Plan and train as `vortex train` does, and print when what happened."""
     from pipelines.runs.events import TrainEvent
     from pipelines.train.driver.run import train
-    from pipelines.train.plan import decide as planning
+    from pipelines.train.plan.decide import decide
+    from pipelines.train.plan.gather import gather
+    from pipelines.train.plan.options import TrainOptions
     from pipelines.workspace import load
 
     ws, times, rates = load(root), dict[str, float](), list[float]()
@@ -81,11 +83,11 @@ def child(root: Path, setting: Setting, workers: int, started: float) -> None:
         elif event.kind == "epoch":
             times["last"] = time.time()
 
-    plan = planning.plan(
-        ws, recipe=str(recipe), domain="rooms", encoder_weights="none", size=(height, width), batch_size=setting.batch,
+    options = TrainOptions(
+        recipe=str(recipe), domain="rooms", encoder_weights="none", size=(height, width), batch_size=setting.batch,
         epochs=setting.epochs, workers=workers, allow_unvalidated=True,
     )  # fmt: skip
-    train(ws, plan, follow)
+    train(ws, decide(options, gather(ws, options)), follow)
     # The first epoch holds what happens once: memory is taken, kernels are chosen.
     print(json.dumps(dict(zip(COLUMNS, (times["first"] - started, rates[-1], time.time() - times["last"]), strict=False))))
 

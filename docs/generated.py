@@ -8,6 +8,7 @@ committed, so that they can be read without running anything; a test compares th
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import textwrap
 from collections.abc import Iterator
@@ -16,8 +17,10 @@ from typing import Any
 
 import typer
 
+from vortex_cli.console import Session
+
 DOCS = Path(__file__).parent
-OF_EVERY_COMMAND = {"workspace_dir", "as_json", "show_traceback", "help"}
+OF_EVERY_COMMAND = {*(field.name for field in dataclasses.fields(Session)), "help"}
 PLANNING = "vortex train"
 """The command whose options profile, ablate and submit take too: they are described there, and only named elsewhere."""
 
@@ -44,7 +47,7 @@ def pages() -> dict[Path, str]:
 
 def commands_page() -> str:
     """Every command of `vortex`, by the panels of its help, with the options that all of them take once at the top."""
-    from vortex_cli.main import app
+    from vortex_cli.app import app
 
     group = typer.main.get_command(app)
     commands = {context.command_path: context for context in _contexts(group, typer.Context(group, info_name="vortex"))}

@@ -37,13 +37,13 @@ def choose_device(device: str, gpus: int | None = None) -> Device:
     if gpus is None:
         import torch
 
-        found = torch.cuda.is_available()
+        has_gpu = torch.cuda.is_available()
         missing = VortexError("no CUDA device is visible to torch", "use --device cpu, or see: vortex doctor")
     else:
-        found, missing = gpus > 0, UsageError("--device cuda, but no GPU is asked for", "--gres gpu:1, or --device cpu")
-    if device == "cuda" and not found:
+        has_gpu, missing = gpus > 0, UsageError("--device cuda, but no GPU is asked for", "--gres gpu:1, or --device cpu")
+    if device == "cuda" and not has_gpu:
         raise missing
-    return "cuda" if found else "cpu"
+    return "cuda" if has_gpu else "cpu"
 
 
 def require_gpu(run: str, gpus: int | None) -> None:

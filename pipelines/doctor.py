@@ -69,10 +69,10 @@ def _git() -> Finding:
 
 
 def _slurm() -> Finding:
-    found = shutil.which("sbatch")
+    sbatch = shutil.which("sbatch")
     return (
-        Finding("slurm", "ok", found)
-        if found
+        Finding("slurm", "ok", sbatch)
+        if sbatch
         else Finding("slurm", "optional", "no sbatch on the PATH", "log in to a cluster's login node to submit jobs")
     )
 
@@ -115,8 +115,8 @@ def _data(ws: Workspace) -> Finding:
             "data/ differs from data.dvc",
             "`dvc add data` keeps it as a version, `dvc checkout data.dvc` brings the recorded frames back",
         )
-    found = f"{len(names)} dataset{'s' if len(names) > 1 else ''}: {', '.join(names)}"
-    return Finding("data", "ok", found if changed is False else f"{found} (the workspace is read-only: not compared with data.dvc)")
+    listed = f"{len(names)} dataset{'s' if len(names) > 1 else ''}: {', '.join(names)}"
+    return Finding("data", "ok", listed if changed is False else f"{listed} (the workspace is read-only: not compared with data.dvc)")
 
 
 def _remote(ws: Workspace) -> Finding:
@@ -162,27 +162,27 @@ def _reach(ws: Workspace, name: str, uri: str, when: str) -> Finding:
     parts = urlsplit(uri)
     if parts.scheme.startswith("sqlite"):
         path = Path(uri.partition(":///")[2])
-        shown = str(path.relative_to(ws.root) if path.is_relative_to(ws.root) else path)
+        place = str(path.relative_to(ws.root) if path.is_relative_to(ws.root) else path)
         if not path.exists():
-            return Finding(name, "ok", f"{shown} does not exist yet; {when}")
+            return Finding(name, "ok", f"{place} does not exist yet; {when}")
         if not os.access(path, os.W_OK):
-            return Finding(name, "missing", f"{shown} cannot be written", "check the file's owner and permissions")
+            return Finding(name, "missing", f"{place} cannot be written", "check the file's owner and permissions")
         try:
             with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=3)) as connection:
                 connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         except sqlite3.Error as error:
-            return Finding(name, "missing", f"{shown} cannot be read ({error})", "restore it from a backup")
-        return Finding(name, "ok", shown)
+            return Finding(name, "missing", f"{place} cannot be read ({error})", "restore it from a backup")
+        return Finding(name, "ok", place)
     try:
         host, port = parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme, 5432)
     except ValueError as error:
         return Finding(name, "missing", f"its address is not one ({error})", f"mend it in {workspace.FILE}")
-    shown = f"{parts.scheme}://{host}:{port}"
+    place = f"{parts.scheme}://{host}:{port}"
     try:
         with socket.create_connection((host or "localhost", port), timeout=3):
-            return Finding(name, "ok", f"{shown} answers")
+            return Finding(name, "ok", f"{place} answers")
     except OSError as error:
-        return Finding(name, "missing", f"{shown} does not answer ({error.strerror or error})", "start the server, or mend vortex.toml")
+        return Finding(name, "missing", f"{place} does not answer ({error.strerror or error})", "start the server, or mend vortex.toml")
 
 
 def _disk(ws: Workspace) -> Finding:

@@ -39,9 +39,9 @@ def _dataset(ws: Workspace, name: str) -> dict[str, Any]:
 
 def _version(version: Any, kind: str) -> dict[str, Any]:
     if kind == "metrics":
-        return {one.domain: {key: round(value, 4) for key, value in sorted(one.values.items())} for one in version.metrics}
+        return {record.domain: {key: round(value, 4) for key, value in sorted(record.values.items())} for record in version.metrics}
     if kind == "exports":
-        return {one.format: one.artifact.sha256 for one in version.exports}
+        return {record.format: record.artifact.sha256 for record in version.exports}
     return {"checkpoint": version.checkpoint.sha256, "data": {use.name: use.digest for use in version.data}, "size": list(version.size)}
 
 
@@ -51,8 +51,8 @@ def main(words: list[str]) -> None:
         if len(words) < 4:
             raise UsageError("too few words", USAGE)
         folder, file, kind, *names = words
-        found = receipt(workspace.load(Path(folder)), kind, names)
-        write_atomic(Path(file), json.dumps(found, indent=2, sort_keys=True) + "\n")
+        digests = receipt(workspace.load(Path(folder)), kind, names)
+        write_atomic(Path(file), json.dumps(digests, indent=2, sort_keys=True) + "\n")
     except VortexError as error:
         sys.stderr.write(f"error: {error.message}\n  try: {error.hint}\n")
         sys.exit(error.exit_code)

@@ -114,22 +114,22 @@ class Workspace:
     def domain(self, name: str) -> Domain:
         """Look a domain up. Raises VortexError naming the known ones."""
         if name not in self.config.domains:
-            known = ", ".join(sorted(self.config.domains)) or "none yet"
+            names = ", ".join(sorted(self.config.domains)) or "none yet"
             raise VortexError(
-                f"unknown domain {name!r}; this workspace has: {known}",
+                f"unknown domain {name!r}; this workspace has: {names}",
                 f"add frames of it with: vortex data add NAME PATH --format plain --domain {name}",
             )
         return self.config.domains[name]
 
     def device(self, name: str | None) -> str:
         """Name of the device; None is the only configured one. Raises VortexError when it is unknown or ambiguous."""
-        known = ", ".join(sorted(self.config.devices))
+        names = ", ".join(sorted(self.config.devices))
         if name is None:
             if len(self.config.devices) == 1:
                 return next(iter(self.config.devices))
-            raise VortexError(f"which device? this workspace has: {known}", "name one with --device")
+            raise VortexError(f"which device? this workspace has: {names}", "name one with --device")
         if name not in self.config.devices:
-            raise VortexError(f"unknown device {name!r}; this workspace has: {known}", f"add [devices.{name}] to {FILE}")
+            raise VortexError(f"unknown device {name!r}; this workspace has: {names}", f"add [devices.{name}] to {FILE}")
         return name
 
     def teacher(self, name: str) -> dict[str, Any]:
@@ -180,9 +180,9 @@ class Workspace:
         kind = scheme.partition("+")[0]
         if not separator or not rest or kind not in STORES[key] or (kind == "sqlite" and not rest.startswith("/")):
             # What follows the scheme may hold a password.
-            shown = f"{scheme}://…" if separator else value[:60]
+            safe = f"{scheme}://…" if separator else value[:60]
             allowed = ", ".join("sqlite:///FILE" if each == "sqlite" else f"{each}://…" for each in STORES[key])
-            raise VortexError(f"{self.root / FILE}: {key} is {shown!r}, allowed: {allowed}", f"leave {key} out for the embedded default")
+            raise VortexError(f"{self.root / FILE}: {key} is {safe!r}, allowed: {allowed}", f"leave {key} out for the embedded default")
         scheme, separator, rest = value.partition(":///")
         if separator and scheme.startswith("sqlite") and not rest.startswith("/"):
             return f"{scheme}:///{(self.root / rest).absolute()}"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import VortexError
 from core.files import inside, sha256_file
+from core.shipped import SHIPPED
 from registry import events, stages
 from registry.channels import Channel
 from registry.events import VersionExported, VersionMeasured, VersionRegistered, run_scope
@@ -23,8 +24,6 @@ from registry.records import Artifact, Export, Metrics, NewVersion, Summary, Ver
 if TYPE_CHECKING:
     from registry.store import MlflowStore
 
-SHIPPED: Final = tuple(f"v{number}" for number in range(1, 10))
-"""Recipes whose first claim takes their name."""
 FIRST_FREE: Final = len(SHIPPED) + 1
 
 log = logging.getLogger("vortex.registry")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,6 @@ from validation.checks import Check
 from validation.policies import Policies
 
 if TYPE_CHECKING:
-    from validation.manifest import Frame
     from validation.statistics import Statistics
 
 
@@ -51,18 +50,9 @@ def judge_statistics(statistics: Statistics, kind: str, policies: Policies) -> D
     return DataJudgement(checks, len(table), int(labelled.sum()), share, splits, evaluation)
 
 
-def all_ignore_probability(frames: Iterable[Frame], batch_size: int) -> float:
-    """Probability that a batch drawn from `frames` (with replacement, as a mixture is) has no labelled frame.
+def all_ignore_batch(labelled_share: float, batch_size: int) -> float:
+    """Probability that `batch_size` frames drawn one by one, with replacement as a mixture is, are all unlabelled.
 
     Judged by what the manifest declares; frames of a `partial` set that turn out to be unlabelled make it higher.
     """
-    labelled = total = 0
-    for frame in frames:
-        total += 1
-        labelled += frame.supervision != "none"
-    return all_ignore_batch(labelled / total if total else 0.0, batch_size)
-
-
-def all_ignore_batch(labelled_share: float, batch_size: int) -> float:
-    """Probability that `batch_size` frames drawn one by one are all unlabelled; 6 % labelled and 16 frames give 0.37."""
     return float((1 - labelled_share) ** batch_size)

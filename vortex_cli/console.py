@@ -10,9 +10,10 @@ import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from core.errors import VortexError
+from core.option import Option
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 class Session:
     """The options that every command takes, as this call gave them."""
 
-    workspace_dir: Path | None = None
-    json: bool = False
-    traceback: bool = False
+    workspace_dir: Annotated[Path | None, Option("The workspace; default: here or above.", name="--workspace", metavar="DIR")] = None
+    json: Annotated[bool, Option("Print one JSON document instead of tables.")] = False
+    traceback: Annotated[bool, Option("Show the Python traceback of an error.")] = False
 
     def restore(self, saved: Session) -> None:
         """Take over the options of `saved`, after a command ran inside another."""
@@ -122,15 +123,15 @@ def table(
     from rich import box
     from rich.table import Table as RichTable
 
-    made = RichTable(
+    rich_table = RichTable(
         title=title or None, caption=caption or None, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False
     )
     for column in columns:
         name, justify = (column, "left") if isinstance(column, str) else column
-        made.add_column(name, justify=justify, overflow="fold", no_wrap=name in whole)  # type: ignore[arg-type]
+        rich_table.add_column(name, justify=justify, overflow="fold", no_wrap=name in whole)  # type: ignore[arg-type]
     for row in rows:
-        made.add_row(*(_cell(value) for value in row))
-    return made
+        rich_table.add_row(*(_cell(value) for value in row))
+    return rich_table
 
 
 def fitting(columns: Sequence[Column], rows: Sequence[Sequence[object]], spare: Sequence[str]) -> Table:
@@ -140,12 +141,12 @@ def fitting(columns: Sequence[Column], rows: Sequence[Sequence[object]], spare: 
     """
     console, names = stdout(), [column if isinstance(column, str) else column[0] for column in columns]
     for dropped in range(len(spare) + 1):
-        kept = [index for index, name in enumerate(names) if name not in spare[:dropped]]
-        shown = [columns[index] for index in kept], [[row[index] for index in kept] for row in rows]
-        made = table(*shown, whole=names)
-        if console.measure(made, options=console.options.update(width=BOUNDLESS)).maximum <= console.width:
-            return made
-    return table(*shown)
+        indices = [index for index, name in enumerate(names) if name not in spare[:dropped]]
+        part = [columns[index] for index in indices], [[row[index] for index in indices] for row in rows]
+        rich_table = table(*part, whole=names)
+        if console.measure(rich_table, options=console.options.update(width=BOUNDLESS)).maximum <= console.width:
+            return rich_table
+    return table(*part)
 
 
 def markup(text: str) -> RenderableType:

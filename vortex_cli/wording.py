@@ -49,11 +49,11 @@ def size(pixels: Sequence[int]) -> str:
     return f"{pixels[0]}x{pixels[1]}"
 
 
-def stages(held: Iterable[tuple[str, str]], domain: str | None = None) -> Text:
+def stages(channels: Iterable[tuple[str, str]], domain: str | None = None) -> Text:
     """The stages that a version holds, each with its channel; where the channel is in `domain`, its device says enough."""
     from rich.text import Text
 
-    parts = [Text.assemble((stage, STAGE_STYLES.get(stage, "")), f" {place(channel, domain)}") for channel, stage in held]
+    parts = [Text.assemble((stage, STAGE_STYLES.get(stage, "")), f" {place(channel, domain)}") for channel, stage in channels]
     return Text(", ").join(parts)
 
 
@@ -104,8 +104,8 @@ def digest(value: str | None, letters: int = 12) -> str | None:
     if not value:
         return None
     name, dirty, _ = value.partition("-dirty")
-    kept = name[:letters]
-    return f"{kept}{dirty}"
+    start = name[:letters]
+    return f"{start}{dirty}"
 
 
 def megabytes(count: int) -> str:

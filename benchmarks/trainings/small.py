@@ -39,10 +39,14 @@ def prepare(root: Path, frames: int) -> None:
 
 def planned(ws: Workspace, epochs: int, **options: Any) -> TrainPlan:
     """A training of the small recipe."""
-    from pipelines.train.plan import decide as planning
 
-    given = {"recipe": str(ws.root / "tiny.yaml"), "domain": "rooms", "encoder_weights": "none", "device": "cpu"} | options
-    return planning.plan(ws, epochs=epochs, allow_unvalidated=True, **given)
+    from pipelines.train.plan.decide import decide
+    from pipelines.train.plan.gather import gather
+    from pipelines.train.plan.options import TrainOptions
+
+    own = {"recipe": str(ws.root / "tiny.yaml"), "domain": "rooms", "encoder_weights": "none", "device": "cpu"} | options
+    train_options = TrainOptions(epochs=epochs, allow_unvalidated=True, **own)
+    return decide(train_options, gather(ws, train_options))
 
 
 def begin(ws: Workspace, epochs: int, **options: Any) -> TrainPlan:

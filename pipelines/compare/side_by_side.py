@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from core.shipped import SHIPPED
 from pipelines.hub.open import hub
 from pipelines.recipes import recipe as recipes
-from pipelines.recipes.recipe import Recipe
+from pipelines.recipes.schema import TOLD, Recipe
 from pipelines.workspace import Workspace
 from registry.records import Version
 
 SHOWN = ("rmse", "mae", "abs_rel", "delta1", "rmse_near", "rmse_mid", "rmse_far", "rmse_median_scaled", "miou", "iou_glass")
 """Metrics that a comparison shows, in this order; `vortex show` has the rest."""
-TOLD_APART = ("name", "codename", "summary", "lesson", "status", "published", "history", "assumed")
+TOLD_APART = ("name", *(block for block in TOLD if block != "variants"))
 """Parts of a recipe that describe it: two recipes differ in them always, and are made no differently by it."""
 
 
@@ -69,7 +70,7 @@ def _look_up(ws: Workspace, name: str) -> tuple[Side, Recipe | None, Version | N
     """What a name stands for; a version that was brought without a recipe has none."""
     registry = hub(ws)
     registered = any(summary.name == name for summary in registry.summaries())
-    if not registered and (name in recipes.names() or name.endswith((".yaml", ".yml"))):
+    if not registered and (name in SHIPPED or name.endswith((".yaml", ".yml"))):
         return Side(name, "recipe"), recipes.load(name), None
     version = registry.get(name)
     recipe = recipes.parse(version.recipe_config, f"the recipe of {name}") if version.recipe_config else None

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from core.errors import GateRefused
 from core.files import write_atomic
 from core.machine import cores
-from pipelines.train.plan.identity import plan_digest
 from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.workspace import Workspace
 
@@ -76,7 +75,7 @@ class Profile(BaseModel):
 
 def cost_digest(plan: TrainPlan) -> str:
     """Digest of all of a plan that decides what it costs. Two runs of one plan share it, whatever they start from."""
-    return plan_digest(plan, without=("seed", "start"))
+    return plan.digest(without=("seed", "start"))
 
 
 def machine() -> str:

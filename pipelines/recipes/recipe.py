@@ -6,21 +6,17 @@ import copy
 import difflib
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from core import strict_yaml
 from core.errors import UsageError, VortexError
-from pipelines.recipes.schema import Recipe, Stage
-
-__all__ = ["FOLDER", "TOLD", "Recipe", "RecipeError", "Stage", "differences", "leaves", "load", "names", "parse", "with_settings"]
+from core.shipped import SHIPPED
+from pipelines.recipes.schema import Recipe
 
 FOLDER = Path(__file__).parent
 _EXAMPLE = f"a complete example is {FOLDER / 'v9.yaml'}"
-
-TOLD: Final = ("codename", "summary", "lesson", "status", "published", "history", "variants", "assumed")
-"""Blocks in which a recipe tells of itself: nothing that is trained changes with them."""
 _SETTABLE = ("student", "loss", "optimizer", "schedule", "augmentation", "ema", "anchor", "stages")
 """Blocks that decide how training goes; the others tell where a recipe comes from and what became of it."""
 _SUGGESTED = 5
@@ -30,24 +26,24 @@ class RecipeError(VortexError):
     """A recipe that does not exist or does not fit the schema."""
 
 
-def names() -> list[str]:
-    """The shipped recipes, in order."""
-    return sorted((path.stem for path in FOLDER.glob("v*.yaml")), key=lambda name: int(name[1:]))
+def source(name_or_path: str) -> str:
+    """Where to read a recipe again: its shipped name, or its file wherever the next command is run."""
+    return name_or_path if name_or_path in SHIPPED else str(Path(name_or_path).resolve())
 
 
 def load(name_or_path: str | Path) -> Recipe:
     """Read a shipped recipe by name, or any recipe file by path. Raises RecipeError listing every fault of the file."""
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
-        if str(name_or_path) not in names():
+        if str(name_or_path) not in SHIPPED:
             raise RecipeError(
-                f"unknown recipe {str(name_or_path)!r}; shipped are: {', '.join(names())}", "name one of them, or a recipe's .yaml file"
+                f"unknown recipe {str(name_or_path)!r}; shipped are: {', '.join(SHIPPED)}", "name one of them, or a recipe's .yaml file"
             )
         path = FOLDER / f"{name_or_path}.yaml"
     try:
         raw = strict_yaml.parse(path.read_text())
     except FileNotFoundError as error:
-        raise RecipeError(f"{path} does not exist", f"shipped recipes are: {', '.join(names())}") from error
+        raise RecipeError(f"{path} does not exist", f"shipped recipes are: {', '.join(SHIPPED)}") from error
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read ({error.strerror or error})", "name a recipe's .yaml file") from error
     except ValueError as error:
@@ -76,17 +72,17 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         return recipe
     raw = copy.deepcopy(recipe.model_dump(mode="json"))
     allowed = [key for name in _SETTABLE for key in _keys(name, Recipe.model_fields[name].annotation, raw[name])]
-    seen: list[str] = []
+    keys: list[str] = []
     for setting in settings:
         key, equals, text = (part.strip() for part in setting.partition("="))
         if not equals or not key:
             raise UsageError(f"--set {setting!r} is not KEY=VALUE", "for example --set optimizer.encoder_lr=1e-5")
         if key not in allowed:
             raise _unknown(key, allowed)
-        twice = [other for other in seen if f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")]
-        if twice:
-            raise UsageError(f"--set {key} and --set {twice[0]} set the same thing", "set each key once")
-        seen.append(key)
+        overlapping = [other for other in keys if f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")]
+        if overlapping:
+            raise UsageError(f"--set {key} and --set {overlapping[0]} set the same thing", "set each key once")
+        keys.append(key)
         _put(raw, key.split("."), _value(setting, text))
     return parse(raw, f"recipe {recipe.name} with {', '.join(f'--set {setting}' for setting in settings)}")
 
@@ -109,8 +105,8 @@ def _block(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
     """The block of settings inside a type such as `Block | None` or `tuple[Block, ...]`, and whether it is a list of them."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation, False
-    inner = [found for found in get_args(annotation) if isinstance(found, type) and issubclass(found, BaseModel)]
-    return (inner[0], Ellipsis in get_args(annotation)) if inner else (None, False)
+    blocks = [inner for inner in get_args(annotation) if isinstance(inner, type) and issubclass(inner, BaseModel)]
+    return (blocks[0], Ellipsis in get_args(annotation)) if blocks else (None, False)
 
 
 def _put(raw: Any, path: Sequence[str], value: object) -> None:
@@ -135,9 +131,9 @@ def _unknown(key: str, allowed: Sequence[str]) -> UsageError:
     near = difflib.get_close_matches(key, allowed, n=_SUGGESTED, cutoff=0.5)
     # A bare last part, as in `--set mixing=alternating`, is nearest to the keys that end in it.
     ending = [name for name in allowed if name.rpartition(".")[2] == key.rpartition(".")[2]]
-    told = list(dict.fromkeys([*ending, *near]))[:_SUGGESTED] or _SETTABLE
+    suggested = list(dict.fromkeys([*ending, *near]))[:_SUGGESTED] or _SETTABLE
     return UsageError(
-        f"--set {key}: no setting of the recipe has this key; nearest are: {', '.join(told)}", "vortex recipes NAME shows every key"
+        f"--set {key}: no setting of the recipe has this key; nearest are: {', '.join(suggested)}", "vortex recipes NAME shows every key"
     )
 
 
@@ -146,10 +142,9 @@ def differences(a: Recipe, b: Recipe, without: Collection[str] = ()) -> list[tup
 
     The blocks `without` are not compared.
     """
-    left, right = (dict(leaves(recipe)) for recipe in (a, b))
-    keys = list(left) + [key for key in right if key not in left]
-    asked = [key for key in keys if key.partition(".")[0] not in without]
-    return [(key, left.get(key), right.get(key)) for key in asked if left.get(key) != right.get(key)]
+    leaves_a, leaves_b = (dict(leaves(recipe)) for recipe in (a, b))
+    keys = [key for key in dict.fromkeys([*leaves_a, *leaves_b]) if key.partition(".")[0] not in without]
+    return [(key, leaves_a.get(key), leaves_b.get(key)) for key in keys if leaves_a.get(key) != leaves_b.get(key)]
 
 
 def leaves(recipe: Recipe) -> list[tuple[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -66,7 +66,7 @@ class StudentRecipe(_Part):
 
     @field_validator("encoder")
     @classmethod
-    def _known(cls, encoder: str) -> str:
+    def _exists(cls, encoder: str) -> str:
         if encoder not in ENCODERS:
             raise ValueError(f"unknown encoder, allowed: {', '.join(ENCODERS)}")
         return encoder
@@ -193,8 +193,8 @@ class Stage(_Part):
     @model_validator(mode="after")
     def _check(self) -> Stage:
         shares = [data.share for data in self.data]
-        given = [share for share in shares if share is not None]
-        if given and (len(given) < len(shares) or abs(sum(given) - 1) > 1e-6):
+        stated = [share for share in shares if share is not None]
+        if stated and (len(stated) < len(shares) or abs(sum(stated) - 1) > 1e-6):
             raise ValueError("shares must be given for every dataset of the stage and sum to 1, or for none")
         if self.stopped_at is not None and self.stopped_at >= self.epochs:
             raise ValueError(f"stopped_at {self.stopped_at} must be below epochs {self.epochs}")
@@ -226,14 +226,18 @@ class Variant(_Part):
     summary: str
 
 
+class Told:
+    """Marks a field in which a recipe tells of itself: nothing that is trained changes with it."""
+
+
 class Recipe(_Part):
     """A whole recipe. `assumed` names the values that the published sources do not state."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
-    codename: str
-    summary: str
-    lesson: str
-    status: str
+    codename: Annotated[str, Told]
+    summary: Annotated[str, Told]
+    lesson: Annotated[str, Told]
+    status: Annotated[str, Told]
     parents: tuple[RecipeParent, ...]
     student: StudentRecipe
     teacher: TeacherRecipe
@@ -245,10 +249,10 @@ class Recipe(_Part):
     ema: EmaRecipe | None = None
     anchor: AnchorRecipe | None = None
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
-    published: tuple[PublishedMetric, ...]
-    history: tuple[Job, ...] = ()
-    variants: tuple[Variant, ...] = ()
-    assumed: tuple[str, ...] = ()
+    published: Annotated[tuple[PublishedMetric, ...], Told]
+    history: Annotated[tuple[Job, ...], Told] = ()
+    variants: Annotated[tuple[Variant, ...], Told] = ()
+    assumed: Annotated[tuple[str, ...], Told] = ()
 
     @field_validator("stages")
     @classmethod
@@ -273,5 +277,9 @@ class Recipe(_Part):
     @property
     def truncated(self) -> str | None:
         """What the published version says of its truncated stages."""
-        said = [f"{stage.name} stopped at {stage.stopped_at}/{stage.epochs} epochs" for stage in self.stages if stage.stopped_at]
-        return ", ".join(said) or None
+        stopped = [f"{stage.name} stopped at {stage.stopped_at}/{stage.epochs} epochs" for stage in self.stages if stage.stopped_at]
+        return ", ".join(stopped) or None
+
+
+TOLD: Final = tuple(name for name, field in Recipe.model_fields.items() if Told in field.metadata)
+"""Blocks in which a recipe tells of itself."""

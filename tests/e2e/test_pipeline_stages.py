@@ -53,7 +53,7 @@ def stages() -> dict[str, Any]:
 def test_every_vortex_line_of_dvc_yaml_is_a_command_with_these_options() -> None:
     import typer
 
-    from vortex_cli.main import app
+    from vortex_cli.app import app
 
     group: Any = typer.main.get_command(app)
     names = list(stages()["stages"])
@@ -86,7 +86,7 @@ def test_a_fresh_clone_wants_no_remote(clone: Path) -> None:
     code = """
 import sys
 from core.errors import VortexError
-from vortex_cli.main import app
+from vortex_cli.app import app
 for line in sys.argv[1:]:
     try:
         app(line.split(), standalone_mode=False)

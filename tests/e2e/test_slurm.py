@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -22,15 +23,17 @@ from pipelines import workspace as workspaces
 from pipelines.hub.open import hub
 from pipelines.runs import listing
 from pipelines.runs.slurm.job import JobRecord
+from pipelines.runs.slurm.job_options import JobOptions
 from pipelines.runs.slurm.script import script
 from pipelines.train.driver.run import lay_out, train
-from pipelines.train.plan import decide as planning
+from pipelines.train.plan.resume import resume
 from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.workspace import Workspace
 from tests.unit.pipelines import slurm_node
 from tests.unit.pipelines.slurm_node import Cluster
+from tests.unit.pipelines.training_runs import planned
 from tests.unit.pipelines.training_set import publish, recipe_file
-from vortex_cli.main import app
+from vortex_cli.app import app
 
 pytestmark = pytest.mark.slow
 PATIENCE = 90.0
@@ -50,9 +53,9 @@ def ws(cluster: Cluster, workspace: Workspace) -> Workspace:
     return workspaces.load(workspace.root)
 
 
-def submitted(ws: Workspace, *, epochs: int, **asked: object) -> str:
+def submitted(ws: Workspace, *, epochs: int, **asked: Any) -> str:
     """Submit a tiny training; the run's name."""
-    request = submitting.request(ws, **asked)  # type: ignore[arg-type]
+    request = submitting.request_of(ws, JobOptions(**asked))
     plan = tiny(ws, epochs)
     job = submitting.submit(ws, plan, request)
     written = plan.folder(ws) / "slurm" / f"{job.job_id}_submission.sh"
@@ -62,7 +65,7 @@ def submitted(ws: Workspace, *, epochs: int, **asked: object) -> str:
 
 def tiny(ws: Workspace, epochs: int) -> TrainPlan:
     options = {"recipe": str(ws.root / "tiny.yaml"), "domain": "rooms", "encoder_weights": "none", "device": "cpu"}
-    return planning.plan(ws, **options, epochs=epochs, allow_unvalidated=True)  # type: ignore[arg-type]
+    return planned(ws, **options, epochs=epochs, allow_unvalidated=True)  # type: ignore[arg-type]
 
 
 def until(ws: Workspace, run: str, condition: Callable[[listing.Run], bool], what: str) -> listing.Run:
@@ -140,30 +143,30 @@ def test_killed_and_cancelled_jobs_are_told_apart_and_can_go_on(cluster: Cluster
     cluster.run("scancel", str(job))
     gone = ended(ws, cancelled, "cancelled")
     assert gone.slurm == "CANCELLED" and dead.version is None is gone.version
-    assert planning.resume(ws, killed).resumed and planning.resume(ws, cancelled).resumed
+    assert resume(ws, killed).resumed and resume(ws, cancelled).resumed
     assert hub(ws).versions() == []
 
 
 def test_what_a_job_asks_for_is_the_commands_then_the_workspaces_then_the_clusters(ws: Workspace) -> None:
-    assert submitting.request(ws).partition == "short"
-    assert [submitting.request(ws, partition=name).minutes for name in ("short", "long", "open")] == [30, 60, None]
-    again = submitting.request(ws, gres="gpu:1", before=JobRecord("7", "long", "gpu:2", 60, True, "lab", 0.0))
+    assert submitting.request_of(ws, JobOptions()).partition == "short"
+    assert [submitting.request_of(ws, JobOptions(partition=name)).minutes for name in ("short", "long", "open")] == [30, 60, None]
+    again = submitting.request_of(ws, JobOptions(gres="gpu:1"), before=JobRecord("7", "long", "gpu:2", 60, True, "lab", 0.0))
     assert (again.partition, again.gres, again.requeue, again.account) == ("long", "gpu:1", True, "lab")
     settings = ws.root / "vortex.toml"
     settings.write_text(settings.read_text() + '\n[partitions.long]\ntime = "2:00:00"\ngres = "gpu:2"\ncpus = 1\n')
     with_settings = workspaces.load(ws.root)
-    asked = submitting.request(with_settings, gres="gpu:1")
+    asked = submitting.request_of(with_settings, JobOptions(gres="gpu:1"))
     assert (asked.partition, asked.minutes, asked.gres, asked.gpus, asked.cpus) == ("long", 120, "gpu:1", 1, 1)
     with pytest.raises(UsageError, match=r"unknown partition 'gpu'; this cluster has: long, open, short"):
-        submitting.request(ws, partition="gpu")
+        submitting.request_of(ws, JobOptions(partition="gpu"))
     with pytest.raises(UsageError, match=r"--time 31: allowed in partition short: 00:02:00 to 00:30:00"):
-        submitting.request(ws, time="31")
+        submitting.request_of(ws, JobOptions(time="31"))
     with pytest.raises(UsageError, match=r"--time 0: allowed in partition open: 00:02:00 to UNLIMITED") as caught:
-        submitting.request(ws, partition="open", time="0")
+        submitting.request_of(ws, JobOptions(partition="open", time="0"))
     assert "before it has begun" in caught.value.hint
     settings.write_text(settings.read_text().replace('"2:00:00"', '"two hours"'))
     with pytest.raises(UsageError, match=r"partitions\.long\.time: 'two hours' is not a time limit"):
-        submitting.request(workspaces.load(ws.root))
+        submitting.request_of(workspaces.load(ws.root), JobOptions())
 
 
 def test_a_job_that_can_never_run_says_why_and_its_run_takes_no_second_one(ws: Workspace) -> None:
@@ -171,7 +174,7 @@ def test_a_job_that_can_never_run_says_why_and_its_run_takes_no_second_one(ws: W
     waiting = until(ws, run, lambda found: found.reason != "", "waiting for a reason")
     assert (waiting.state, waiting.slurm) == ("waiting", "PENDING")
     with pytest.raises(UsageError, match=f"{run} is waiting already as job {waiting.job}"):
-        submitting.submit(ws, planning.resume(ws, run), submitting.request(ws))
+        submitting.submit(ws, resume(ws, run), submitting.request_of(ws, JobOptions()))
     with pytest.raises(UsageError, match=f"{run} is waiting already as job {waiting.job}") as caught:
         listing.require_unqueued(ws, run, None)
     assert caught.value.hint.endswith(f"scancel {waiting.job}")
@@ -211,7 +214,7 @@ def test_the_command_prints_the_script_it_would_submit_and_refuses_a_run_that_is
         app(["submit", "--resume", plan.run, "--epochs", "3", *place], standalone_mode=False)
     app(["submit", "--resume", plan.run, "--dry-run", *place], standalone_mode=False)
     assert f"#SBATCH --job-name={plan.run}\n" in capsys.readouterr().out
-    made = train(ws, planning.resume(ws, plan.run), lambda event: None).version
+    made = train(ws, resume(ws, plan.run), lambda event: None).version
     app(["submit", "--resume", plan.run, *place], standalone_mode=False)
     assert made and capsys.readouterr().out == f"{plan.run} is finished and needs no job: it is {made.name}\n"
     assert listing.find(ws, plan.run).job is None
@@ -221,7 +224,7 @@ def test_a_partition_is_spared_a_training_that_would_leave_it_idle(ws: Workspace
     settings = ws.root / "vortex.toml"
     settings.write_text(settings.read_text() + "\n[partitions.short]\nmin_utilisation = 1.0\n")
     demanding, said = workspaces.load(ws.root), []
-    plan, asked = tiny(demanding, 1), submitting.request(demanding)
+    plan, asked = tiny(demanding, 1), submitting.request_of(demanding, JobOptions())
     made = profile.profile(demanding, plan, seconds=0.2)  # is found again, as one that was measured on a node would be
     with pytest.raises(GateRefused, match=r"partition short asks for 100%"):
         submitting.require_utilisation(demanding, plan, asked, said.append)

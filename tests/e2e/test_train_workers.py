@@ -16,8 +16,9 @@ from pipelines import workspace as workspaces
 from pipelines.hub.open import hub
 from pipelines.runs.events import Diverged, TrainEvent
 from pipelines.train.driver.run import train
-from pipelines.train.plan import decide as planning
+from pipelines.train.plan.resume import resume
 from pipelines.workspace import Workspace
+from tests.unit.pipelines.training_runs import planned
 from tests.unit.pipelines.training_set import publish, recipe_file
 
 
@@ -27,7 +28,7 @@ def test_two_workers_train_stop_and_leave_a_run_that_resumes(workspace: Workspac
     recipe_file(workspace.root / "tiny.yaml")
     ws = workspaces.load(workspace.root)
     options = {"recipe": str(ws.root / "tiny.yaml"), "domain": "rooms", "encoder_weights": "none", "device": "cpu"}
-    plan = planning.plan(ws, **options, epochs=3, workers=2, allow_unvalidated=True)  # type: ignore[arg-type]
+    plan = planned(ws, **options, epochs=3, workers=2, allow_unvalidated=True)  # type: ignore[arg-type]
 
     def stop_in_the_second_epoch(event: TrainEvent) -> None:
         if event.kind == "epoch" and event.epoch == 1:
@@ -38,7 +39,7 @@ def test_two_workers_train_stop_and_leave_a_run_that_resumes(workspace: Workspac
     assert hub(ws).versions() == []
     # The workers ended as they do after a last epoch; what they left is whole, and goes on in this process.
     events: list[TrainEvent] = []
-    result = train(ws, planning.resume(ws, plan.run).model_copy(update={"workers": 0}), events.append)
+    result = train(ws, resume(ws, plan.run).model_copy(update={"workers": 0}), events.append)
     assert result.version.name == "v10"
     assert [event.epoch for event in events if event.kind == "epoch"] == [2, 3]
     assert [event.epoch for event in events if event.kind == "started"] == [1]
@@ -55,9 +56,7 @@ def test_what_a_worker_gives_up_for_is_what_the_command_says(workspace: Workspac
     recipe_file(workspace.root / "tiny.yaml")
     ws = workspaces.load(workspace.root)
     options = {"recipe": str(ws.root / "tiny.yaml"), "domain": "rooms", "encoder_weights": "none", "device": "cpu"}
-    plan = planning.plan(
-        ws, **options, settings=["optimizer.weight_decay=1e30"], epochs=9, workers=2, max_bad_batches=2, allow_unvalidated=True
-    )  # type: ignore[arg-type]
+    plan = planned(ws, **options, settings=["optimizer.weight_decay=1e30"], epochs=9, workers=2, max_bad_batches=2, allow_unvalidated=True)  # type: ignore[arg-type]
     events: list[TrainEvent] = []
     with pytest.raises(Diverged, match=r"2 batches in a row were not finite .*: frames rooms-") as caught:
         train(ws, plan, events.append)
@@ -98,6 +97,6 @@ def test_a_killed_driver_leaves_nothing_running_and_a_run_that_goes_on(workspace
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(Interrupted):
-        train(ws, planning.resume(ws, run).model_copy(update={"workers": 0}), stop_after_an_epoch)
+        train(ws, resume(ws, run).model_copy(update={"workers": 0}), stop_after_an_epoch)
     first, *_ = (event for event in events if event.kind == "started")
     assert first.epoch >= 1  # short epochs share a checkpoint, and the first one has its own

@@ -27,7 +27,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from vortex_cli import console, main
+from vortex_cli import console
+from vortex_cli.app import app
 
 HERE = Path(__file__).parent
 WIDTH = 160
@@ -93,7 +94,7 @@ def vortex(line: str, root: Path | None = None, *, slurm: bool = False) -> Answe
     """
     with _environment(root, slurm), _session():
         words = [*line.split(), *([] if root is None else ["--workspace", str(root)])]
-        result = CliRunner().invoke(main.app, words)
+        result = CliRunner().invoke(app, words)
     code = getattr(result.exception, "exit_code", result.exit_code)
     if result.exception is not None and not isinstance(result.exception, SystemExit) and code != 3:
         raise AssertionError(f"vortex {line}: {result.exception!r}") from result.exception

@@ -15,7 +15,7 @@ import typer
 from tests.golden.conftest import PATIENCE, TOUR, Tour
 from tests.golden.golden import check, dumped, listing, nameless, shape, vortex
 from tests.golden.workspaces import OLD_JOB, OLD_RUN, RUNS, load_runs
-from vortex_cli import main
+from vortex_cli.app import app
 
 pytestmark = pytest.mark.timeout(PATIENCE)
 ELSEWHERE = {"init", "rollback", "demo", "replay"}
@@ -32,7 +32,7 @@ def commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def every_command() -> dict[str, Any]:
-    return dict(commands(typer.main.get_command(main.app)))
+    return dict(commands(typer.main.get_command(app)))
 
 
 def test_every_command_takes_the_options_it_took() -> None:

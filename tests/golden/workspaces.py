@@ -12,7 +12,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import yaml
 
 from tests.golden.golden import HERE, listing, vortex
 
@@ -36,7 +35,7 @@ def begin(root: Path) -> dict[str, Any]:
     recipe |= {"name": "tiny", "codename": "Tiny", "parents": [], "published": []}
     recipe["student"] = {"encoder": "mobilenetv3_small_100", "size": [48, 64]}
     recipe["scratch"]["batch_size"] = 4
-    (root / "tiny.yaml").write_text(yaml.safe_dump(recipe))
+    (root / "tiny.yaml").write_text(json.dumps(recipe))
     return printed
 
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vortex_cli import console
-from vortex_cli.commands.train import complete_recipes
-from vortex_cli.commands.versions import complete_versions
+from vortex_cli.completion import complete_recipes, complete_versions
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from core.errors import UsageError
 from vortex_cli import console
+from vortex_cli.options import parse_size
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -114,7 +114,7 @@ def add(
             pairs_only=pairs_only,
             filled=filled,
             workers=workers,
-            on_frame=lambda what, done, total: display.update(task, description=what, completed=done, total=total),
+            on_frame=lambda what, count, total: display.update(task, description=what, completed=count, total=total),
         )
     for remark in added.notes:
         console.note(remark)
@@ -150,12 +150,12 @@ def synth(
             world=world,
             frames=frames,
             seed=seed,
-            size=_size(size),
+            size=parse_size(size, least=16, example="240x320"),
             domain=domain,
             teacher=None if teacher is Teacher.none else teacher.value,
             labelled=labelled,
             workers=workers,
-            on_frame=lambda done, total: display.update(task, completed=done, total=total),
+            on_frame=lambda count, total: display.update(task, completed=count, total=total),
         )
     _emit(dataset, [])
 
@@ -169,10 +169,10 @@ def list_() -> None:
     from pipelines.data.pointer import FETCH, data_hash, unfetched
 
     ws = console.workspace()
-    found, hash_ = datasets.listing(ws), data_hash(ws)
-    payload = {"data": hash_, "datasets": [dataset.card for dataset in found]}
-    if found:
-        console.emit(payload, _table(found), f"data.dvc: {hash_ or 'not versioned yet'}")
+    listed, hash_ = datasets.listing(ws), data_hash(ws)
+    payload = {"data": hash_, "datasets": [dataset.card for dataset in listed]}
+    if listed:
+        console.emit(payload, _table(listed), f"data.dvc: {hash_ or 'not versioned yet'}")
     elif unfetched(ws):
         console.emit(payload, f"data.dvc records frames that are not here; {FETCH}")
     else:
@@ -202,14 +202,14 @@ def show(
             dataset,
             output or ws.build / "sheets" / f"{name}.png",
             frames=frames,
-            on_frame=lambda done, total: display.update(task, completed=done, total=total),
+            on_frame=lambda count, total: display.update(task, completed=count, total=total),
         )
     changed = unversioned_changes(ws)
     if changed:
         console.note(_changed(ws))
     card = dataset.card.model_dump()
-    told = {**{key: value for key, value in card.items() if key not in ("name", "settings")}, **card["settings"]}
-    facts = [(key.replace("_", " "), _text(value)) for key, value in told.items() if value not in ("", [], {}, None)]
+    fields = {**{key: value for key, value in card.items() if key not in ("name", "settings")}, **card["settings"]}
+    facts = [(key.replace("_", " "), _text(value)) for key, value in fields.items() if value not in ("", [], {}, None)]
     payload = {**card, "sheet": sheet, "unversioned_changes": changed}
     console.emit(payload, console.table(("dataset", name), [*facts, ("contact sheet", sheet)]))
 
@@ -223,14 +223,14 @@ def _emit(dataset: Dataset, notes: list[str]) -> None:
     console.note(f"next: vortex data show {dataset.name}, vortex validate {dataset.name}")
 
 
-def _table(found: list[Dataset]) -> Table:
+def _table(datasets: list[Dataset]) -> Table:
     """A row a dataset; a narrow terminal gets the columns that tell datasets apart."""
-    rows = [_row(dataset) for dataset in found]
+    rows = [_row(dataset) for dataset in datasets]
     if console.stdout().width >= WIDE:
         return console.table(_COLUMNS, rows)
     return console.table(
         ("name", "domain", "frames", "labels"),
-        [(row[0], row[1], _text(one.card.frames), row[8]) for row, one in zip(rows, found, strict=True)],
+        [(row[0], row[1], _text(dataset.card.frames), row[8]) for row, dataset in zip(rows, datasets, strict=True)],
     )
 
 
@@ -257,11 +257,3 @@ def _text(value: object) -> str:
         parts = [f"{key}{':' if isinstance(item, dict) else ''} {_text(item)}" for key, item in value.items() if item not in ([], None)]
         return ("; " if nested else ", ").join(parts)
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, _, width = text.lower().partition("x")
-    numbers = text.isascii() and len(text) < 12 and height.isdigit() and width.isdigit()
-    if numbers and 16 <= int(height) <= 4096 and 16 <= int(width) <= 4096:
-        return int(height), int(width)
-    raise UsageError(f"--size {text!r} is not a size, allowed: HxW with 16 to 4096 pixels each", "for example --size 240x320")

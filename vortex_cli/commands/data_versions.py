@@ -60,12 +60,12 @@ def checkout(
     from pipelines.data.checkout import checkout as bring
 
     with console.progress() as display:
-        done = bring(console.workspace(), what, remote=remote, on_file=_bar(display))
-    rows = [(name, files, done.verified.get(name)) for name, files in done.datasets.items()]
-    text = f"data.dvc: {done.data}; {done.written} files written, {done.removed} removed, {done.fetched} fetched"
-    console.emit(done, console.table(("dataset", ("files", "right"), f"digest, as {done.what} recorded it"), rows), text)
-    if done.before != done.data:
-        console.note(f"back: vortex data checkout {done.before[:12]}")
+        result = bring(console.workspace(), what, remote=remote, on_file=_bar(display))
+    rows = [(name, files, result.verified.get(name)) for name, files in result.datasets.items()]
+    text = f"data.dvc: {result.data}; {result.written} files written, {result.removed} removed, {result.fetched} fetched"
+    console.emit(result, console.table(("dataset", ("files", "right"), f"digest, as {result.what} recorded it"), rows), text)
+    if result.before != result.data:
+        console.note(f"back: vortex data checkout {result.before[:12]}")
 
 
 def diff(
@@ -80,20 +80,20 @@ def diff(
     """
     from pipelines.data.diff import diff as compare
 
-    found = compare(console.workspace(), a, b)
+    differences = compare(console.workspace(), a, b)
     wide = console.stdout().width >= WIDE
     rows = [
-        (name, *(_ids(getattr(one, what), wide) for what in ("added", "removed", "relabelled", "changed", "moved")), one.same)
-        for name, one in found.datasets.items()
+        (name, *(_ids(getattr(difference, what), wide) for what in ("added", "removed", "relabelled", "changed", "moved")), difference.same)
+        for name, difference in differences.datasets.items()
     ]
     columns: tuple[console.Column, ...] = ("dataset", "added", "removed", "relabelled", "changed", "moved", ("same", "right"))
-    console.emit(found, console.table(columns, rows) if rows else "no frame differs", f"{a}: {found.a}\n{b}: {found.b}")
+    console.emit(differences, console.table(columns, rows) if rows else "no frame differs", f"{a}: {differences.a}\n{b}: {differences.b}")
 
 
 def _bar(display: Progress) -> Callable[[str, int, int], None]:
     """A progress bar that says what is carried."""
     task = display.add_task("looking", total=None)
-    return lambda what, done, total: display.update(task, description=what, completed=done, total=total)
+    return lambda what, count, total: display.update(task, description=what, completed=count, total=total)
 
 
 def _ids(ids: list[str], wide: bool) -> str | None:

@@ -31,6 +31,7 @@ lineage
 
 
 def demo(
+    context: typer.Context,
     folder: Annotated[
         Path | None, typer.Argument(metavar="DIR", help="A new folder for the demo's workspace; default: build/demo.")
     ] = None,
@@ -48,7 +49,7 @@ def demo(
     steps = [shlex.split(step) for step in STEPS.strip().splitlines()]
     for number, step in enumerate(steps, 1):
         console.rule(f"{number}/{len(steps)}  vortex {shlex.join(step)}")
-        run([*step, "--workspace", str(workspace.root)])
+        run(context, [*step, "--workspace", str(workspace.root)])
     result = summary(workspace, time.monotonic() - started)
     console.rule("result")
     console.emit(
@@ -64,14 +65,12 @@ def demo(
     )
 
 
-def run(arguments: list[str]) -> None:
+def run(context: typer.Context, arguments: list[str]) -> None:
     """Run one command line in this process, exactly as the shell would; errors reach the caller.
 
     Under `--json` stdout belongs to the demo's one document, so what the steps print moves to stderr.
     """
-    from vortex_cli.main import app
-
     options = dataclasses.replace(console.session)
     with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
-        app(arguments, standalone_mode=False)
+        context.find_root().command.main(arguments, "vortex", standalone_mode=False)
     console.session.restore(options)

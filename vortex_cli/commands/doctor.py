@@ -23,7 +23,9 @@ def doctor() -> None:
     console.emit(
         findings,
         # The remedy stands below what was found: a column of its own leaves neither room enough on 80 columns.
-        console.table(["check", "state", "found, and what to do"], [(f.name, console.markup(mark[f.state]), _told(f)) for f in findings]),
+        console.table(
+            ["check", "state", "found, and what to do"], [(f.name, console.markup(mark[f.state]), _finding_and_remedy(f)) for f in findings]
+        ),
     )
     missing = [finding.name for finding in findings if finding.state == "missing"]
     if missing:
@@ -31,5 +33,5 @@ def doctor() -> None:
         raise VortexError(f"{failed}: {', '.join(missing)}", "follow the remedies, shown after each arrow above")
 
 
-def _told(finding: Finding) -> str:
+def _finding_and_remedy(finding: Finding) -> str:
     return f"{finding.found}\n→ {finding.remedy}" if finding.remedy else finding.found

@@ -12,7 +12,7 @@ from core.classes import CLASSES
 from core.depth import RANGES_M
 from core.errors import UsageError
 from vortex_cli import console, wording
-from vortex_cli.commands.versions import complete_versions
+from vortex_cli.completion import complete_versions
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -64,11 +64,17 @@ def evaluate(
     }
     measured = _measure(ws, version, options)
     comparisons = [(metrics, _compare(ws, version, against, metrics, seed, options)) for metrics in measured] if against else []
-    drawn = _draw(ws, version, measured[0], domain, data, split) if picture else None
-    payload = {"version": version, "metrics": measured, "against": against, "comparisons": _comparisons(comparisons), "picture": drawn}
+    picture_path = _draw(ws, version, measured[0], domain, data, split) if picture else None
+    payload = {
+        "version": version,
+        "metrics": measured,
+        "against": against,
+        "comparisons": _comparisons(comparisons),
+        "picture": picture_path,
+    }
     console.emit(payload, *tables(version, measured), *_findings(version, against, comparisons))
-    if drawn:
-        console.note(f"picture: {drawn}")
+    if picture_path:
+        console.note(f"picture: {picture_path}")
 
 
 def _check(ws: Workspace, version: str, against: str | None, split: str) -> None:
@@ -126,7 +132,7 @@ def _measure(ws: Workspace, version: str, options: dict[str, Any]) -> list[Metri
         task = display.add_task(f"measuring {version}", total=None)
 
         def show(what: str) -> Callable[[int, int], None]:
-            return lambda done, total: display.update(task, description=f"{what} {version}", completed=done, total=total or None)
+            return lambda count, total: display.update(task, description=f"{what} {version}", completed=count, total=total or None)
 
         return measure(ws, version, **options, on_progress=show("measuring"), on_packing=show("packing frames for"))
 

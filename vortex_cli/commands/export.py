@@ -8,7 +8,7 @@ import typer
 
 from core.errors import GateRefused
 from vortex_cli import console, wording
-from vortex_cli.commands.versions import complete_versions
+from vortex_cli.completion import complete_versions
 
 
 def export(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vortex_cli import console, wording
-from vortex_cli.commands.versions import complete_versions
+from vortex_cli.completion import complete_versions
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -19,9 +19,9 @@ def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder;
     """
     from pipelines.init import init as make
 
-    made = make(folder)
+    ws = make(folder)
     console.emit(
-        {"workspace": made.root, "tracking_uri": made.tracking_uri, "ledger": made.ledger_url, "domains": sorted(made.config.domains)},
-        f"workspace ready: {made.root}",
+        {"workspace": ws.root, "tracking_uri": ws.tracking_uri, "ledger": ws.ledger_url, "domains": sorted(ws.config.domains)},
+        f"workspace ready: {ws.root}",
         "next: put frames in with `vortex data add` or `vortex data synth`, and see `vortex doctor`",
     )

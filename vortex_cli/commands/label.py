@@ -61,8 +61,8 @@ def label(
             splits=[part.value for part in split or ()],
             max_quarantine=max_quarantine,
             settings=_settings(set_ or ()),
-            on_plan=(shown := _Display(display)).plan,
-            on_progress=shown.progress,
+            on_plan=(watcher := _Display(display)).plan,
+            on_progress=watcher.progress,
         )
     console.emit(report, *_result(report))
 
@@ -80,20 +80,20 @@ class _Display:
         if plan.tasks:
             self._task = self._display.add_task(f"labelling {plan.name}", total=len(plan.tasks), completed=plan.resumed)
 
-    def progress(self, done: int, total: int) -> None:
-        self._display.update(self._task, completed=done, total=total)
+    def progress(self, count: int, total: int) -> None:
+        self._display.update(self._task, completed=count, total=total)
 
 
 def _settings(words: list[str] | tuple[str, ...]) -> dict[str, dict[str, object]]:
     """`da2.weights=PATH` as {"da2": {"weights": "PATH"}}; numbers, true and false as TOML has them, all else is text."""
-    found: dict[str, dict[str, object]] = {}
+    settings: dict[str, dict[str, object]] = {}
     for word in words:
         place, equals, text = word.partition("=")
         teacher, dot, key = place.partition(".")
         if not (equals and dot and teacher and key):
             raise UsageError(f"--set {word!r} is no setting, allowed: TEACHER.KEY=VALUE", "for example --set da2.weights=models/da2")
-        found.setdefault(teacher, {})[key] = _value(key, text)
-    return found
+        settings.setdefault(teacher, {})[key] = _value(key, text)
+    return settings
 
 
 def _value(key: str, text: str) -> object:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vortex_cli import console, wording
-from vortex_cli.commands.versions import complete_versions
+from vortex_cli.completion import complete_versions
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -41,7 +41,7 @@ def lineage(
         console.note("no versions yet; make one with: vortex train v6")
     roots = [branch(forest, version)] if version else forest
     by_name = {summary.name: summary for summary in summaries}
-    console.emit([_payload(node) for node in _every(roots)], *(_drawn(root, by_name, version, data) for root in roots))
+    console.emit([_payload(node) for node in _every(roots)], *(_tree(root, by_name, version, data) for root in roots))
 
 
 def _every(forest: list[Node]) -> list[Node]:
@@ -58,17 +58,17 @@ def _payload(node: Node) -> dict[str, Any]:
     return {"name": node.name, "declared": node.declared, "parents": parents, "children": [child.name for child in node.children]}
 
 
-def _drawn(root: Node, summaries: dict[str, Summary], focus: str | None, data: bool) -> RenderableType:
+def _tree(root: Node, summaries: dict[str, Summary], focus: str | None, data: bool) -> RenderableType:
     from rich.tree import Tree
 
-    drawn = Tree(_label(root, summaries.get(root.name), focus), guide_style="dim")
-    waiting = [(root, drawn)]
+    tree_view = Tree(_label(root, summaries.get(root.name), focus), guide_style="dim")
+    waiting = [(root, tree_view)]
     while waiting:
         node, at = waiting.pop()
         if data and node.others:
             at.add(_others(node))
         waiting.extend((child, at.add(_label(child, summaries.get(child.name), focus))) for child in node.children)
-    return drawn
+    return tree_view
 
 
 def _label(node: Node, summary: Summary | None, focus: str | None) -> Text:

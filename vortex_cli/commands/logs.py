@@ -9,8 +9,8 @@ import typer
 
 from core.errors import Interrupted
 from vortex_cli import console
-from vortex_cli.commands.runs import complete_runs
 from vortex_cli.commands.train import epoch_line
+from vortex_cli.completion import complete_runs
 
 if TYPE_CHECKING:
     from pipelines.runs.events import TrainEvent
@@ -28,24 +28,24 @@ def logs(
     from pipelines.runs import listing as pipeline
 
     ws = console.workspace()
-    kept: list[LogLine] = []
+    entries: list[LogLine] = []
     try:
-        for said in pipeline.log(ws, run, follow=follow):
+        for entry in pipeline.log(ws, run, follow=follow):
             if console.session.json:
-                kept.append(said)
-            elif line := _line(said):
+                entries.append(entry)
+            elif line := _line(entry):
                 console.write(line)
     except KeyboardInterrupt as error:
         raise Interrupted(f"no longer following {run}, which was left alone", f"vortex logs {run} -f") from error
-    found = pipeline.find(ws, run)
+    record = pipeline.find(ws, run)
     if console.session.json:
-        console.emit({"run": found, "log": kept})
-    console.note(f"{run}: {found.state}{f', {found.version}' if found.version else ''}")
+        console.emit({"run": record, "log": entries})
+    console.note(f"{run}: {record.state}{f', {record.version}' if record.version else ''}")
 
 
-def _line(said: LogLine) -> str:
-    words = said.text if said.event is None else _words(said.event)
-    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(said.at))}  {words}" if words else ""
+def _line(entry: LogLine) -> str:
+    words = entry.text if entry.event is None else _words(entry.event)
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(entry.at))}  {words}" if words else ""
 
 
 def _words(event: TrainEvent) -> str:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from core.errors import UsageError
 from vortex_cli import console
+from vortex_cli.options import parse_size
 
 if TYPE_CHECKING:
     from pipelines.pack import Prepared
@@ -30,40 +30,33 @@ def pack(
     from pipelines.pack import packs_folder, prepare
 
     ws = console.workspace()
-    wanted = _size(size)
+    height_and_width = parse_size(size, least=32, example="240x320")
     ref = datasets.resolve(ws, name_or_manifest=name)
     with console.progress() as display:
         task = display.add_task(f"packing {ref.name}", total=None)
-        made = prepare(
+        prepared = prepare(
             packs_folder(ws),
             ref,
-            wanted,
+            height_and_width,
             workers=workers,
-            progress=lambda done, total: display.update(task, completed=done, total=total or None),
+            progress=lambda count, total: display.update(task, completed=count, total=total or None),
         )
         if verify:
             checking = display.add_task("checking every row", total=None)
-            made.pack.verify(lambda done, total: display.update(checking, completed=done, total=total))
-    _show(made, verify)
+            prepared.pack.verify(lambda count, total: display.update(checking, completed=count, total=total))
+    _show(prepared, verify)
 
 
-def _show(made: Prepared, verified: bool) -> None:
-    pack = made.pack
+def _show(prepared: Prepared, verified: bool) -> None:
+    pack = prepared.pack
     arrays = [
         {"role": role, "frames": entry.rows, "type": pack.arrays[role].dtype.name, "bytes": entry.bytes}
         for role, entry in pack.index.arrays.items()
     ]
     payload = {
         "name": pack.index.name, "path": pack.path, "size": pack.size, "frames": len(pack), "splits": pack.index.splits, "arrays": arrays,
-        "digest": pack.index.digest, "built": made.built, "seconds": made.seconds, "replaced": made.replaced, "verified": verified,
+        "digest": pack.index.digest, "built": prepared.built, "seconds": prepared.seconds, "replaced": prepared.replaced, "verified": verified,
     }  # fmt: skip
-    rows = [(one["role"], one["frames"], one["type"], f"{int(str(one['bytes'])) / 1e6:.1f}") for one in arrays]
+    rows = [(array["role"], array["frames"], array["type"], f"{int(str(array['bytes'])) / 1e6:.1f}") for array in arrays]
     caption = f"{pack.path}{'; every row is as it was written' if verified else ''}"
-    console.emit(payload, console.table(("array", ("frames", "right"), "type", ("MB", "right")), rows, made.summary, caption))
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, _, width = text.lower().partition("x")
-    if text.isascii() and len(text) < 12 and height.isdigit() and width.isdigit():
-        return int(height), int(width)
-    raise UsageError(f"--size {text!r} is not a size, allowed: HxW with 32 to 4096 pixels each", "for example --size 240x320")
+    console.emit(payload, console.table(("array", ("frames", "right"), "type", ("MB", "right")), rows, prepared.summary, caption))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from core.errors import UsageError
+from pipelines.train.plan.options import TrainOptions
 from vortex_cli import console
-from vortex_cli.planning import takes_plan_options
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from pipelines.workspace import Partition
 
 
-@takes_plan_options()
 def profile(
-    plan: dict[str, Any],
+    options: TrainOptions,
     seconds: Annotated[float, typer.Option(min=0.1, max=600, help="How long each part is timed.")] = 6.0,
     partition: Annotated[
         str | None, typer.Option(metavar="P", help="Refuse when the device would compute less than this partition asks for.")
@@ -34,46 +33,47 @@ def profile(
     """
     from pipelines.profile import profile as measure
     from pipelines.profile import require_utilisation
-    from pipelines.train.plan import decide as planning
+    from pipelines.train.plan.decide import decide
+    from pipelines.train.plan.gather import gather
 
     ws = console.workspace()
     threshold = None if partition is None else _threshold(ws.config.partitions, partition)
-    planned = planning.plan(ws, **plan)
-    made = measure(ws, planned, seconds=seconds, report=console.note)
-    console.emit(made, *_tables(made))
+    prediction = measure(ws, decide(options, gather(ws, options)), seconds=seconds, report=console.note)
+    console.emit(prediction, *_tables(prediction))
     if threshold is not None:
-        require_utilisation(made, threshold, str(partition))
+        require_utilisation(prediction, threshold, str(partition))
 
 
 def _threshold(partitions: dict[str, Partition], name: str) -> float:
     """The utilisation that a partition demands. Raises UsageError when vortex.toml does not say."""
-    asked = partitions[name].min_utilisation if name in partitions else None
-    if asked is None:
-        known = ", ".join(sorted(known for known, one in partitions.items() if one.min_utilisation is not None)) or "none"
+    threshold = partitions[name].min_utilisation if name in partitions else None
+    if threshold is None:
+        demanding = ", ".join(sorted(each for each, partition in partitions.items() if partition.min_utilisation is not None)) or "none"
         raise UsageError(
-            f"vortex.toml demands no utilisation of partition {name!r}; it does of: {known}", f"[partitions.{name}] min_utilisation = 0.5"
+            f"vortex.toml demands no utilisation of partition {name!r}; it does of: {demanding}",
+            f"[partitions.{name}] min_utilisation = 0.5",
         )
-    return asked
+    return threshold
 
 
-def _tables(made: Profile) -> list[RenderableType]:
+def _tables(profile: Profile) -> list[RenderableType]:
     def rate(value: float, band: tuple[float, float]) -> tuple[str, str]:
         return f"{value:.1f} frames/s", f"{band[0]:.1f} to {band[1]:.1f}"
 
     rows: list[Any] = [
-        ("loader alone", *rate(made.loader_rate, made.loader_band)),
-        ("step alone", *rate(made.step_rate, made.step_band)),
-        ("together", *rate(made.together_rate, made.together_band)),
-        ("device computes", f"{made.utilisation:.0%}", f"{made.utilisation_band[0]:.0%} to {made.utilisation_band[1]:.0%}"),
-        ("validation", _time(made.validation_seconds), None),
-        ("checkpoint", _time(made.checkpoint_seconds), None),
-        ("epoch", _time(made.epoch_seconds), f"{_time(made.epoch_band[0])} to {_time(made.epoch_band[1])}"),
-        ("whole run", _time(made.wall_seconds), f"{_time(made.wall_band[0])} to {_time(made.wall_band[1])}"),
+        ("loader alone", *rate(profile.loader_rate, profile.loader_band)),
+        ("step alone", *rate(profile.step_rate, profile.step_band)),
+        ("together", *rate(profile.together_rate, profile.together_band)),
+        ("device computes", f"{profile.utilisation:.0%}", f"{profile.utilisation_band[0]:.0%} to {profile.utilisation_band[1]:.0%}"),
+        ("validation", _time(profile.validation_seconds), None),
+        ("checkpoint", _time(profile.checkpoint_seconds), None),
+        ("epoch", _time(profile.epoch_seconds), f"{_time(profile.epoch_band[0])} to {_time(profile.epoch_band[1])}"),
+        ("whole run", _time(profile.wall_seconds), f"{_time(profile.wall_band[0])} to {_time(profile.wall_band[1])}"),
     ]
-    epochs = " + ".join(f"{stage.epochs} epochs of {stage.steps} steps" for stage in made.stages)
-    title = f"{made.recipe} on {made.device} ({made.machine}): {epochs}, {made.batch} frames a step"
+    epochs = " + ".join(f"{stage.epochs} epochs of {stage.steps} steps" for stage in profile.stages)
+    title = f"{profile.recipe} on {profile.device} ({profile.machine}): {epochs}, {profile.batch} frames a step"
     right: Any = [("predicted", "right"), ("95 % band", "right")]
-    lines = [*(f"try: {remedy}" for remedy in made.remedies), *(f"note: {remark}" for remark in made.remarks)]
+    lines = [*(f"try: {remedy}" for remedy in profile.remedies), *(f"note: {remark}" for remark in profile.remarks)]
     return [title, console.table(["", *right], rows), *lines]
 
 

@@ -10,7 +10,7 @@ import typer
 from core.errors import GateRefused
 from core.stages import Stage
 from vortex_cli import console, wording
-from vortex_cli.commands.versions import complete_versions
+from vortex_cli.completion import complete_versions
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -57,33 +57,33 @@ def _tables(report: PromotionReport) -> Iterator[RenderableType]:
 
     if not report.already:
         # Stages ask much of the same: each question is one row, and each stage that was judged a column.
-        asked = dict.fromkeys((check.name, check.asked, check.found) for one in report.stages for check in one.checks)
-        marks = [{(check.name, check.asked): check.passed for check in one.checks} for one in report.stages]
+        questions = dict.fromkeys((check.name, check.asked, check.found) for stage in report.stages for check in stage.checks)
+        marks = [{(check.name, check.asked): check.passed for check in stage.checks} for stage in report.stages]
         rows = [
             (
                 *question,
                 *(
-                    console.verdict(mark[question[:2]]) if question[:2] in mark else _unasked(one)
-                    for one, mark in zip(report.stages, marks, strict=True)
+                    console.verdict(mark[question[:2]]) if question[:2] in mark else _unasked(stage)
+                    for stage, mark in zip(report.stages, marks, strict=True)
                 ),
             )
-            for question in asked
+            for question in questions
         ]
         title = f"{report.version} on {report.channel}{': dry run, nothing is recorded' if report.dry_run else ''}"
-        heads = [one.stage if console.stdout().width >= 100 else SHORT[one.stage] for one in report.stages]
-        made = wording.snug(console.table(("check", "asked", "found", *heads), rows, title))
-        for column in made.columns:
+        heads = [stage.stage if console.stdout().width >= 100 else SHORT[stage.stage] for stage in report.stages]
+        table = wording.snug(console.table(("check", "asked", "found", *heads), rows, title))
+        for column in table.columns:
             column.no_wrap = column.header not in ("asked", "found")
-        yield Padding(made, (0, 0, 1, 0))
+        yield Padding(table, (0, 0, 1, 0))
     if report.passed:
         yield Text(report.sentence(), "" if report.already else "green")
 
 
-def _unasked(one: StageReport) -> str:
-    return {"held": "held", "not reached": "not asked"}.get(one.state, "–")
+def _unasked(stage: StageReport) -> str:
+    return {"held": "held", "not reached": "not asked"}.get(stage.state, "–")
 
 
 def _refuse(report: PromotionReport) -> None:
     if report.refused:
-        kept = "nothing was recorded" if report.dry_run else "the refusal is in the ledger: vortex history"
-        raise GateRefused(report.sentence(), f"the table says what was asked and found; {kept}")
+        record = "nothing was recorded" if report.dry_run else "the refusal is in the ledger: vortex history"
+        raise GateRefused(report.sentence(), f"the table says what was asked and found; {record}")

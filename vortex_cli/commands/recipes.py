@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from core.shipped import SHIPPED
 from vortex_cli import console, wording
-from vortex_cli.commands.train import complete_recipes
+from vortex_cli.completion import complete_recipes
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from pipelines.recipes.recipe import Recipe
+    from pipelines.recipes.schema import Recipe
 
 
 def recipes(
@@ -29,47 +30,54 @@ def recipes(
     from pipelines.recipes import recipe as library
 
     if name is not None:
-        found = library.load(name)
-        console.emit(found, *_whole(found))
+        recipe = library.load(name)
+        console.emit(recipe, *_whole(recipe))
         return
-    every = [library.load(one) for one in library.names()]
+    every = [library.load(shipped) for shipped in SHIPPED]
     console.emit(every, _table(every))
 
 
 def _table(every: list[Recipe]) -> RenderableType:
-    places = list(dict.fromkeys((metric.dataset, metric.camera, metric.metric) for one in every for metric in one.published))
+    places = list(dict.fromkeys((metric.dataset, metric.camera, metric.metric) for recipe in every for metric in recipe.published))
     numbers: Any = [(f"{dataset}\n{camera}\n{'RMSE m' if metric == 'rmse' else 'mIoU %'}", "right") for dataset, camera, metric in places]
     rows = [
-        (one.name, one.codename, _from(one), one.student.encoder, _stages(one), *(_published(one, place) for place in places))
-        for one in every
+        (
+            recipe.name,
+            recipe.codename,
+            _from(recipe),
+            recipe.student.encoder,
+            _stages(recipe),
+            *(_published(recipe, place) for place in places),
+        )
+        for recipe in every
     ]
-    shown = console.table(
+    table = console.table(
         ["recipe", "codename", "from", "encoder", "data, epochs", *numbers], rows, caption="published numbers, not measured here"
     )
-    return wording.snug(shown)
+    return wording.snug(table)
 
 
-def _whole(one: Recipe) -> list[RenderableType]:
+def _whole(recipe: Recipe) -> list[RenderableType]:
     from pipelines.recipes.recipe import leaves
 
-    title = f"{one.name} {one.codename}: {one.summary}"
-    return [console.table(["key", "value"], [(key, _text(value)) for key, value in leaves(one)], title, f"taught: {one.lesson}")]
+    title = f"{recipe.name} {recipe.codename}: {recipe.summary}"
+    return [console.table(["key", "value"], [(key, _text(value)) for key, value in leaves(recipe)], title, f"taught: {recipe.lesson}")]
 
 
-def _from(one: Recipe) -> str:
-    return ", ".join(f"{parent.kind} {parent.version}" for parent in one.parents) or "–"
+def _from(recipe: Recipe) -> str:
+    return ", ".join(f"{parent.kind} {parent.version}" for parent in recipe.parents) or "–"
 
 
-def _stages(one: Recipe) -> str:
+def _stages(recipe: Recipe) -> str:
     return "\n".join(
         f"{' + '.join(data.dataset for data in stage.data)}, {f'{stage.stopped_at} of ' if stage.stopped_at else ''}{stage.epochs}"
-        for stage in one.stages
+        for stage in recipe.stages
     )
 
 
-def _published(one: Recipe, place: tuple[str, str, str]) -> str | None:
-    found = [metric for metric in one.published if (metric.dataset, metric.camera, metric.metric) == place]
-    return next((f"{metric.value:.3f}" if metric.metric == "rmse" else f"{100 * metric.value:.1f}" for metric in found), None)
+def _published(recipe: Recipe, place: tuple[str, str, str]) -> str | None:
+    metrics = [metric for metric in recipe.published if (metric.dataset, metric.camera, metric.metric) == place]
+    return next((f"{metric.value:.3f}" if metric.metric == "rmse" else f"{100 * metric.value:.1f}" for metric in metrics), None)
 
 
 def _text(value: Any) -> str:

@@ -42,20 +42,20 @@ def replay(
     from pipelines.experiments.replay.run import replay as carry_out
     from pipelines.experiments.replay.scales import SCALES
 
-    chosen = SCALES[scale.value]
-    ws = workspace_for(console.session.workspace_dir, chosen)
+    scale_settings = SCALES[scale.value]
+    ws = workspace_for(console.session.workspace_dir, scale_settings)
     console.note(f"the replay's workspace is {ws.root}")
     with console.progress() as display:
         tasks: dict[str, int] = {}
 
-        def tell(what: str, done: int, total: int) -> None:
+        def tell(what: str, count: int, total: int) -> None:
             task = tasks.setdefault(what, len(tasks))
             if task == len(display.task_ids):
                 display.add_task(what, total=total)
-            display.update(display.task_ids[task], completed=done, visible=done < total)
+            display.update(display.task_ids[task], completed=count, visible=count < total)
 
         again = f"vortex replay --scale {scale.value} --seeds {seeds} --workspace {ws.root}"
-        result = carry_out(ws, chosen, seeds, Watch(tell, lambda run: console.note(_ran(run))), device=device, again=again)
+        result = carry_out(ws, scale_settings, seeds, Watch(tell, lambda run: console.note(_ran(run))), device=device, again=again)
     console.emit(result, *_result(result))
     console.note(f"look around: vortex lineage --workspace {ws.root}")
 

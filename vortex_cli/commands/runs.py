@@ -10,16 +10,6 @@ if TYPE_CHECKING:
     from pipelines.runs.listing import Run
 
 
-def complete_runs(incomplete: str) -> list[str]:
-    """Names of runs for shell completion; none where there is no workspace."""
-    from pipelines.runs.folder import runs_folder
-
-    try:
-        return sorted(path.parent.name for path in runs_folder(console.workspace()).glob(f"{incomplete}*/plan.json"))
-    except Exception:  # a completion that fails would be printed into the command that is being typed
-        return []
-
-
 def runs() -> None:
     """List the runs of the workspace, newest first: state, epoch, best validation RMSE, job.
 
@@ -29,15 +19,15 @@ def runs() -> None:
     """
     from pipelines.runs.listing import runs as every
 
-    found = every(console.workspace())
-    if not found:
+    listed = every(console.workspace())
+    if not listed:
         console.note("no runs yet; begin one with: vortex train v6 --domain DOMAIN")
     numbers: Any = [("epoch", "right"), ("RMSE m", "right")]
     columns = ["run", "state", *numbers, "job", "age", "version"]
-    console.emit({"runs": found}, console.fitting(columns, [_row(run) for run in found], ("age", "job", "RMSE m", "version")))
-    if any(run.job and run.slurm is None and run.state != "unreadable" for run in found):
+    console.emit({"runs": listed}, console.fitting(columns, [_row(run) for run in listed], ("age", "job", "RMSE m", "version")))
+    if any(run.job and run.slurm is None and run.state != "unreadable" for run in listed):
         console.note("SLURM does not answer: how its jobs are is not known")
-    if advice := _advice(found):
+    if advice := _advice(listed):
         console.note(advice)
 
 
@@ -47,8 +37,8 @@ def _row(run: Run) -> list[object]:
     return [run.run, run.state, f"{run.epoch}/{run.epochs}{of}", run.best_rmse, job, age(run.age), run.version]
 
 
-def _advice(found: list[Run]) -> str:
-    broken = next((run for run in found if run.state in ("dead", "cancelled", "stopped")), None)
+def _advice(listed: list[Run]) -> str:
+    broken = next((run for run in listed if run.state in ("dead", "cancelled", "stopped")), None)
     return f"go on with: vortex {'submit' if broken.job else 'train'} --resume {broken.run}" if broken else ""
 
 

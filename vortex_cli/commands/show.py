@@ -10,7 +10,7 @@ import typer
 from core.classes import CLASSES
 from vortex_cli import console, wording
 from vortex_cli.commands import history
-from vortex_cli.commands.versions import complete_versions
+from vortex_cli.completion import complete_versions
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from core.errors import UsageError
+from pipelines.runs.slurm.job_options import JobOptions
+from pipelines.train.plan.options import TrainOptions
 from vortex_cli import console
-from vortex_cli.planning import takes_plan_options
+from vortex_cli.options import named
 
 if TYPE_CHECKING:
     from pipelines.runs.listing import Run
+    from pipelines.runs.slurm.job import JobRecord
+    from pipelines.runs.slurm.script import Request
+    from pipelines.train.plan.train_plan import TrainPlan
     from pipelines.workspace import Workspace
 
 
-@takes_plan_options()
 def submit(
-    plan: dict[str, Any],
-    partition: Annotated[
-        str | None, typer.Option(metavar="P", help="Where to run; default: the only one of vortex.toml, or SLURM's.")
-    ] = None,
-    gres: Annotated[str | None, typer.Option(metavar="gpu:1", help="Generic resources of the job: its GPUs.")] = None,
-    time: Annotated[str | None, typer.Option(metavar="12:00:00", help="Wall time; default: the partition's.")] = None,
-    account: Annotated[str | None, typer.Option(metavar="A", help="Account to charge.")] = None,
-    cpus: Annotated[int | None, typer.Option(min=1, help="CPU cores; default: what the partition gives.")] = None,
-    mem: Annotated[str | None, typer.Option(metavar="32G", help="Memory; default: what the partition gives.")] = None,
-    requeue: Annotated[bool, typer.Option("--requeue", help="At the wall, go back into the queue and go on later.")] = False,
+    context: typer.Context,
+    options: TrainOptions,
+    job: JobOptions,
     resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with a run that was begun.")] = None,
     no_profile: Annotated[
         bool, typer.Option("--no-profile", help="Submit without asking whether it would use the device well enough.")
@@ -41,43 +38,56 @@ def submit(
     Example: vortex submit v6 --domain corridor --partition gpu --gres gpu:1 --time 12:00:00 --requeue
     """
     from pipelines import submit as submitting
-    from pipelines.runs.slurm import limits, script
-    from pipelines.train.plan import decide as planning
 
-    ws = console.workspace()
-    found = _idle(ws, plan, resume) if resume is not None else None
-    if found and found.state == "finished":
-        became = f": it is {found.version}" if found.version else ""
-        console.emit({"run": found.run, "version": found.version}, f"{found.run} is finished and needs no job{became}")
+    ws, names = console.workspace(), named(context, TrainOptions)
+    run = None if resume is None else _idle(ws, resume, names)
+    if run and run.state == "finished":
+        _finished(run)
         return
-    before = submitting.job_before(ws, found.run) if found else None
-    said: Any = {"partition": partition, "gres": gres, "time": time, "account": account, "cpus": cpus, "mem": mem, "requeue": requeue}
-    asked = submitting.request(ws, **said, before=before)
-    if found:
-        made = planning.resume(ws, found.run, plan.get("address"), asked.gpus)
+    if run is None:
+        plan, request = submitting.planned(ws, options, job)
     else:
-        made = planning.plan(ws, **plan, gpus=asked.gpus)
-    for line in made.inferred:
+        plan, request = submitting.begun(ws, run.run, job, options.address if "address" in names else None)
+    for line in plan.inferred:
         console.note(line)
     if dry_run:
-        text = script.script(made.run, made.folder(ws), asked)
-        console.emit({"run": made.run, "request": asked, "script": text}) if console.session.json else console.write(text)
+        _script(ws, plan, request)
         return
     if not no_profile:
-        submitting.require_utilisation(ws, made, asked, say=console.note)
-    job = submitting.submit(ws, made, asked)
-    wall = "no wall" if job.minutes is None else f"wall {limits.show_limit(job.minutes)}"
-    then = ", requeued there" if job.requeue else ""
-    console.emit({"run": made.run, **console.plain(job)}, f"{made.run}: job {job.job_id} in partition {job.partition}, {wall}{then}")
-    console.note(f"next: vortex runs; vortex logs {made.run} -f")
+        submitting.require_utilisation(ws, plan, request, say=console.note)
+    _submitted(plan, submitting.submit(ws, plan, request))
 
 
-def _idle(ws: Workspace, plan: dict[str, Any], resume: str) -> Run:
-    """The run to go on with. Raises UsageError for one that somebody works on, or for options that do not fit."""
-    from pipelines.runs import listing as runs
+def _idle(ws: Workspace, run: str, names: set[str]) -> Run:
+    """The run to go on with; `names` are the options of the training that were given.
 
-    if plan.keys() - {"address"}:
+    Raises UsageError for options that do not fit, or a run that somebody works on.
+    """
+    from pipelines.runs.listing import require_idle
+
+    if names - {"address"}:
         raise UsageError(
-            "--resume continues a run as it was planned: no other option of the training fits it", f"vortex submit --resume {resume}"
+            "--resume continues a run as it was planned: no other option of the training fits it", f"vortex submit --resume {run}"
         )
-    return runs.require_idle(ws, resume)
+    return require_idle(ws, run)
+
+
+def _finished(run: Run) -> None:
+    version = f": it is {run.version}" if run.version else ""
+    console.emit({"run": run.run, "version": run.version}, f"{run.run} is finished and needs no job{version}")
+
+
+def _script(ws: Workspace, plan: TrainPlan, request: Request) -> None:
+    from pipelines.runs.slurm.script import script
+
+    text = script(plan.run, plan.folder(ws), request)
+    console.emit({"run": plan.run, "request": request, "script": text}) if console.session.json else console.write(text)
+
+
+def _submitted(plan: TrainPlan, job: JobRecord) -> None:
+    from pipelines.runs.slurm.limits import show_limit
+
+    wall = "no wall" if job.minutes is None else f"wall {show_limit(job.minutes)}"
+    requeued = ", requeued there" if job.requeue else ""
+    console.emit({"run": plan.run, **console.plain(job)}, f"{plan.run}: job {job.job_id} in partition {job.partition}, {wall}{requeued}")
+    console.note(f"next: vortex runs; vortex logs {plan.run} -f")

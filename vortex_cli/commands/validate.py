@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from core.errors import GateRefused, UsageError, VortexError
+from core.errors import VortexError
 from vortex_cli import console
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from rich.console import RenderableType
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress
     from rich.text import Text
 
-    from pipelines.validate import DataReport
+    from pipelines.validate.sets import Rows
+    from pipelines.validate.validation_report import DataReport
     from pipelines.workspace import Workspace
     from validation.checks import Check
 
@@ -55,105 +56,80 @@ def validate(
 
     Example: vortex validate rooms
     """
+    from pipelines.validate import sets
+
     ws = console.workspace()
-    names = _chosen(ws, data or [], all_)
+    names = sets.named(ws, data or [], all_)
+    if not names:
+        _nothing(ws)
     console.session.json = console.session.json or format_ is Format.json
     if rows_only:
-        _rows_only(names, ws)
+        _rows(sets.count_rows(ws, names))
         return
-    reports, errors = _judged(ws, names, kind=kind, as_reference=as_reference, workers=workers)
-    _print(ws, reports, format_, junit, one=len(names) == 1)
+    with console.progress() as display:
+        judged = sets.judge(ws, names, _Bars(display).begin, kind=kind, as_reference=as_reference, workers=workers)
+    _print(ws, judged.reports, format_, junit, single=len(names) == 1)
     if as_reference:
-        _references(ws, reports)
-    _refuse(reports, errors)
+        _references(ws, judged.reports)
+    sets.require_passed(judged)
 
 
-def _chosen(ws: Workspace, data: list[str], every: bool) -> list[str]:
-    from pipelines.data import datasets
+class _Bars:
+    """A progress bar for each set."""
+
+    def __init__(self, display: Progress) -> None:
+        self._display = display
+
+    def begin(self, name: str) -> Callable[[int, int], None]:
+        """Begin the bar of a set; it moves when what is returned is called."""
+        task = self._display.add_task(f"reading {name}", total=None)
+        return lambda count, total: self._display.update(task, completed=count, total=total)
+
+
+def _nothing(ws: Workspace) -> None:
     from pipelines.data.pointer import FETCH, unfetched
 
-    if every == bool(data):
-        raise UsageError("name the data sets to judge, or give --all", "for example: vortex validate rooms")
-    names = data or [dataset.name for dataset in datasets.listing(ws)]
-    if not names:
-        missing = f"data.dvc records frames that are not here, {FETCH}"
-        console.note(missing if unfetched(ws) else "this workspace has no data sets yet: nothing to judge")
-    return names
+    missing = f"data.dvc records frames that are not here, {FETCH}"
+    console.note(missing if unfetched(ws) else "this workspace has no data sets yet: nothing to judge")
 
 
-def _rows_only(names: list[str], ws: Workspace) -> None:
-    """Read every row; a manifest that is named by its path needs nothing else of the workspace."""
-    from pipelines.data import datasets
-    from validation.manifest import read_manifest
+def _rows(rows: Rows) -> None:
+    from pipelines.validate.sets import raise_all
 
-    paths = [Path(name) if name.endswith(".jsonl") else datasets.find(ws, name).manifest for name in names]
-    counts = {}
-    errors: list[VortexError] = []
-    for path in paths:
-        try:
-            counts[str(path)] = sum(1 for _ in read_manifest(path))
-        except VortexError as error:
-            errors.append(error)
-    console.emit([{"manifest": path, "frames": count} for path, count in counts.items()], *_rows_table(counts))
-    _raise_all(errors)
+    tables = [console.table(("manifest", ("frames", "right")), list(rows.counts.items()))] if rows.counts else []
+    console.emit([{"manifest": path, "frames": count} for path, count in rows.counts.items()], *tables)
+    raise_all(rows.errors)
 
 
-def _judged(
-    ws: Workspace, names: list[str], *, kind: str | None, as_reference: bool, workers: int
-) -> tuple[list[DataReport], list[VortexError]]:
-    """A report for each set that could be judged, and what kept the others from it."""
-    from pipelines import validate as pipeline
-    from pipelines.data import datasets
-
-    reports: list[DataReport] = []
-    errors: list[VortexError] = []
-    with console.progress() as display:
-        for name in names:
-            task = display.add_task(f"reading {name}", total=None)
-            try:
-                reports.append(
-                    pipeline.validate(
-                        ws,
-                        datasets.resolve(ws, name_or_manifest=name),
-                        kind=kind,
-                        as_reference=as_reference,
-                        workers=workers,
-                        progress=_shown(display, task),
-                    )
-                )
-            except VortexError as error:
-                if len(names) == 1:
-                    raise
-                errors.append(error)
-    return reports, errors
-
-
-def _shown(display: Progress, task: TaskID) -> Callable[[int, int], None]:
-    return lambda done, total: display.update(task, completed=done, total=total)
-
-
-def _print(ws: Workspace, reports: list[DataReport], format_: Format, junit: Path | None, *, one: bool) -> None:
+def _print(ws: Workspace, reports: Sequence[DataReport], format_: Format, junit: Path | None, *, single: bool) -> None:
     from core.files import write_atomic
-    from pipelines import validate as pipeline
+    from pipelines.validate import formats
+    from pipelines.validate.sets import write_pages
 
     if junit is not None:
-        write_atomic(junit, pipeline.junit(reports))
-    pages = _pages(ws, reports)
-    if console.session.json or format_ is Format.table:
-        payload = [{**console.plain(report), "page": page and str(page)} for report, page in zip(reports, pages, strict=True)]
-        console.emit(payload[0] if one and payload else payload, *(part for report in reports for part in _table(report)))
-    else:
-        console.write(
-            pipeline.junit(reports) if format_ is Format.junit else "".join(pipeline.github(report, ws.root) for report in reports)
-        )
+        write_atomic(junit, formats.junit(reports))
+    pages = write_pages(ws, reports)
     for report, page in zip(reports, pages, strict=True):
-        if page:
+        if isinstance(page, VortexError):
+            console.note(f"no page of {report.name}: {page.message}")
+    if console.session.json or format_ is Format.table:
+        payload = [
+            {**console.plain(report), "page": str(page) if isinstance(page, Path) else None}
+            for report, page in zip(reports, pages, strict=True)
+        ]
+        console.emit(payload[0] if single and payload else payload, *(_table(report) for report in reports))
+    elif format_ is Format.junit:
+        console.write(formats.junit(reports))
+    else:
+        console.write("".join(formats.github(report, ws.root) for report in reports))
+    for report, page in zip(reports, pages, strict=True):
+        if isinstance(page, Path):
             console.note(f"page: {page}")
         if report.unkept:
             console.note(f"the answer on {report.name} could not be kept, so training will ask for it again: {report.unkept}")
 
 
-def _references(ws: Workspace, reports: list[DataReport]) -> None:
+def _references(ws: Workspace, reports: Sequence[DataReport]) -> None:
     """Where each domain's reference lies now."""
     from pipelines.validate.validation_report import reference_path
 
@@ -161,46 +137,26 @@ def _references(ws: Workspace, reports: list[DataReport]) -> None:
         console.note(f"reference of {report.domain}: {reference_path(ws, report.domain).relative_to(ws.root)}, to be committed")
 
 
-def _pages(ws: Workspace, reports: list[DataReport]) -> list[Path | None]:
-    """A page for each report; None where it cannot be written, which changes no verdict. Two sets of one name get a page each."""
-    from pipelines.report.data_page import data_page
-
-    pages: list[Path | None] = []
-    for report in reports:
-        name = report.name.encode(errors="surrogateescape")[:150].decode(errors="ignore")
-        path = ws.build / "validation" / f"{name}.html"
-        if path in pages:
-            path = path.with_name(f"{name}-{report.digest[:12]}.html")
-        try:
-            pages.append(data_page(report, path))
-        except VortexError as error:
-            console.note(f"no page of {report.name}: {error.message}")
-            pages.append(None)
-    return pages
-
-
-def _rows_table(counts: dict[str, int]) -> list[RenderableType]:
-    return [console.table(("manifest", ("frames", "right")), list(counts.items()))] if counts else []
-
-
-def _table(report: DataReport) -> list[RenderableType]:
+def _table(report: DataReport) -> RenderableType:
     """What says no first, then what is waived, then the rest; names are never broken, and a narrow terminal gets fewer columns."""
-    from pipelines.validate import by_weight
+    from pipelines.validate.validation_report import by_weight
 
     checks = by_weight(report.checks)
     if console.stdout().width < WIDE:
-        made = console.table(("", "check", "found"), [(_mark(check), check.name, _stacked(check)) for check in checks])
+        table = console.table(("", "check", "found"), [(_mark(check), check.name, _stacked(check)) for check in checks])
     else:
-        made = console.table(("", "check", "asked", "found"), [(_mark(check), check.name, check.asked, _found(check)) for check in checks])
-    for column in made.columns[:2]:
+        table = console.table(
+            ("", "check", "asked", "found"), [(_mark(check), check.name, check.asked, _answer(check)) for check in checks]
+        )
+    for column in table.columns[:2]:
         column.no_wrap = True
-    said_no = sum(not check.passed for check in checks)
-    if 0 < said_no < len(checks):
-        made.rows[said_no - 1].end_section = True
+    failed = sum(not check.passed for check in checks)
+    if 0 < failed < len(checks):
+        table.rows[failed - 1].end_section = True
     use = " for evaluation only" if report.passed and report.use == "evaluation" else ""
-    made.title = f"{report.name}, judged as {report.kind}: {'passed' if report.passed else 'refused'}{use}"
-    made.caption = "\n".join(_remarks(report))
-    return [made]
+    table.title = f"{report.name}, judged as {report.kind}: {'passed' if report.passed else 'refused'}{use}"
+    table.caption = "\n".join(_remarks(report))
+    return table
 
 
 def _remarks(report: DataReport) -> list[str]:
@@ -211,13 +167,17 @@ def _remarks(report: DataReport) -> list[str]:
     )
     against = ""
     if report.reference:
-        itself = report.reference.digest == report.digest
-        against = "the reference of its domain · " if itself else f"compared with {report.reference.name} of {report.reference.made} · "
-    idle = [f"the waiver of {one.check} by {one.owner} is {one.state} ({one.expires})" for one in report.waivers if one.state != "used"]
+        is_itself = report.reference.digest == report.digest
+        against = "the reference of its domain · " if is_itself else f"compared with {report.reference.name} of {report.reference.made} · "
+    idle = [
+        f"the waiver of {waiver.check} by {waiver.owner} is {waiver.state} ({waiver.expires})"
+        for waiver in report.waivers
+        if waiver.state != "used"
+    ]
     return [labels, f"{against}{report.read} frames read, {report.frames - report.read} known from before · {report.seconds:.1f} s", *idle]
 
 
-def _found(check: Check) -> Text:
+def _answer(check: Check) -> Text:
     """What was found, who waives it, and which frames to look at."""
     from rich.text import Text
 
@@ -233,37 +193,11 @@ def _stacked(check: Check) -> Text:
     from rich.text import Text
 
     if check.passed:
-        return _found(check)
-    return Text("\n").join([_found(check), Text(f"asked: {check.asked}", "dim")])
+        return _answer(check)
+    return Text("\n").join([_answer(check), Text(f"asked: {check.asked}", "dim")])
 
 
 def _mark(check: Check) -> RenderableType:
     from rich.text import Text
 
     return Text("waived", "yellow") if check.waiver and not check.passed else console.verdict(check.passed)
-
-
-def _refuse(reports: list[DataReport], errors: list[VortexError]) -> None:
-    refused = [report for report in reports if not report.passed]
-    if errors:
-        _raise_all(errors)
-    if refused:
-        parts = [
-            f"{report.name}: {len(report.failed)} of {len(report.checks)} checks say no: {', '.join(check.name for check in report.failed)}"
-            for report in refused
-        ]
-        raise GateRefused(
-            parts[0] if len(parts) == 1 else f"{len(refused)} of {len(reports)} data sets are refused",
-            "mend or drop the frames named above, correct what the manifest declares, or answer for it in waivers.yaml (docs/data-gate.md); "
-            "`vortex train --allow-unvalidated` trains anyway, and its versions can never be promoted",
-            parts if len(parts) > 1 else (),
-        )
-
-
-def _raise_all(errors: list[VortexError]) -> None:
-    """One error as it is, several as one that lists them. The gate's own exit code, unless something else went wrong too."""
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        details = [line for error in errors for line in (error.message, *error.details)]
-        raise type(errors[0])(f"{len(errors)} data sets could not be judged", errors[0].hint, details)

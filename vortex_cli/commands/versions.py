@@ -32,33 +32,22 @@ def versions(
     if domain is not None:
         ws.domain(domain)
     every = hub(ws).summaries()
-    listed = [one for one in every if domain is None or _concerns(one, domain)]
+    listed = [summary for summary in every if domain is None or _concerns(summary, domain)]
     if not listed:
         console.note("no versions yet; make one with: vortex train v6" if not every else f"no version for domain {domain} yet")
     if len(listed) > PRETTY_ROWS and not console.session.json:
         console.write(_aligned(*_cells(listed, domain)))
     else:
-        console.emit([_payload(one) for one in listed], *([_table(listed, domain)] if listed else []))
+        console.emit([_payload(summary) for summary in listed], *([_table(listed, domain)] if listed else []))
 
 
-def complete_versions(incomplete: str) -> list[str]:
-    """Names of versions for shell completion; none outside a workspace."""
-    from core.errors import VortexError
-    from pipelines.hub.open import hub
-
-    try:
-        return [one.name for one in hub(console.workspace()).summaries() if one.name.startswith(incomplete)]
-    except VortexError:  # completion must never print an error into the command line being typed
-        return []
+def _concerns(summary: Summary, domain: str) -> bool:
+    return summary.domain == domain or any(line.domain == domain for line in summary.headlines)
 
 
-def _concerns(one: Summary, domain: str) -> bool:
-    return one.domain == domain or any(line.domain == domain for line in one.headlines)
-
-
-def _payload(one: Summary) -> dict[str, Any]:
-    fields = dict(vars(one))
-    return {**fields, "headline": one.headline, "stages": [{"channel": channel, "stage": stage} for channel, stage in one.stages]}
+def _payload(summary: Summary) -> dict[str, Any]:
+    fields = dict(vars(summary))
+    return {**fields, "headline": summary.headline, "stages": [{"channel": channel, "stage": stage} for channel, stage in summary.stages]}
 
 
 STAGES = ("stages", "left")
@@ -77,34 +66,36 @@ COLUMNS: list[tuple[str, str, int]] = [
 ]
 
 
-def _row(one: Summary, domain: str | None) -> tuple[str, ...]:
-    line = next((line for line in reversed(one.headlines) if line.domain == domain), one.headline)
+def _row(summary: Summary, domain: str | None) -> tuple[str, ...]:
+    line = next((line for line in reversed(summary.headlines) if line.domain == domain), summary.headline)
     return (
-        one.name + ("†" if one.truncated else ""),
-        one.codename,
-        wording.descent(one.parents) or "–",
-        one.domain or "–",
-        wording.size(one.size),
+        summary.name + ("†" if summary.truncated else ""),
+        summary.codename,
+        wording.descent(summary.parents) or "–",
+        summary.domain or "–",
+        wording.size(summary.size),
         wording.metres(line.rmse if line else None) or "–",
         wording.percent(line.miou if line else None) or "–",
-        wording.measured_on(line) or (f"{one.domain}, not yet" if one.domain else "not yet"),
-        ", ".join(f"{stage} {wording.place(channel, one.domain)}" for channel, stage in one.stages),
-        wording.when(one.created_at, minutes=False),
+        wording.measured_on(line) or (f"{summary.domain}, not yet" if summary.domain else "not yet"),
+        ", ".join(f"{stage} {wording.place(channel, summary.domain)}" for channel, stage in summary.stages),
+        wording.when(summary.created_at, minutes=False),
     )
 
 
 def _cells(listed: list[Summary], domain: str | None) -> tuple[list[tuple[str, str]], list[list[str]]]:
     width = wording.width()
-    shown = [number for number, (_, _, least) in enumerate(COLUMNS) if width >= least]
-    return [COLUMNS[number][:2] for number in shown], [[row[number] for number in shown] for row in (_row(one, domain) for one in listed)]
+    numbers = [number for number, (_, _, least) in enumerate(COLUMNS) if width >= least]
+    return [COLUMNS[number][:2] for number in numbers], [
+        [row[number] for number in numbers] for row in (_row(summary, domain) for summary in listed)
+    ]
 
 
 def _table(listed: list[Summary], domain: str | None) -> RenderableType:
     heads, rows = _cells(listed, domain)
     stages = heads.index(STAGES)
-    coloured = (wording.stages(one.stages, one.domain) for one in listed)
-    pretty = [[*row[:stages], held, *row[stages + 1 :]] for row, held in zip(rows, coloured, strict=True)]
-    caption = "† its training was cut short: see vortex show" if any(one.truncated for one in listed) else ""
+    coloured = (wording.stages(summary.stages, summary.domain) for summary in listed)
+    pretty = [[*row[:stages], stage, *row[stages + 1 :]] for row, stage in zip(rows, coloured, strict=True)]
+    caption = "† its training was cut short: see vortex show" if any(summary.truncated for summary in listed) else ""
     return wording.snug(console.table(heads, pretty, caption=caption))  # type: ignore[arg-type]
 
 

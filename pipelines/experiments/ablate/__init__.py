@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
 
 from core.errors import Interrupted, UsageError, VortexError
 from core.files import write_atomic
@@ -11,10 +10,9 @@ from pipelines.experiments.ablate.factor import Factor, arms
 from pipelines.experiments.ablate.judging import Ablation, judge
 from pipelines.experiments.ablate.running import Measured, carry_out, run_name
 from pipelines.runs.events import Emit
+from pipelines.train.plan.options import TrainOptions
+from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.workspace import Workspace
-
-if TYPE_CHECKING:
-    from pipelines.train.plan.train_plan import TrainPlan
 
 __all__ = ["MOST_SEEDS", "Ablation", "Factor", "ablate"]
 
@@ -29,7 +27,7 @@ OnRun = Callable[[str, int, int], None]
 
 def ablate(
     ws: Workspace,
-    options: Mapping[str, Any],
+    options: TrainOptions,
     *,
     vary: str | None = None,
     against: str | None = None,
@@ -39,7 +37,7 @@ def ablate(
 ) -> Ablation:
     """Train every arm with every seed and judge the difference; nothing is registered.
 
-    `options` are those of `pipelines.train.plan.decide.plan`, the same for all arms; `options["seed"]` is the first seed. `vary` is
+    `options` are the same for all arms; `options.seed` is the first seed. `vary` is
     `KEY=A,B[,C]`, or `KEY` alone together with `against`, a second recipe; without it the recipe's own variants are compared.
     All that decides the outcome is in the name of a run, so that the same call goes on where it was stopped.
     A training that diverges is a result, and the others go on.
@@ -48,7 +46,6 @@ def ablate(
     """
     if not 1 <= seeds <= MOST_SEEDS:
         raise UsageError(f"--seeds {seeds} is out of range, allowed: 1 to {MOST_SEEDS}", "3 are the fewest that can decide anything")
-    first = int(options.get("seed", 0))
     factor, planned = arms(ws, options, vary, against)
     _require_frames(next(iter(planned.values())))
     folder = ws.build / "ablations" / factor.name
@@ -56,7 +53,7 @@ def ablate(
     total = seeds * len(planned)
     try:
         # Seed by seed, so that what is there after a stop is already paired.
-        for seed in range(first, first + seeds):
+        for seed in range(options.seed, options.seed + seeds):
             for arm, plan in planned.items():
                 on_run(run_name(factor, arm, seed), len(measured) + 1, total)
                 measured.append(carry_out(ws, factor, arm, plan.model_copy(update={"seed": seed}), folder, on_event))

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, replace
+from typing import Final
 
 from core.errors import GateRefused, UsageError
+from core.shipped import SHIPPED
 from pipelines.recipes import recipe as recipes
-from pipelines.recipes.recipe import Recipe
-from pipelines.train.plan.identity import plan_digest
+from pipelines.recipes.schema import TOLD, Recipe
+from pipelines.train.plan.decide import decide
+from pipelines.train.plan.gather import gather
+from pipelines.train.plan.options import TrainOptions
+from pipelines.train.plan.train_plan import TrainPlan, Upkeep, fields_marked
+from pipelines.workspace import Workspace
 
-if TYPE_CHECKING:
-    from pipelines.train.plan.train_plan import TrainPlan
-    from pipelines.workspace import Workspace
-
-_NOT_COMPARED: Final = ("name", "parents", *recipes.TOLD)
+_NOT_COMPARED: Final = ("name", "parents", *TOLD)
 """What two recipes may say differently without training differently; the weights that they start from are compared as such."""
 _IMPLIED: Final = {"student.encoder": {"start"}, "anchor": {"anchor_data"}}
 """What follows from a factor: another encoder starts from its own ImageNet weights, EWC reads its parent's data."""
@@ -33,28 +34,29 @@ class Factor:
     recipe: str
 
 
-def arms(ws: Workspace, options: Mapping[str, Any], vary: str | None, against: str | None) -> tuple[Factor, dict[str, TrainPlan]]:
+def arms(ws: Workspace, options: TrainOptions, vary: str | None, against: str | None) -> tuple[Factor, dict[str, TrainPlan]]:
     """The factor, and the plan of each arm by its name; the first arm is what the others are compared with.
 
     Raises UsageError for arms that do not differ, GateRefused when they differ in more than the factor.
     """
-    from pipelines.train.plan.decide import plan
-
-    base = plan(ws, **options)
+    base = _plan(ws, options)
     if against is not None:
         key = _key_alone(vary)
-        if options.get("recipe") is None:
+        if options.recipe is None:
             raise UsageError("--against compares two recipes, and --from names none", "leave one of the two out")
-        plans = {"recipe": base, "against": plan(ws, **{**options, "recipe": against})}
+        plans = {"recipe": base, "against": _plan(ws, replace(options, recipe=against))}
         values = {arm: _value_of(planned.recipe, key) for arm, planned in plans.items()}
     else:
         key, values = _variants(base.recipe) if vary is None else _values(vary)
-        settings = tuple(options.get("settings", ()))
-        plans = {arm: plan(ws, **{**options, "settings": (*settings, f"{key}={value}")}) for arm, value in values.items()}
+        plans = {arm: _plan(ws, replace(options, settings=(*options.settings, f"{key}={value}"))) for arm, value in values.items()}
     first, *others = plans.items()
     for arm, planned in others:
         _require_one_factor(key, values, first, (arm, planned))
     return Factor(key, values, _name(key, plans), base.recipe.name), plans
+
+
+def _plan(ws: Workspace, options: TrainOptions) -> TrainPlan:
+    return decide(options, gather(ws, options))
 
 
 def _values(vary: str) -> tuple[str, dict[str, str]]:
@@ -79,7 +81,7 @@ def _values(vary: str) -> tuple[str, dict[str, str]]:
 def _variants(recipe: Recipe) -> tuple[str, dict[str, str]]:
     """The recipe's own variants, which differ in their loss weighting."""
     if len(recipe.variants) < 2:
-        owners = [name for name in recipes.names() if recipes.load(name).variants]
+        owners = [name for name in SHIPPED if recipes.load(name).variants]
         raise UsageError(f"what is to be varied? {recipe.name} has no variants of its own ({', '.join(owners)} has)", _EXAMPLE)
     return "loss.weighting", {variant.name: variant.weighting for variant in recipe.variants}
 
@@ -139,6 +141,6 @@ def _text(value: object) -> str:
 
 def _name(key: str, planned: Mapping[str, TrainPlan]) -> str:
     """A name that holds all that decides the outcome but the seeds, so that seeds can be added later."""
-    digests = "".join(plan_digest(plan, without=("seed", "checkpoint_minutes", "max_bad_batches")) for plan in planned.values())
+    digests = "".join(plan.digest(without=("seed", *fields_marked(Upkeep))) for plan in planned.values())
     recipe = next(iter(planned.values())).recipe.name
     return f"{recipe}-{key.replace('.', '-').replace('_', '-')}-{hashlib.sha256(digests.encode()).hexdigest()[:8]}"

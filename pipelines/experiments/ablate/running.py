@@ -54,7 +54,7 @@ def carry_out(ws: Workspace, factor: Factor, arm: str, plan: TrainPlan, folder: 
     """
     from pipelines.runs.folder import PLAN
     from pipelines.train.driver.run import train
-    from pipelines.train.plan.decide import resume
+    from pipelines.train.plan.resume import resume
 
     run = run_name(factor, arm, plan.seed)
     kept = folder / f"{run}.json"

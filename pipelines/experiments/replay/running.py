@@ -22,11 +22,14 @@ from pipelines.experiments.replay.scales import Scale
 from pipelines.experiments.replay.sets import RELATIVE
 from pipelines.hub.open import actor, commit, hub
 from pipelines.recipes import recipe as recipes
-from pipelines.recipes.recipe import Recipe
+from pipelines.recipes.schema import Recipe
 from pipelines.runs.events import Diverged, TrainEvent
 from pipelines.runs.folder import PLAN, runs_folder
 from pipelines.train.driver.run import STUDENT, TrainResult, train
-from pipelines.train.plan import decide as planning
+from pipelines.train.plan.decide import decide
+from pipelines.train.plan.gather import gather
+from pipelines.train.plan.options import TrainOptions
+from pipelines.train.plan.resume import resume
 from pipelines.train.plan.sources import Start
 from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.workspace import Workspace
@@ -126,11 +129,10 @@ def _plan(ws: Workspace, scale: Scale, version: str, seed: int, device: str) -> 
     begun = results.folder(ws) / f"{version}-seed{seed}.run"
     name = begun.read_text(encoding="utf-8").strip() if begun.exists() else ""
     if name and (runs_folder(ws) / name / PLAN).is_file():
-        return planning.resume(ws, name)
+        return resume(ws, name)
     recipe = recipes.load(version)
     relative = recipe.teacher.unit == "relative"
-    plan = planning.plan(
-        ws,
+    options = TrainOptions(
         recipe=version,
         # V1 and V2 learn from the same frames with other depth, which the gate does not let through.
         manifest=(RELATIVE,) if relative else (),
@@ -142,6 +144,7 @@ def _plan(ws: Workspace, scale: Scale, version: str, seed: int, device: str) -> 
         encoder_weights=None if recipe.weights_parent else scale.encoder_weights,
         settings=scale.settings(recipe),
     )
+    plan = decide(options, gather(ws, options))
     if seed and recipe.weights_parent:
         start = _start(ws, recipe.weights_parent, seed)
         plan = plan.model_copy(update={"start": start})

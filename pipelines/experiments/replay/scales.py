@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from pipelines.recipes import recipe as recipes
-from pipelines.recipes.recipe import Recipe, Stage
+from core.shipped import SHIPPED
+from pipelines.recipes.schema import Recipe, Stage
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Scale:
     relative_lr: float | None = None
     tuned: tuple[str, ...] = ()
     encoder_weights: str | None = "none"
-    versions: tuple[str, ...] = tuple(recipes.names())
+    versions: tuple[str, ...] = SHIPPED
     measured: tuple[str, ...] = ("nyu", "lilocbench", "corridor_eval")
     """The sets that every version is measured on."""
 

@@ -37,7 +37,7 @@ def require_cluster(address: str, workers: int, device: str) -> None:
     if address != AUTO:
         _require_open(address)
     try:
-        asked = subprocess.run(
+        answer = subprocess.run(
             [sys.executable, "-c", _ASK, address, str(ANSWER_S)],
             capture_output=True,
             text=True,
@@ -47,12 +47,12 @@ def require_cluster(address: str, workers: int, device: str) -> None:
         )
     except subprocess.TimeoutExpired as error:
         raise _unanswered(address) from error
-    if asked.returncode == -signal.SIGALRM:
+    if answer.returncode == -signal.SIGALRM:
         raise _unanswered(address)
-    if asked.returncode:
-        found = (asked.stderr.strip().splitlines() or ["it gave no reason"])[-1]
-        raise VortexError(f"no Ray cluster can be joined at {address}: {found[:300]}", _START)
-    require_room(json.loads(asked.stdout.splitlines()[-1]), workers, device, f"the Ray cluster at {address}")
+    if answer.returncode:
+        reason = (answer.stderr.strip().splitlines() or ["it gave no reason"])[-1]
+        raise VortexError(f"no Ray cluster can be joined at {address}: {reason[:300]}", _START)
+    require_room(json.loads(answer.stdout.splitlines()[-1]), workers, device, f"the Ray cluster at {address}")
 
 
 def _unanswered(address: str) -> VortexError:
@@ -84,6 +84,6 @@ def _require_open(address: str) -> None:
     try:
         socket.create_connection((form["host"].strip("[]"), port), timeout=CONNECT_S).close()
     except OSError as error:
-        found = error.strerror or str(error)
+        reason = error.strerror or str(error)
         hint = f"{_START}, or correct the address; is a firewall between?"
-        raise VortexError(f"no Ray cluster answers at {address}: {found}", hint) from error
+        raise VortexError(f"no Ray cluster answers at {address}: {reason}", hint) from error

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.errors import UsageError
 from pipelines.data.datasets import DataRef
 from pipelines.recipes import recipe as recipes
 from pipelines.recipes.schema import Optimizer, Rates, Recipe, RecipeParent, Stage, StageData
+from pipelines.train.plan.options import TrainOptions
 
 if TYPE_CHECKING:
     from registry.records import Version
@@ -23,21 +23,8 @@ ENCODER_SHARE = 0.1
 """The encoder's part of a rate given as `--lr`, as in the lineage's 3e-5 and 3e-4."""
 
 
-@dataclass(frozen=True)
-class Options:
-    """What a command says about a recipe. `one_stage` trains its last stage alone, `scratch` uses its scratch rates."""
-
-    scratch: bool = False
-    one_stage: bool = False
-    size: tuple[int, int] | None = None
-    epochs: int | None = None
-    batch_size: int | None = None
-    lr: float | None = None
-
-
-def fine_tuning(parent: Version) -> Recipe:
+def fine_tuning(base: Recipe, parent: Version) -> Recipe:
     """The recipe of a version under the fine-tuning schedule, with the version's weights as its parent."""
-    base = recipes.parse(parent.recipe_config, f"the recipe of {parent.name}")
     stage = base.stages[-1].model_copy(update={"epochs": FINE_TUNING_EPOCHS, "stopped_at": None})
     return base.model_copy(
         update={
@@ -56,11 +43,16 @@ def fine_tuning(parent: Version) -> Recipe:
     )
 
 
-def effective(base: Recipe, data: Sequence[Sequence[DataRef]], options: Options, frames: Mapping[DataRef, int]) -> Recipe:
-    """`base` on `data` (one list of datasets a stage, each with so many training `frames`) with every option applied."""
-    originals = (base.stages[-1].model_copy(update={"name": "train", "stopped_at": None}),) if options.one_stage else base.stages
+def effective(
+    base: Recipe, data: Sequence[Sequence[DataRef]], options: TrainOptions, frames: Mapping[DataRef, int], scratch: bool
+) -> Recipe:
+    """`base` on `data` (one list of datasets a stage, each with so many training `frames`) with every option applied.
+
+    Data of its own makes it one stage, its last; from `scratch` it has the scratch rates.
+    """
+    originals = (base.stages[-1].model_copy(update={"name": "train", "stopped_at": None}),) if options.own_data else base.stages
     stages = tuple(_stage(stage, refs, options.epochs, frames) for stage, refs in zip(originals, data, strict=True))
-    rates = base.scratch if options.scratch else base.optimizer
+    rates = base.scratch if scratch else base.optimizer
     # A shortened schedule keeps the share of it for which the encoder is frozen, and always trains it in the end.
     frozen = min(round(rates.freeze_encoder_epochs * stages[-1].epochs / originals[-1].epochs), stages[-1].epochs - 1)
     optimizer = Optimizer(
@@ -73,24 +65,24 @@ def effective(base: Recipe, data: Sequence[Sequence[DataRef]], options: Options,
     )
     student = base.student.model_copy(update={"size": options.size or base.student.size})
     # What the lineage published and how its jobs ended are facts of another run.
-    told: dict[str, object] = {"published": (), "history": ()}
-    if options.one_stage and base.status != DERIVED:
-        told["summary"] = f"The last stage of {base.name}, on {' + '.join(ref.name for ref in data[0])}."
-    return base.model_copy(update={"optimizer": optimizer, "stages": stages, "student": student, **told})
+    description: dict[str, object] = {"published": (), "history": ()}
+    if options.own_data and base.status != DERIVED:
+        description["summary"] = f"The last stage of {base.name}, on {' + '.join(ref.name for ref in data[0])}."
+    return base.model_copy(update={"optimizer": optimizer, "stages": stages, "student": student, **description})
 
 
 def _stage(stage: Stage, refs: Sequence[DataRef], epochs: int | None, frames: Mapping[DataRef, int]) -> Stage:
     """A stage on the datasets it really gets. Shares hold only where those are the recipe's own; datasets of a domain divide its share by size."""
     shares = {data.dataset: data.share for data in stage.data if data.share is not None}
-    asked = [ref.name if ref.name in shares else ref.domain for ref in refs]
-    own = bool(shares) and set(asked) == set(shares)
+    names = [ref.name if ref.name in shares else ref.domain for ref in refs]
+    own = bool(shares) and set(names) == set(shares)
     size = {ref: max(frames[ref], 1) for ref in refs}
     whole: Counter[str] = Counter()
-    for name, ref in zip(asked, refs, strict=True):
+    for name, ref in zip(names, refs, strict=True):
         whole[name] += size[ref]
     data = tuple(
         StageData(dataset=ref.name, share=shares[name] * (size[ref] / whole[name]) if own else None)
-        for name, ref in zip(asked, refs, strict=True)
+        for name, ref in zip(names, refs, strict=True)
     )
     return stage.model_copy(update={"data": data} | ({"epochs": epochs, "stopped_at": None} if epochs else {}))
 
@@ -100,20 +92,20 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
 
     Raises UsageError for a key that another option is for, another encoder than that of the weights, or an anchor without weights to be held to.
     """
-    made = recipes.with_settings(recipe, settings)
-    if [_datasets(stage) for stage in made.stages] != [_datasets(stage) for stage in recipe.stages]:
+    changed = recipes.with_settings(recipe, settings)
+    if [_datasets(stage) for stage in changed.stages] != [_datasets(stage) for stage in recipe.stages]:
         raise UsageError("--set cannot change which datasets a stage has", "name them with --manifest, --domain or --replay")
-    if made.weights_parent and made.student.encoder != recipe.student.encoder:
+    if changed.weights_parent and changed.student.encoder != recipe.student.encoder:
         raise UsageError(
-            f"--set student.encoder={made.student.encoder} does not fit the weights of {made.weights_parent}, which are of {recipe.student.encoder}",
+            f"--set student.encoder={changed.student.encoder} does not fit the weights of {changed.weights_parent}, which are of {recipe.student.encoder}",
             "train a recipe anew with it, from ImageNet weights or none",
         )
-    if made.anchor and made.weights_parent is None and len(made.stages) == 1:
+    if changed.anchor and changed.weights_parent is None and len(changed.stages) == 1:
         raise UsageError(
-            f"anchor: recipe {made.name} starts from no version's weights, and its one stage has none before it to be held to",
+            f"anchor: recipe {changed.name} starts from no version's weights, and its one stage has none before it to be held to",
             "train on from a version: vortex train --from vK --domain DOMAIN; or leave the anchor out: --set anchor=null",
         )
-    return made
+    return changed
 
 
 def _datasets(stage: Stage) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pipelines.pack.sampler import share_quotas
 from pipelines.recipes.schema import LossRecipe
 from pipelines.train.plan.sources import StagePlan
+from validation.data_gate import all_ignore_batch
 
 if TYPE_CHECKING:
     from pipelines.train.plan.train_plan import TrainPlan
@@ -39,17 +40,17 @@ def explain(plan: TrainPlan) -> tuple[str, ...]:
 
 def all_ignore_probability(stage: StagePlan, batch_size: int) -> float:
     """Probability that a batch of the stage's mixture has no labelled frame."""
-    from validation.data_gate import all_ignore_probability as of_frames
-
-    frames = [data.load()["train"] for data in stage.data]
+    labelled = [data.labelled / data.frames["train"] if data.frames["train"] else 0.0 for data in stage.data]
     shares = [data.share for data in stage.stage.data]
     if stage.stage.mixing == "alternating":
-        weights = [len(part) / stage.count("train") if share is None else share for part, share in zip(frames, shares, strict=True)]
-        return sum(weight * of_frames(part, batch_size) for part, weight in zip(frames, weights, strict=True))
+        weights = [
+            data.frames["train"] / stage.count("train") if share is None else share for data, share in zip(stage.data, shares, strict=True)
+        ]
+        return sum(weight * all_ignore_batch(part, batch_size) for part, weight in zip(labelled, weights, strict=True))
     if None in shares:
-        return of_frames((frame for part in frames for frame in part), batch_size)
+        return all_ignore_batch(sum(data.labelled for data in stage.data) / stage.count("train"), batch_size)
     quotas = share_quotas([share or 0.0 for share in shares], batch_size)
-    return math.prod(of_frames(part, quota) for part, quota in zip(frames, quotas, strict=True))
+    return math.prod(all_ignore_batch(part, quota) for part, quota in zip(labelled, quotas, strict=True))
 
 
 def _stage(stage: StagePlan, plan: TrainPlan) -> list[str]:
@@ -108,8 +109,8 @@ def _options(plan: TrainPlan) -> list[str]:
     if recipe.anchor:
         kind = "L2-SP" if recipe.anchor.kind == "l2sp" else "EWC"
         to = str(plan.start) if plan.start.kind == "version" else "those of the stage before, from the second stage on"
-        seen = f", by their importance for {', '.join(data.name for data in plan.anchor_data)}" if plan.anchor_data else ""
-        lines.append(f"anchor   weights are held to {to} ({kind}, strength {recipe.anchor.strength:g}){seen}")
+        measured = f", by their importance for {', '.join(data.name for data in plan.anchor_data)}" if plan.anchor_data else ""
+        lines.append(f"anchor   weights are held to {to} ({kind}, strength {recipe.anchor.strength:g}){measured}")
     return lines
 
 

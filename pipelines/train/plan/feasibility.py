@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from core.errors import GateRefused, UsageError, VortexError
 from models.encoders import DEEPEST_STRIDE
 from pipelines.data.datasets import DataRef, find, resolve
 from pipelines.pack.sampler import apart, frames_drawn, share_quotas
-from pipelines.recipes.recipe import Recipe
+from pipelines.recipes.schema import Recipe
 from pipelines.train.plan.sources import DataPlan, StagePlan
 from pipelines.workspace import Workspace
 
@@ -36,17 +36,14 @@ def require_feasible(stages: Sequence[StagePlan], recipe: Recipe, target: str, w
         _require_labels(stage, batch)
 
 
-def require_passed(ws: Workspace, data: Sequence[DataPlan]) -> None:
-    """Raise GateRefused naming every dataset that has not passed validation."""
-    from pipelines.validate import passed
-
-    refused = {item.name: item for item in data if not item.validated}
-    if not refused:
+def require_passed(data: Sequence[DataPlan], failed: Collection[DataRef]) -> None:
+    """Raise GateRefused naming every dataset that has not passed validation: it `failed`, or has not been validated."""
+    states = {item.name: "failed validation" if item.ref in failed else "has not been validated" for item in data if not item.validated}
+    if not states:
         return
-    states = {name: "failed validation" if passed(ws, item.ref) is False else "has not been validated" for name, item in refused.items()}
     raise GateRefused(
         f"{'; '.join(f'{name} {state}' for name, state in states.items())}: training needs data that has passed",
-        f"vortex validate {next(iter(refused))} (or --allow-unvalidated, which the version will say)",
+        f"vortex validate {next(iter(states))} (or --allow-unvalidated, which the version will say)",
     )
 
 
@@ -55,10 +52,10 @@ def require_unchanged(ws: Workspace, used: Sequence[DataPlan]) -> None:
     for data in {item.manifest: item for item in used}.values():
         own = (ws.data / data.name) == data.root
         try:
-            found = resolve(ws, name_or_manifest=find(ws, data.name).name if own else str(data.manifest))
+            ref = resolve(ws, name_or_manifest=find(ws, data.name).name if own else str(data.manifest))
         except VortexError as error:
             raise VortexError(f"this run trains on {data.name}: {error.message}", error.hint, error.details) from error
-        if found.digest != data.digest:
+        if ref.digest != data.digest:
             raise VortexError(f"{data.name} has changed since this run began", "restore it (vortex data checkout), or start a new training")
 
 
@@ -84,15 +81,15 @@ def _require_supervision(stage: StagePlan, target: str) -> None:
 
 def _require_judges(stages: Sequence[StagePlan], target: str) -> None:
     """Raise VortexError unless there are frames of the target domain to be judged by."""
-    judged = [data for stage in stages for data in stage.data if data.domain == target]
-    if not judged:
+    of_target = [data for stage in stages for data in stage.data if data.domain == target]
+    if not of_target:
         domains = sorted({data.domain for stage in stages for data in stage.data})
         raise VortexError(
             f"no data of the target domain {target!r}; the data are of: {', '.join(domains)}", "name one of them with --domain"
         )
-    if not any(data.frames["val"] for data in judged):
+    if not any(data.frames["val"] for data in of_target):
         raise VortexError(
-            f"{' + '.join(data.name for data in judged)}: no frame has the split 'val', so no epoch could be called the best",
+            f"{' + '.join(data.name for data in of_target)}: no frame has the split 'val', so no epoch could be called the best",
             "add the data again with a validation split",
         )
 
@@ -106,14 +103,14 @@ def _require_batches(stage: StagePlan, recipe: Recipe, workers: int) -> None:
         raise VortexError(
             f"{', '.join(empty)}: no frame has the split 'train', but the stage takes a share of every batch from it", _look_at(empty[0])
         )
-    drawn = frames_drawn(counts, shares, batch, mixing)
-    unheard = [data.name for data, count, frames in zip(stage.data, counts, drawn, strict=True) if count and not frames]
+    draws = frames_drawn(counts, shares, batch, mixing)
+    unheard = [data.name for data, count, frames in zip(stage.data, counts, draws, strict=True) if count and not frames]
     if unheard and mixing == "within_batch":
-        found = f"a batch of {batch} cannot hold a share of each of {len(shares)} datasets: none is left for {', '.join(unheard)}"
-        raise UsageError(found, "use a larger --batch-size")
+        message = f"a batch of {batch} cannot hold a share of each of {len(shares)} datasets: none is left for {', '.join(unheard)}"
+        raise UsageError(message, "use a larger --batch-size")
     if unheard:
-        found = f"stage {stage.stage.name} alternates whole batches of {batch}, and {', '.join(unheard)} would never get one"
-        raise UsageError(found, "use a smaller --batch-size, a larger share, or mixing: within_batch")
+        message = f"stage {stage.stage.name} alternates whole batches of {batch}, and {', '.join(unheard)} would never get one"
+        raise UsageError(message, "use a smaller --batch-size, a larger share, or mixing: within_batch")
     size = batch if apart(shares, mixing) else min(batch, sum(counts))
     if workers and size % workers:
         raise UsageError(f"{size} training frames cannot be divided among {workers} workers", "use fewer --workers, or more frames")
@@ -127,10 +124,10 @@ def _require_batches(stage: StagePlan, recipe: Recipe, workers: int) -> None:
 
 def _require_labels(stage: StagePlan, batch: int) -> None:
     """Raise an error unless every batch can hold as many labelled frames as the stage asks for."""
-    wanted = stage.stage.labelled_per_batch
-    if not wanted:
+    count = stage.stage.labelled_per_batch
+    if not count:
         return
-    asks = f"stage {stage.stage.name} asks for {wanted} labelled frame(s) in every batch"
+    asks = f"stage {stage.stage.name} asks for {count} labelled frame(s) in every batch"
     bare = [data.name for data in stage.data if not data.labelled]
     shares = [data.share or 0.0 for data in stage.stage.data]
     if len(bare) == len(stage.data):
@@ -141,7 +138,7 @@ def _require_labels(stage: StagePlan, batch: int) -> None:
         room = min(batch, stage.count("train"))
     else:
         room = sum(quota for quota, data in zip(share_quotas(shares, batch), stage.data, strict=True) if data.labelled)
-    if wanted > room:
+    if count > room:
         why = f"of {batch} frames at most {room} can be" if room else f"whole batches come from {', '.join(bare)}, which has none"
         raise UsageError(f"{asks}, but {why}", "use a larger --batch-size, or lower labelled_per_batch in the recipe")
 

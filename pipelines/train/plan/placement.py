@@ -20,5 +20,5 @@ def require_team(workers: int, device: Device, address: str, sync_batch_norm: bo
     elif workers and device == "cuda":
         import torch
 
-        found, where = (torch.cuda.device_count(), "this machine") if gpus is None else (gpus, "the job")
-        require_room({"GPU": found}, workers, device, where)
+        count, where = (torch.cuda.device_count(), "this machine") if gpus is None else (gpus, "the job")
+        require_room({"GPU": count}, workers, device, where)

@@ -1,44 +1,79 @@
-"""Whether a run can be gone on with: its recipe must be the one it was planned with; whether it is a version already; how far it is."""
+"""How a run that was begun goes on: with the plan it has, if its recipe and its data are what they were."""
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from core.errors import VortexError
+from core.shipped import SHIPPED
+from pipelines.device import require_gpu
+from pipelines.hub.open import hub
+from pipelines.pack import packs_folder
 from pipelines.recipes import recipe as recipes
+from pipelines.recipes.schema import TOLD
+from pipelines.runs.folder import PLAN, run_folder
 from pipelines.runs.state import RunState
+from pipelines.train.plan.explain import explain
+from pipelines.train.plan.feasibility import require_unchanged
+from pipelines.train.plan.placement import require_team
+from pipelines.train.plan.train_plan import TrainPlan
+from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
-    from pipelines.train.plan.train_plan import TrainPlan
     from registry.records import Version
     from registry.versions import Hub
 
 
-def source_of(recipe: str | None) -> str | None:
-    """Where to read a recipe again: its shipped name, or its file wherever the next command is run; None without a recipe."""
-    return recipe if recipe is None or recipe in recipes.names() else str(Path(recipe).resolve())
+def resume(ws: Workspace, run: str, address: str | None = None, gpus: int | None = None, recipe: str | None = None) -> TrainPlan:
+    """The plan of a run that was begun; its workers can go on elsewhere, at `address`, or on a machine with so many `gpus`.
+
+    Raises VortexError naming the runs there are, or what has changed since: its data, its recipe, or `recipe` where that is given.
+    """
+    path = run_folder(ws, run) / PLAN
+    try:
+        # Packs are derived and can lie elsewhere by now.
+        plan = TrainPlan.model_validate(json.loads(path.read_text()) | {"packs": packs_folder(ws)})
+    except (ValueError, TypeError, ValidationError) as error:
+        raise VortexError(f"{path}: not readable as a training plan", "start the training anew") from error
+    require_same_recipe(plan, recipe)
+    require_unchanged(ws, [*(data for stage in plan.stages for data in stage.data), *plan.anchor_data])
+    if address:
+        plan = plan.model_copy(update={"address": address})
+    if plan.device == "cuda":  # also for workers elsewhere: the finished student is measured here
+        require_gpu(run, gpus)
+    require_team(plan.workers, plan.device, plan.address, plan.sync_batch_norm, gpus)
+    registry = hub(ws)
+    version = finished_as(plan, registry)
+    plan = plan.model_copy(update={"resumed": True, "number": version or registry.next_name(plan.claim, plan.derived)})
+    lines = explain(plan)
+    if version:
+        lines = (*lines[:-1], f"is       {version} already: what its registration lacks is added, nothing is registered twice")
+    return plan.model_copy(update={"inferred": (f"resumes  {run}", *lost_state(path.parent), *lines)})
 
 
 def require_same_recipe(plan: TrainPlan, recipe: str | None) -> None:
     """Raise VortexError with every difference when the recipe is no longer the one that the run was planned with.
 
-    Asked is `recipe` (a name or a file), else the file that the run was begun with, where that still exists.
+    Compared is `recipe` (a name or a file), else the file that the run was begun with, where that still exists.
     """
-    asked = recipe or plan.source
-    if asked is None or (recipe is None and asked not in recipes.names() and not Path(asked).is_file()):
+    source = recipe or plan.source
+    if source is None or (recipe is None and source not in SHIPPED and not Path(source).is_file()):
         return
     if plan.read is None:
         raise VortexError(f"{plan.run} was not begun with a recipe, so {recipe} is not its own", f"vortex train --resume {plan.run}")
-    changed = recipes.differences(plan.read, recipes.load(asked), recipes.TOLD)
-    if changed:
+    differences = recipes.differences(plan.read, recipes.load(source), TOLD)
+    if differences:
         raise VortexError(
-            f"{asked} is not the recipe that {plan.run} was begun with: {len(changed)} setting(s) differ",
-            f"undo the change to go on, or train anew with it: vortex train {shlex.quote(recipe or asked)}",
-            [f"{key}: {before} in the run, {now} in the recipe" for key, before, now in changed],
+            f"{source} is not the recipe that {plan.run} was begun with: {len(differences)} setting(s) differ",
+            f"undo the change to go on, or train anew with it: vortex train {shlex.quote(recipe or source)}",
+            [f"{key}: {before} in the run, {now} in the recipe" for key, before, now in differences],
         )
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from core.errors import UsageError, VortexError
+from core.shipped import SHIPPED
 from pipelines.data.datasets import DataRef, for_domain, listing, resolve
-from pipelines.recipes import recipe as recipes
-from pipelines.recipes.recipe import Recipe, Stage
+from pipelines.recipes.schema import Recipe, Stage
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -91,18 +91,39 @@ class StagePlan(BaseModel):
 
 def pick(frames: Sequence[Frame], split: str, limit: int | None) -> list[Frame]:
     """The frames of a split; with a limit, that many spread evenly over it (neighbours in a stream are nearly the same frame)."""
-    chosen = [frame for frame in frames if frame.split == split]
-    if limit is None or len(chosen) <= limit:
-        return chosen
-    return [chosen[index * len(chosen) // limit] for index in range(limit)]
+    of_split = [frame for frame in frames if frame.split == split]
+    if limit is None or len(of_split) <= limit:
+        return of_split
+    return [of_split[index * len(of_split) // limit] for index in range(limit)]
+
+
+def recipe_start(registry: Hub, recipe: Recipe, encoder_weights: str | None) -> tuple[Start, Version | None]:
+    """What a recipe starts from: its parent, where it names one, whose version comes too; else `encoder_weights` (default ImageNet).
+
+    Raises UsageError for encoder weights beside a parent's, VortexError for weights that are not there.
+    """
+    if recipe.weights_parent and encoder_weights is not None:
+        message = f"recipe {recipe.name} starts from the weights of {recipe.weights_parent}: --encoder-weights does not fit"
+        raise UsageError(message, "leave it out")
+    if recipe.weights_parent:
+        return version_start(registry, recipe.weights_parent)
+    if encoder_weights in (None, "imagenet"):
+        return Start(kind="imagenet", ref=recipe.student.encoder), None
+    if encoder_weights == "none":
+        return Start(kind="none"), None
+    path = Path(str(encoder_weights)).resolve()
+    if not path.is_file():
+        raise VortexError(f"{path}: no such file of encoder weights", "name a safetensors or .pt file, or imagenet, or none")
+    return Start(kind="file", ref=path.name, path=path), None
 
 
 def version_start(registry: Hub, name: str) -> tuple[Start, Version]:
     """The checkpoint of a version. Raises VortexError when the version is unknown, or has no weights."""
-    known = [summary.name for summary in registry.summaries()]
-    if name not in known and name in recipes.names():
+    registered = [summary.name for summary in registry.summaries()]
+    if name not in registered and name in SHIPPED:
         raise VortexError(
-            f"{name} has no weights here: its recipe is shipped, but no version of that name is registered (registered: {', '.join(known) or 'none'})",
+            f"{name} has no weights here: its recipe is shipped, but no version of that name is registered "
+            f"(registered: {', '.join(registered) or 'none'})",
             f"train it: vortex train {name} --domain DOMAIN; or bring its weights: vortex adopt CHECKPOINT",
         )
     version = registry.get(name)
@@ -115,34 +136,16 @@ def version_start(registry: Hub, name: str) -> tuple[Start, Version]:
     return Start(kind="version", ref=name, path=path), version
 
 
-def recipe_start(registry: Hub, recipe: Recipe, encoder_weights: str | None) -> Start:
-    """What a recipe starts from: its parent's weights where it names one, else `encoder_weights` (default ImageNet)."""
-    if recipe.weights_parent:
-        if encoder_weights is not None:
-            raise UsageError(
-                f"recipe {recipe.name} starts from the weights of {recipe.weights_parent}: --encoder-weights does not fit", "leave it out"
-            )
-        return version_start(registry, recipe.weights_parent)[0]
-    if encoder_weights in (None, "imagenet"):
-        return Start(kind="imagenet", ref=recipe.student.encoder)
-    if encoder_weights == "none":
-        return Start(kind="none")
-    path = Path(str(encoder_weights)).resolve()
-    if not path.is_file():
-        raise VortexError(f"{path}: no such file of encoder weights", "name a safetensors or .pt file, or imagenet, or none")
-    return Start(kind="file", ref=path.name, path=path)
-
-
-def given_data(ws: Workspace, domain: str | None, manifests: Sequence[str]) -> list[DataRef]:
+def named_data(ws: Workspace, domain: str | None, manifests: Sequence[str]) -> tuple[DataRef, ...]:
     """The datasets that `--domain` and `--manifest` name. Raises VortexError naming what exists."""
     if domain:
         ws.domain(domain)
     if manifests:
-        return [_given(ws, name, domain) for name in manifests]
-    return [resolve(ws, name_or_manifest=dataset.name) for dataset in for_domain(ws, str(domain))]
+        return tuple(_named(ws, name, domain) for name in manifests)
+    return tuple(resolve(ws, name_or_manifest=dataset.name) for dataset in for_domain(ws, str(domain)))
 
 
-def _given(ws: Workspace, name: str, domain: str | None) -> DataRef:
+def _named(ws: Workspace, name: str, domain: str | None) -> DataRef:
     """One dataset or manifest. Rows with the legacy keys name no domain, so theirs is the one that was asked for."""
     from validation.manifest import LEGACY_DOMAIN
 
@@ -154,32 +157,33 @@ def _given(ws: Workspace, name: str, domain: str | None) -> DataRef:
     return resolve(ws, name_or_manifest=name, domain=domain)
 
 
-def recipe_data(ws: Workspace, recipe: Recipe) -> list[list[DataRef]]:
+def recipe_data(ws: Workspace, recipe: Recipe) -> tuple[tuple[DataRef, ...], ...]:
     """The recipe's own datasets, stage by stage: a dataset of that name, or all of a domain of that name.
 
     Raises VortexError listing every one that is missing.
     """
     datasets = listing(ws)
-    named = {dataset.name: [dataset.name] for dataset in datasets}
-    of_domain: dict[str, list[str]] = {}
+    by_name = {dataset.name: [dataset.name] for dataset in datasets}
+    by_domain: dict[str, list[str]] = {}
     for dataset in datasets:
-        of_domain.setdefault(dataset.card.domain, []).append(dataset.name)
-    have = of_domain | named
-    wanted = list(dict.fromkeys(data.dataset for stage in recipe.stages for data in stage.data))
-    missing = [name for name in wanted if name not in have]
+        by_domain.setdefault(dataset.card.domain, []).append(dataset.name)
+    names = by_domain | by_name
+    needed = list(dict.fromkeys(data.dataset for stage in recipe.stages for data in stage.data))
+    missing = [name for name in needed if name not in names]
     if missing:
-        present = ", ".join(named) or "none"
         raise VortexError(
-            f"recipe {recipe.name} trains on {', '.join(wanted)}; not in this workspace: {', '.join(missing)} (datasets here: {present})",
+            f"recipe {recipe.name} trains on {', '.join(needed)}; not in this workspace: {', '.join(missing)} "
+            f"(datasets here: {', '.join(by_name) or 'none'})",
             f"train the recipe on other data: vortex train {recipe.name} --domain DOMAIN (or --manifest NAME)",
         )
-    return [[resolve(ws, name_or_manifest=name) for data in stage.data for name in have[data.dataset]] for stage in recipe.stages]
+    return tuple(
+        tuple(resolve(ws, name_or_manifest=name) for data in stage.data for name in names[data.dataset]) for stage in recipe.stages
+    )
 
 
-def describe(ws: Workspace, ref: DataRef, limit: int | None) -> DataPlan:
+def describe(ref: DataRef, limit: int | None, validated: bool) -> DataPlan:
     """Read a dataset's manifest and say how it will be used. Raises ManifestError for a faulty one."""
     from pipelines.data.provenance import teachers_behind
-    from pipelines.validate import passed
     from validation.manifest import load_manifest
 
     frames = load_manifest(ref.manifest)
@@ -192,7 +196,7 @@ def describe(ws: Workspace, ref: DataRef, limit: int | None) -> DataPlan:
         kind=ref.kind,
         digest=ref.digest,
         dvc=ref.dvc,
-        validated=passed(ws, ref) is True,
+        validated=validated,
         frames={"train": len(train), "val": len(pick(frames, "val", limit))},
         labelled=sum(frame.supervision != "none" for frame in train),
         targets=dict(Counter(_target(frame) for frame in train)),
@@ -202,25 +206,25 @@ def describe(ws: Workspace, ref: DataRef, limit: int | None) -> DataPlan:
     )
 
 
-def parents_data(ws: Workspace, parent: Version, limit: int | None) -> tuple[tuple[DataPlan, ...], tuple[str, ...]]:
-    """The datasets that a version was trained on, as far as they are in the workspace, and a remark on each that has changed since.
+def anchor_data(parent: Version, parents_data: Sequence[DataPlan], present: Sequence[str]) -> tuple[tuple[DataPlan, ...], tuple[str, ...]]:
+    """What an anchor of kind ewc is measured on, and a remark on each dataset that has changed since the version was trained on it.
 
-    Raises VortexError naming them when none is here.
+    `parents_data` are those of the version's datasets that are in the workspace, among all that are `present`.
+    Raises VortexError naming them when none has a frame to train on.
     """
-    here = {dataset.name for dataset in listing(ws)}
-    found = [describe(ws, resolve(ws, name_or_manifest=use.name), limit) for use in parent.data if use.name in here]
-    usable = tuple(data for data in found if data.frames["train"])
+    usable = tuple(data for data in parents_data if data.frames["train"])
     if not usable:
-        wanted = ", ".join(use.name for use in parent.data) or "none that is recorded"
+        recorded = ", ".join(use.name for use in parent.data) or "none that is recorded"
         raise VortexError(
-            f"an anchor of kind ewc needs frames that {parent.name} was trained on ({wanted}), and none is in this workspace "
-            f"(datasets here: {', '.join(sorted(here)) or 'none'})",
+            f"an anchor of kind ewc needs frames that {parent.name} was trained on ({recorded}), and none is in this workspace "
+            f"(datasets here: {', '.join(sorted(present)) or 'none'})",
             "add one of them with vortex data add, or use --set anchor.kind=l2sp, which needs no frames",
         )
-    then = {use.name: use.digest for use in parent.data}
-    changed = [data.name for data in usable if data.digest != then[data.name]]
+    digests = {use.name: use.digest for use in parent.data}
     return usable, tuple(
-        f"{name} has changed since {parent.name} was trained on it; the anchor is measured on what it is now" for name in changed
+        f"{data.name} has changed since {parent.name} was trained on it; the anchor is measured on what it is now"
+        for data in usable
+        if data.digest != digests[data.name]
     )
 
 

@@ -60,11 +60,11 @@ class Switches(BaseModel):
 
         Raises UsageError naming the part that is not understood.
         """
-        made = self
+        switches = self
         for part in text.split(","):
             name, _, value = (side.strip() for side in part.partition("="))
-            made = Switches.eager() if part.strip() == EAGER else made.model_copy(update={name: _value(name, value, part)})
-        return made
+            switches = Switches.eager() if part.strip() == EAGER else switches.model_copy(update={name: _value(name, value, part)})
+        return switches
 
     def __str__(self) -> str:
         on = [name if value is True else f"{name} {value}" for name, value in self if value]

@@ -11,7 +11,7 @@ import torch
 from models import checkpoint
 from models.losses import HybridDepthLoss, MultiTaskLoss
 from models.student import Student, StudentConfig
-from pipelines.recipes.recipe import Recipe
+from pipelines.recipes.schema import Recipe
 from pipelines.train.plan.sources import Start
 
 

@@ -14,11 +14,12 @@ import typer
 
 from core.errors import GateRefused, Interrupted, VortexError
 from vortex_cli import console, main
+from vortex_cli.app import app
 
 ROOT = Path(__file__).parents[3]
 
 
-def commands(group: typer.Typer = main.app, prefix: str = "vortex") -> Iterator[tuple[str, typer.models.CommandInfo]]:
+def commands(group: typer.Typer = app, prefix: str = "vortex") -> Iterator[tuple[str, typer.models.CommandInfo]]:
     for command in group.registered_commands:
         yield f"{prefix} {command.name}", command
     for below in group.registered_groups:
@@ -66,7 +67,7 @@ def test_every_command_is_explained_in_a_page_by_hand(name: str) -> None:
 def test_help_renders(name: str) -> None:
     from typer.testing import CliRunner
 
-    result = CliRunner().invoke(main.app, [*name.split()[1:], "--help"])
+    result = CliRunner().invoke(app, [*name.split()[1:], "--help"])
     assert result.exit_code == 0
     assert "Example:" in result.output and "--json" in result.output and "--workspace" in result.output
 
@@ -162,5 +163,5 @@ def test_odd_streams_and_folders_end_in_words(tmp_path: Path) -> None:
 def test_arguments_are_upper_case(name: str) -> None:
     from typer.testing import CliRunner
 
-    result = CliRunner().invoke(main.app, [*name.split()[1:], "--help"])
+    result = CliRunner().invoke(app, [*name.split()[1:], "--help"])
     assert "NAME" in result.output and "{name}" not in result.output and "{path}" not in result.output

@@ -11,7 +11,7 @@ from pipelines.data.pointer import FETCH
 from pipelines.synthetic import synthesise
 from pipelines.workspace import Workspace, load
 from vortex_cli import console
-from vortex_cli.main import app
+from vortex_cli.app import app
 
 
 @pytest.fixture(autouse=True)

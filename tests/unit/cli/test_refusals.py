@@ -11,9 +11,9 @@ from core.files import locked
 from pipelines.runs.listing import Run
 from pipelines.workspace import Workspace
 from vortex_cli import console
+from vortex_cli.app import app
 from vortex_cli.commands.evaluate import evaluate
 from vortex_cli.commands.runs import _advice, _row
-from vortex_cli.commands.train import train
 
 
 @pytest.fixture(autouse=True)
@@ -24,16 +24,23 @@ def _session(workspace: Workspace) -> Iterator[None]:
     console.session.restore(saved)
 
 
-@pytest.mark.parametrize("option", [{"workers": 0}, {"seed": 0}, {"device": "auto"}, {"allow_unvalidated": True}, {"lr": 0.0}])
-def test_resume_takes_no_other_option(option: dict[str, object]) -> None:
-    with pytest.raises(UsageError, match="only --address, --walltime and the recipe") as caught:
-        train(resume="a-run", **option)  # type: ignore[arg-type]
-    assert caught.value.hint == "vortex train --resume a-run"
+def vortex(ws: Workspace, *words: str) -> None:
+    """Run a command line in this process; its error reaches the caller."""
+    app([*words, "--workspace", str(ws.root)], standalone_mode=False)
 
 
-def test_resume_of_nothing_is_not_a_new_training() -> None:
+# Said is said, also where it is the default.
+@pytest.mark.parametrize("option", ["--workers 0", "--seed 0", "--device auto", "--allow-unvalidated", "--lr 0.0", "--set ema.decay=0.9"])
+@pytest.mark.parametrize("command", ["train", "submit"])
+def test_resume_takes_no_other_option(workspace: Workspace, command: str, option: str) -> None:
+    with pytest.raises(UsageError, match="--resume continues a run as it was planned") as caught:
+        vortex(workspace, command, "--resume", "a-run", *option.split())
+    assert caught.value.hint == f"vortex {command} --resume a-run"
+
+
+def test_resume_of_nothing_is_not_a_new_training(workspace: Workspace) -> None:
     with pytest.raises(VortexError, match="unknown run ''"):
-        train(resume="")
+        vortex(workspace, "train", "--resume", "")
 
 
 @pytest.mark.parametrize(
@@ -49,9 +56,9 @@ def test_evaluate_measures_nothing_that_it_could_not_finish(options: dict[str, s
         evaluate("v6", **options)  # type: ignore[arg-type]
 
 
-def test_a_wall_time_that_is_none_is_refused_before_anything_is_planned() -> None:
+def test_a_wall_time_that_is_none_is_refused_before_anything_is_planned(workspace: Workspace) -> None:
     with pytest.raises(UsageError, match="--walltime 'soon' is not a time"):
-        train(recipe="v6", walltime="soon")
+        vortex(workspace, "train", "v6", "--walltime", "soon")
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
@@ -60,7 +67,7 @@ def test_a_run_that_is_at_work_is_not_planned_again(workspace: Workspace, dry_ru
     folder.mkdir(parents=True)
     (folder / "plan.json").write_text("{}")
     with locked(folder / ".lock"), pytest.raises(UsageError, match="one is training already"):
-        train(resume="one", dry_run=dry_run)
+        vortex(workspace, "train", "--resume", "one", *(["--dry-run"] if dry_run else []))
     assert capsys.readouterr().err == ""
 
 

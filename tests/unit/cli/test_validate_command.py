@@ -22,8 +22,8 @@ from pipelines.workspace import Workspace, load
 from tests.unit.validation.frame_sets import FrameSet
 from validation.manifest import ManifestError, write_manifest
 from vortex_cli import console
+from vortex_cli.app import register
 from vortex_cli.commands.validate import validate as command
-from vortex_cli.main import register
 
 ROOT = Path(__file__).parents[3]
 VORTEX = f"{shlex.quote(sys.executable)} -m vortex_cli.main"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import typer
 
-from vortex_cli import main
+from vortex_cli.app import app
 
 ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -67,7 +67,7 @@ def commands(group: Any, prefix: str = "vortex") -> Iterator[tuple[str, Any]]:
 def test_the_reference_has_every_option_of_every_command_below_its_heading() -> None:
     common, *sections = re.split(r"^### ", GENERATED["commands_page"](), flags=re.MULTILINE)
     below = {heading.strip("`"): text for heading, _, text in (section.partition("\n") for section in sections)}
-    reference = dict(commands(typer.main.get_command(main.app)))
+    reference = dict(commands(typer.main.get_command(app)))
     assert below.keys() == reference.keys()
     for path, command in reference.items():
         for parameter in command.params:

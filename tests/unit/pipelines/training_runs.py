@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
 from models.tensors import read_tensors
 from pipelines.runs.events import TrainEvent
 from pipelines.train.driver.run import lay_out
-from pipelines.train.plan import decide as planning
+from pipelines.train.plan.decide import decide
+from pipelines.train.plan.gather import gather
+from pipelines.train.plan.options import TrainOptions
 from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.train.worker.checkpoints import STATE, STUDENT, Checkpoints
 from pipelines.train.worker.loop import StageLoop
 from pipelines.workspace import Workspace
 
 
-def tiny(ws: Workspace, **options: object) -> TrainPlan:
+def planned(ws: Workspace, **options: Any) -> TrainPlan:
+    """The plan of a training with these options."""
+    train_options = TrainOptions(**options)
+    return decide(train_options, gather(ws, train_options))
+
+
+def tiny(ws: Workspace, **options: Any) -> TrainPlan:
     """The plan of a training of seconds."""
-    given = {"recipe": str(ws.root / "tiny.yaml"), "domain": "rooms", "encoder_weights": "none", "epochs": 3, "device": "cpu"} | options
-    return planning.plan(ws, allow_unvalidated=True, **given)  # type: ignore[arg-type]
+    own = {"recipe": str(ws.root / "tiny.yaml"), "domain": "rooms", "encoder_weights": "none", "epochs": 3, "device": "cpu"}
+    return planned(ws, **own | {"allow_unvalidated": True} | options)
 
 
 def ignore(event: TrainEvent) -> None:

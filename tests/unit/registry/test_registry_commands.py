@@ -24,7 +24,8 @@ from vortex_cli import console
 from vortex_cli.commands.history import history
 from vortex_cli.commands.lineage import lineage
 from vortex_cli.commands.show import show
-from vortex_cli.commands.versions import complete_versions, versions
+from vortex_cli.commands.versions import versions
+from vortex_cli.completion import complete_versions
 
 COMMANDS: list[Callable[..., None]] = [versions, lineage, history]
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from core.errors import VortexError
 from tests.unit.validation.frame_sets import FrameSet, data_judgement
-from validation.data_gate import all_ignore_probability
-from validation.manifest import Frame
+from validation.data_gate import all_ignore_batch
 
 
 def test_an_unknown_kind_names_the_known_ones(tmp_path: Path) -> None:
@@ -18,16 +16,9 @@ def test_an_unknown_kind_names_the_known_ones(tmp_path: Path) -> None:
         data_judgement(tmp_path, [], "moon")
 
 
-def frames(labelled: int, total: int) -> list[Frame]:
-    bare = Frame(id="a", domain="d", split="train", sequence="s", camera="c", rgb="a.png")
-    return [replace(bare, segmentation="a.png", supervision="full")] * labelled + [bare] * (total - labelled)
-
-
 def test_probability_of_an_all_ignore_batch() -> None:
-    assert all_ignore_probability(frames(6, 100), 16) == pytest.approx(0.3716, abs=1e-4)
-    assert all_ignore_probability(frames(100, 100), 16) == 0.0
-    assert all_ignore_probability(frames(0, 100), 16) == 1.0
-    assert all_ignore_probability([], 16) == 1.0
+    assert all_ignore_batch(0.06, 16) == pytest.approx(0.3716, abs=1e-4)
+    assert (all_ignore_batch(1.0, 16), all_ignore_batch(0.0, 16)) == (0.0, 1.0)
 
 
 def test_labelled_frames_are_counted_by_their_pixels(tmp_path: Path) -> None:

@@ -182,11 +182,11 @@ def test_relative_depth_is_kept_as_floats_and_shows_no_structure(workspace: Work
 def test_a_version_names_the_teachers_with_their_weights_and_record(workspace: Workspace) -> None:
     from pipelines.hub.open import hub
     from pipelines.train.driver.registration import parents
-    from pipelines.train.plan.decide import plan
+    from tests.unit.pipelines.training_runs import planned
 
     frames(workspace, count=12)
     key = label(workspace, "place", ALL).key
-    made = plan(workspace, recipe="v6", domain="rooms", encoder_weights="none", epochs=1, size=(64, 96), allow_unvalidated=True)
+    made = planned(workspace, recipe="v6", domain="rooms", encoder_weights="none", epochs=1, size=(64, 96), allow_unvalidated=True)
     found = [(edge.teacher, edge.labels) for edge in parents(made, "v6") if isinstance(edge, TeacherEdge)]
     assert found == [(name, f"place: weights tinytinytiny, record {key}") for name in ALL]
     assert hub(workspace).summaries() == []
@@ -211,7 +211,7 @@ def test_long_ids_have_files_too(workspace: Workspace) -> None:
 
 
 def test_the_command_says_what_it_did_and_what_comes_next(workspace: Workspace) -> None:
-    from vortex_cli import main
+    from vortex_cli.app import app
 
     frames(workspace)
     words = [
@@ -226,12 +226,12 @@ def test_the_command_says_what_it_did_and_what_comes_next(workspace: Workspace) 
         "--set",
         "da3.how=nan",
     ]
-    result = CliRunner().invoke(main.app, words)
+    result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
     assert "put aside: f1: no depth: da3" in result.output and "vortex validate place" in result.output
-    again = CliRunner().invoke(main.app, [*words[:6], "--json"])
+    again = CliRunner().invoke(app, [*words[:6], "--json"])
     assert again.exit_code == 0 and json.loads(again.stdout)["kept"] == {"truth": 0, "same": 5, "quarantined": 1, "others": []}
-    odd = CliRunner().invoke(main.app, [*words[:6], "--set", "da3"])
+    odd = CliRunner().invoke(app, [*words[:6], "--set", "da3"])
     assert isinstance(odd.exception, UsageError) and "TEACHER.KEY=VALUE" in odd.exception.message
 
 

@@ -344,15 +344,15 @@ def test_opening_does_not_wait_for_the_frames(tmp_path: Path) -> None:
 def test_the_command_packs_says_so_and_checks(workspace: Workspace) -> None:
     from typer.testing import CliRunner
 
-    from vortex_cli import main
+    from vortex_cli.app import app
 
     publish(workspace, "small")
     call = ["pack", "small", "--size", "64x96", "--workspace", str(workspace.root), "--json"]
-    first, second = (json.loads(CliRunner().invoke(main.app, [*call, *more]).stdout) for more in ([], ["--verify"]))
+    first, second = (json.loads(CliRunner().invoke(app, [*call, *more]).stdout) for more in ([], ["--verify"]))
     assert (first["built"], second["built"], second["verified"]) == (True, False, True)
     assert first["frames"] == 13 and first["path"] == second["path"]
     flip(Path(first["path"]) / "rgb.u8", 9)
     os.utime(Path(first["path"]) / "rgb.u8", (0, 0))  # a bad disk leaves no trace; what was written to is packed again
-    result = CliRunner().invoke(main.app, [*call, "--verify"])
+    result = CliRunner().invoke(app, [*call, "--verify"])
     assert isinstance(result.exception, PackError) and "rgb.u8" in result.exception.message
     assert load_workspace(workspace.root)

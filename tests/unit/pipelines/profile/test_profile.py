@@ -20,12 +20,12 @@ from pipelines.profile.record import cost_digest, profiles
 from pipelines.profile.rehearsal import Rehearsal
 from pipelines.profile.timing import Timings
 from pipelines.runs.folder import runs_folder
-from pipelines.train.plan import decide as planning
 from pipelines.train.plan.switches import Switches
 from pipelines.train.plan.train_plan import STALL, TrainPlan
 from pipelines.workspace import Workspace
+from tests.unit.pipelines.training_runs import planned
 from tests.unit.pipelines.training_set import publish, recipe_file
-from vortex_cli import main
+from vortex_cli.app import app
 
 TIMED = Timings(
     batch=4,
@@ -52,7 +52,7 @@ def ws(workspace: Workspace, fresh_store: Path) -> Workspace:
 
 def tiny(ws: Workspace, **options: object) -> TrainPlan:
     given = {"recipe": str(ws.root / "tiny.yaml"), "domain": "rooms", "encoder_weights": "none", "epochs": 3, "device": "cpu"} | options
-    return planning.plan(ws, allow_unvalidated=True, **given)  # type: ignore[arg-type]
+    return planned(ws, allow_unvalidated=True, **given)  # type: ignore[arg-type]
 
 
 def test_a_prediction_adds_up(ws: Workspace) -> None:
@@ -171,7 +171,7 @@ def test_the_command_measures_and_refuses(ws: Workspace) -> None:
     (ws.root / "vortex.toml").write_text(f"{text}\n[partitions.gpu]\nmin_utilisation = 1.0\n")
     planned = [str(ws.root / "tiny.yaml"), "--domain", "rooms", "--encoder-weights", "none", "--device", "cpu", "--allow-unvalidated"]
     command = ["profile", *planned, "--seconds", "0.1", "--workspace", str(ws.root), "--json"]
-    found = CliRunner().invoke(main.app, command)
+    found = CliRunner().invoke(app, command)
     assert found.exit_code == 0 and json.loads(found.stdout)["epoch_seconds"] > 0
-    refused = CliRunner().invoke(main.app, [*command, "--partition", "gpu"])
+    refused = CliRunner().invoke(app, [*command, "--partition", "gpu"])
     assert isinstance(refused.exception, GateRefused) and "partition gpu asks for 100%" in refused.exception.message

@@ -12,10 +12,10 @@ from pipelines import workspace as workspaces
 from pipelines.hub.open import hub
 from pipelines.runs.events import TrainEvent
 from pipelines.train.driver.run import train
-from pipelines.train.plan import decide as planning
 from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.workspace import Workspace
 from registry.records import Version, VersionEdge
+from tests.unit.pipelines.training_runs import planned
 from tests.unit.pipelines.training_set import SIZE, publish
 
 NAMES = [f"v{number}" for number in range(1, 10)]
@@ -51,9 +51,7 @@ class Lineage:
         """Train a recipe as `vortex train NAME` does, small and short."""
         first: dict[str, Any] = {} if name in ("v7", "v8", "v9") else {"encoder_weights": "none"}
         length: dict[str, Any] = {"settings": TRUNCATED} if name == "v6" else {"epochs": 1}
-        plan = planning.plan(
-            self.ws, recipe=name, device="cpu", size=SIZE, batch_size=4, allow_unvalidated=True, step="eager", **first, **length
-        )
+        plan = planned(self.ws, recipe=name, device="cpu", size=SIZE, batch_size=4, allow_unvalidated=True, step="eager", **first, **length)
         self.plans[name] = plan
         train(self.ws, plan, self.events[name].append)
 
@@ -125,7 +123,7 @@ def test_the_unit_of_the_targets_comes_from_the_data(lineage: Lineage) -> None:
 
 
 def test_a_recipe_taught_by_relative_depth_says_so_on_metric_frames(lineage: Lineage) -> None:
-    plan = planning.plan(lineage.ws, recipe="v1", device="cpu", size=SIZE, encoder_weights="none", allow_unvalidated=True)
+    plan = planned(lineage.ws, recipe="v1", device="cpu", size=SIZE, encoder_weights="none", allow_unvalidated=True)
     assert any("its failure is not repeated" in line for line in plan.inferred)
 
 

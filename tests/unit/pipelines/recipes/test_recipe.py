@@ -9,8 +9,10 @@ import pytest
 
 from core import strict_yaml
 from core.errors import UsageError
+from core.shipped import SHIPPED
 from pipelines.recipes import recipe
-from pipelines.recipes.recipe import FOLDER, Recipe, RecipeError
+from pipelines.recipes.recipe import FOLDER, RecipeError
+from pipelines.recipes.schema import Recipe
 
 MOBILE, EFFICIENT = "mobilenetv3_small_100", "efficientvit_b1"
 RELATIVE, METRIC = ("da2-large", "relative"), ("da3-metric-large", "m")
@@ -46,7 +48,7 @@ def published(found: Recipe, dataset: str, metric: str) -> float | None:
 
 
 def test_nine_recipes_are_shipped() -> None:
-    assert recipe.names() == list(LINEAGE)
+    assert list(SHIPPED) == list(LINEAGE) == sorted(path.stem for path in FOLDER.glob("v*.yaml"))
 
 
 @pytest.mark.parametrize("name", LINEAGE)
@@ -77,7 +79,7 @@ def test_recipe_file_is_complete(name: str) -> None:
 
 
 def test_decisions_of_the_lineage() -> None:
-    every = {name: recipe.load(name) for name in recipe.names()}
+    every = {name: recipe.load(name) for name in SHIPPED}
     assert [every[name].loss.depth for name in ("v1", "v2", "v3", "v9")] == ["mse", "mse", "berhu", "berhu"]
     assert all(one.loss.depth_target == "per_frame" and one.loss.berhu_threshold == "p80" for one in every.values())
     assert all(one.loss.kendall.form == "regression_half" and one.loss.kendall.clamp == (-2, 2) for one in every.values())

@@ -17,7 +17,7 @@ from pipelines.runs.events import Journal, TrainEvent
 from pipelines.runs.state import EVENTS, STATE, Recorder, RunState
 from pipelines.runs.wall import Wall
 from pipelines.train.driver.run import lay_out, train
-from pipelines.train.plan import decide as planning
+from pipelines.train.plan.resume import resume
 from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.training_runs import ignore, tiny
@@ -41,12 +41,12 @@ def test_a_run_says_how_far_it_is_from_its_planning_to_its_version(ws: Workspace
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(Interrupted):
-        train(ws, planning.resume(ws, plan.run), stop)
+        train(ws, resume(ws, plan.run), stop)
     (training,) = seen
     assert (training["status"], training["stage"], training["epoch"], training["epochs"]) == ("training", "train", 1, 2)
     assert training["pid"] == os.getpid() and training["host"] and training["updated"] > 0
     assert state(ws, plan)["status"] == "stopped"
-    train(ws, planning.resume(ws, plan.run), ignore)
+    train(ws, resume(ws, plan.run), ignore)
     done = state(ws, plan)
     assert (done["status"], done["epoch"], done["version"]) == ("finished", 2, "v10")
     kinds = [event.kind for event in Journal(plan.folder(ws) / EVENTS).read()]
@@ -58,7 +58,7 @@ def test_a_run_that_failed_says_so(ws: Workspace) -> None:
     lay_out(plan, plan.folder(ws))
     shutil.rmtree(plan.folder(ws) / "1-train")
     with pytest.raises(VortexError, match="start") as caught:
-        train(ws, planning.resume(ws, plan.run), ignore)
+        train(ws, resume(ws, plan.run), ignore)
     assert state(ws, plan)["status"] == "failed"
     (said,) = [event for event in Journal(plan.folder(ws) / EVENTS).read() if event.kind == "failed"]
     assert (said.message, said.hint) == (caught.value.message, caught.value.hint)
@@ -92,12 +92,12 @@ def test_a_finished_run_that_lost_its_state_registers_nothing_twice(ws: Workspac
     (plan.folder(ws) / STATE).unlink()
     if found is not None:
         (plan.folder(ws) / STATE).write_text(found)
-    again = planning.resume(ws, plan.run)
+    again = resume(ws, plan.run)
     assert again.number == "v10" and any(line.startswith("note     ") and STATE in line for line in again.inferred)
     assert train(ws, again, ignore).version == made and [version.name for version in hub(ws).versions()] == ["v10"]
     done = state(ws, plan)
     assert (done["status"], done["version"], done["finished"]) == ("finished", "v10", ["train"])
-    assert not any(STATE in line for line in planning.resume(ws, plan.run).inferred)
+    assert not any(STATE in line for line in resume(ws, plan.run).inferred)
 
 
 def test_a_truncated_run_that_lost_its_state_goes_on_to_another_version(ws: Workspace) -> None:
@@ -109,7 +109,7 @@ def test_a_truncated_run_that_lost_its_state_goes_on_to_another_version(ws: Work
     first = train(ws, plan, hear, wall=Wall(7.0, "wall time 7h", lambda: now[0])).version
     assert first and first.truncated
     (plan.folder(ws) / STATE).unlink()
-    second = train(ws, planning.resume(ws, plan.run), ignore).version
+    second = train(ws, resume(ws, plan.run), ignore).version
     assert second and (second.name, second.truncated) == ("v11", None) and second.run_id != first.run_id
     assert ("weights", "v10") in {edge.triple()[:2] for edge in second.parents}
 
@@ -120,7 +120,7 @@ def test_a_stopped_run_that_lost_its_state_goes_on_from_its_checkpoint(ws: Works
         train(ws, plan, lambda event: os.kill(os.getpid(), signal.SIGINT) if event.kind == "epoch" else None)
     (plan.folder(ws) / STATE).unlink()
     begun: list[int] = []
-    result = train(ws, planning.resume(ws, plan.run), lambda event: begun.append(event.epoch) if event.kind == "started" else None)
+    result = train(ws, resume(ws, plan.run), lambda event: begun.append(event.epoch) if event.kind == "started" else None)
     assert begun == [1] and result.version and result.version.name == "v10"
 
 
@@ -135,6 +135,6 @@ def test_a_stage_whose_end_was_not_told_to_mlflow_is_ended_when_the_run_goes_on(
         broken.setattr("registry.store.MlflowStore.end_run", away)
         with pytest.raises(VortexError, match="MLflow does not answer"):
             train(ws, plan, ignore)
-    assert train(ws, planning.resume(ws, plan.run), ignore).version
+    assert train(ws, resume(ws, plan.run), ignore).version
     runs = [hub(ws).store._client.get_run(run_id) for run_id in state(ws, plan)["mlflow"].values()]
     assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]

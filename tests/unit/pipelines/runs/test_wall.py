@@ -17,7 +17,7 @@ from pipelines.runs.events import TrainEvent
 from pipelines.runs.stop import REQUEUE, Requeue, stop_on_signals
 from pipelines.runs.wall import Wall, duration, parse, wall
 from pipelines.train.driver.run import lay_out, train
-from pipelines.train.plan import decide as planning
+from pipelines.train.plan.resume import resume
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.training_runs import different, final_state, ignore, tiny
 
@@ -114,7 +114,7 @@ def segments(ws: Workspace, run: str, clock: Clock, hours: float, on_event: Call
         made = Wall(clock.now + hours * HOUR, f"wall time {hours:g}h", clock)
         finished.append(epochs)
         try:
-            train(ws, planning.resume(ws, run), hear, wall=made)
+            train(ws, resume(ws, run), hear, wall=made)
             return [len(segment) for segment in finished]
         except Requeue as error:
             assert error.exit_code == 75 and run in error.hint
@@ -142,17 +142,17 @@ def test_at_the_wall_the_best_so_far_becomes_a_truncated_version_and_the_run_goe
     assert json.loads((cut.folder(ws) / "state.json").read_text())["status"] == "truncated"
     # A wall that leaves no time for another epoch registers nothing a second time.
     with pytest.raises(Interrupted, match="at the wall") as caught:
-        train(ws, planning.resume(ws, cut.run), ignore, wall=Wall(0.0, "wall time 0s", lambda: 1.0))
+        train(ws, resume(ws, cut.run), ignore, wall=Wall(0.0, "wall time 0s", lambda: 1.0))
     assert caught.value.exit_code == 130
-    plan = planning.resume(ws, cut.run)
+    plan = resume(ws, cut.run)
     assert plan.number == "v12"
     last = train(ws, plan, ignore).version
     assert last and (last.name, last.truncated) == ("v12", None)
     (cut.folder(ws) / "state.json").unlink()
-    assert planning.resume(ws, cut.run).number == "v12", "of two versions of a run the whole one is its end"
+    assert resume(ws, cut.run).number == "v12", "of two versions of a run the whole one is its end"
     assert ("weights", "v11") in {edge.triple()[:2] for edge in last.parents} and last.run_id != first.version.run_id
     assert different(final_state(ws, cut), final_state(ws, whole)) == []
-    assert any("v12 already" in line for line in planning.resume(ws, cut.run).inferred)
+    assert any("v12 already" in line for line in resume(ws, cut.run).inferred)
     assert [version.name for version in hub(ws).versions()] == ["v10", "v11", "v12"]
 
 
@@ -161,9 +161,9 @@ def test_a_stop_between_two_walls_does_not_register_the_same_student_twice(ws: W
     first = train(ws, plan, clock.hear, wall=Wall(7 * HOUR, "wall time 7h", clock)).version
     assert first and first.truncated == "train stopped at 1/4 epochs, wall time 7h"
     with pytest.raises(Interrupted, match="nothing of it is lost"):
-        train(ws, planning.resume(ws, plan.run), lambda event: os.kill(os.getpid(), signal.SIGINT) if event.kind == "started" else None)
+        train(ws, resume(ws, plan.run), lambda event: os.kill(os.getpid(), signal.SIGINT) if event.kind == "started" else None)
     with pytest.raises(Interrupted, match="at the wall"):
-        train(ws, planning.resume(ws, plan.run), ignore, wall=Wall(0.0, "wall time 0s", lambda: 1.0))
+        train(ws, resume(ws, plan.run), ignore, wall=Wall(0.0, "wall time 0s", lambda: 1.0))
     assert [version.name for version in hub(ws).versions()] == ["v10"]
 
 
@@ -175,7 +175,7 @@ def test_a_truncated_version_whose_registration_broke_off_is_registered_first(ws
             train(ws, plan, clock.hear, wall=Wall(7 * HOUR, "wall time 7h", clock))
     assert "what was trained until the wall is safe, and is registered first by: vortex train --resume" in caught.value.hint
     assert hub(ws).versions() == []
-    last = train(ws, planning.resume(ws, plan.run), ignore).version
+    last = train(ws, resume(ws, plan.run), ignore).version
     assert [(version.name, version.truncated) for version in hub(ws).versions()] == [
         ("v10", "train stopped at 1/3 epochs, wall time 7h"),
         ("v11", None),

@@ -25,8 +25,8 @@ from pipelines.validate.validation_report import today
 from pipelines.workspace import Workspace
 from tests.unit.validation.frame_sets import SIZE, FrameSet, data_judgement
 from validation.manifest import ManifestError, write_manifest
+from vortex_cli.app import register
 from vortex_cli.commands.validate import validate as command
-from vortex_cli.main import register
 
 ROOT = Path(__file__).parents[4]
 
@@ -286,7 +286,7 @@ def test_a_malformed_manifest_is_refused_before_the_engine_is_imported(workspace
     assert isinstance(run(workspace, str(manifest)).exception, ManifestError)
     manifest.write_text(manifest.read_text().splitlines()[0] + "\n" + '{"id": "x", "split": "nowhere"}\n' * 5000)
     code = (
-        "import sys, typer\nfrom vortex_cli.main import register\nfrom vortex_cli.commands.validate import validate\n"
+        "import sys, typer\nfrom vortex_cli.app import register\nfrom vortex_cli.commands.validate import validate\n"
         "app = typer.Typer()\nregister(app, validate, 'Know')\n"
         "try:\n    app(sys.argv[1:], standalone_mode=False)\n"
         "except Exception as error:\n    print(type(error).__name__, *{'great_expectations', 'pandas', 'cv2', 'torch', 'pyarrow', 'scipy'} & {*sys.modules})\n"

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,9 +23,10 @@ from pipelines.experiments.ablate.judging import NONE_SHOWN, Ablation, effect, j
 from pipelines.experiments.ablate.running import Measured, run_name
 from pipelines.hub.open import hub
 from pipelines.runs.events import Diverged, Journal, TrainEvent, failure, raised
+from pipelines.train.plan.options import TrainOptions
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.training_set import publish, recipe_file
-from vortex_cli import main
+from vortex_cli.app import app
 
 
 @pytest.fixture
@@ -35,9 +37,9 @@ def ws(workspace: Workspace, fresh_store: Path) -> Workspace:
     return workspaces.load(workspace.root)
 
 
-def tiny(ws: Workspace, **options: object) -> dict[str, object]:
-    given = {"recipe": str(ws.root / "tiny.yaml"), "domain": "rooms", "encoder_weights": "none", "epochs": 2, "device": "cpu"}
-    return {**given, "size": (32, 48), "allow_unvalidated": True, **options}
+def tiny(ws: Workspace, **options: Any) -> TrainOptions:
+    own = {"recipe": str(ws.root / "tiny.yaml"), "domain": "rooms", "encoder_weights": "none", "epochs": 2, "device": "cpu"}
+    return TrainOptions(**own | {"size": (32, 48), "allow_unvalidated": True} | options)
 
 
 def test_arms_differ_in_the_factor_alone(ws: Workspace) -> None:
@@ -143,7 +145,7 @@ def test_a_factor_that_is_not_used_has_an_effect_of_exactly_0(ws: Workspace) -> 
     command = ["ablate", str(ws.root / "tiny.yaml"), "--domain", "rooms", "--encoder-weights", "none", "--epochs", "1", "--size", "32x48",
                "--device", "cpu", "--allow-unvalidated", "--set", "loss.depth=mse", "--vary", "loss.berhu_threshold=p80,max20",
                "--seeds", "1", "--workspace", str(ws.root), "--json"]  # fmt: skip
-    ran = CliRunner().invoke(main.app, command)
+    ran = CliRunner().invoke(app, command)
     assert ran.exit_code == 0, ran.output
     for one in json.loads(ran.stdout)["effects"]:
         assert one["difference"] == 0.0 and one["meaning"] == "not decidable: 1 seed(s), 3 are needed"

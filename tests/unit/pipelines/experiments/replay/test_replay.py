@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import GateRefused, Interrupted, VortexError
+from core.shipped import SHIPPED
 from pipelines.compare.intervals import Interval
 from pipelines.data.datasets import find, listing
 from pipelines.experiments.replay import results
@@ -27,10 +28,10 @@ from pipelines.experiments.replay.sets import PLACES, RELATIVE, judged_frames, p
 from pipelines.hub.open import hub
 from pipelines.init import init
 from pipelines.recipes import recipe as recipes
-from pipelines.recipes.recipe import Recipe
+from pipelines.recipes.schema import Recipe
 from pipelines.runs.folder import runs_folder
 from pipelines.synthetic import WORLDS, synthesise
-from pipelines.train.plan import decide as planning
+from pipelines.train.plan.resume import resume
 from validation.manifest import load_manifest
 from vortex_cli import console
 from vortex_cli.commands import replay as command
@@ -45,14 +46,14 @@ SILENT = Watch(lambda what, done, total: None, lambda run: None)
 @pytest.mark.parametrize("scale", SCALES.values(), ids=SCALES)
 def test_a_scale_knows_every_set_that_the_recipes_name(scale: Scale) -> None:
     named = {data.dataset for name in scale.versions for stage in recipes.load(name).stages for data in stage.data}
-    assert scale.versions == tuple(recipes.names())
+    assert scale.versions == SHIPPED
     assert named | set(scale.measured) | {RELATIVE} == set(PLACES)
     assert set(scale.frames) == set(PLACES) - {RELATIVE}
     assert {place.world for place in PLACES.values()} <= set(WORLDS)
 
 
 @pytest.mark.parametrize("scale", [SCALES["tiny"], SCALES["small"]], ids=["tiny", "small"])
-@pytest.mark.parametrize("name", recipes.names())
+@pytest.mark.parametrize("name", SHIPPED)
 def test_a_scaled_recipe_is_a_recipe_and_stays_cut_where_it_was(scale: Scale, name: str) -> None:
     recipe = recipes.load(name)
     scaled = recipes.with_settings(recipe, scale.settings(recipe))
@@ -65,7 +66,7 @@ def test_a_scaled_recipe_is_a_recipe_and_stays_cut_where_it_was(scale: Scale, na
 
 
 def test_the_full_scale_changes_nothing_of_a_recipe() -> None:
-    assert all(SCALES["full"].settings(recipes.load(name)) == () for name in recipes.names())
+    assert all(SCALES["full"].settings(recipes.load(name)) == () for name in SHIPPED)
 
 
 def test_a_replay_has_a_workspace_of_its_own(tmp_path: Path) -> None:
@@ -167,7 +168,7 @@ def test_a_replay_that_is_stopped_goes_on_and_every_seed_has_its_own_parents(tmp
     measured = {(one.domain, one.dataset) for one in hub(ws).get("v7").metrics}
     assert {("nyu", "nyu"), ("corridor", "lilocbench")} <= measured
     runs = {(run.version, run.seed): run for run in made.runs}
-    start = planning.resume(ws, runs["v7", 1].run).start
+    start = resume(ws, runs["v7", 1].run).start
     assert start.path == runs_folder(ws) / runs["v5", 1].run / "student.safetensors"
     rmse = {key: run.scores[NYU].values["rmse"] for key, run in runs.items()}
     assert len(set(rmse.values())) == 4, "seeds differ"

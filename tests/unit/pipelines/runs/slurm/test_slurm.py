@@ -16,6 +16,7 @@ from pipelines import submit as submitting
 from pipelines import workspace as workspaces
 from pipelines.runs.events import Journal
 from pipelines.runs.slurm import job, queue, segment, stamps
+from pipelines.runs.slurm.job_options import JobOptions
 from pipelines.runs.slurm.limits import parse_limit, show_limit
 from pipelines.runs.slurm.script import Request, script, warning_seconds
 from pipelines.runs.slurm.segment import progress
@@ -93,7 +94,7 @@ def test_the_warning_comes_after_the_beginning_even_when_it_is_a_minute_early() 
 def test_a_machine_without_slurm_says_so_in_one_line(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(VortexError, match="scontrol is not on this machine") as caught:
-        submitting.request(workspace, partition="gpu")
+        submitting.request_of(workspace, JobOptions(partition="gpu"))
     assert "login node" in caught.value.hint
     assert queue.job_states(["7"]) is None and queue.job_states([]) == {}
 

@@ -19,11 +19,11 @@ from pipelines.runs.events import Journal, TrainEvent
 from pipelines.runs.folder import START
 from pipelines.runs.state import RunState
 from pipelines.train.driver.run import train
-from pipelines.train.plan import decide as planning
+from pipelines.train.plan.resume import resume
 from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.train.worker.checkpoints import STATE, STUDENT, Checkpoints
 from pipelines.workspace import Workspace
-from tests.unit.pipelines.training_runs import final_state, ignore, loop, tiny
+from tests.unit.pipelines.training_runs import final_state, ignore, loop, planned, tiny
 from tests.unit.pipelines.training_set import recipe_file
 
 
@@ -66,9 +66,7 @@ def test_a_finished_run_is_a_version_that_knows_where_it_came_from(ws: Workspace
     history = hub(ws).store._client.get_metric_history(version.run_id, "val/rmse")
     assert [point.step for point in history] == [1, 2, 3]
 
-    derived = train(
-        ws, planning.plan(ws, from_version="v10", domain="rooms", epochs=1, device="cpu", allow_unvalidated=True), ignore
-    ).version
+    derived = train(ws, planned(ws, from_version="v10", domain="rooms", epochs=1, device="cpu", allow_unvalidated=True), ignore).version
     assert (derived.name, derived.derived, derived.size) == ("v11", True, plan.size)
     assert ("weights", "v10") in {edge.triple()[:2] for edge in derived.parents}
 
@@ -84,7 +82,7 @@ def test_a_stopped_run_resumes_to_the_same_bits(ws: Workspace, epoch: int, step:
     assert signal.getsignal(number) is before
     assert mlflow_status(ws, stopped) == "KILLED"
     assert [version.name for version in hub(ws).versions()] == ["v10"]
-    result = train(ws, planning.resume(ws, stopped.run), ignore)
+    result = train(ws, resume(ws, stopped.run), ignore)
     assert result.version.name == "v11" and mlflow_status(ws, stopped) == "FINISHED"
     one, other = final_state(ws, whole), final_state(ws, stopped)
     assert one.keys() == other.keys() and any(name.startswith("optimizer.") for name in one)
@@ -101,12 +99,12 @@ def test_a_crash_marks_the_run_failed_registers_nothing_and_resumes_from_the_las
         train(ws, crashed, crash)
     assert mlflow_status(ws, crashed) == "FAILED" and hub(ws).versions() == []
     seen: list[TrainEvent] = []
-    train(ws, planning.resume(ws, crashed.run), seen.append)
+    train(ws, resume(ws, crashed.run), seen.append)
     assert [event.epoch for event in seen if event.kind == "started"] == [1]
     train(ws, whole, ignore)
     one, other = final_state(ws, whole), final_state(ws, crashed)
     assert [name for name in one if not torch.equal(one[name], other[name])] == []
-    again = train(ws, planning.resume(ws, crashed.run), ignore)
+    again = train(ws, resume(ws, crashed.run), ignore)
     assert again.version.name == "v10" and len(hub(ws).versions()) == 2
 
 
@@ -191,8 +189,8 @@ def test_a_second_ctrl_c_ends_at_once_and_names_the_way_back(ws: Workspace, monk
         train(ws, plan, ignore)
     assert caught.value.hint == f"vortex train --resume {plan.run}"
     monkeypatch.undo()
-    assert train(ws, planning.resume(ws, plan.run), ignore).version.name == "v10"
-    assert any("v10 already" in line for line in planning.resume(ws, plan.run).inferred)
+    assert train(ws, resume(ws, plan.run), ignore).version.name == "v10"
+    assert any("v10 already" in line for line in resume(ws, plan.run).inferred)
 
 
 def test_a_frozen_encoder_stays_as_it_was_and_then_learns(ws: Workspace) -> None:

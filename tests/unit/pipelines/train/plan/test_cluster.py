@@ -13,8 +13,8 @@ from pipelines import workspace as workspaces
 from pipelines.runs.orders import Orders, Superseded
 from pipelines.train.driver import ray_cluster
 from pipelines.train.plan import cluster
-from pipelines.train.plan import decide as planning
 from pipelines.workspace import Workspace
+from tests.unit.pipelines.training_runs import planned
 from tests.unit.pipelines.training_set import publish, recipe_file
 
 
@@ -99,7 +99,7 @@ def test_options_that_do_not_fit_a_team_are_refused(workspace: Workspace) -> Non
 
     def plan(**options: object) -> object:
         given = {"recipe": recipe, "domain": "rooms", "encoder_weights": "none", "device": "cpu", "allow_unvalidated": True}
-        return planning.plan(ws, **(given | options))  # type: ignore[arg-type]
+        return planned(ws, **(given | options))  # type: ignore[arg-type]
 
     with pytest.raises(UsageError, match="--address auto is where workers run, and there are none"):
         plan(address="auto")

@@ -14,11 +14,11 @@ from pipelines import workspace as workspaces
 from pipelines.data.datasets import resolve
 from pipelines.hub.open import hub
 from pipelines.recipes import recipe
-from pipelines.train.plan.decide import plan
-from pipelines.train.plan.sources import parents_data
+from pipelines.train.plan.sources import anchor_data, describe
 from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.workspace import Workspace
 from registry.records import DataUse, NewVersion
+from tests.unit.pipelines.training_runs import planned
 from tests.unit.pipelines.training_set import SIZE, publish
 
 
@@ -48,7 +48,7 @@ def ws(workspace: Workspace, fresh_store: Path, tmp_path: Path) -> Workspace:
 
 def made(ws: Workspace, **options: Any) -> TrainPlan:
     given = {"from_version": "v5", "domain": "corridor", "allow_unvalidated": True, "device": "cpu"} | options
-    return plan(ws, **given)
+    return planned(ws, **given)
 
 
 def shares(planned: TrainPlan) -> dict[str, float | None]:
@@ -71,7 +71,7 @@ def test_the_only_dataset_of_a_domain_is_replayed_by_the_domains_name(ws: Worksp
 def test_a_mixture_of_a_recipe_keeps_its_proportions_beside_replayed_data(ws: Workspace) -> None:
     publish(ws, "nyu", domain="nyu")
     publish(ws, "lilocbench", domain="lilocbench")
-    found = plan(workspaces.load(ws.root), recipe="v8", replay=("old:0.2",), allow_unvalidated=True, device="cpu")
+    found = planned(workspaces.load(ws.root), recipe="v8", replay=("old:0.2",), allow_unvalidated=True, device="cpu")
     assert shares(found) == {"lilocbench": pytest.approx(0.4), "nyu": pytest.approx(0.4), "old": 0.2}
 
 
@@ -174,7 +174,7 @@ def test_settings_hold_for_the_recipe_as_it_is_trained(ws: Workspace) -> None:
     assert (found.recipe.optimizer.encoder_lr, found.recipe.optimizer.decoder_lr) == (1e-5, 1e-5)
     assert any("alone in 20% of the batches, which alternate" in line for line in found.inferred)
     # Without pretrained weights the scratch rates apply, and a setting still wins.
-    scratch = plan(ws, recipe="v5", domain="rooms", encoder_weights="none", settings=("optimizer.batch_size=4",), allow_unvalidated=True)
+    scratch = planned(ws, recipe="v5", domain="rooms", encoder_weights="none", settings=("optimizer.batch_size=4",), allow_unvalidated=True)
     assert (scratch.recipe.optimizer.encoder_lr, scratch.recipe.optimizer.batch_size) == (1e-3, 4)
 
 
@@ -211,9 +211,9 @@ def test_ewc_is_measured_on_what_is_left_of_the_parents_data(ws: Workspace) -> N
 
 def test_data_that_is_as_the_parent_saw_it_is_not_remarked_on(ws: Workspace) -> None:
     parent = hub(ws).get("v5")
-    seen = replace(parent.data[0], digest=resolve(ws, name_or_manifest="old").digest)
-    found, remarks = parents_data(ws, replace(parent, data=(seen,)), None)
-    assert [data.name for data in found] == ["old"] and remarks == ()
+    old = describe(resolve(ws, name_or_manifest="old"), None, validated=False)
+    seen = replace(parent.data[0], digest=old.digest)
+    assert anchor_data(replace(parent, data=(seen,)), [old], ["old"]) == ((old,), ())
 
 
 @pytest.mark.parametrize(
@@ -260,13 +260,13 @@ def test_datasets_of_a_domain_divide_its_share_by_size(ws: Workspace) -> None:
     publish(ws, "nyu", domain="nyu")
     publish(ws, "front", domain="lilocbench", train=24)
     publish(ws, "back", domain="lilocbench", seed=7)
-    found = plan(workspaces.load(ws.root), recipe="v8", allow_unvalidated=True, device="cpu")
+    found = planned(workspaces.load(ws.root), recipe="v8", allow_unvalidated=True, device="cpu")
     assert shares(found) == {"nyu": 0.5, "front": pytest.approx(0.375), "back": pytest.approx(0.125)}
 
 
 def test_an_anchor_needs_weights_to_be_held_to(ws: Workspace) -> None:
     with pytest.raises(VortexError, match="anchor") as caught:
-        plan(ws, recipe="v5", domain="rooms", settings=("anchor={kind: l2sp, strength: 0.1}",), allow_unvalidated=True)
+        planned(ws, recipe="v5", domain="rooms", settings=("anchor={kind: l2sp, strength: 0.1}",), allow_unvalidated=True)
     assert "neither" in "".join(caught.value.details)
 
 
@@ -276,7 +276,7 @@ def test_a_recipe_of_two_stages_loses_what_its_anchor_holds_on_to_when_one_is_tr
     raw = recipe.load("v6").model_dump(mode="json") | {"name": "held", "anchor": {"kind": "l2sp", "strength": 0.1}}
     (tmp_path / "held.yaml").write_text(json.dumps(raw))
     with pytest.raises(UsageError, match="its one stage has none before it"):
-        plan(ws, recipe=str(tmp_path / "held.yaml"), domain="rooms", allow_unvalidated=True)
+        planned(ws, recipe=str(tmp_path / "held.yaml"), domain="rooms", allow_unvalidated=True)
 
 
 def test_an_anchor_of_a_version_is_not_inherited(ws: Workspace) -> None:
@@ -284,4 +284,4 @@ def test_an_anchor_of_a_version_is_not_inherited(ws: Workspace) -> None:
 
     parent = hub(ws).get("v5")
     held = dict(parent.recipe_config) | {"anchor": {"kind": "l2sp", "strength": 1.0}, "parents": [{"kind": "weights", "version": "v4"}]}
-    assert fine_tuning(replace(parent, recipe_config=held)).anchor is None
+    assert fine_tuning(recipe.parse(held, "v5"), parent).anchor is None

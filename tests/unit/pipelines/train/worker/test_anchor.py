@@ -15,11 +15,11 @@ from pipelines import workspace as workspaces
 from pipelines.runs.events import TrainEvent
 from pipelines.runs.folder import START
 from pipelines.train.driver.run import train
-from pipelines.train.plan import decide as planning
 from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.train.worker.anchor import ANCHOR, is_anchored, lay_anchor, read_anchor
 from pipelines.train.worker.checkpoints import STUDENT, Checkpoints
 from pipelines.workspace import Workspace
+from tests.unit.pipelines.training_runs import planned
 from tests.unit.pipelines.training_set import publish, recipe_file
 
 Tensors = dict[str, torch.Tensor]
@@ -39,18 +39,18 @@ def ws(empty_workspace: Workspace, fresh_store: Path, tmp_path_factory: pytest.T
     publish(made, "new", domain="corridor", seed=1)
     made = workspaces.load(root)
     recipe_file(root / "tiny.yaml")
-    train(made, planned(made, recipe=str(root / "tiny.yaml"), domain="rooms", encoder_weights="none", epochs=1), ignore)
+    train(made, eager(made, recipe=str(root / "tiny.yaml"), domain="rooms", encoder_weights="none", epochs=1), ignore)
     return made
 
 
-def planned(ws: Workspace, **options: Any) -> TrainPlan:
-    return planning.plan(ws, device="cpu", allow_unvalidated=True, step="eager", **options)
+def eager(ws: Workspace, **options: Any) -> TrainPlan:
+    return planned(ws, device="cpu", allow_unvalidated=True, step="eager", **options)
 
 
 def specialised(ws: Workspace, *settings: str) -> TrainPlan:
     """Three epochs on the corridor from v10's weights, registered as nothing."""
     fast = ("optimizer.encoder_lr=1e-3", "optimizer.decoder_lr=1e-3", "optimizer.batch_size=4")
-    plan = planned(ws, from_version="v10", domain="corridor", epochs=3, settings=(*fast, *settings))
+    plan = eager(ws, from_version="v10", domain="corridor", epochs=3, settings=(*fast, *settings))
     train(ws, plan, ignore, register=False)
     return plan
 
@@ -114,7 +114,7 @@ def test_the_second_stage_is_held_to_the_first(ws: Workspace, tmp_path: Path) ->
     ]
     path = recipe_file(tmp_path / "two.yaml", stages=stages, anchor={"kind": "ewc", "strength": 1.0})
     loaded = workspaces.load(ws.root)
-    plan = planned(loaded, recipe=str(path), encoder_weights="none")
+    plan = eager(loaded, recipe=str(path), encoder_weights="none")
     assert [is_anchored(plan, number) for number in range(2)] == [False, True]
     train(loaded, plan, ignore, register=False)
     first, second = (plan.stage_folder(plan.folder(ws), number) for number in range(2))

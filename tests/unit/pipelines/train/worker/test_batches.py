@@ -23,13 +23,13 @@ from pipelines.pack.sampler import epoch_order
 from pipelines.recipes.recipe import load
 from pipelines.runs.events import TrainEvent
 from pipelines.train.driver.run import lay_out
-from pipelines.train.plan import decide as planning
 from pipelines.train.plan.switches import Switches
 from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.train.worker.batches import Batches, device_batches
 from pipelines.train.worker.distributed import ProcessGroup
 from pipelines.train.worker.loop import StageLoop
 from pipelines.workspace import Workspace
+from tests.unit.pipelines.training_runs import planned
 from tests.unit.pipelines.training_set import SIZE, fill, publish, recipe_file
 from validation.manifest import write_manifest
 
@@ -49,7 +49,7 @@ def ws(workspace: Workspace, fresh_store: Path) -> Workspace:
 def staged(ws: Workspace, least: int, *data: str, mixing: str = "within_batch", share: float | None = None) -> TrainPlan:
     stage = {"name": "one", "data": [{"dataset": name, "share": share} for name in data], "mixing": mixing, "epochs": 1}
     path = recipe_file(ws.root / "labels.yaml", stages=[stage | {"labelled_per_batch": least}])
-    return planning.plan(ws, recipe=str(path), encoder_weights="none", device="cpu", allow_unvalidated=True)
+    return planned(ws, recipe=str(path), encoder_weights="none", device="cpu", allow_unvalidated=True)
 
 
 def started(ws: Workspace, plan: TrainPlan, events: list[TrainEvent]) -> StageLoop:
@@ -106,9 +106,7 @@ def test_what_no_batch_can_hold_is_refused(ws: Workspace) -> None:
     recipe = recipe_file(ws.root / "one.yaml")
     recipe.write_text(recipe.read_text().replace("labelled_per_batch: 0", "labelled_per_batch: 1"))
     with pytest.raises(VortexError, match="none of bare has labels"):
-        planning.plan(
-            ws, recipe=str(recipe), manifest=[str(ws.root / "bare" / "manifest.jsonl")], encoder_weights="none", allow_unvalidated=True
-        )
+        planned(ws, recipe=str(recipe), manifest=[str(ws.root / "bare" / "manifest.jsonl")], encoder_weights="none", allow_unvalidated=True)
 
 
 @pytest.fixture

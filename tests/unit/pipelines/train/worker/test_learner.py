@@ -14,7 +14,6 @@ from core.errors import UsageError
 from models.losses import LossTerms, MultiTaskLoss
 from models.student import Prediction, Student, StudentConfig, UpBlock
 from pipelines.recipes.recipe import load
-from pipelines.train.plan.decide import plan
 from pipelines.train.plan.switches import Switches
 from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.train.worker.distributed import ProcessGroup
@@ -23,6 +22,7 @@ from pipelines.train.worker.loop import train_step
 from pipelines.train.worker.optimizer import make_optimizer
 from pipelines.workspace import Workspace
 from pipelines.workspace import load as load_workspace
+from tests.unit.pipelines.training_runs import planned
 from tests.unit.pipelines.training_set import publish
 
 Tensors = dict[str, Tensor]
@@ -212,14 +212,14 @@ def test_a_switch_that_is_not_one_is_refused_with_those_there_are(text: str) -> 
 def test_a_plan_says_its_switches_and_a_plan_from_before_them_has_none_that_change_the_rounding(workspace: Workspace) -> None:
     publish(workspace, "small")
     options = {"recipe": "v6", "domain": "rooms", "encoder_weights": "none", "device": "cpu", "allow_unvalidated": True}
-    made = plan(load_workspace(workspace.root), **options, step="eager,compile=on")
+    made = planned(load_workspace(workspace.root), **options, step="eager,compile=on")
     assert made.step == Switches.eager().changed("compile=on") and "step     compile" in made.inferred
     kept = made.model_dump(mode="json")
     del kept["step"]
     assert not any((TrainPlan.model_validate(kept).step.autocast, TrainPlan.model_validate(kept).step.compile))
-    assert plan(load_workspace(workspace.root), **options).step == Switches.for_device("cpu")
+    assert planned(load_workspace(workspace.root), **options).step == Switches.for_device("cpu")
     with pytest.raises(UsageError, match="'fast' is not a switch"):
-        plan(load_workspace(workspace.root), **options, step="fast")
+        planned(load_workspace(workspace.root), **options, step="fast")
 
 
 @pytest.mark.parametrize(

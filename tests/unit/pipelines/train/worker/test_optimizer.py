@@ -9,7 +9,8 @@ import torch
 
 from models.encoders import ENCODERS
 from models.student import Student, StudentConfig
-from pipelines.recipes.recipe import Recipe, load, with_settings
+from pipelines.recipes.recipe import load, with_settings
+from pipelines.recipes.schema import Recipe
 from pipelines.train.worker.optimizer import make_loss, make_optimizer, rates, set_rates
 
 

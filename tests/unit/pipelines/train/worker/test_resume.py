@@ -28,7 +28,7 @@ from pipelines.runs.folder import START
 from pipelines.runs.orders import Orders, Superseded
 from pipelines.runs.stop import Stopped
 from pipelines.train.driver.run import lay_out, train
-from pipelines.train.plan import decide as planning
+from pipelines.train.plan.resume import resume
 from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.train.worker.checkpoints import DIGESTS, PROGRESS, STATE, STUDENT, generator_states, restore_generators, seed_generators
 from pipelines.train.worker.loop import StageLoop
@@ -111,8 +111,8 @@ def test_a_run_of_two_stages_resumes_at_and_behind_their_boundary(ws: Workspace)
 
     for kind, stage in (("epoch", "pretrain"), ("step", "rooms")):
         with pytest.raises(Interrupted):
-            train(ws, planning.resume(ws, stopped.run) if stage == "rooms" else stopped, stop_when(kind, stage))
-    result = train(ws, planning.resume(ws, stopped.run), ignore)
+            train(ws, resume(ws, stopped.run) if stage == "rooms" else stopped, stop_when(kind, stage))
+    result = train(ws, resume(ws, stopped.run), ignore)
     assert result.version and result.version.truncated == "pretrain stopped at 1/3 epochs"
     assert different(final_state(ws, stopped), final_state(ws, whole)) == []
     state = json.loads((stopped.folder(ws) / "state.json").read_text())
@@ -199,7 +199,7 @@ def test_what_a_killed_process_left_half_written_is_swept(ws: Workspace) -> None
         (stage / name / STUDENT).write_bytes(b"half")
     (stage / ".latest.4711").symlink_to("epoch-0009-step-000000")
     (stage.parent / ".state.json.1234abcd.staging").write_text("{")
-    train(ws, planning.resume(ws, plan.run), ignore)
+    train(ws, resume(ws, plan.run), ignore)
     found = sorted(path.name for path in stage.iterdir())
     assert found == [".writer.lock", "epoch-0001-step-000000", "latest", "orders.json", START]
     assert list(stage.parent.glob(".*.staging")) == []
@@ -249,7 +249,7 @@ def test_runs_behind_a_link_keep_their_checkpoints_and_become_versions(ws: Works
     with pytest.raises(Stopped):
         loop(ws, plan, should_stop=stop_at(2)).run()
     assert loop(ws, plan).progress.step == 1
-    assert train(ws, planning.resume(ws, plan.run), ignore).version is not None
+    assert train(ws, resume(ws, plan.run), ignore).version is not None
 
 
 def test_a_latest_that_leads_nowhere_is_refused_and_what_is_left_is_kept(ws: Workspace) -> None:
@@ -277,7 +277,7 @@ def test_a_copy_without_links_goes_on_from_its_checkpoint(ws: Workspace, followe
         shutil.copytree(saved, pointer)
     again = loop(ws, plan)
     assert again.progress.step == 1 and again.checkpoints.latest == saved and saved.is_dir()
-    assert train(ws, planning.resume(ws, plan.run), ignore).version is not None
+    assert train(ws, resume(ws, plan.run), ignore).version is not None
     assert pointer.is_symlink() and pointer.resolve() != saved
 
 
@@ -285,9 +285,9 @@ def test_a_run_planned_for_a_gpu_says_so_where_there_is_none(ws: Workspace) -> N
     plan = tiny(ws, epochs=1)
     lay_out(plan.model_copy(update={"device": "cuda"}), plan.folder(ws))
     with pytest.raises(VortexError, match="was planned for a GPU, and no GPU is asked for") as caught:
-        planning.resume(ws, plan.run, gpus=0)
+        resume(ws, plan.run, gpus=0)
     assert f"vortex submit --resume {plan.run} --gres gpu:1" in caught.value.hint
-    assert planning.resume(ws, plan.run, gpus=1).device == "cuda"
+    assert resume(ws, plan.run, gpus=1).device == "cuda"
 
 
 def test_metrics_that_mlflow_does_not_take_are_noted_and_training_goes_on(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,7 +319,7 @@ def test_what_a_kill_cost_is_trained_again_and_logged_once(ws: Workspace, monkey
     with pytest.raises(ConnectionAbortedError):
         train(ws, plan, lose_power)
     again: list[TrainEvent] = []
-    result = train(ws, planning.resume(ws, plan.run), again.append)
+    result = train(ws, resume(ws, plan.run), again.append)
     assert [event.epoch for event in again if event.kind == "epoch"] == [2, 3, 4]
     assert result.version is not None
     history = hub(ws).store._client.get_metric_history(result.version.run_id, "val/rmse")
@@ -346,15 +346,15 @@ def test_a_checkpoint_of_another_architecture_or_class_order_is_refused(ws: Work
 def test_a_run_is_not_resumed_with_another_recipe(ws: Workspace) -> None:
     path, plan = ws.root / "tiny.yaml", tiny(ws, epochs=1, lr=0.01)
     lay_out(plan, plan.folder(ws))
-    assert planning.resume(ws, plan.run, recipe=str(path)).recipe == plan.recipe
+    assert resume(ws, plan.run, recipe=str(path)).recipe == plan.recipe
     raw = strict_yaml.parse(path.read_text())
     told = recipe_file(ws.root / "told.yaml", summary="Other words.")
-    assert planning.resume(ws, plan.run, recipe=str(told)).recipe == plan.recipe
+    assert resume(ws, plan.run, recipe=str(told)).recipe == plan.recipe
     path.write_text(json.dumps(raw | {"schedule": {"kind": "cosine", "per": "step"}}))
     for asked in (None, str(path)):
         with pytest.raises(VortexError, match=r"is not the recipe that tiny-rooms-.* was begun with: 1 setting") as caught:
-            planning.resume(ws, plan.run, recipe=asked)
+            resume(ws, plan.run, recipe=asked)
         assert caught.value.details == ("schedule.per: epoch in the run, step in the recipe",)
     path.unlink()
-    assert planning.resume(ws, plan.run).recipe == plan.recipe
+    assert resume(ws, plan.run).recipe == plan.recipe
     assert hub(ws).versions() == []

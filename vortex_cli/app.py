@@ -1,0 +1,97 @@
+"""What commands there are, and in which panel of the help each stands."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+import typer
+
+from vortex_cli.commands import (
+    ablate,
+    compare,
+    data,
+    data_versions,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    history,
+    init,
+    label,
+    lineage,
+    logs,
+    pack,
+    profile,
+    promote,
+    recipes,
+    replay,
+    rollback,
+    runs,
+    show,
+    submit,
+    train,
+    validate,
+    versions,
+)
+from vortex_cli.options import as_command
+
+app = typer.Typer(
+    name="vortex",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="From teacher to robot, with every version accounted for.",
+    epilog="Start with: vortex demo",
+)
+
+
+def register(group: typer.Typer, function: Callable[..., None], panel: str, name: str | None = None) -> None:
+    """Make `function` a command of `group`: its docstring is the help, with the `Example:` below."""
+    text, _, example = inspect.cleandoc(function.__doc__ or "").partition("Example:")
+    group.command(
+        name or function.__name__.rstrip("_").replace("_", "-"),
+        help=text.strip(),
+        epilog=f"Example: {' '.join(example.split())}" if example else None,
+        rich_help_panel=panel,
+    )(as_command(function))
+
+
+data_app = typer.Typer(no_args_is_help=True, help="Frames and their versions: put in, make, look at, push, pull, check out, diff.")
+
+register(app, init.init, "Start")
+register(app, demo.demo, "Start")
+register(app, doctor.doctor, "Start")
+
+register(data_app, data.add, "Data")
+register(data_app, data.synth, "Data")
+register(data_app, data.list_, "Data")
+register(data_app, data.show, "Data")
+register(data_app, data_versions.push, "Data")
+register(data_app, data_versions.pull, "Data")
+register(data_app, data_versions.checkout, "Data")
+register(data_app, data_versions.diff, "Data")
+app.add_typer(data_app, name="data", rich_help_panel="Data")
+register(app, label.label, "Data")
+register(app, validate.validate, "Data")
+register(app, pack.pack, "Data")
+
+register(app, train.train, "Train")
+register(app, submit.submit, "Train")
+register(app, runs.runs, "Train")
+register(app, logs.logs, "Train")
+register(app, recipes.recipes, "Train")
+register(app, profile.profile, "Train")
+register(app, ablate.ablate, "Train")
+register(app, replay.replay, "Train")
+
+register(app, versions.versions, "Know")
+register(app, show.show, "Know")
+register(app, lineage.lineage, "Know")
+register(app, compare.compare, "Know")
+register(app, evaluate.evaluate, "Know")
+
+register(app, export.export, "Ship")
+register(app, promote.promote, "Ship")
+register(app, rollback.rollback, "Ship")
+register(app, history.history, "Ship")
