@@ -12,7 +12,7 @@ from vortex_cli.planning import takes_plan_options
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from pipelines.compare.intervals import Interval
+    from pipelines.compare.verdict import Verdict
     from pipelines.experiments.ablate.judging import Ablation, ArmScore, Effect
 
 SHOWN = {"rmse": ("RMSE m", 1.0, ".4f"), "miou": ("mIoU %", 100.0, ".2f")}
@@ -44,7 +44,7 @@ def ablate(
 
     ws = console.workspace()
     with console.progress("state") as display:
-        shown = Display(display)
+        progress = Display(display)
         result = carry_out(
             ws,
             plan,
@@ -52,17 +52,19 @@ def ablate(
             against=against,
             seeds=seeds,
             on_run=lambda run, number, total: console.note(f"run {number} of {total}: {run}"),
-            on_event=shown.show,
+            on_event=progress.show,
         )
     console.emit(result, *_tables(result))
 
 
 def _tables(result: Ablation) -> list[RenderableType]:
     right: Any = [(name, "right") for name in ("mean", "± sd")]
-    scores = [(one.arm, *(() if _named(result) else (one.value,)), SHOWN[one.metric][0], *_score(one)) for one in result.scores]
+    scores = [(score.arm, *(() if _named(result) else (score.value,)), SHOWN[score.metric][0], *_score(score)) for score in result.scores]
     right_too: Any = [("effect", "right"), (f"{100 * result.level:.4g} % over seeds", "right")]
-    effects = [(f"{one.arm} − {one.base}", SHOWN[one.metric][0], _difference(one),
-                None if one.interval is None else _interval(one.metric, one.interval), one.meaning) for one in result.effects]  # fmt: skip
+    effects = [
+        (f"{effect.arm} − {effect.base}", SHOWN[effect.metric][0], _difference(effect), _interval(effect.verdict), effect.meaning)
+        for effect in result.effects
+    ]
     return [
         f"{result.recipe}, {result.factor} varied: {len(result.seeds)} seed(s), judged by {result.frames} validation frames",
         console.table([*(("arm",) if _named(result) else ("arm", result.factor)), "metric", *right], scores),
@@ -75,40 +77,57 @@ def _tables(result: Ablation) -> list[RenderableType]:
 
 def _over_frames(result: Ablation) -> list[RenderableType]:
     """What other frames would say of each seed's students."""
-    columns: Any = ["difference", "metric", ("seed", "right"), ("effect", "right"), ("95 % over frames", "right")]
-    rows = [
-        (f"{one.arm} − {one.base}", SHOWN[one.metric][0], seed, _number(one.metric, found.estimate), _interval(one.metric, found))
-        for one in result.effects
-        for seed, found in zip(result.seeds, one.frames, strict=False)
+    columns: Any = [
+        "difference",
+        "metric",
+        ("seed", "right"),
+        ("effect", "right"),
+        ("95 % over frames", "right"),
+        ("worth", "right"),
+        "meaning",
     ]
-    return [console.table(columns, rows, "what other frames would say of each seed")] if rows else []
+    rows = [
+        (
+            f"{effect.arm} − {effect.base}",
+            SHOWN[effect.metric][0],
+            seed,
+            _number(effect.metric, verdict.difference),
+            _interval(verdict),
+            f"{verdict.effective_frames or 0:.1f}",
+            verdict.words,
+        )
+        for effect in result.effects
+        for seed, verdict in zip(result.seeds, effect.frames, strict=False)
+    ]
+    caption = "worth: how many independent frames the validation frames are worth"
+    return [console.table(columns, rows, "what other frames would say of each seed", caption)] if rows else []
 
 
 def _named(result: Ablation) -> bool:
     """Whether arms are called by their values, so that these need no column of their own."""
-    return all(one.arm == one.value for one in result.scores)
+    return all(score.arm == score.value for score in result.scores)
 
 
 def _remarks(result: Ablation) -> list[str]:
     """What a table cannot say."""
     remarks = [f"{run.arm}, seed {run.seed}: {run.diverged}" for run in result.runs if run.diverged]
-    several = len({one.arm for one in result.effects})
+    several = len({effect.arm for effect in result.effects})
     if several > 1:
         remarks.append(f"{several} comparisons with {result.effects[0].base}: each interval over seeds is widened to "
                        f"{100 * result.level:.4g} %, so that all of a metric hold at once with 95 % (Bonferroni)")  # fmt: skip
-    lacking = {one.without_frames: None for one in result.effects if one.without_frames}
+    lacking = {effect.without_frames: None for effect in result.effects if effect.without_frames}
     return remarks + [f"no interval over frames: {reason}" for reason in lacking]
 
 
-def _score(one: ArmScore) -> tuple[str, str | None]:
+def _score(score: ArmScore) -> tuple[str, str | None]:
     """Mean and standard deviation over the seeds, or that there is none."""
-    if one.mean is None:
-        return f"diverged in {one.diverged} of {one.seeds} seed(s)", None
-    return _number(one.metric, one.mean, ""), None if one.sd is None else _number(one.metric, one.sd, "")
+    if score.mean is None:
+        return f"diverged in {score.diverged} of {score.seeds} seed(s)", None
+    return _number(score.metric, score.mean, ""), None if score.sd is None else _number(score.metric, score.sd, "")
 
 
-def _difference(one: Effect) -> str | None:
-    return None if one.difference is None else _number(one.metric, one.difference)
+def _difference(effect: Effect) -> str | None:
+    return None if effect.difference is None else _number(effect.metric, effect.difference)
 
 
 def _number(metric: str, value: float, sign: str = "+") -> str:
@@ -116,5 +135,7 @@ def _number(metric: str, value: float, sign: str = "+") -> str:
     return format(scale * value, f"{sign}z{digits}")  # z: what rounds to nothing has no sign
 
 
-def _interval(metric: str, interval: Interval) -> str:
-    return f"{_number(metric, interval.low)} to {_number(metric, interval.high)}"
+def _interval(verdict: Verdict | None) -> str | None:
+    if verdict is None or verdict.interval is None:
+        return None
+    return f"{_number(verdict.metric, verdict.interval.low)} to {_number(verdict.metric, verdict.interval.high)}"

@@ -42,8 +42,8 @@ def replay(
     from pipelines.experiments.replay.run import replay as carry_out
     from pipelines.experiments.replay.scales import SCALES
 
-    chosen = SCALES[scale.value]
-    ws = workspace_for(console.session.workspace_dir, chosen)
+    size = SCALES[scale.value]
+    ws = workspace_for(console.session.workspace_dir, size)
     console.note(f"the replay's workspace is {ws.root}")
     with console.progress() as display:
         tasks: dict[str, int] = {}
@@ -55,7 +55,7 @@ def replay(
             display.update(display.task_ids[task], completed=done, visible=done < total)
 
         again = f"vortex replay --scale {scale.value} --seeds {seeds} --workspace {ws.root}"
-        result = carry_out(ws, chosen, seeds, Watch(tell, lambda run: console.note(_ran(run))), device=device, again=again)
+        result = carry_out(ws, size, seeds, Watch(tell, lambda run: console.note(_ran(run))), device=device, again=again)
     console.emit(result, *_result(result))
     console.note(f"look around: vortex lineage --workspace {ws.root}")
 
@@ -68,10 +68,10 @@ def _ran(run: RunRecord) -> str:
 
 
 def _result(result: Replay) -> list[RenderableType]:
-    from pipelines.experiments.replay.page import asked, shown
+    from pipelines.experiments.replay.page import interval_text, range_text
 
     rows = [
-        ("" if number else finding.key, part.quantity, shown(part.seeds), asked(part), part.published, part.verdict)
+        ("" if number else finding.key, part.quantity, interval_text(part.seeds), range_text(part), part.published, part.verdict)
         for finding in result.findings
         for number, part in enumerate(finding.parts)
     ]
