@@ -41,12 +41,12 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             report(run(SMOKE, 1, Path(folder) / "replay", "cpu"))
         return
-    made = run(SCALES[options.scale], options.seeds, options.folder, options.device)
-    report(made)
+    result = run(SCALES[options.scale], options.seeds, options.folder, options.device)
+    report(result)
     if options.scale == "tiny" and options.seeds == 3:
-        print(f"{made.seconds / 60:.1f} min, target {TARGET_MINUTES}: {'met' if made.seconds <= 60 * TARGET_MINUTES else 'MISSED'}")
+        print(f"{result.seconds / 60:.1f} min, target {TARGET_MINUTES}: {'met' if result.seconds <= 60 * TARGET_MINUTES else 'MISSED'}")
     if options.write:
-        write(made)
+        write(result)
 
 
 def run(scale: Scale, seeds: int, folder: Path | None, device: str) -> Replay:
@@ -63,25 +63,25 @@ def run(scale: Scale, seeds: int, folder: Path | None, device: str) -> Replay:
     return replay(workspace_for(folder, scale), scale, seeds, Watch(lambda what, done, total: None, ran), device=device)
 
 
-def report(made: Replay) -> None:
+def report(result: Replay) -> None:
     """A line a finding."""
-    for finding in made.findings:
+    for finding in result.findings:
         intervals = "; ".join(
             f"{part.quantity} {part.seeds.estimate:.3g} ({part.seeds.low:.3g} to {part.seeds.high:.3g})"
             for part in finding.parts
             if part.seeds
         )
         print(f"{finding.key} {finding.verdict:14} {finding.title}" + (f": {intervals}" if intervals else ""))
-    print(f"{len(made.runs)} runs of {made.seeds} seed(s), {made.seconds:.0f} s")
+    print(f"{len(result.runs)} runs of {result.seeds} seed(s), {result.seconds:.0f} s")
 
 
-def write(made: Replay) -> None:
+def write(result: Replay) -> None:
     """Put the result into the docs."""
-    results.write(DOCS / results.RESULT, made)
+    results.write(DOCS / results.RESULT, result)
     path = DOCS / "replay.md"
-    path.write_text(page(path.read_text(encoding="utf-8"), made), encoding="utf-8")
+    path.write_text(page(path.read_text(encoding="utf-8"), result), encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
-        for picture in draw(made, Path(folder)):
+        for picture in draw(result, Path(folder)):
             shutil.copyfile(picture, DOCS / "pictures" / picture.name)
     print(f"written: {path}")
 

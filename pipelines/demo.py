@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from core.errors import VortexError
 from pipelines import workspace
@@ -18,6 +18,21 @@ if TYPE_CHECKING:
 
 MARKER = ".vortex-demo"
 BASE, SPECIALIST = "v6", "v10"
+PHRASES: Final = {
+    "corridor": {
+        "better": "beats its base",
+        "worse": "does worse than its base",
+        "equivalent": "is as good as its base",
+        "open": "cannot be told from its base",
+    },
+    "rooms": {
+        "better": "forgot nothing",
+        "worse": "forgot",
+        "equivalent": "forgot nothing",
+        "open": "may have forgotten or not",
+    },
+}
+"""Domain → what each verdict means for the specialist there."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +89,12 @@ def summary(ws: Workspace, seconds: float) -> DemoSummary:
         for version, values in zip(versions, measured, strict=True)
     )
     findings = []
-    for domain, gain, loss in (("corridor", "beats its base", "does not beat its base"), ("rooms", "forgot nothing", "forgot")):
-        before, after = measured[0][domain]["rmse"], measured[1][domain]["rmse"]
-        interval = compare(ws, SPECIALIST, BASE, domain=domain)
-        verdict = gain if interval.high < 0 else loss if interval.low > 0 else "cannot be told from its base"
+    for domain, phrases in PHRASES.items():
+        (verdict,) = compare(ws, SPECIALIST, BASE, domain=domain)
+        because = f" ({verdict.reason})" if verdict.reason else ""
         findings.append(
-            f"{SPECIALIST} {verdict} on {domain}: RMSE {before:.3f} → {after:.3f} m ({after / before - 1:+.0%}; "
-            f"difference {interval.difference:+.3f} m, 95 % interval {interval.low:+.3f} to {interval.high:+.3f}, {interval.frames} frames)"
+            f"{SPECIALIST} {phrases[verdict.word]} on {domain}{because}: RMSE {verdict.b:.3f} → {verdict.a:.3f} m "
+            f"({verdict.a / verdict.b - 1:+.0%}; difference {verdict.difference:+.3f} m, {verdict.range_text}); {verdict.basis}"
         )
     pictures = tuple(draw(ws, SPECIALIST, domain, ws.build / f"{SPECIALIST}-{domain}.png") for domain in domains)
     return DemoSummary(ws.root, domains, rows, tuple(findings), pictures, seconds)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from core.errors import VortexError
 from pipelines.compare.frame_errors import FrameErrors
-from pipelines.compare.verdict import Bootstrap, paired_bootstrap
+from pipelines.compare.verdict import MARGIN, Verdict, judge_frames
 from pipelines.hub.open import hub as open_hub
 from pipelines.workspace import Workspace
 
@@ -19,21 +19,41 @@ Measure = Callable[[str, str], object]
 """Called with (version, domain) to measure and record it as the other one was."""
 
 
-def compare(ws: Workspace, a: str, b: str, *, domain: str, camera: str | None = None, seed: int = 0) -> Bootstrap:
-    """RMSE of version `a` minus `b` with its 95 % interval, from the newest measurement that both have on `domain`.
+def compare(
+    ws: Workspace,
+    a: str,
+    b: str,
+    *,
+    domain: str,
+    camera: str | None = None,
+    metrics: Sequence[str] = ("rmse",),
+    margin: float = MARGIN,
+    seed: int = 0,
+) -> tuple[Verdict, ...]:
+    """Judge version `a` against `b` by each of `metrics`, on the newest frames of `domain` that both were measured on.
 
     Raises VortexError when they were not measured on the same frames by the same protocol.
     """
     ws.domain(domain)
-    return compare_errors(open_hub(ws), a, b, domain, camera=camera, seed=seed)
+    return compare_errors(open_hub(ws), a, b, domain, camera=camera, metrics=metrics, margin=margin, seed=seed)
 
 
-def compare_measured(ws: Workspace, version: str, against: str, metrics: Metrics, measure: Measure, *, seed: int = 0) -> Bootstrap:
-    """Compare a version's measurement `metrics` with `against` on the same frames; `measure` is called for one that lacks them."""
+def compare_measured(
+    ws: Workspace,
+    version: str,
+    against: str,
+    measured: Metrics,
+    measure: Measure,
+    *,
+    metrics: Sequence[str] = ("rmse",),
+    margin: float = MARGIN,
+    seed: int = 0,
+) -> tuple[Verdict, ...]:
+    """Judge what `version` `measured` against the same frames of `against`; `measure` is called for it where it lacks them."""
     registry = open_hub(ws)
-    if not any(metrics.series.comparable(other.series) for other in registry.get(against).metrics):
-        measure(against, metrics.domain)
-    return compare_errors(registry, version, against, metrics.domain, like=metrics.series, seed=seed)
+    if not any(measured.series.comparable(other.series) for other in registry.get(against).metrics):
+        measure(against, measured.domain)
+    return compare_errors(registry, version, against, measured.domain, like=measured.series, metrics=metrics, margin=margin, seed=seed)
 
 
 def compare_errors(
@@ -44,14 +64,16 @@ def compare_errors(
     *,
     camera: str | None = None,
     like: Series | None = None,
+    metrics: Sequence[str] = ("rmse",),
+    margin: float = MARGIN,
     seed: int = 0,
-) -> Bootstrap:
+) -> tuple[Verdict, ...]:
     """As `compare`, with `like` from measurements of those frames by that protocol only."""
     measured = [
         [
-            metrics
-            for metrics in hub.get(name).metrics
-            if metrics.domain == domain and camera in (None, metrics.camera) and (like is None or metrics.series.comparable(like))
+            of_version
+            for of_version in hub.get(name).metrics
+            if of_version.domain == domain and camera in (None, of_version.camera) and (like is None or of_version.series.comparable(like))
         ]
         for name in (a, b)
     ]
@@ -66,13 +88,24 @@ def compare_errors(
             f"measure both on the same data: vortex evaluate {b} --data {of_a.dataset}",
         )
     of_a, of_b = pairs[-1]
-    return paired_bootstrap(_frame_errors(hub, a, of_a), _frame_errors(hub, b, of_b), seed=seed)
+    return judge_measured(hub, (a, of_a), (b, of_b), metrics, margin=margin, seed=seed)
 
 
-def _frame_errors(hub: Hub, version: str, metrics: Metrics) -> FrameErrors:
-    if metrics.errors is None:
+def judge_measured(
+    hub: Hub, a: tuple[str, Metrics], b: tuple[str, Metrics], metrics: Sequence[str], *, margin: float = MARGIN, seed: int = 0
+) -> tuple[Verdict, ...]:
+    """Judge one measurement of a version against another's of the same frames, each given with its version's name.
+
+    Raises VortexError where per-frame errors are missing or cannot be paired.
+    """
+    errors_a, errors_b = (_frame_errors(hub, name, measured) for name, measured in (a, b))
+    return tuple(judge_frames(errors_a, errors_b, metric, margin=margin, comparisons=len(metrics), seed=seed) for metric in metrics)
+
+
+def _frame_errors(hub: Hub, version: str, measured: Metrics) -> FrameErrors:
+    if measured.errors is None:
         raise VortexError(
-            f"{version} has no per-frame errors on {metrics.dataset}",
-            f"measure it again: vortex evaluate {version} --data {metrics.dataset}",
+            f"{version} has no per-frame errors on {measured.dataset}",
+            f"measure it again: vortex evaluate {version} --data {measured.dataset}",
         )
-    return FrameErrors.load(hub.artifact_path(metrics.errors))
+    return FrameErrors.load(hub.artifact_path(measured.errors))

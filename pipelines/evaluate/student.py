@@ -63,15 +63,15 @@ def evaluate_student(
 
     reference = truth_source(ref, frames)
     arrays = load_arrays(packs, ref, frames, size, on_progress=on_packing)
-    groups: dict[tuple[str, str], tuple[list[str], DepthMetrics, SegmentationMetrics]] = {}
+    groups: dict[tuple[str, str], tuple[list[Frame], DepthMetrics, SegmentationMetrics]] = {}
     training = student.training
     student.eval()
     try:
         for chunk, depth, logits, truth, labels in _predictions(student, arrays, device, batch, reference, on_progress):
             for row, frame in enumerate(chunk):
                 key = (frame.camera, _protocol(frame.split, reference))
-                ids, of_depth, of_classes = groups.setdefault(key, ([], DepthMetrics(), SegmentationMetrics()))
-                ids.append(frame.id)
+                of_group, of_depth, of_classes = groups.setdefault(key, ([], DepthMetrics(), SegmentationMetrics()))
+                of_group.append(frame)
                 of_depth.update(depth[row], truth[row])
                 of_classes.update(logits[row : row + 1], labels[row : row + 1])
     finally:
@@ -82,10 +82,15 @@ def evaluate_student(
             camera,
             protocol,
             _figures(of_depth, of_classes),
-            len(ids),
-            FrameErrors(tuple(ids), {**of_depth.frames(), CONFUSION: of_classes.frames()}, size),
+            len(of_group),
+            FrameErrors(
+                tuple(frame.id for frame in of_group),
+                {**of_depth.frames(), CONFUSION: of_classes.frames()},
+                size,
+                tuple(frame.sequence for frame in of_group),
+            ),
         )
-        for (camera, protocol), (ids, of_depth, of_classes) in groups.items()
+        for (camera, protocol), (of_group, of_depth, of_classes) in groups.items()
     ]
 
 
@@ -158,6 +163,6 @@ def _figures(depth: DepthMetrics, classes: SegmentationMetrics) -> dict[str, flo
         figures |= {name: value for name, value in depth.compute().items() if name not in empty}
     if confusion.sum():
         occurs = confusion.sum(axis=0) + confusion.sum(axis=1)
-        absent = {f"iou_{name}" for name, pixels in zip(CLASSES, occurs, strict=True) if not pixels}
-        figures |= {name: value for name, value in classes.compute().items() if name not in absent}
+        missing = {f"iou_{name}" for name, pixels in zip(CLASSES, occurs, strict=True) if not pixels}
+        figures |= {name: value for name, value in classes.compute().items() if name not in missing}
     return figures

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.machine import cores
+from pipelines.compare.intervals import percentiles
 from pipelines.pack.sampler import MOST_PROCESSES, epoch_order
-from pipelines.profile.record import Band, Profile, StageCost, cost_digest, machine
+from pipelines.profile.record import Profile, StageCost, cost_digest, machine
 from pipelines.profile.timing import Timings
 from pipelines.train.plan.sources import StagePlan
 from pipelines.train.plan.train_plan import STALL, TrainPlan
@@ -53,20 +54,20 @@ def predict(plan: TrainPlan, timings: Timings) -> Profile:
         batch=timings.batch,
         rounds=len(timings.together),
         loader_rate=rates["loader"][0],
-        loader_band=_band(rates["loader"]),
+        loader_band=percentiles(rates["loader"][1:]),
         step_rate=rates["step"][0],
-        step_band=_band(rates["step"]),
+        step_band=percentiles(rates["step"][1:]),
         together_rate=rates["together"][0],
-        together_band=_band(rates["together"]),
+        together_band=percentiles(rates["together"][1:]),
         utilisation=busy[0],
-        utilisation_band=_band(busy),
+        utilisation_band=percentiles(busy[1:]),
         validation_seconds=validation[0],
         checkpoint_seconds=checkpoint[0],
         start_seconds=timings.start,
         epoch_seconds=epoch[0],
-        epoch_band=_band(epoch),
+        epoch_band=percentiles(epoch[1:]),
         wall_seconds=wall[0],
-        wall_band=_band(wall),
+        wall_band=percentiles(wall[1:]),
         stages=tuple(cost for cost, _, _ in costs),
         remedies=remedies(plan, timings, float(epoch[0]), float(validation[0])),
         remarks=_remarks(plan),
@@ -164,11 +165,6 @@ def _resampled(timings: Timings) -> dict[str, Samples]:
             rows = rounds if of_rounds else random.integers(0, len(times), (RESAMPLES, len(times)))
             drawn[name] = np.concatenate([[np.median(times)], np.median(times[rows], axis=1)])
     return drawn
-
-
-def _band(samples: Samples) -> Band:
-    low, high = np.quantile(samples[1:], (0.025, 0.975))
-    return float(low), float(high)
 
 
 def _median(times: Sequence[float]) -> float:

@@ -11,11 +11,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from core.errors import GateRefused
 from core.files import write_atomic
 from core.machine import cores
+from pipelines.compare.intervals import Ends
 from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.workspace import Workspace
-
-Band = tuple[float, float]
-"""The ends of a 95 % interval."""
 
 
 class StageCost(BaseModel):
@@ -46,26 +44,26 @@ class Profile(BaseModel):
     """Frames of a step in this process: a worker's share of the batch where there are workers."""
     rounds: int
     loader_rate: float
-    loader_band: Band
+    loader_band: Ends
     step_rate: float
     """Of one resident batch, again and again: all that the device can do."""
-    step_band: Band
+    step_band: Ends
     together_rate: float
     """Of the training loop itself."""
-    together_band: Band
+    together_band: Ends
     utilisation: float
     """Share of an epoch, validation and checkpoint included, in which the device computes."""
-    utilisation_band: Band
+    utilisation_band: Ends
     validation_seconds: float
     checkpoint_seconds: float
     start_seconds: float
     """From weights in memory to the first batch, once a stage; packing is not in it, because the frames are packed now."""
     epoch_seconds: float
     """An epoch of the stage that takes longest, encoder trained, with validation and checkpoint."""
-    epoch_band: Band
+    epoch_band: Ends
     wall_seconds: float
     """All stages to their last epoch, and the final evaluation."""
-    wall_band: Band
+    wall_band: Ends
     stages: tuple[StageCost, ...]
     remedies: tuple[str, ...]
     """What would raise the rate or the utilisation, by these numbers."""

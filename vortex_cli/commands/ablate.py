@@ -12,7 +12,7 @@ from vortex_cli import console
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from pipelines.compare.intervals import Interval
+    from pipelines.compare.verdict import Verdict
     from pipelines.experiments.ablate.judging import Ablation, ArmScore, Effect
 
 SHOWN = {"rmse": ("RMSE m", 1.0, ".4f"), "miou": ("mIoU %", 100.0, ".2f")}
@@ -43,6 +43,7 @@ def ablate(
 
     ws = console.workspace()
     with console.progress("state") as display:
+        progress = Display(display)
         result = carry_out(
             ws,
             options,
@@ -50,7 +51,7 @@ def ablate(
             against=against,
             seeds=seeds,
             on_run=lambda run, number, total: console.note(f"run {number} of {total}: {run}"),
-            on_event=Display(display).show,
+            on_event=progress.show,
         )
     console.emit(result, *_tables(result))
 
@@ -59,9 +60,10 @@ def _tables(result: Ablation) -> list[RenderableType]:
     right: Any = [(name, "right") for name in ("mean", "± sd")]
     scores = [(score.arm, *(() if _named(result) else (score.value,)), SHOWN[score.metric][0], *_score(score)) for score in result.scores]
     right_too: Any = [("effect", "right"), (f"{100 * result.level:.4g} % over seeds", "right")]
-    effects = [(f"{effect.arm} − {effect.base}", SHOWN[effect.metric][0], _difference(effect),
-                None if effect.interval is None else _interval(effect.metric, effect.interval), effect.meaning)
-               for effect in result.effects]  # fmt: skip
+    effects = [
+        (f"{effect.arm} − {effect.base}", SHOWN[effect.metric][0], _difference(effect), _interval(effect.verdict), effect.meaning)
+        for effect in result.effects
+    ]
     return [
         f"{result.recipe}, {result.factor} varied: {len(result.seeds)} seed(s), judged by {result.frames} validation frames",
         console.table([*(("arm",) if _named(result) else ("arm", result.factor)), "metric", *right], scores),
@@ -74,19 +76,30 @@ def _tables(result: Ablation) -> list[RenderableType]:
 
 def _over_frames(result: Ablation) -> list[RenderableType]:
     """What other frames would say of each seed's students."""
-    columns: Any = ["difference", "metric", ("seed", "right"), ("effect", "right"), ("95 % over frames", "right")]
+    columns: Any = [
+        "difference",
+        "metric",
+        ("seed", "right"),
+        ("effect", "right"),
+        ("95 % over frames", "right"),
+        ("worth", "right"),
+        "meaning",
+    ]
     rows = [
         (
             f"{effect.arm} − {effect.base}",
             SHOWN[effect.metric][0],
             seed,
-            _number(effect.metric, interval.estimate),
-            _interval(effect.metric, interval),
+            _number(effect.metric, verdict.difference),
+            _interval(verdict),
+            f"{verdict.effective_frames or 0:.1f}",
+            verdict.words,
         )
         for effect in result.effects
-        for seed, interval in zip(result.seeds, effect.frames, strict=False)
+        for seed, verdict in zip(result.seeds, effect.frames, strict=False)
     ]
-    return [console.table(columns, rows, "what other frames would say of each seed")] if rows else []
+    caption = "worth: how many independent frames the validation frames are worth"
+    return [console.table(columns, rows, "what other frames would say of each seed", caption)] if rows else []
 
 
 def _named(result: Ablation) -> bool:
@@ -121,5 +134,7 @@ def _number(metric: str, value: float, sign: str = "+") -> str:
     return format(scale * value, f"{sign}z{digits}")  # z: what rounds to nothing has no sign
 
 
-def _interval(metric: str, interval: Interval) -> str:
-    return f"{_number(metric, interval.low)} to {_number(metric, interval.high)}"
+def _interval(verdict: Verdict | None) -> str | None:
+    if verdict is None or verdict.interval is None:
+        return None
+    return f"{_number(verdict.metric, verdict.interval.low)} to {_number(verdict.metric, verdict.interval.high)}"

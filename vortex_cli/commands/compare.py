@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,7 @@ from vortex_cli.completion import complete_recipes, complete_versions
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from pipelines.compare.side_by_side import Comparison
+    from pipelines.compare.side_by_side import Comparison, Judgement
 
 
 def _complete(incomplete: str) -> list[str]:
@@ -23,17 +24,24 @@ def _complete(incomplete: str) -> list[str]:
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="A version, a shipped recipe or a recipe file.", autocompletion=_complete)],
     b: Annotated[str, typer.Argument(metavar="B", help="Another one.", autocompletion=_complete)],
+    metric: Annotated[
+        list[str] | None, typer.Option("--metric", metavar="NAME", help="What B is judged against A by, again for more; default: rmse.")
+    ] = None,
+    margin: Annotated[
+        float, typer.Option("--margin", min=0.0, max=1.0, help="Share of A's value within which the two are equivalent.")
+    ] = 0.01,
 ) -> None:
-    """Show what differs between the recipes of two versions, and their metrics side by side.
+    """Show what differs between the recipes of two versions, their metrics side by side, and whether B is better than A.
 
     A registered version stands for what it was really trained with, a name that is not registered for the shipped recipe. Metrics
-    appear in one row only where domain, camera, protocol and dataset are the same.
+    appear in one row only where domain, camera, protocol and dataset are the same. Where both versions kept the errors of these frames,
+    B is judged against A as by `vortex evaluate B --against A`.
 
     Example: vortex compare v5 v6
     """
     from pipelines.compare.side_by_side import compare as put_side_by_side
 
-    result = put_side_by_side(console.workspace(), a, b)
+    result = put_side_by_side(console.workspace(), a, b, metrics=tuple(dict.fromkeys(metric or ["rmse"])), margin=margin)
     console.emit(result, *_tables(result))
 
 
@@ -49,13 +57,36 @@ def _tables(result: Comparison) -> list[RenderableType]:
     for (domain, camera, protocol, dataset), group in groupby(
         result.metrics, lambda row: (row.domain, row.camera, row.protocol, row.dataset)
     ):
-        rows = [(row.metric, row.a, row.b, row.change) for row in group]
+        rows = list(group)
+        place = (domain, camera, protocol, dataset)
+        judgements = {
+            judgement.metric: judgement
+            for judgement in result.judgements
+            if (judgement.domain, judgement.camera, judgement.protocol, judgement.dataset) == place
+        }
+        verdicts = {metric: judgement.verdict for metric, judgement in judgements.items() if judgement.verdict}
         title = f"measured on {domain} · {camera} ({dataset}, {protocol})"
-        table = console.table(["metric", *numbers], rows, title)
+        words = [[verdicts[row.metric].words if row.metric in verdicts else None] if verdicts else [] for row in rows]
+        cells = [(row.metric, row.a, row.b, row.change, *word) for row, word in zip(rows, words, strict=True)]
+        heads = [f"{result.b.name} is"] if verdicts else []
+        table = console.table(["metric", *numbers, *heads], cells, title, _caption(judgements.values()))
         for column in table.columns:
             column.no_wrap = True
         tables.append(table)
     return tables
+
+
+def _caption(judgements: Iterable[Judgement]) -> str:
+    """What the verdicts of a table rest on, and why there are none."""
+    texts = []
+    for judgement in judgements:
+        verdict = judgement.verdict
+        if verdict is None:
+            texts.append(f"not judged: {judgement.unjudged}")
+        else:
+            difference = f"{verdict.metric}: {verdict.text(verdict.difference, '+')} ({verdict.range_text})"
+            texts.append("; ".join(filter(None, (difference, verdict.reason, verdict.basis))))
+    return "\n".join(dict.fromkeys(texts))
 
 
 def _text(value: Any) -> str:

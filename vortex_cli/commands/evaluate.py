@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from pipelines.compare.verdict import Bootstrap
+    from pipelines.compare.verdict import Verdict
     from pipelines.workspace import Workspace
     from registry.records import Metrics
 
@@ -40,20 +40,27 @@ def evaluate(
     picture: Annotated[bool, typer.Option("--picture", help="Write a grid of input, truth, prediction, error and classes.")] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Frames at a time; it changes the speed, not the figures.")] = 8,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the bootstrap.")] = 0,
+    metric: Annotated[
+        list[str] | None, typer.Option("--metric", metavar="NAME", help="What --against judges by, again for more; default: rmse.")
+    ] = None,
+    margin: Annotated[
+        float, typer.Option("--margin", min=0.0, max=1.0, help="Share of the other's value within which the two are equivalent.")
+    ] = 0.01,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the resampling where there are eight sequences or more.")] = 0,
     allow_unvalidated: Annotated[
         bool, typer.Option("--allow-unvalidated", help="Measure on data that has not passed `vortex validate`.")
     ] = False,
 ) -> None:
     """Measure a version, and record metrics and per-frame errors in the registry.
 
-    Every figure is that of one domain, one camera and one protocol. With --against, a paired bootstrap over frames says whether
-    the difference in RMSE is more than chance; the other version is measured too where it was not.
+    Every figure is that of one domain, one camera and one protocol. With --against, the two are judged on the same frames: better, worse,
+    equivalent within the margin, or too little to say. The interval rests on whole sequences or on five contiguous batches of the
+    stream, never on single frames, which are not independent. The other version is measured too where it was not.
 
     Example: vortex evaluate v10 --domain rooms --against v6
     """
     ws = console.workspace()
-    _check(ws, version, against, split)
+    _check(ws, version, against, split, metric or [])
     options = {
         "domain": domain,
         "data": data,
@@ -62,27 +69,25 @@ def evaluate(
         "batch": batch_size,
         "allow_unvalidated": allow_unvalidated,
     }
+    judging = {"metrics": tuple(dict.fromkeys(metric or ["rmse"])), "margin": margin, "seed": seed}
     measured = _measure(ws, version, options)
-    comparisons = [(metrics, _compare(ws, version, against, metrics, seed, options)) for metrics in measured] if against else []
+    verdicts = [(metrics, _compare(ws, version, against, metrics, judging, options)) for metrics in measured] if against else []
     picture_path = _draw(ws, version, measured[0], domain, data, split) if picture else None
-    payload = {
-        "version": version,
-        "metrics": measured,
-        "against": against,
-        "comparisons": _comparisons(comparisons),
-        "picture": picture_path,
-    }
-    console.emit(payload, *tables(version, measured), *_findings(version, against, comparisons))
+    payload = {"version": version, "metrics": measured, "against": against, "comparisons": _comparisons(verdicts), "picture": picture_path}
+    console.emit(payload, *tables(version, measured), *_findings(version, str(against), verdicts))
     if picture_path:
         console.note(f"picture: {picture_path}")
 
 
-def _check(ws: Workspace, version: str, against: str | None, split: str) -> None:
+def _check(ws: Workspace, version: str, against: str | None, split: str, metrics: Sequence[str]) -> None:
     """Refuse before anything is measured what could only fail after it."""
+    from pipelines.compare.pooled import metric_named
     from pipelines.hub.open import hub
 
     if split not in SPLITS:
         raise UsageError(f"unknown split {split!r}, allowed: {', '.join(SPLITS)}", "leave --split out to measure on val")
+    for metric in metrics:
+        metric_named(metric)
     if against is not None:
         if against == version:
             raise UsageError(f"--against {against} is the version itself: nothing to compare", "name another one: vortex versions")
@@ -137,37 +142,44 @@ def _measure(ws: Workspace, version: str, options: dict[str, Any]) -> list[Metri
         return measure(ws, version, **options, on_progress=show("measuring"), on_packing=show("packing frames for"))
 
 
-def _compare(ws: Workspace, version: str, against: str, metrics: Metrics, seed: int, options: dict[str, Any]) -> Bootstrap:
+def _compare(
+    ws: Workspace, version: str, against: str, measured: Metrics, judging: dict[str, Any], options: dict[str, Any]
+) -> tuple[Verdict, ...]:
     from pipelines.compare.versions import compare_measured
 
     def measure(name: str, domain: str) -> None:
-        console.note(f"{name} was not measured on {metrics.dataset} yet: measuring it too")
+        console.note(f"{name} was not measured on {measured.dataset} yet: measuring it too")
         _measure(ws, name, options | {"domain": options["domain"] or domain})
 
-    return compare_measured(ws, version, against, metrics, measure, seed=seed)
+    return compare_measured(ws, version, against, measured, measure, **judging)
 
 
-def _comparisons(comparisons: Iterable[tuple[Metrics, Bootstrap]]) -> list[dict[str, Any]]:
+def _comparisons(verdicts: Iterable[tuple[Metrics, tuple[Verdict, ...]]]) -> list[dict[str, Any]]:
     return [
-        {"domain": metrics.domain, "camera": metrics.camera, "protocol": metrics.protocol, "shown": boot.shown, **vars(boot)}
-        for metrics, boot in comparisons
+        {"domain": metrics.domain, "camera": metrics.camera, "protocol": metrics.protocol, "dataset": metrics.dataset}
+        | {"words": verdict.words, "reason": verdict.reason, **verdict.model_dump()}
+        for metrics, of_metrics in verdicts
+        for verdict in of_metrics
     ]
 
 
-def _findings(version: str, against: str | None, comparisons: Sequence[tuple[Metrics, Bootstrap]]) -> Iterator[RenderableType]:
-    for metrics, boot in comparisons:
-        row = (
-            wording.metres(boot.rmse_a),
-            wording.metres(boot.rmse_b),
-            f"{boot.difference:+.4f}",
-            f"{boot.low:+.4f} … {boot.high:+.4f}",
-            f"≤ {boot.p:.4f}" if boot.p <= 1 / boot.resamples else f"{boot.p:.4f}",
-            boot.verdict(version, str(against)),
-        )
-        heads = (f"{version} m", f"{against} m", "difference m", "95 % interval", "p")
-        caption = f"paired bootstrap over {boot.frames} frames, {boot.resamples} resamples, seed {boot.seed}"
-        title = f"{version} against {against}: RMSE on {metrics.series.place}"
-        yield _titled(console.table([*((head, "right") for head in heads), "finding"], [row], title, caption))
+def _findings(version: str, against: str, verdicts: Iterable[tuple[Metrics, tuple[Verdict, ...]]]) -> Iterator[RenderableType]:
+    for metrics, of_metrics in verdicts:
+        heads = (version, against, "difference", "interval")
+        rows = [
+            (
+                verdict.metric,
+                verdict.text(verdict.a),
+                verdict.text(verdict.b),
+                verdict.text(verdict.difference, "+"),
+                verdict.range_text,
+                verdict.words,
+            )
+            for verdict in of_metrics
+        ]
+        title = f"{version} against {against} on {metrics.series.place}"
+        caption = "\n".join(f"{verdict.metric}: {'; '.join(filter(None, (verdict.reason, verdict.basis)))}" for verdict in of_metrics)
+        yield _titled(console.table(["metric", *((head, "right") for head in heads), f"{version} is"], rows, title, caption))
 
 
 def _draw(ws: Workspace, version: str, metrics: Metrics, domain: str | None, data: str | None, split: str) -> Path:

@@ -68,10 +68,10 @@ def _ran(run: RunRecord) -> str:
 
 
 def _result(result: Replay) -> list[RenderableType]:
-    from pipelines.experiments.replay.page import asked, shown
+    from pipelines.experiments.replay.page import interval_text, range_text
 
     rows = [
-        ("" if number else finding.key, part.quantity, shown(part.seeds), asked(part), part.published, part.verdict)
+        ("" if number else finding.key, part.quantity, interval_text(part.seeds), range_text(part), part.published, part.verdict)
         for finding in result.findings
         for number, part in enumerate(finding.parts)
     ]

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 from core.errors import Interrupted, UsageError, VortexError
 from core.files import write_atomic
+from pipelines.compare.verdict import FEWEST_EFFECTIVE
 from pipelines.experiments.ablate.factor import Factor, arms
 from pipelines.experiments.ablate.judging import Ablation, judge
 from pipelines.experiments.ablate.running import Measured, carry_out, run_name
-from pipelines.runs.events import Emit
+from pipelines.runs.events import Emit, TrainEvent
 from pipelines.train.plan.options import TrainOptions
 from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.workspace import Workspace
@@ -18,7 +19,7 @@ __all__ = ["MOST_SEEDS", "Ablation", "Factor", "ablate"]
 
 MOST_SEEDS = 100
 FEWEST_FRAMES = 2
-"""One frame cannot be resampled. How many of them hold a depth to judge by is only known once they are read."""
+"""One frame says nothing about others. How many of them hold a depth to judge by is only known once they are read."""
 RESULT = "result.json"
 
 OnRun = Callable[[str, int, int], None]
@@ -47,7 +48,7 @@ def ablate(
     if not 1 <= seeds <= MOST_SEEDS:
         raise UsageError(f"--seeds {seeds} is out of range, allowed: 1 to {MOST_SEEDS}", "3 are the fewest that can decide anything")
     factor, planned = arms(ws, options, vary, against)
-    _require_frames(next(iter(planned.values())))
+    _require_frames(next(iter(planned.values())), on_event)
     folder = ws.build / "ablations" / factor.name
     measured: list[Measured] = []
     total = seeds * len(planned)
@@ -66,8 +67,8 @@ def ablate(
     return result
 
 
-def _require_frames(plan: TrainPlan) -> None:
-    """Refuse, before anything is trained, a validation that could say nothing about other frames."""
+def _require_frames(plan: TrainPlan, on_event: Emit) -> None:
+    """Refuse, before anything is trained, a validation that could say nothing about other frames, and tell of one that has too few."""
     from pipelines.train.worker.validation import validation_data
 
     judged = validation_data(plan)
@@ -77,3 +78,6 @@ def _require_frames(plan: TrainPlan) -> None:
             f"{', '.join(data.name for data in judged)}: {count} validation frame(s), and an ablation needs at least {FEWEST_FRAMES}",
             "train on data with a larger validation split: --manifest",
         )
+    if count < FEWEST_EFFECTIVE:
+        message = f"{count} validation frames will be too little to say anything: {FEWEST_EFFECTIVE:.0f} independent ones are needed"
+        on_event(TrainEvent("note", message=message))

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
 from core.errors import VortexError
-from pipelines.compare.frame_errors import FrameErrors
-from pipelines.compare.intervals import FEWEST_SEEDS, LEVEL, Interval, level_of_each, mean_interval
-from pipelines.compare.verdict import paired_bootstrap
+from pipelines.compare.frame_errors import FrameErrors, pooled_errors
+from pipelines.compare.intervals import level_of_each
+from pipelines.compare.verdict import Verdict, judge_frames, judge_seeds
 from pipelines.experiments.ablate.factor import Factor
 from pipelines.experiments.ablate.running import Measured
 
-METRICS = {"rmse": "lower", "miou": "higher"}
-"""What is judged, and which way is better."""
-UNDECIDED, NONE_SHOWN = "not decidable", "no difference shown"
+JUDGED: Final = ("rmse", "miou")
+"""What is judged, the latter where there are labels."""
 
 
 class ArmScore(BaseModel):
@@ -34,11 +34,11 @@ class ArmScore(BaseModel):
 
 
 class Effect(BaseModel):
-    """One metric of `arm` minus that of `base`, paired by seed; without a `difference` where one of the two diverged.
+    """One metric of `arm` minus that of `base`, paired by seed; without a `verdict` where one of the two diverged.
 
-    `interval` is Student's over the seeds, at the ablation's `level`: what other seeds would give on these frames. `frames` holds, for
-    the RMSE, the 95 % bootstrap interval over frames within each seed: what other frames would give for these students; where they
-    allow none, `without_frames` says why.
+    `verdict` is over the seeds, at the ablation's `level`: what other seeds would give on these frames. `frames` holds a verdict for each
+    seed, at 95 %: what other frames would give for these students; where they allow none, `without_frames` says why. `meaning` is all
+    that may be said.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,8 +47,8 @@ class Effect(BaseModel):
     arm: str
     metric: str
     difference: float | None
-    interval: Interval | None
-    frames: tuple[Interval, ...]
+    verdict: Verdict | None
+    frames: tuple[Verdict, ...]
     without_frames: str | None = None
     meaning: str
 
@@ -76,50 +76,44 @@ def judge(factor: Factor, runs: Sequence[Measured]) -> Ablation:
     """Put the runs of all arms and seeds side by side. Every arm has every seed."""
     base, *others = factor.values
     whole = [run for run in runs if not run.diverged]
-    metrics = [metric for metric in METRICS if all(metric in run.metrics for run in whole)] if whole else ["rmse"]
-    level = level_of_each(len(others))
+    metrics = [metric for metric in JUDGED if all(metric in run.metrics for run in whole)] if whole else ["rmse"]
     return Ablation(
         name=factor.name,
         recipe=factor.recipe,
         factor=factor.key,
         seeds=tuple(dict.fromkeys(run.seed for run in runs)),
         frames=whole[0].frames if whole else 0,
-        level=level,
+        level=level_of_each(len(others)),
         scores=tuple(_score(factor, arm, metric, _of(arm, runs)) for arm in factor.values for metric in metrics),
-        effects=tuple(effect(metric, _of(base, runs), _of(arm, runs), level) for arm in others for metric in metrics),
+        effects=tuple(effect(metric, _of(base, runs), _of(arm, runs), len(others)) for arm in others for metric in metrics),
         runs=tuple(runs),
     )
 
 
-def effect(metric: str, base: Sequence[Measured], arm: Sequence[Measured], level: float = LEVEL) -> Effect:
-    """The difference that an arm makes, from its runs and those of the base with the same seeds, in the same order."""
-    lost = [f"{runs[0].arm} {said}" for runs in (base, arm) if (said := divergence(runs))]
-    if lost:
-        # Those seeds that are left are the ones that went well: a difference of them would flatter the arm.
-        said = " and ".join(lost)
-        return Effect(base=base[0].arm, arm=arm[0].arm, metric=metric, difference=None, interval=None, frames=(), meaning=said)
-    differences = [theirs.metrics[metric] - ours.metrics[metric] for ours, theirs in zip(base, arm, strict=True)]
-    interval = mean_interval(differences, level)
-    frames, without = _over_frames(base, arm) if metric == "rmse" else ((), None)
+def effect(metric: str, base: Sequence[Measured], arm: Sequence[Measured], comparisons: int = 1) -> Effect:
+    """The difference that an arm makes, from its runs and those of the base with the same seeds, in the same order.
+
+    `comparisons` is the number of arms that are compared with the base.
+    """
+    names = base[0].arm, arm[0].arm
+    diverged = [f"{runs[0].arm} {words}" for runs in (base, arm) if (words := divergence(runs))]
+    if diverged:
+        # The other seeds are the ones that went well: a difference of them would flatter the arm.
+        meaning = " and ".join(diverged)
+        return Effect(base=names[0], arm=names[1], metric=metric, difference=None, verdict=None, frames=(), meaning=meaning)
+    of_arm, of_base = ([run.metrics[metric] for run in runs] for runs in (arm, base))
+    pooled, frames, without = _over_frames(metric, base, arm)
+    verdict = judge_seeds(of_arm, of_base, metric, pooled, comparisons=comparisons)
     return Effect(
-        base=base[0].arm,
-        arm=arm[0].arm,
+        base=names[0],
+        arm=names[1],
         metric=metric,
-        difference=statistics.fmean(differences),
-        interval=interval,
+        difference=verdict.difference,
+        verdict=verdict,
         frames=frames,
         without_frames=without,
-        meaning=meaning(metric, arm[0].arm, interval, len(differences)),
+        meaning=f"{verdict.words}: {verdict.reason}" if verdict.word == "open" else f"{names[1]} is {verdict.words}",
     )
-
-
-def meaning(metric: str, arm: str, interval: Interval | None, seeds: int) -> str:
-    """What an interval over so many seeds allows to say."""
-    if interval is None or seeds < FEWEST_SEEDS:
-        return f"{UNDECIDED}: {seeds} seed(s), {FEWEST_SEEDS} are needed"
-    if interval.low <= 0 <= interval.high:
-        return NONE_SHOWN
-    return f"{arm} is {'better' if (interval.high < 0) == (METRICS[metric] == 'lower') else 'worse'}"
 
 
 def divergence(runs: Sequence[Measured]) -> str:
@@ -128,14 +122,15 @@ def divergence(runs: Sequence[Measured]) -> str:
     return f"diverged in {count} of {len(runs)} seed(s)" if count else ""
 
 
-def _over_frames(base: Sequence[Measured], arm: Sequence[Measured]) -> tuple[tuple[Interval, ...], str | None]:
-    """The interval over frames of every seed, or why there is none: trainings are not lost for want of frames to resample."""
-    errors = [(_errors(theirs), _errors(ours)) for ours, theirs in zip(base, arm, strict=True)]
+def _over_frames(metric: str, base: Sequence[Measured], arm: Sequence[Measured]) -> tuple[Verdict | None, tuple[Verdict, ...], str | None]:
+    """The verdict over frames of all seeds pooled and that of every seed, or why there is none: trainings are not lost for want of frames."""
     try:
-        found = [paired_bootstrap(theirs, ours) for theirs, ours in errors]
+        of_base, of_arm = ([_errors(run) for run in runs] for runs in (base, arm))
+        verdicts = tuple(judge_frames(*pair, metric) for pair in zip(of_arm, of_base, strict=True))
+        pooled = judge_frames(pooled_errors(of_arm), pooled_errors(of_base), metric)
     except VortexError as error:
-        return (), error.message
-    return tuple(Interval(estimate=one.difference, low=one.low, high=one.high, n=one.frames) for one in found), None
+        return None, (), error.message
+    return pooled, verdicts, None
 
 
 def _errors(run: Measured) -> FrameErrors:

@@ -57,9 +57,9 @@ def carry_out(ws: Workspace, factor: Factor, arm: str, plan: TrainPlan, folder: 
     from pipelines.train.plan.resume import resume
 
     run = run_name(factor, arm, plan.seed)
-    kept = folder / f"{run}.json"
-    if kept.is_file():
-        return _read(kept)
+    record = folder / f"{run}.json"
+    if record.is_file():
+        return _read(record)
     plan = plan.model_copy(update={"run": run})
     if (plan.folder(ws) / PLAN).is_file():
         plan = resume(ws, run)
@@ -68,7 +68,7 @@ def carry_out(ws: Workspace, factor: Factor, arm: str, plan: TrainPlan, folder: 
     except Diverged as error:
         on_event(TrainEvent("note", message=f"{error.message}; this is kept as a result, and the ablation goes on"))
         measured = Measured(arm=arm, seed=plan.seed, run=run, diverged=error.message)
-    write_atomic(kept, measured.model_dump_json(indent=1))
+    write_atomic(record, measured.model_dump_json(indent=1))
     return measured
 
 
@@ -87,19 +87,21 @@ def _measure(plan: TrainPlan, arm: str, best: Path, folder: Path) -> Measured:
 
     student, _ = checkpoint.load(best)
     student.to(plan.device)
-    found = evaluations(plan, validation_data(plan), student, plan.device)
-    errors = _joined(found)
+    scores = evaluations(plan, validation_data(plan), student, plan.device)
+    errors = _joined(scores)
     path = folder / f"{plan.run}.npz"
     errors.save(path)
-    metrics = {"rmse": pooled_rmse([one for _, one in found])} | _miou(errors)
+    metrics = {"rmse": pooled_rmse([evaluation for _, evaluation in scores])} | _miou(errors)
     return Measured(arm=arm, seed=plan.seed, run=plan.run, metrics=metrics, frames=len(errors.ids), errors=path)
 
 
-def _joined(found: list[tuple[DataRef, Evaluation]]) -> FrameErrors:
+def _joined(scores: list[tuple[DataRef, Evaluation]]) -> FrameErrors:
     """The frames of every set and camera as one, because they are one validation."""
-    ids = tuple(f"{ref.name}/{name}" for ref, one in found for name in one.errors.ids)
-    sums = {name: np.concatenate([one.errors.sums[name] for _, one in found]) for name in (SQUARED, COUNT, CONFUSION)}
-    return FrameErrors(ids, sums, found[0][1].errors.size)
+    ids = tuple(f"{ref.name}/{name}" for ref, evaluation in scores for name in evaluation.errors.ids)
+    # A camera of its own is a stream of its own.
+    sequences = tuple(f"{ref.name}/{evaluation.camera}/{name}" for ref, evaluation in scores for name in evaluation.errors.sequences)
+    sums = {name: np.concatenate([evaluation.errors.sums[name] for _, evaluation in scores]) for name in (SQUARED, COUNT, CONFUSION)}
+    return FrameErrors(ids, sums, scores[0][1].errors.size, sequences)
 
 
 def _miou(errors: FrameErrors) -> dict[str, float]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Literal
 
-from pipelines.experiments.replay.judging import Finding, Measured, Part, finding, frames_interval, points, ratio
+from pipelines.compare.verdict import Verdict
+from pipelines.experiments.replay.judging import Finding, Measured, Part, confirmed, finding, over_frames, points, ratio
 
 NYU, CORRIDOR, SECOND = "nyu", "lilocbench", "corridor_eval"
 """The set that the general students are trained on, the corridor of the specialists, and the corridor through a second camera."""
@@ -125,20 +126,20 @@ def judge_all(measured: Measured) -> tuple[Finding, ...]:
 
 def _rmse(measured: Measured, a: str, b: str, dataset: str, side: Literal["lower", "higher"], published: str) -> Part:
     """Which of two versions has the lower RMSE on a set: by seeds, and confirmed by frames."""
-    return ratio(
+    part = ratio(
         f"{a} has a {side} RMSE than {b} on {dataset}",
         f"RMSE {a} / {b} on {dataset}",
         measured.of(a, dataset),
         measured.of(b, dataset),
-        frames=frames_interval(measured.errors.get((a, dataset), {}), measured.errors.get((b, dataset), {})),
         published=published,
         **({"below": 1.0} if side == "lower" else {"above": 1.0}),
     )
+    return confirmed(part, _over_frames(measured, a, b, dataset, "rmse"), "better" if side == "lower" else "worse")
 
 
 def _miou(measured: Measured, a: str, b: str, dataset: str, published: str) -> Part:
-    """Whether a version's mIoU is below another's."""
-    return points(
+    """Whether a version's mIoU is below another's: by seeds, and confirmed by frames."""
+    part = points(
         f"{a} has a lower mIoU than {b} on {dataset}",
         f"mIoU {a} − {b} on {dataset}",
         measured.of(a, dataset, "miou"),
@@ -146,3 +147,8 @@ def _miou(measured: Measured, a: str, b: str, dataset: str, published: str) -> P
         below=0.0,
         published=published,
     )
+    return confirmed(part, _over_frames(measured, a, b, dataset, "miou"), "worse")
+
+
+def _over_frames(measured: Measured, a: str, b: str, dataset: str, metric: str) -> Verdict | None:
+    return over_frames(measured.errors.get((a, dataset), {}), measured.errors.get((b, dataset), {}), metric)

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from core.errors import VortexError
-from pipelines.compare.frame_errors import COUNT, SQUARED, FrameErrors
+from pipelines.compare.frame_errors import FrameErrors, pooled_errors
 from pipelines.compare.intervals import FEWEST_SEEDS, Interval, mean_interval, ratio_interval
-from pipelines.compare.verdict import paired_bootstrap
+from pipelines.compare.verdict import Verdict, judge_frames
 
-Verdict = Literal["holds", "does not hold", "not decidable"]
+Answer = Literal["holds", "does not hold", "too little to say"]
 HOLDS: Final = "holds"
 FAILS: Final = "does not hold"
-OPEN: Final = "not decidable"
+OPEN: Final = "too little to say"
 
 
 @dataclass(frozen=True)
@@ -35,15 +33,16 @@ class Measured:
 
     def of(self, version: str, dataset: str, metric: str = "rmse") -> Mapping[int, float]:
         """One value for every seed of the replay; NaN where nothing was measured."""
-        found = self.figures.get((version, dataset, metric), {})
-        return {seed: found.get(seed, math.nan) for seed in sorted({seed for one in self.figures.values() for seed in one})}
+        by_seed = self.figures.get((version, dataset, metric), {})
+        return {seed: by_seed.get(seed, math.nan) for seed in sorted({seed for figure in self.figures.values() for seed in figure})}
 
 
 class Part(BaseModel):
     """One claim that can be true or false by itself: `quantity` lies between `above` and `below`, or it does not.
 
-    `seeds` is the interval over paired seeds. `frames`, where there is one, is the interval in metres of the RMSE difference over
-    resampled validation frames, all seeds together: what the same seeds would say about other frames of these places.
+    `seeds` is the interval over paired seeds. A claim `by_frames` says which of two versions is better, and `frames` is the verdict over
+    the validation frames, all seeds together, that must agree: what the same seeds would say about other frames of these places. It is
+    None where the errors of single frames were not kept.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,9 +54,10 @@ class Part(BaseModel):
     below: float | None
     values: dict[int, float]
     seeds: Interval | None
-    frames: Interval | None
+    by_frames: bool = False
+    frames: Verdict | None = None
     published: str
-    verdict: Verdict
+    verdict: Answer
 
 
 class Finding(BaseModel):
@@ -68,13 +68,13 @@ class Finding(BaseModel):
     key: str
     title: str
     parts: tuple[Part, ...]
-    verdict: Verdict
+    verdict: Answer
 
 
 def finding(key: str, title: str, *parts: Part) -> Finding:
     """Put the parts of a finding together."""
     verdicts = {part.verdict for part in parts}
-    verdict: Verdict = FAILS if FAILS in verdicts else HOLDS if verdicts == {HOLDS} else OPEN
+    verdict: Answer = FAILS if FAILS in verdicts else HOLDS if verdicts == {HOLDS} else OPEN
     return Finding(key=key, title=title, parts=parts, verdict=verdict)
 
 
@@ -86,17 +86,15 @@ def ratio(
     *,
     above: float | None = None,
     below: float | None = None,
-    frames: Interval | None = None,
     published: str = "",
 ) -> Part:
-    """Judge a ratio, seed by seed; open when a seed lacks a figure: those that are left are the ones that went well. `frames` is used for claims about which of two is larger, where a bound is 1."""
+    """Judge a ratio, seed by seed; open when a seed lacks a figure: the others are the ones that went well."""
     pairs = {seed: numerator[seed] / denominator[seed] for seed in _paired(numerator, denominator) if denominator[seed]}
     interval = ratio_interval(list(pairs.values()))
     whole = len(pairs) == len(numerator.keys() | denominator.keys())
-    verdict = _confirmed(judge(interval, above, below), frames, above=above, below=below) if whole else OPEN
     return Part(
-        claim=claim, quantity=quantity, unit="ratio", above=above, below=below, values=pairs, seeds=interval, frames=frames,
-        published=published, verdict=verdict,
+        claim=claim, quantity=quantity, unit="ratio", above=above, below=below, values=pairs, seeds=interval, published=published,
+        verdict=judge(interval, above, below) if whole else OPEN,
     )  # fmt: skip
 
 
@@ -105,12 +103,12 @@ def points(claim: str, quantity: str, a: Mapping[int, float], b: Mapping[int, fl
     pairs = {seed: 100 * (a[seed] - b[seed]) for seed in _paired(a, b)}
     interval = mean_interval(list(pairs.values()))
     return Part(
-        claim=claim, quantity=quantity, unit="points", above=None, below=below, values=pairs, seeds=interval, frames=None,
-        published=published, verdict=judge(interval, None, below) if len(pairs) == len(a.keys() | b.keys()) else OPEN,
+        claim=claim, quantity=quantity, unit="points", above=None, below=below, values=pairs, seeds=interval, published=published,
+        verdict=judge(interval, None, below) if len(pairs) == len(a.keys() | b.keys()) else OPEN,
     )  # fmt: skip
 
 
-def judge(interval: Interval | None, above: float | None, below: float | None) -> Verdict:
+def judge(interval: Interval | None, above: float | None, below: float | None) -> Answer:
     """Holds when the whole interval lies inside the range, does not hold when all of it lies outside, and is open otherwise.
 
     Fewer than three seeds decide nothing.
@@ -123,34 +121,28 @@ def judge(interval: Interval | None, above: float | None, below: float | None) -
     return FAILS if interval.high <= low or interval.low >= high else OPEN
 
 
-def frames_interval(a: Mapping[int, FrameErrors], b: Mapping[int, FrameErrors]) -> Interval | None:
-    """The RMSE of a minus that of b in metres, over resampled frames, the errors of all paired seeds pooled; None without a pair, or without two frames.
+def over_frames(a: Mapping[int, FrameErrors], b: Mapping[int, FrameErrors], metric: str) -> Verdict | None:
+    """The verdict of a against b over the validation frames, the errors of all paired seeds pooled; None where none were kept.
 
     Raises VortexError when the seeds were measured on different frames.
     """
     seeds = sorted(set(a) & set(b))
-    if not seeds or len(a[seeds[0]].ids) < 2:
+    if not seeds:
         return None
-    found = paired_bootstrap(_pooled([a[seed] for seed in seeds]), _pooled([b[seed] for seed in seeds]))
-    return Interval(estimate=found.difference, low=found.low, high=found.high, n=found.frames)
+    return judge_frames(pooled_errors([a[seed] for seed in seeds]), pooled_errors([b[seed] for seed in seeds]), metric)
+
+
+def confirmed(part: Part, frames: Verdict | None, side: Literal["better", "worse"]) -> Part:
+    """A claim that a is on that `side` of b, as far as the frames confirm what the seeds say.
+
+    What holds must be shown by the frames too. What does not hold is confirmed by frames that show the opposite, or no difference.
+    """
+    opposite = {"better": "worse", "worse": "better"}[side]
+    confirming = {HOLDS: (side,), FAILS: (opposite, "equivalent"), OPEN: ()}[part.verdict]
+    agrees = frames is not None and frames.word in confirming
+    return part.model_copy(update={"by_frames": True, "frames": frames, "verdict": part.verdict if agrees else OPEN})
 
 
 def _paired(a: Mapping[int, float], b: Mapping[int, float]) -> list[int]:
     """The seeds with a figure on both sides."""
     return [seed for seed in sorted(a) if math.isfinite(a[seed]) and math.isfinite(b.get(seed, math.nan))]
-
-
-def _pooled(errors: Sequence[FrameErrors]) -> FrameErrors:
-    first = errors[0]
-    if any(one.ids != first.ids for one in errors):
-        raise VortexError("the seeds of a replay were measured on different frames", "start the replay anew in an empty folder")
-    sums = {name: np.sum([np.asarray(one.sums[name], np.float64) for one in errors], axis=0) for name in (SQUARED, COUNT)}
-    return FrameErrors(first.ids, sums, first.size)
-
-
-def _confirmed(verdict: Verdict, frames: Interval | None, *, above: float | None, below: float | None) -> Verdict:
-    """What the seeds say, unless other frames of the same places might say otherwise."""
-    if frames is None or verdict == OPEN or 1.0 not in (above, below):
-        return verdict
-    larger = (verdict == HOLDS) == (above == 1.0)
-    return verdict if (frames.low > 0 if larger else frames.high < 0) else OPEN

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from statistics import fmean
 from typing import Final
 
 from pipelines.compare.intervals import Interval
-from pipelines.experiments.replay.judging import Finding, Part
+from pipelines.experiments.replay.judging import FAILS, HOLDS, OPEN, Finding, Part
 from pipelines.experiments.replay.results import Replay, RunRecord
 
 MARK: Final = "<!-- Everything below is written by: python -m benchmarks.replay --write -->"
@@ -33,7 +34,7 @@ def generated(replay: Replay) -> str:
         f"The scale `{replay.scale}`: {height}x{width} pixels, {replay.seeds} seed(s), {len(replay.runs)} runs, "
         f"{minutes:.1f} minutes on {replay.device}. Verdicts: {', '.join(_counted(replay.findings))}."
     )
-    parts = ["## What was found", opening, _verdicts(replay.findings), *replay.lost]
+    parts = ["## What was found", opening, _verdicts(replay.findings), *replay.lost, *_without_frames(replay.findings)]
     for picture, keys in PICTURES.items():
         parts.append(f"![{', '.join(keys)}: every seed, and the interval that judges](pictures/{picture})")
     parts += ["## The numbers behind it", *(_detail(finding) for finding in replay.findings)]
@@ -48,23 +49,45 @@ def number(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
-def shown(interval: Interval | None, unit: str = "") -> str:
+def interval_text(interval: Interval | None) -> str:
     """An estimate with its interval."""
     if interval is None:
         return "–"
-    return f"{number(interval.estimate)}{unit} ({number(interval.low)} to {number(interval.high)})"
+    return f"{number(interval.estimate)} ({number(interval.low)} to {number(interval.high)})"
 
 
-def asked(part: Part) -> str:
+def range_text(part: Part) -> str:
     """The range that a claim puts its quantity in."""
     if part.above is not None and part.below is not None:
         return f"{number(part.above)} to {number(part.below)}"
     return f"above {number(part.above)}" if part.above is not None else f"below {number(part.below or 0.0)}"
 
 
+def frames_text(part: Part) -> str:
+    """The verdict over frames, or why there is none."""
+    if part.frames is None:
+        return "errors of single frames were not kept" if part.by_frames else "–"
+    frames = part.frames
+    because = f", {frames.reason}" if frames.reason else ""
+    return f"{frames.words}: {frames.text(frames.difference, '+')} ({frames.range_text}{because}; worth {frames.effective_frames or 0:.0f} frames)"
+
+
+def _without_frames(findings: Sequence[Finding]) -> list[str]:
+    """Which findings want frames that were not kept, in a paragraph."""
+    keys = [finding.key for finding in findings if any(part.by_frames and part.frames is None for part in finding.parts)]
+    if not keys:
+        return []
+    paragraph = (
+        f"The errors of single frames were not kept with this result. {', '.join(keys)} say which of two versions is better, which these would "
+        f"have to confirm by intervals that hold for a stream: until the replay is run again they are {OPEN}, whatever their seeds say. "
+        "The other findings are judged by their seeds alone, on these frames."
+    )
+    return [textwrap.fill(paragraph, 160, break_on_hyphens=False)]
+
+
 def _counted(findings: Sequence[Finding]) -> list[str]:
     verdicts = [finding.verdict for finding in findings]
-    return [f"{verdicts.count(verdict)} {verdict}" for verdict in ("holds", "does not hold", "not decidable") if verdict in verdicts]
+    return [f"{verdicts.count(verdict)} {verdict}" for verdict in (HOLDS, FAILS, OPEN) if verdict in verdicts]
 
 
 def _verdicts(findings: Sequence[Finding]) -> str:
@@ -73,19 +96,19 @@ def _verdicts(findings: Sequence[Finding]) -> str:
 
 
 def _detail(finding: Finding) -> str:
-    claims = [(part.claim, asked(part), part.published or "–", part.verdict) for part in finding.parts]
+    claims = [(part.claim, range_text(part), part.published or "–", part.verdict) for part in finding.parts]
     figures = [
         (
             part.quantity,
             ", ".join(number(value) for value in part.values.values()) or "–",
-            shown(part.seeds),
-            shown(part.frames, " m"),
+            interval_text(part.seeds),
+            frames_text(part),
         )
         for part in finding.parts
     ]
     tables = [
         _table(("claim", "asked", "published", "verdict"), claims),
-        _table(("quantity", "each seed", "95 % interval over seeds", "RMSE difference over frames"), figures),
+        _table(("quantity", "each seed", "95 % interval over seeds", "over frames"), figures),
     ]
     return "\n\n".join((f"### {finding.key}: {finding.verdict}", f"{finding.title}.", *tables))
 

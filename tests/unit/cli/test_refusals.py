@@ -49,6 +49,7 @@ def test_resume_of_nothing_is_not_a_new_training(workspace: Workspace) -> None:
         ({"split": "gap"}, "unknown split 'gap', allowed: val, test, train"),
         ({"against": "v6"}, "the version itself"),
         ({"against": "v99"}, "'v99' is not registered"),
+        ({"metric": ["silog"]}, "'silog' cannot be judged frame by frame"),
     ],
 )
 def test_evaluate_measures_nothing_that_it_could_not_finish(options: dict[str, str], told: str) -> None:

@@ -15,17 +15,23 @@ from validation.manifest import Frame, write_manifest
 SIZE = (64, 96)
 
 
-def write_frames(root: Path, *, val: int = 6, domain: str = "rooms", cameras: tuple[str, ...] = ("kinect",)) -> Path:
-    """A floor that recedes before a wall, in every frame a little further away: 2 train frames, 1 in the gap, then `val` to measure on."""
+def write_frames(
+    root: Path, *, val: int = 6, domain: str = "rooms", cameras: tuple[str, ...] = ("kinect",), shuffled: bool = False, sequences: int = 1
+) -> Path:
+    """A floor that recedes before a wall, in every frame a little further away: 2 train frames, 1 in the gap, then `val` to measure on.
+
+    `shuffled` puts the distances into an order without neighbours; the validation frames are of so many `sequences`.
+    """
     import cv2
 
     random = np.random.default_rng(0)
     for folder in ("rgb", "depth", "segmentation"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     frames = []
+    distances = random.permutation(val + 3) if shuffled else np.arange(val + 3)
     for number, split in enumerate(["train", "train", "gap", *["val"] * val]):
         name = f"{number:03d}.png"
-        rows = np.linspace(4.0 + 0.1 * number, 0.6, SIZE[0])[:, None].repeat(SIZE[1], 1)
+        rows = np.linspace(4.0 + 0.1 * distances[number], 0.6, SIZE[0])[:, None].repeat(SIZE[1], 1)
         depth = np.rint(1000 * rows).astype(np.uint16)
         depth[:, :8] = 0
         labels = np.where(rows < 2, 0, 1).astype(np.uint8)
@@ -39,7 +45,7 @@ def write_frames(root: Path, *, val: int = 6, domain: str = "rooms", cameras: tu
                 id=f"{domain}-{number:03d}",
                 domain=domain,
                 split=split,  # type: ignore[arg-type]
-                sequence="one",
+                sequence="one" if sequences == 1 else f"s{number % sequences}",
                 camera=cameras[number % len(cameras)],
                 rgb=f"rgb/{name}",
                 depth=f"depth/{name}",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import VortexError
-from pipelines.compare.versions import compare, compare_errors
+from pipelines.compare.versions import compare, compare_errors, compare_measured
 from pipelines.evaluate.version import evaluate
 from pipelines.hub.open import hub
 from pipelines.workspace import Workspace
@@ -22,6 +22,36 @@ def test_compare_pairs_the_same_frames_only(workspace: Workspace, small_set: Pat
     with pytest.raises(VortexError, match=r"cannot be compared on rooms: data differs \(small@.* against other@"):
         compare(workspace, good, bad, domain="rooms")
     evaluate(workspace, bad, data=str(small_set), allow_unvalidated=True)
-    interval = compare(workspace, good, bad, domain="rooms")
-    assert interval.high < 0 and interval.frames == 6
-    assert interval == compare_errors(hub(workspace), good, bad, "rooms")
+    (verdict,) = compare(workspace, good, bad, domain="rooms")
+    assert (verdict.metric, verdict.frames, verdict.sequences) == ("rmse", 6, 1) and verdict.difference < -0.5
+    assert verdict.word == "open" and "6 frames are worth" in verdict.reason
+    assert (verdict,) == compare_errors(hub(workspace), good, bad, "rooms")
+    rmse, miou = compare(workspace, good, bad, domain="rooms", metrics=("rmse", "miou"), margin=0.05)
+    assert rmse.interval is not None and rmse.interval.level == pytest.approx(0.975) and rmse.margin == pytest.approx(0.05 * rmse.b)
+    assert (miou.metric, miou.comparisons) == ("miou", 2)
+
+
+def test_what_the_other_version_lacks_is_measured(workspace: Workspace, tmp_path: Path, make_version: Callable[..., str]) -> None:
+    good, bad = make_version(), make_version(shift=3.0)
+    # Frames that have little in common: 40 of them are enough to say something.
+    manifest = str(write_frames(tmp_path / "many", val=40, shuffled=True))
+    (measured,) = evaluate(workspace, good, data=manifest, allow_unvalidated=True)
+    calls: list[tuple[str, str]] = []
+
+    def measure(version: str, domain: str) -> None:
+        calls.append((version, domain))
+        evaluate(workspace, version, data=manifest, allow_unvalidated=True)
+
+    for _ in range(2):
+        (verdict,) = compare_measured(workspace, good, bad, measured, measure)
+    assert calls == [(bad, "rooms")]
+    assert (verdict.word, verdict.frames) == ("better", 40) and verdict.effective_frames is not None and verdict.effective_frames >= 10
+
+
+def test_sequences_reach_the_verdict(workspace: Workspace, tmp_path: Path, make_version: Callable[..., str]) -> None:
+    good, bad = make_version(), make_version(shift=3.0)
+    manifest = str(write_frames(tmp_path / "many", val=40, shuffled=True, sequences=10))
+    for version in (good, bad):
+        evaluate(workspace, version, data=manifest, allow_unvalidated=True)
+    (verdict,) = compare(workspace, good, bad, domain="rooms")
+    assert (verdict.method, verdict.sequences) == ("sequences", 10) and verdict.interval is not None and verdict.interval.n == 10

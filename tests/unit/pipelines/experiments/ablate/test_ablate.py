@@ -15,11 +15,12 @@ from typer.testing import CliRunner
 
 from core.errors import GateRefused, Interrupted, UsageError, VortexError
 from pipelines import workspace as workspaces
-from pipelines.compare.frame_errors import COUNT, SQUARED, FrameErrors
-from pipelines.compare.intervals import Interval, level_of_each
+from pipelines.compare.frame_errors import CONFUSION, COUNT, SQUARED, FrameErrors
+from pipelines.compare.intervals import level_of_each
+from pipelines.compare.verdict import judge_frames, judge_seeds
 from pipelines.experiments.ablate import Factor, ablate
 from pipelines.experiments.ablate.factor import arms
-from pipelines.experiments.ablate.judging import NONE_SHOWN, Ablation, effect, judge, meaning
+from pipelines.experiments.ablate.judging import Ablation, effect, judge
 from pipelines.experiments.ablate.running import Measured, run_name
 from pipelines.hub.open import hub
 from pipelines.runs.events import Diverged, Journal, TrainEvent, failure, raised
@@ -111,6 +112,8 @@ def test_a_recipe_with_variants_is_its_own_control(ws: Workspace) -> None:
 @pytest.mark.slow
 def test_an_effect_that_exists_is_found_and_a_stop_costs_nothing(ws: Workspace) -> None:
     vary = "optimizer.decoder_lr=1.0e-7,1.0e-3"
+    publish(ws, "many", val=16)
+    options = tiny(ws, domain=None, manifest=("many",))
     begun: list[str] = []
 
     def interrupt(event: TrainEvent) -> None:
@@ -118,25 +121,26 @@ def test_an_effect_that_exists_is_found_and_a_stop_costs_nothing(ws: Workspace) 
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(Interrupted, match="was stopped with 2 of 6 runs done") as caught:
-        ablate(ws, tiny(ws), vary=vary, on_run=lambda run, number, total: begun.append(run), on_event=interrupt)
+        ablate(ws, options, vary=vary, on_run=lambda run, number, total: begun.append(run), on_event=interrupt)
     assert caught.value.hint.startswith("run the same command again")
     folder = next((ws.build / "ablations").iterdir())
     kept = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.json")}
     assert len(kept) == 2
-    result = ablate(ws, tiny(ws), vary=vary)
+    result = ablate(ws, options, vary=vary)
     assert {name: (folder / name).stat().st_mtime_ns for name in kept} == kept
     assert hub(ws).versions() == []
-    assert result.seeds == (0, 1, 2) and len(result.runs) == 6 and result.frames == 4
+    assert result.seeds == (0, 1, 2) and len(result.runs) == 6 and result.frames == 16
     found = next(one for one in result.effects if one.metric == "rmse")
-    assert found.meaning == "1.0e-3 is better" and found.interval is not None and found.interval.high < 0
+    assert found.meaning == "1.0e-3 is better" and found.verdict is not None and found.verdict.interval is not None
+    assert found.verdict.word == "better" and found.verdict.interval.high < 0 and found.verdict.method == "seeds"
     by_arm = {arm: [run.metrics["rmse"] for run in result.runs if run.arm == arm] for arm in ("1.0e-7", "1.0e-3")}
     assert found.difference == pytest.approx(np.mean(np.subtract(by_arm["1.0e-3"], by_arm["1.0e-7"])))
-    assert len(found.frames) == 3 and all(each.high < 0 for each in found.frames)
+    assert len(found.frames) == 3 and all(each.method == "batches" and each.difference < 0 for each in found.frames)
     score = result.scores[0]
     assert score.mean == pytest.approx(np.mean(by_arm[score.arm])) and score.sd == pytest.approx(np.std(by_arm[score.arm], ddof=1))
     assert Ablation.model_validate_json((folder / "result.json").read_text()) == result
     (folder / f"{begun[0]}.json").unlink()  # as if it had been killed between training and measuring
-    assert ablate(ws, tiny(ws), vary=vary) == result
+    assert ablate(ws, options, vary=vary) == result
 
 
 @pytest.mark.slow
@@ -148,8 +152,8 @@ def test_a_factor_that_is_not_used_has_an_effect_of_exactly_0(ws: Workspace) -> 
     ran = CliRunner().invoke(app, command)
     assert ran.exit_code == 0, ran.output
     for one in json.loads(ran.stdout)["effects"]:
-        assert one["difference"] == 0.0 and one["meaning"] == "not decidable: 1 seed(s), 3 are needed"
-        assert all((each["low"], each["high"]) == (0.0, 0.0) for each in one["frames"])
+        assert one["difference"] == 0.0 and one["meaning"] == "too little to say: fewer than 3 seeds"
+        assert all(each["difference"] == 0.0 for each in one["frames"])
 
 
 @pytest.mark.slow
@@ -165,9 +169,10 @@ def test_an_arm_that_diverges_is_a_result_and_the_others_go_on(ws: Workspace) ->
     assert "2 batches in a row were not finite" in str(result.runs[0].diverged) and result.frames == 4
     assert any("the ablation goes on" in event.message for event in heard)
     for one in result.effects:
-        assert (one.difference, one.interval, one.frames) == (None, None, ()) and one.meaning == "1e39 diverged in 1 of 1 seed(s)"
+        assert (one.difference, one.verdict, one.frames) == (None, None, ()) and one.meaning == "1e39 diverged in 1 of 1 seed(s)"
     heard.clear()
-    assert ablate(ws, options, vary="loss.weights.depth=1e39,1", seeds=1, on_event=heard.append) == result and not heard
+    assert ablate(ws, options, vary="loss.weights.depth=1e39,1", seeds=1, on_event=heard.append) == result
+    assert [event.kind for event in heard] == ["note"], "of the few frames; nothing was trained"
     folder = next((ws.build / "ablations").iterdir())
     assert Ablation.model_validate_json((folder / "result.json").read_text()) == result
 
@@ -187,31 +192,60 @@ def test_too_few_validation_frames_are_refused_before_anything_is_trained(ws: Wo
     assert "--manifest" in caught.value.hint and not (ws.build / "runs").exists()
 
 
-def test_frames_that_cannot_be_resampled_cost_the_interval_and_not_the_trainings(tmp_path: Path) -> None:
-    def measured(arm: str, seed: int, counts: list[float]) -> Measured:
-        squared = np.array(counts) * (2.0 if arm == "a" else 1.0)
-        errors = FrameErrors(("one", "two"), {SQUARED: squared, COUNT: np.array(counts)}, (4, 4))
-        errors.save(tmp_path / f"{arm}{seed}.npz")
-        return Measured(
-            arm=arm, seed=seed, run="", metrics={"rmse": 2.0 if arm == "a" else 1.0}, frames=2, errors=tmp_path / f"{arm}{seed}.npz"
-        )
+def test_too_few_validation_frames_are_told_of_before_anything_is_trained(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[TrainEvent] = []
 
+    def interrupted(*_: object) -> None:
+        raise Interrupted("stopped", "go on")
+
+    monkeypatch.setattr("pipelines.experiments.ablate.carry_out", interrupted)
+    with pytest.raises(Interrupted):
+        ablate(ws, tiny(ws), vary="loss.weighting=kendall,fixed", on_event=heard.append)
+    assert [event.message for event in heard] == ["4 validation frames will be too little to say anything: 10 independent ones are needed"]
+
+
+ENOUGH = judge_frames(
+    *(FrameErrors(tuple(f"f{n}" for n in range(40)), {SQUARED: np.full(40, value), COUNT: np.ones(40)}, (4, 4)) for value in (1.0, 2.0))
+)
+"""Frames that are enough to say something."""
+
+
+def scored(arm: str, values: list[float], folder: Path, metric: str = "miou", frames: int = 30) -> list[Measured]:
+    """Runs of an arm that scored these values, one a seed, on frames of the same; NaN is a training that diverged."""
+    runs = []
+    for seed, value in enumerate(values):
+        if not np.isfinite(value):
+            runs.append(Measured(arm=arm, seed=seed, run="", diverged="far away"))
+            continue
+        path = folder / f"{arm}{seed}.npz"
+        FrameErrors(tuple(f"f{n}" for n in range(frames)), _sums(value, frames), (4, 4)).save(path)
+        runs.append(Measured(arm=arm, seed=seed, run="", metrics={metric: float(value)}, frames=frames, errors=path))
+    return runs
+
+
+def _sums(value: float, frames: int) -> dict[str, np.ndarray]:
+    """Every frame has this RMSE, and two classes of this IoU."""
+    hits = 2 * value / (1 + value)
+    confusion = np.zeros((frames, 6, 6))
+    confusion[:, :2, :2] = 50 * np.array([[hits, 1 - hits], [1 - hits, hits]])
+    return {SQUARED: np.full(frames, 16 * value**2), COUNT: np.full(frames, 16.0), CONFUSION: confusion}
+
+
+def test_frames_that_are_too_few_cost_the_verdict_and_not_the_trainings(tmp_path: Path) -> None:
     factor = Factor("ema", {"a": "a", "b": "b"}, "tiny-ema-1", "tiny")
-    (found,) = judge(factor, [measured(arm, seed, [16.0, 16.0]) for seed in range(3) for arm in "ab"]).effects
-    assert len(found.frames) == 3 and found.without_frames is None
-    (found,) = judge(factor, [measured(arm, seed, [16.0, 0.0]) for seed in range(3) for arm in "ab"]).effects
-    assert found.frames == () and found.without_frames == "1 frame(s) with valid reference depth: too few to resample"
-    assert found.difference == -1.0 and found.meaning == "b is better"
-
-
-def scored(arm: str, values: np.ndarray) -> list[Measured]:
-    """Runs of an arm that scored these values of mIoU, one a seed; NaN is a training that diverged."""
-    return [
-        Measured(arm=arm, seed=seed, run="", metrics={"miou": float(value)}, frames=10, errors=Path("none"))
-        if np.isfinite(value)
-        else Measured(arm=arm, seed=seed, run="", diverged="far away")
-        for seed, value in enumerate(values)
-    ]
+    values = {"a": [2.0, 2.1, 2.0], "b": [1.0, 1.1, 1.0]}
+    for frames, meaning in (
+        (30, "b is better"),
+        (9, "too little to say: 9 frames are worth 9.0 independent ones, 10 are needed"),
+        (2, "too little to say: 2 frames are worth 2.0 independent ones, 10 are needed"),
+    ):
+        (found,) = judge(factor, [run for arm in "ab" for run in scored(arm, values[arm], tmp_path, "rmse", frames)]).effects
+        assert found.meaning == meaning and len(found.frames) == 3 and found.without_frames is None
+        assert found.difference == pytest.approx(-1.0) and (found.frames[0].interval is None) == (frames == 2)
+    runs = [run.model_copy(update={"errors": None}) for arm in "ab" for run in scored(arm, values[arm], tmp_path, "rmse")]
+    (found,) = judge(factor, runs).effects
+    assert found.frames == () and found.without_frames == ": its record names no per-frame errors"
+    assert found.meaning.startswith("too little to say: there are no errors of single frames")
 
 
 @pytest.mark.parametrize("seeds", [3, 5])
@@ -222,10 +256,10 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(seeds: int) -> None:
     for _ in range(rounds):
         common = random.normal(0.5, 0.1, seeds)
         base, arm = common + random.normal(0, 0.01, seeds), common + truth + random.normal(0, 0.01, seeds)
-        made = effect("miou", scored("a", base), scored("b", arm))
-        assert made.interval is not None
-        covered += made.interval.low <= truth <= made.interval.high
-        found += made.meaning == "b is better"
+        verdict = judge_seeds(arm.tolist(), base.tolist(), "miou", ENOUGH)
+        assert verdict.interval is not None
+        covered += verdict.interval.low <= truth <= verdict.interval.high
+        found += verdict.word == "better"
     assert covered / rounds == pytest.approx(0.95, abs=0.02)
     assert found / rounds > 0.2  # unpaired, with an sd of 0.1 a seed, it would be the 2.5 % of chance
 
@@ -234,32 +268,38 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(seeds: int) -> None:
 def test_many_arms_are_not_called_different_more_often_than_two(arms: int) -> None:
     # No arm differs; all share the base, as in an ablation. At 95 % each, five arms of five seeds say so in every seventh ablation.
     random, rounds, seeds = np.random.default_rng(arms), 1000, 5
-    factor = Factor("ema", {str(arm): str(arm) for arm in range(arms)}, "tiny-ema-1", "tiny")
     wrong = 0
     for _ in range(rounds):
-        made = judge(factor, [run for arm in factor.values for run in scored(arm, random.normal(0.5, 0.01, seeds))])
-        assert made.level == level_of_each(arms - 1) == pytest.approx(1 - 0.05 / (arms - 1))
-        wrong += any(one.meaning != NONE_SHOWN for one in made.effects)
+        base, *others = random.normal(0.5, 0.01, (arms, seeds)).tolist()
+        verdicts = [judge_seeds(values, base, "miou", ENOUGH, comparisons=arms - 1) for values in others]
+        assert all(verdict.interval and verdict.interval.level == level_of_each(arms - 1) for verdict in verdicts)
+        wrong += any(verdict.word in ("better", "worse") for verdict in verdicts)
     assert wrong / rounds <= 0.065
 
 
-def test_an_arm_with_a_seed_that_diverged_has_no_mean_and_no_effect() -> None:
+def test_the_level_of_an_ablation_counts_its_arms(tmp_path: Path) -> None:
+    factor = Factor("ema", {arm: arm for arm in "abc"}, "tiny-ema-1", "tiny")
+    made = judge(factor, [run for arm in "abc" for run in scored(arm, [0.5, 0.51, 0.52], tmp_path)])
+    assert made.level == pytest.approx(0.975)
+    assert [one.verdict.interval.level for one in made.effects if one.verdict and one.verdict.interval] == [made.level, made.level]
+    assert [one.meaning for one in made.effects] == [f"{arm} is equivalent within 0.51 %" for arm in "bc"]
+
+
+def test_an_arm_with_a_seed_that_diverged_has_no_mean_and_no_effect(tmp_path: Path) -> None:
     factor = Factor("ema", {arm: arm for arm in "abc"}, "tiny-ema-1", "tiny")
     values = {"a": [0.5, 0.51, 0.5], "b": [0.9, np.nan, 0.9], "c": [0.6, 0.61, 0.6]}
-    made = judge(factor, [run for arm in "abc" for run in scored(arm, np.array(values[arm]))])
+    made = judge(factor, [run for arm in "abc" for run in scored(arm, values[arm], tmp_path)])
     assert [(one.arm, one.mean is None, one.diverged) for one in made.scores] == [("a", False, 0), ("b", True, 1), ("c", False, 0)]
     assert [one.meaning for one in made.effects] == ["b diverged in 1 of 3 seed(s)", "c is better"]
-    assert made.effects[0].difference is None and made.effects[0].interval is None
-    lost = judge(factor, [run for arm in "abc" for run in scored(arm, np.array([np.nan]))])
+    assert made.effects[0].difference is None and made.effects[0].verdict is None
+    lost = judge(factor, [run for arm in "abc" for run in scored(arm, [np.nan], tmp_path)])
     assert lost.effects[0].meaning == "a diverged in 1 of 1 seed(s) and b diverged in 1 of 1 seed(s)" and lost.frames == 0
 
 
-def test_what_an_interval_means() -> None:
-    below, across = Interval(estimate=-1, low=-2, high=-0.5, n=3), Interval(estimate=-1, low=-2, high=0.5, n=3)
-    assert meaning("rmse", "b", below, 3) == "b is better" and meaning("miou", "b", below, 3) == "b is worse"
-    assert meaning("rmse", "b", across, 3) == NONE_SHOWN == meaning("rmse", "b", Interval(estimate=0, low=0, high=0, n=3), 3)
-    assert meaning("rmse", "b", below, 2) == "not decidable: 2 seed(s), 3 are needed"
-    assert meaning("rmse", "b", None, 1) == "not decidable: 1 seed(s), 3 are needed"
+def test_one_seed_says_nothing(tmp_path: Path) -> None:
+    found = effect("rmse", scored("a", [2.0], tmp_path, "rmse"), scored("b", [1.0], tmp_path, "rmse"))
+    assert (found.difference, found.meaning) == (pytest.approx(-1.0), "too little to say: fewer than 3 seeds")
+    assert [verdict.word for verdict in found.frames] == ["better"]
 
 
 def test_runs_have_names_of_their_own() -> None:

@@ -14,6 +14,7 @@ import pytest
 from core.errors import GateRefused, Interrupted, VortexError
 from core.shipped import SHIPPED
 from pipelines.compare.intervals import Interval
+from pipelines.compare.verdict import Verdict
 from pipelines.data.datasets import find, listing
 from pipelines.experiments.replay import results
 from pipelines.experiments.replay.findings import LAST, NYU
@@ -174,7 +175,7 @@ def test_a_replay_that_is_stopped_goes_on_and_every_seed_has_its_own_parents(tmp
     assert len(set(rmse.values())) == 4, "seeds differ"
     assert all(LAST in run.scores[NYU].values for run in made.runs)
     assert Replay.read(results.folder(ws) / results.RESULT) == made
-    assert {finding.verdict for finding in made.findings} == {"not decidable"}, "two seeds decide nothing"
+    assert {finding.verdict for finding in made.findings} == {"too little to say"}, "two seeds decide nothing"
     before = results.record_path(ws, "v7", 1).stat().st_mtime_ns
     again = replay(ws, LITTLE, 2, SILENT, device="cpu")
     assert again.runs == made.runs and results.record_path(ws, "v7", 1).stat().st_mtime_ns == before
@@ -220,6 +221,12 @@ def test_a_version_that_diverges_leaves_findings_open_and_does_not_end_the_repla
     assert replay(ws, scale, 1, SILENT, device="cpu").runs == made.runs and set(runs_folder(ws).iterdir()) == begun
 
 
+OVER_FRAMES = Verdict(
+    metric="rmse", direction="lower", word="better", a=0.8, b=1.0, difference=-0.2, margin=0.01, margin_share=0.01, frames=60,
+    interval=Interval(estimate=-0.2, low=-0.3, high=-0.1, n=5), effective_frames=31.4, sequences=2, method="batches",
+)  # fmt: skip
+
+
 def _replay(verdict: str = HOLDS) -> Replay:
     score = Score(camera="c", protocol="p", frames=4, values={"rmse": 0.5, "miou": 0.4})
     runs = tuple(
@@ -238,7 +245,7 @@ def _replay(verdict: str = HOLDS) -> Replay:
     )
     part = Part(
         claim="a is better", quantity="RMSE a / b", unit="ratio", above=None, below=1.0, values={0: 0.8, 1: 0.81, 2: 0.79},
-        seeds=Interval(estimate=0.8, low=0.77, high=0.83, n=3), frames=Interval(estimate=-0.2, low=-0.3, high=-0.1, n=9),
+        seeds=Interval(estimate=0.8, low=0.77, high=0.83, n=3), by_frames=True, frames=OVER_FRAMES,
         published="−33 %", verdict=verdict,
     )  # fmt: skip
     points = part.model_copy(update={"unit": "points", "values": {0: -3.0}, "seeds": None, "frames": None, "verdict": OPEN})
@@ -257,13 +264,14 @@ def test_the_page_says_every_finding_and_keeps_what_stands_above_its_mark() -> N
     for words in (
         "| F4 | larger helps | **does not hold** |",
         "0.8 (0.77 to 0.83)",
-        "-0.2 m (-0.3 to -0.1)",
+        "better: -0.2000 m (-0.3000 m to -0.1000 m; worth 31 frames)",
         "below 1",
         "10.0 minutes",
         "−33 %",
     ):
         assert words in text, words
     assert page(text, _replay(FAILS)) == text
+    assert "F6 say which" in text and "errors of single frames were not kept" in text.split("### F6")[1]
 
 
 def test_numbers_are_written_for_people() -> None:
@@ -290,7 +298,7 @@ def test_the_command_shows_every_quantity_with_its_interval_and_every_verdict(
         "0.8 (0.77 to",
         "below 1",
         "does not hold",
-        "not decidable",
+        "too little to say",
         "3 runs in 10.0 min",
         "larger helps",
         "v1 seed 2 decides nothing: far away",

@@ -10,9 +10,9 @@ import pytest
 
 from core.errors import VortexError
 from pipelines.compare.frame_errors import FrameErrors
-from pipelines.compare.intervals import mean_interval, ratio_interval
+from pipelines.compare.intervals import mean_interval
 from pipelines.experiments.replay.findings import CORRIDOR, FINDINGS, LAST, NYU, SECOND, judge_all
-from pipelines.experiments.replay.judging import Finding, Measured, frames_interval, judge
+from pipelines.experiments.replay.judging import FAILS, HOLDS, OPEN, Finding, Measured, judge, over_frames
 from pipelines.recipes import recipe as recipes
 
 JUDGES = {judge.__name__: judge for judge in FINDINGS}
@@ -30,18 +30,34 @@ LINEAGE = {
 
 
 def measured(changes: Mapping[tuple[str, str, str], float] | None = None, *, seeds: int = 3, spread: float = 0.004) -> Measured:
-    """The lineage's numbers with some changed, `seeds` repetitions that scatter by `spread` around them."""
+    """The lineage's numbers with some changed, `seeds` repetitions that scatter by `spread` around them, and frames that say the same."""
     random = np.random.default_rng(0)
-    figures = {
-        key: {seed: value * math.exp(spread * random.standard_normal()) for seed in range(seeds)}
-        for key, value in (LINEAGE | dict(changes or {})).items()
+    lineage = LINEAGE | dict(changes or {})
+    figures = {key: {seed: value * math.exp(spread * random.standard_normal()) for seed in range(seeds)} for key, value in lineage.items()}
+    errors = {
+        (version, dataset): dict.fromkeys(range(seeds), _errors(value, miou=lineage.get((version, dataset, "miou"), 0.5)))
+        for (version, dataset, metric), value in lineage.items()
+        if metric == "rmse"
     }
-    return Measured(figures, constants={NYU: 1.6})
+    return Measured(figures, errors, constants={NYU: 1.6})
+
+
+def _errors(rmse: float, frames: int = 40, spread: float = 0.0, seed: int = 0, name: str = "f", miou: float = 0.5) -> FrameErrors:
+    """Frames that all have this RMSE, or scatter around it; two classes, each of this IoU."""
+    scatter = np.exp(spread * np.random.default_rng(seed).standard_normal(frames))
+    hits = 2 * miou / (1 + miou)  # IoU = h / (2 − h) where both classes are hit in this share
+    confusion = np.zeros((frames, 6, 6))
+    confusion[:, :2, :2] = 50 * np.array([[hits, 1 - hits], [1 - hits, hits]])
+    return FrameErrors(
+        tuple(f"{name}{n}" for n in range(frames)),
+        {"squared": 100 * np.square(rmse * scatter), "count": np.full(frames, 100.0), "confusion": confusion},
+        (32, 48),
+    )
 
 
 def test_the_lineages_own_numbers_would_hold_with_little_scatter() -> None:
     verdicts = {found.key: found.verdict for found in judge_all(measured(spread=0.001))}
-    assert verdicts == dict.fromkeys((f"F{number}" for number in range(1, 10)), "holds")
+    assert verdicts == dict.fromkeys((f"F{number}" for number in range(1, 10)), HOLDS)
 
 
 OPPOSITE = {
@@ -59,115 +75,101 @@ OPPOSITE = {
 
 @pytest.mark.parametrize("name", JUDGES)
 def test_the_opposite_is_called_so(name: str) -> None:
-    assert JUDGES[name](measured(OPPOSITE[name])).verdict == "does not hold"
+    assert JUDGES[name](measured(OPPOSITE[name])).verdict == FAILS
 
 
 @pytest.mark.parametrize("name", JUDGES)
 def test_scatter_decides_nothing(name: str) -> None:
     found = JUDGES[name](measured(spread=2.0))
-    assert found.verdict == "not decidable"
+    assert found.verdict == OPEN
     assert all(part.seeds is None or part.seeds.n == 3 for part in found.parts)
 
 
 @pytest.mark.parametrize("name", JUDGES)
 @pytest.mark.parametrize("seeds", [0, 1, 2])
 def test_fewer_than_three_seeds_decide_nothing(name: str, seeds: int) -> None:
-    assert JUDGES[name](measured(seeds=seeds, spread=1e-6)).verdict == "not decidable"
-    assert JUDGES[name](measured(OPPOSITE[name], seeds=seeds, spread=1e-6)).verdict == "not decidable"
+    assert JUDGES[name](measured(seeds=seeds, spread=1e-6)).verdict == OPEN
+    assert JUDGES[name](measured(OPPOSITE[name], seeds=seeds, spread=1e-6)).verdict == OPEN
 
 
 def test_a_rescaled_prediction_is_not_metric() -> None:
     found = JUDGES["f3"](measured({("v3", NYU, "rmse_median_scaled"): 0.5}))
-    assert [part.verdict for part in found.parts] == ["holds", "does not hold"] and found.verdict == "does not hold"
+    assert [part.verdict for part in found.parts] == [HOLDS, FAILS] and found.verdict == FAILS
 
 
 def test_without_the_constant_guess_f3_is_open() -> None:
     found = JUDGES["f3"](Measured(measured().figures))
-    assert found.verdict == "not decidable" and found.parts[0].seeds is None
+    assert found.verdict == OPEN and found.parts[0].seeds is None
 
 
 def test_only_seeds_that_both_have_are_paired_and_a_lost_one_leaves_it_open() -> None:
     figures = {key: dict(values) for key, values in measured(seeds=5).figures.items()}
     del figures["v4", NYU, "rmse"][1], figures["v3", NYU, "rmse"][3]
-    part = JUDGES["f4"](Measured(figures)).parts[0]
-    assert sorted(part.values) == [0, 2, 4] and part.verdict == "not decidable"
+    part = JUDGES["f4"](Measured(figures, measured(seeds=5).errors)).parts[0]
+    assert sorted(part.values) == [0, 2, 4] and part.verdict == OPEN
 
 
 def test_a_seed_lost_on_both_sides_leaves_it_open_too() -> None:
     figures = {key: dict(values) for key, values in measured(seeds=5).figures.items()}
-    assert JUDGES["f4"](Measured(figures)).verdict == "holds"
+    assert JUDGES["f4"](Measured(figures, measured(seeds=5).errors)).verdict == HOLDS
     del figures["v4", NYU, "rmse"][2], figures["v3", NYU, "rmse"][2]
-    assert JUDGES["f4"](Measured(figures)).verdict == "not decidable"
+    assert JUDGES["f4"](Measured(figures, measured(seeds=5).errors)).verdict == OPEN
 
 
-def test_one_frame_has_no_interval() -> None:
-    single = {0: _errors(0.5, frames=1)}
-    assert frames_interval(single, single) is None
+def test_too_few_frames_confirm_nothing() -> None:
+    errors = {(version, NYU): {seed: _errors(rmse, frames=9) for seed in range(3)} for version, rmse in (("v4", 0.774), ("v3", 1.16))}
+    (part,) = JUDGES["f4"](Measured(measured().figures, errors)).parts
+    assert (
+        part.verdict == OPEN and part.frames is not None and part.frames.reason == "9 frames are worth 9.0 independent ones, 10 are needed"
+    )
+
+
+def test_without_the_errors_of_frames_nothing_is_called_better() -> None:
+    findings = {finding.key: finding for finding in judge_all(Measured(measured(spread=0.001).figures, constants={NYU: 1.6}))}
+    assert [key for key, finding in findings.items() if finding.verdict == HOLDS] == ["F1", "F2", "F3"]
+    assert all(part.verdict == OPEN and part.frames is None for part in findings["F6"].parts)
 
 
 def test_a_figure_that_is_not_finite_decides_nothing() -> None:
     figures = {key: dict(values) for key, values in measured().figures.items()}
     figures["v4", NYU, "rmse"][0] = math.nan
-    assert JUDGES["f4"](Measured(figures)).verdict == "not decidable"
-
-
-def _errors(rmse: float, frames: int = 40, spread: float = 0.0, seed: int = 0, name: str = "f") -> FrameErrors:
-    scatter = np.exp(spread * np.random.default_rng(seed).standard_normal(frames))
-    return FrameErrors(
-        tuple(f"{name}{n}" for n in range(frames)),
-        {"squared": 100 * np.square(rmse * scatter), "count": np.full(frames, 100.0)},
-        (32, 48),
-    )
+    assert JUDGES["f4"](Measured(figures, measured(seeds=5).errors)).verdict == OPEN
 
 
 def _with_frames(better: float, spread: float) -> Finding:
-    base = measured()
     errors = {
         ("v4", NYU): {seed: _errors(better, spread=spread, seed=1) for seed in range(3)},
         ("v3", NYU): {seed: _errors(1.16, spread=spread, seed=2) for seed in range(3)},
     }
-    return JUDGES["f4"](Measured(base.figures, errors))
+    return JUDGES["f4"](Measured(measured().figures, errors))
 
 
 def test_what_the_seeds_say_is_confirmed_by_the_frames_or_open() -> None:
-    sure, unsure, against = _with_frames(0.774, 0.02), _with_frames(1.1, 1.0), _with_frames(1.4, 0.02)
-    assert sure.verdict == "holds"
+    sure, unsure, against, alike = _with_frames(0.774, 0.02), _with_frames(1.1, 1.0), _with_frames(1.4, 0.02), _with_frames(1.16, 0.0)
+    assert sure.verdict == HOLDS
     frames = sure.parts[0].frames
-    assert frames is not None and frames.high < 0 and frames.n == 40
-    assert unsure.verdict == "not decidable" and against.verdict == "not decidable"
+    assert frames is not None and (frames.word, frames.frames) == ("better", 40)
+    assert unsure.verdict == OPEN and against.verdict == OPEN and alike.verdict == OPEN
 
 
 def test_frames_confirm_a_failure_too() -> None:
     figures = measured({("v7", NYU, "rmse"): 0.50}).figures
     errors = {("v7", NYU): {seed: _errors(0.5) for seed in range(3)}, ("v5", NYU): {seed: _errors(0.572) for seed in range(3)}}
-    assert JUDGES["f7"](Measured(figures, errors)).verdict == "does not hold"
+    assert JUDGES["f7"](Measured(figures, errors)).verdict == FAILS
     swapped = {("v7", NYU): errors["v5", NYU], ("v5", NYU): errors["v7", NYU]}
-    assert JUDGES["f7"](Measured(figures, swapped)).verdict == "not decidable"
+    assert JUDGES["f7"](Measured(figures, swapped)).verdict == OPEN
+    alike = {("v7", NYU): errors["v5", NYU], ("v5", NYU): errors["v5", NYU]}
+    assert JUDGES["f7"](Measured(figures, alike)).verdict == FAILS, "frames that show no difference do not save a claim of one"
 
 
 def test_seeds_of_other_frames_are_refused() -> None:
     with pytest.raises(VortexError, match="different frames"):
-        frames_interval({0: _errors(1.0), 1: _errors(1.0, name="g")}, {0: _errors(2.0), 1: _errors(2.0)})
-
-
-def test_the_interval_is_students() -> None:
-    # Values 1, 2, 3: mean 2, standard error 1/√3, quantile 4.302653 with two degrees of freedom.
-    found = mean_interval([1.0, 2.0, 3.0])
-    assert found is not None and found.estimate == 2.0
-    assert (found.low, found.high) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5), rel=1e-6)
-    assert mean_interval([1.0]) is None and mean_interval([1.0, math.inf, 2.0]) is None
-
-
-def test_a_ratio_and_its_inverse_have_inverse_intervals() -> None:
-    found, inverse = ratio_interval([0.5, 0.7, 0.6]), ratio_interval([1 / 0.5, 1 / 0.7, 1 / 0.6])
-    assert found is not None and inverse is not None
-    assert (found.low, found.high) == pytest.approx((1 / inverse.high, 1 / inverse.low))
-    assert ratio_interval([0.5, 0.0, 1.0]) is None
+        over_frames({0: _errors(1.0), 1: _errors(1.0, name="g")}, {0: _errors(2.0), 1: _errors(2.0)}, "rmse")
 
 
 def test_an_interval_that_ends_on_the_bound_is_not_inside() -> None:
     found = mean_interval([1.0, 1.0, 1.0])
-    assert judge(found, None, 1.0) == "does not hold" and judge(found, None, 1.0001) == "holds" and judge(found, 0.5, None) == "holds"
+    assert judge(found, None, 1.0) == FAILS and judge(found, None, 1.0001) == HOLDS and judge(found, 0.5, None) == HOLDS
 
 
 def test_v2s_control_is_v1_to_the_letter() -> None:
