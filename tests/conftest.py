@@ -16,6 +16,14 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
+@pytest.fixture(autouse=True)
+def fresh_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test's command was called with is not what the next one's is: `--json` would silence it."""
+    from vortex_cli import console
+
+    monkeypatch.setattr(console, "session", console.Session())
+
+
 @pytest.fixture(scope="session")
 def empty_workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A workspace as `vortex init` leaves it, to be copied: nothing in it names its own place."""
