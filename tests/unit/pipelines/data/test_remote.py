@@ -113,7 +113,7 @@ def test_a_version_that_was_never_pushed_is_named(rooms: Workspace) -> None:
         pull(rooms, "nowhere")
 
 
-def test_a_remote_without_a_place_is_refused_and_nothing_is_written_beside_the_configuration(rooms: Workspace) -> None:
+def test_a_remote_without_a_place_is_refused_and_nothing_is_written(rooms: Workspace) -> None:
     config = rooms.root / ".dvc" / "config"
     config.write_text(config.read_text() + "['remote \"empty\"']\n    url =\n")
     before = sorted(path.name for path in config.parent.iterdir())
