@@ -66,10 +66,10 @@ def _short(text: str, longest: int = 200) -> str:
 
 def _line(fault: Any) -> str:
     value = fault["input"]
-    found = f", found {value!r}" if fault["type"] != "missing" and not isinstance(value, dict) and len(repr(value)) <= 60 else ""
+    suffix = f", found {value!r}" if fault["type"] != "missing" and not isinstance(value, dict) and len(repr(value)) <= 60 else ""
     # List items are numbered from 1, as in the keys of `--set`.
     key = ".".join(str(part + 1 if isinstance(part, int) else part) for part in fault["loc"])
-    return f"{_short(key) or 'file'}: {_short(fault['msg'].removeprefix('Value error, '))}{found}"
+    return f"{_short(key) or 'file'}: {_short(fault['msg'].removeprefix('Value error, '))}{suffix}"
 
 
 class _Scanner(Scanner):

@@ -134,14 +134,14 @@ def _remote(ws: Workspace) -> Finding:
         return Finding(
             "dvc remote", "optional", "none configured", "dvc remote add --default store /path/or/ssh/url keeps a copy of every dataset"
         )
-    from pipelines.data.connection import shown
+    from pipelines.data.connection import without_password
 
     url = config["remote"].get(name, {}).get("url")
     if not url:
         return Finding(
             "dvc remote", "missing", f"the default is {name}, which DVC does not know", f"dvc remote add {name} /path/or/ssh/url"
         )
-    return Finding("dvc remote", "ok", f"{name}: {shown(url)}")
+    return Finding("dvc remote", "ok", f"{name}: {without_password(url)}")
 
 
 def _tracking(ws: Workspace) -> Finding:

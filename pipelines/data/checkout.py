@@ -43,28 +43,28 @@ def checkout(ws: Workspace, what: str, *, remote: str | None = None, on_file: Na
     refuse_unversionable(ws)
     settle(ws)
     with repository(ws) as repo:
-        named = version_names.resolve(ws, repo, what)
+        target = version_names.resolve(ws, repo, what)
         refuse_changes(data_hash(ws), read(repo, data_hash(ws) or EMPTY_DIR), present(repo, ws))
-        goal, _, fetched = fetch(repo, named.hash, remote, on_file)
+        goal, _, fetched = fetch(repo, target.hash, remote, on_file)
         with data_lock(ws, LOCK_SECONDS), repo.lock:
             before = data_hash(ws)
             refuse_changes(before, read(repo, before or EMPTY_DIR), present(repo, ws))
             written, removed = switch(ws, repo, goal, on_file and (lambda done, total: on_file("writing", done, total)))
-    verified = _verify(ws, named)
-    return Checkout(named.name, goal.hash, before or EMPTY_DIR, written, removed, len(fetched), goal.datasets, verified)
+    verified = _verify(ws, target)
+    return Checkout(target.name, goal.hash, before or EMPTY_DIR, written, removed, len(fetched), goal.datasets, verified)
 
 
 def refuse_changes(recorded: str | None, listing: Listing | None, now: Listing) -> None:
     """Raise VortexError when `data/` is not what its pointer records, naming the datasets. Where nothing is, nothing can be lost."""
     if not now.files or (listing is not None and now.files == listing.files):
         return
-    found = _changes(listing, now)
-    datasets = sorted({name.partition("/")[0] for name in found})
+    unversioned = _changes(listing, now)
+    datasets = sorted({name.partition("/")[0] for name in unversioned})
     raise VortexError(
         f"data/ has changes that no version holds, in {', '.join(datasets)} "
-        f"({len(found)} file{'' if len(found) == 1 else 's'}); nothing was changed",
+        f"({len(unversioned)} file{'' if len(unversioned) == 1 else 's'}); nothing was changed",
         remedy(recorded),
-        [f"{name}: {how}" for name, how in found.items()][:10],
+        [f"{name}: {how}" for name, how in unversioned.items()][:10],
     )
 
 
@@ -81,22 +81,24 @@ def changes(ws: Workspace) -> dict[str, str]:
 
 
 def _changes(listing: Listing | None, now: Listing) -> dict[str, str]:
-    known = listing.files if listing else {}
-    different = sorted(name for name in now.files.keys() | known.keys() if now.files.get(name) != known.get(name))
-    return {name: "not versioned" if name not in known else "removed" if name not in now.files else "changed" for name in different}
+    recorded = listing.files if listing else {}
+    different = sorted(name for name in now.files.keys() | recorded.keys() if now.files.get(name) != recorded.get(name))
+    return {name: "not versioned" if name not in recorded else "removed" if name not in now.files else "changed" for name in different}
 
 
-def _verify(ws: Workspace, named: version_names.Named) -> dict[str, str]:
+def _verify(ws: Workspace, target: version_names.Named) -> dict[str, str]:
     """Dataset → digest, for each one that the version recorded. Raises VortexError when a digest is another."""
     from pipelines.data.datasets import resolve
 
-    found = {use.name: resolve(ws, name_or_manifest=use.name).digest for use in named.uses}
-    wrong = [f"{use.name}: recorded {use.digest[:12]}, found {found[use.name][:12]}" for use in named.uses if found[use.name] != use.digest]
+    digests = {use.name: resolve(ws, name_or_manifest=use.name).digest for use in target.uses}
+    wrong = [
+        f"{use.name}: recorded {use.digest[:12]}, found {digests[use.name][:12]}" for use in target.uses if digests[use.name] != use.digest
+    ]
     if wrong:
         raise VortexError(
-            f"data/ is what {pointer(ws).name} recorded for {named.name}, but not what {named.name} saw: "
+            f"data/ is what {pointer(ws).name} recorded for {target.name}, but not what {target.name} saw: "
             "its frames were changed before it was trained, without a new version of data/",
             "nothing has the frames that it saw; `vortex show` says what it measured",
             wrong,
         )
-    return found
+    return digests

@@ -39,8 +39,8 @@ class Remote:
     def sizes(self) -> dict[str, int]:
         """Bytes of each object it holds, by name: one listing, not one question an object."""
         if self.fs.protocol == "local":
-            found = {os.path.join(folder, name): None for folder, _, names in os.walk(self.root) for name in names}
-            return {_oid(path): os.stat(path).st_size for path in found}
+            paths = {os.path.join(folder, name): None for folder, _, names in os.walk(self.root) for name in names}
+            return {_oid(path): os.stat(path).st_size for path in paths}
         try:
             listed = self.fs.fs.find(self.root, detail=True)
         except FileNotFoundError:
@@ -98,19 +98,19 @@ def connect(repo: Repo, name: str | None) -> Remote:
     from dvc.config import RemoteNotFoundError
     from dvc.fs import get_cloud_fs
 
-    known = sorted(repo.config["remote"])
+    names = sorted(repo.config["remote"])
     name = name or repo.config["core"].get("remote")
     if not name:
-        raise VortexError("DVC's configuration names no default remote" + (f", it has: {', '.join(known)}" if known else ""), ADD)
+        raise VortexError("DVC's configuration names no default remote" + (f", it has: {', '.join(names)}" if names else ""), ADD)
     try:
         cls, config, path = get_cloud_fs(repo.config, name=name)
     except RemoteNotFoundError as error:
-        raise VortexError(f"unknown remote {name[:80]!r}; DVC's configuration has: {', '.join(known) or 'none yet'}", ADD) from error
+        raise VortexError(f"unknown remote {name[:80]!r}; DVC's configuration has: {', '.join(names) or 'none yet'}", ADD) from error
     except ImportError as error:  # DVC knows the protocol, and its package is an extra
         raise VortexError(
             f"remote {name!r} cannot be used: {reason(error)}", "install that package beside vortex, or name another remote"
         ) from error
-    url = shown(str(repo.config["remote"][name.lower()].get("url", path)))
+    url = without_password(str(repo.config["remote"][name.lower()].get("url", path)))
     if cls.protocol == "local" and Path(path).is_relative_to(repo.dvc_dir):  # what an empty `url =` means to DVC
         raise VortexError(f"remote {name!r} is DVC's own folder {path}, allowed: a folder elsewhere", _remedy("local", name))
     if config.get("worktree") or config.get("version_aware"):
@@ -129,7 +129,7 @@ def connect(repo: Repo, name: str | None) -> Remote:
     return Remote(name, url, fs, root)
 
 
-def gone(error: OSError) -> bool:
+def is_missing(error: OSError) -> bool:
     """Whether an error says that an object is not there."""
     return isinstance(error, FileNotFoundError) or error.errno == errno.ENOENT
 
@@ -163,7 +163,7 @@ def _oid(path: str) -> str:
     return "".join(path.rsplit("/", 2)[-2:])
 
 
-def shown(url: str) -> str:
+def without_password(url: str) -> str:
     """A remote's URL as it may be printed: without the password that it may hold."""
     parts = urlsplit(url)
     if parts.password is None:

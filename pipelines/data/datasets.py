@@ -74,9 +74,9 @@ def find(ws: Workspace, name: str) -> Dataset:
     switch.settle(ws)
     root = ws.data / name
     if not NAME.fullmatch(name) or not root.is_dir() or name == pending(ws):
-        known = ", ".join(dataset.name for dataset in listing(ws)) or "none yet"
+        names = ", ".join(dataset.name for dataset in listing(ws)) or "none yet"
         raise VortexError(
-            f"unknown dataset {name[:80]!r}; this workspace has: {known}",
+            f"unknown dataset {name[:80]!r}; this workspace has: {names}",
             f"data.dvc records frames that are not here, {FETCH}"
             if unfetched(ws)
             else "add frames with: vortex data add NAME PATH, or make some with: vortex data synth NAME",
@@ -96,17 +96,17 @@ def listing(ws: Workspace) -> list[Dataset]:
 def for_domain(ws: Workspace, domain: str) -> list[Dataset]:
     """The datasets of a domain. Raises VortexError when the domain is unknown or has none, naming what exists."""
     ws.domain(domain)
-    datasets = listing(ws)
-    chosen = [dataset for dataset in datasets if dataset.card.domain == domain]
-    if not chosen:
-        others = ", ".join(f"{dataset.name} ({dataset.card.domain})" for dataset in datasets) or "none yet"
+    every = listing(ws)
+    members = [dataset for dataset in every if dataset.card.domain == domain]
+    if not members:
+        others = ", ".join(f"{dataset.name} ({dataset.card.domain})" for dataset in every) or "none yet"
         raise VortexError(
             f"domain {domain!r} has no dataset; this workspace has: {others}",
             f"data.dvc records frames that are not here, {FETCH}"
             if unfetched(ws)
             else f"add frames with: vortex data add NAME PATH --domain {domain}, or make some with: vortex data synth",
         )
-    return chosen
+    return members
 
 
 @contextmanager
@@ -148,19 +148,19 @@ def resolve(ws: Workspace, *, name_or_manifest: str, domain: str | None = None) 
         path = path / MANIFEST if path.is_dir() else path
         if path.parent.resolve().parent == ws.data.resolve() and path.name == MANIFEST:
             return resolve(ws, name_or_manifest=path.parent.resolve().name, domain=domain)
-        found, digest = _survey(ws, path, path.parent)
-        chosen = domain or _one_domain(path, found)
+        domains, digest = _survey(ws, path, path.parent)
+        domain_name = domain or _one_domain(path, domains)
         try:
-            kind = "indoor" if chosen == LEGACY_DOMAIN else ws.domain(chosen).kind
+            kind = "indoor" if domain_name == LEGACY_DOMAIN else ws.domain(domain_name).kind
         except VortexError as error:
             raise VortexError(
-                f"{path}: {error.message}", f"add [domains.{chosen}] with a kind to {ws.root / FILE}, or correct the rows"
+                f"{path}: {error.message}", f"add [domains.{domain_name}] with a kind to {ws.root / FILE}, or correct the rows"
             ) from error
-        return DataRef(path.parent.resolve().name, path, path.parent, chosen, kind, digest, None)
+        return DataRef(path.parent.resolve().name, path, path.parent, domain_name, kind, digest, None)
     dataset = find(ws, name_or_manifest)
-    found, digest = _survey(ws, dataset.manifest, dataset.root)
-    chosen = domain or _one_domain(dataset.manifest, found)
-    return DataRef(dataset.name, dataset.manifest, dataset.root, chosen, dataset.card.kind, digest, data_hash(ws))
+    domains, digest = _survey(ws, dataset.manifest, dataset.root)
+    domain_name = domain or _one_domain(dataset.manifest, domains)
+    return DataRef(dataset.name, dataset.manifest, dataset.root, domain_name, dataset.card.kind, digest, data_hash(ws))
 
 
 def _survey(ws: Workspace, manifest: Path, root: Path) -> tuple[set[str], str]:
@@ -176,13 +176,13 @@ def _survey(ws: Workspace, manifest: Path, root: Path) -> tuple[set[str], str]:
         raise VortexError(f"{manifest}: {error.message}", error.hint) from error
 
 
-def _one_domain(manifest: Path, found: set[str]) -> str:
-    if len(found) != 1:
+def _one_domain(manifest: Path, domains: set[str]) -> str:
+    if len(domains) != 1:
         raise VortexError(
-            f"{manifest}: its frames name {len(found)} domains ({', '.join(sorted(found))}), allowed: one",
+            f"{manifest}: its frames name {len(domains)} domains ({', '.join(sorted(domains))}), allowed: one",
             "split it into one manifest a domain, or name one with --domain",
         )
-    return next(iter(found))
+    return next(iter(domains))
 
 
 def _read_card(path: Path) -> DatasetCard:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from core.errors import VortexError
 from pipelines.data import version_names
-from pipelines.data.listings import Listing, kept, present, read
+from pipelines.data.listings import Listing, cache_path, present, read
 from pipelines.data.pointer import pointer
 from pipelines.data.publication import settle
 from pipelines.data.repository import repository
@@ -65,16 +65,16 @@ def diff(ws: Workspace, a: str, b: str) -> DataDiff:
     """
     settle(ws)
     with repository(ws) as repo:
-        left, right = _side(ws, repo, a), _side(ws, repo, b)
-        names = sorted(left.listing.datasets.keys() | right.listing.datasets.keys())
-        found = {}
+        old, new = _side(ws, repo, a), _side(ws, repo, b)
+        names = sorted(old.listing.datasets.keys() | new.listing.datasets.keys())
+        differences = {}
         for name in names:
-            before, after = _below(left.listing, name), _below(right.listing, name)
+            before, after = _below(old.listing, name), _below(new.listing, name)
             if before != after:
-                rows = _rows(repo, left, name, before)
+                rows = _rows(repo, old, name, before)
                 same = before.get(MANIFEST) == after.get(MANIFEST)
-                found[name] = compare(rows, rows if same else _rows(repo, right, name, after), before, after)
-    return DataDiff(left.listing.hash, right.listing.hash, found)
+                differences[name] = compare(rows, rows if same else _rows(repo, new, name, after), before, after)
+    return DataDiff(old.listing.hash, new.listing.hash, differences)
 
 
 def compare(a: Mapping[str, Frame], b: Mapping[str, Frame], before: Mapping[str, str], after: Mapping[str, str]) -> DatasetDiff:
@@ -101,8 +101,8 @@ def compare(a: Mapping[str, Frame], b: Mapping[str, Frame], before: Mapping[str,
 def _differs(old: Frame, new: Frame, before: Mapping[str, str], after: Mapping[str, str], roles: tuple[str, ...]) -> bool:
     """Whether a frame's files of these roles have other bytes; where they lie does not matter."""
     for role in roles:
-        one, other = getattr(old, role), getattr(new, role)
-        if (one is None) is not (other is None) or (one is not None and before.get(one) != after.get(other)):
+        old_path, new_path = getattr(old, role), getattr(new, role)
+        if (old_path is None) is not (new_path is None) or (old_path is not None and before.get(old_path) != after.get(new_path)):
             return True
     return False
 
@@ -110,10 +110,10 @@ def _differs(old: Frame, new: Frame, before: Mapping[str, str], after: Mapping[s
 def _side(ws: Workspace, repo: Repo, name: str) -> _Side:
     if name == version_names.NOW:
         return _Side(present(repo, ws), ws.data)
-    named = version_names.resolve(ws, repo, name)
-    listing = read(repo, named.hash)
+    target = version_names.resolve(ws, repo, name)
+    listing = read(repo, target.hash)
     if listing is None:
-        raise _absent(ws, name, f"the listing {named.hash}")
+        raise _missing(ws, name, f"the listing {target.hash}")
     return _Side(listing, None)
 
 
@@ -126,7 +126,7 @@ def _below(listing: Listing, name: str) -> dict[str, str]:
 def _rows(repo: Repo, side: _Side, name: str, files: Mapping[str, str]) -> dict[str, Frame]:
     if MANIFEST not in files:
         return {}
-    path = side.folder / name / MANIFEST if side.folder else kept(repo, files[MANIFEST])
+    path = side.folder / name / MANIFEST if side.folder else cache_path(repo, files[MANIFEST])
     if not path.exists():
         raise VortexError(
             f"DVC's cache lacks the manifest of {name} in {side.listing.hash[:12]}",
@@ -135,7 +135,7 @@ def _rows(repo: Repo, side: _Side, name: str, files: Mapping[str, str]) -> dict[
     return {frame.id: frame for frame in read_manifest(path)}
 
 
-def _absent(ws: Workspace, name: str, what: str) -> VortexError:
+def _missing(ws: Workspace, name: str, what: str) -> VortexError:
     return VortexError(
         f"{name}: DVC's cache lacks {what}",
         "fetch it with: vortex data pull" if pointer(ws).exists() else f"fetch it with: vortex data checkout {name}",

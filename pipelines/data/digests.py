@@ -28,8 +28,8 @@ def dataset_digest(manifest: Path, root: Path, files: Iterable[str], cache: Path
         if folder:
             inside(root, folder)
     base = str(root.resolve())
-    known = _read(cache, base)
-    fresh: list[_Entry] = []
+    entries = _read(cache, base)
+    updates: list[_Entry] = []
 
     def entry(name: str) -> str:
         path = os.path.join(base, name)
@@ -37,24 +37,24 @@ def dataset_digest(manifest: Path, root: Path, files: Iterable[str], cache: Path
             state = os.lstat(path)
             if os.path.islink(path):
                 state = inside(root, name).stat()
-            seen = known.get(path)
-            if seen and seen[1:3] == (state.st_size, state.st_mtime_ns):
-                return seen[3]
-            found = sha256_file(Path(path))
+            cached = entries.get(path)
+            if cached and cached[1:3] == (state.st_size, state.st_mtime_ns):
+                return cached[3]
+            digest = sha256_file(Path(path))
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return "missing"
         except OSError:  # no permission, a bad disk, a name that is too long: validation names the frame
             return "unreadable"
-        fresh.append((path, state.st_size, state.st_mtime_ns, found))
-        return found
+        updates.append((path, state.st_size, state.st_mtime_ns, digest))
+        return digest
 
     total = hashlib.sha256(f"manifest {sha256_file(manifest)}\n".encode())
     # Hashing and reading release the interpreter lock, so threads are enough.
     with ThreadPoolExecutor(min(8, cores())) as pool:
-        for name, found in zip(names, pool.map(entry, names, chunksize=64), strict=True):
-            total.update(f"{found} {name}\n".encode())
-    if fresh:
-        _write(cache, fresh)
+        for name, digest in zip(names, pool.map(entry, names, chunksize=64), strict=True):
+            total.update(f"{digest} {name}\n".encode())
+    if updates:
+        _write(cache, updates)
     return total.hexdigest()
 
 

@@ -35,7 +35,7 @@ class Listing:
         return dict(sorted(Counter(name.partition("/")[0] for name in self.files).items()))
 
 
-def kept(repo: Repo, oid: str) -> Path:
+def cache_path(repo: Repo, oid: str) -> Path:
     """Where DVC's cache keeps an object, whether or not it is there."""
     return Path(repo.cache.local.oid_to_path(oid))
 
@@ -44,7 +44,7 @@ def read(repo: Repo, hash_: str) -> Listing | None:
     """The listing `hash_` out of DVC's cache; None where the cache lacks it. Raises VortexError when it is damaged."""
     if hash_ == EMPTY_DIR:
         return Listing(EMPTY_DIR, {})
-    path = kept(repo, hash_)
+    path = cache_path(repo, hash_)
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -73,13 +73,13 @@ def present(repo: Repo, ws: Workspace) -> Listing:
     from dvc_data.hashfile.build import build
 
     tree: Any = build(repo.cache.local, str(ws.data), repo.fs, "md5", ignore=repo.dvcignore, dry_run=True)[2]
-    return Listing(tree.hash_info.value, {"/".join(key): found.value for key, _, found in tree})
+    return Listing(tree.hash_info.value, {"/".join(key): leaf.value for key, _, leaf in tree})
 
 
-def absent(repo: Repo, listing: Listing) -> dict[str, str]:
+def missing_files(repo: Repo, listing: Listing) -> dict[str, str]:
     """The files of a listing whose bytes DVC's cache lacks: file → MD5."""
-    held = {md5: kept(repo, md5).exists() for md5 in set(listing.files.values())}
-    return {name: md5 for name, md5 in listing.files.items() if not held[md5]}
+    cached = {md5: cache_path(repo, md5).exists() for md5 in set(listing.files.values())}
+    return {name: md5 for name, md5 in listing.files.items() if not cached[md5]}
 
 
 def cached(repo: Repo) -> list[str]:
@@ -87,7 +87,7 @@ def cached(repo: Repo) -> list[str]:
     return sorted(f"{path.parent.name}{path.name}" for path in Path(repo.cache.local.path).glob("[0-9a-f][0-9a-f]/*.dir"))
 
 
-def counted(names: Iterable[str]) -> str:
+def file_counts(names: Iterable[str]) -> str:
     """How many files of which dataset, for an error: `12 files of rooms`, or `12 files (9 of rooms, 3 of hall)`."""
     counts = sorted(Counter(name.partition("/")[0] for name in names).items())
     total = sum(count for _, count in counts)

@@ -33,8 +33,8 @@ def canonical(value: object) -> str:
 
 def work_key(digest: str, described: Described) -> str:
     """Twelve hex digits that stand for these teachers at work on this content."""
-    said = canonical({"format": FORMAT, "dataset": digest, "teachers": described})
-    return hashlib.sha256(said.encode()).hexdigest()[:12]
+    work = canonical({"format": FORMAT, "dataset": digest, "teachers": described})
+    return hashlib.sha256(work.encode()).hexdigest()[:12]
 
 
 def record(
@@ -67,8 +67,8 @@ def record(
 
 def key_of(path: str | None) -> str | None:
     """The key of the run that wrote a label's file; None for one that no run wrote."""
-    found = _PLACE.fullmatch(path or "")
-    return found[1] if found else None
+    match = _PLACE.fullmatch(path or "")
+    return match[1] if match else None
 
 
 class Records:
@@ -87,38 +87,38 @@ class Records:
             self._known[path] = _read(self._root, path)
         return self._known[path]
 
-    def behind(self, frame: Frame, label: Label) -> dict[str, Any] | None:
+    def record_of(self, frame: Frame, label: Label) -> dict[str, Any] | None:
         """The record of the run that made this label of a frame."""
         key, newest = key_of(frame.teacher_depth if label == "depth" else frame.segmentation), self.of(frame)
         if key is None or newest is None:
             return None
-        found = newest if newest["key"] == key else newest["earlier"].get(key)
-        return found if isinstance(found, dict) and label in found.get("labels", {}) else None
+        record = newest if newest["key"] == key else newest["earlier"].get(key)
+        return record if isinstance(record, dict) and label in record.get("labels", {}) else None
 
     def makers(self, frame: Frame, label: Label) -> Described | None:
         """The teachers that made this label of a frame, as they described themselves then."""
-        found = self.behind(frame, label)
-        if found is None or found.get("format") != FORMAT:
+        record = self.record_of(frame, label)
+        if record is None or record.get("format") != FORMAT:
             return None
-        return {name: found["teachers"].get(name, {}) for name in found["labels"][label]}
+        return {name: record["teachers"].get(name, {}) for name in record["labels"][label]}
 
     def quarantined(self, frames: Iterable[Frame], label: Label, makers: Described) -> set[str]:
         """Frames that exactly these teachers could not give this label, as all the records that `frames` name say."""
-        found: set[str] = set()
+        frame_ids: set[str] = set()
         newest = {frame.provenance: record for frame in frames if (record := self.of(frame)) is not None}
-        for one in [record for each in newest.values() for record in (each, *each["earlier"].values())]:
-            if one.get("format") == FORMAT and {name: one["teachers"].get(name) for name in one["labels"].get(label, ())} == makers:
-                found.update(frame for frame, labels in one["quarantined"].items() if label in labels)
-        return found
+        for entry in [record for each in newest.values() for record in (each, *each["earlier"].values())]:
+            if entry.get("format") == FORMAT and {name: entry["teachers"].get(name) for name in entry["labels"].get(label, ())} == makers:
+                frame_ids.update(frame for frame, labels in entry["quarantined"].items() if label in labels)
+        return frame_ids
 
-    def kept(self, frame: Frame, replaced: Iterable[Label]) -> dict[str, Any]:
+    def carried(self, frame: Frame, replaced: Iterable[Label]) -> dict[str, Any]:
         """Records that a new one of this frame has to carry on, by key: those of labels that are not replaced."""
-        found: dict[str, Any] = {}
+        records: dict[str, Any] = {}
         for label in ("depth", "segmentation"):
-            behind = None if label in replaced else self.behind(frame, label)
-            if behind is not None:
-                found[behind["key"]] = {key: value for key, value in behind.items() if key != "earlier"}
-        return found
+            record = None if label in replaced else self.record_of(frame, label)
+            if record is not None:
+                records[record["key"]] = {key: value for key, value in record.items() if key != "earlier"}
+        return records
 
 
 def teachers_behind(root: Path, frames: Iterable[Frame]) -> dict[str, list[str]]:
@@ -126,27 +126,27 @@ def teachers_behind(root: Path, frames: Iterable[Frame]) -> dict[str, list[str]]
 
     Labels without a record (a synthetic teacher, depth that came with the frames) give a name and no text.
     """
-    records, found = Records(root), dict[str, dict[str, None]]()
+    records, texts_of = Records(root), dict[str, dict[str, None]]()
     for frame in frames:
-        for label, named in (("depth", frame.teacher), ("segmentation", frame.segmentation_teacher)):
-            behind = records.behind(frame, label)  # type: ignore[arg-type]  # mypy widens the two words to str
-            if behind is None:
-                if named is not None:
-                    found.setdefault(named, {})
+        for label, teacher in (("depth", frame.teacher), ("segmentation", frame.segmentation_teacher)):
+            record = records.record_of(frame, label)  # type: ignore[arg-type]  # mypy widens the two words to str
+            if record is None:
+                if teacher is not None:
+                    texts_of.setdefault(teacher, {})
                 continue
-            for name in behind["labels"][label]:
-                weights = behind["teachers"].get(name, {}).get("weights_sha256")
+            for name in record["labels"][label]:
+                weights = record["teachers"].get(name, {}).get("weights_sha256")
                 about = f"weights {str(weights)[:12]}" if weights else "no weights"
-                found.setdefault(name, {})[f"{about}, record {behind['key']}"] = None
-    return {name: list(texts) for name, texts in found.items()}
+                texts_of.setdefault(name, {})[f"{about}, record {record['key']}"] = None
+    return {name: list(texts) for name, texts in texts_of.items()}
 
 
 def _read(root: Path, path: str) -> dict[str, Any] | None:
     try:
-        said = json.loads(inside(root, path).read_bytes())
-        whole = isinstance(said["key"], str) and all(
-            isinstance(said[key], dict) for key in ("teachers", "labels", "earlier", "quarantined")
+        record = json.loads(inside(root, path).read_bytes())
+        whole = isinstance(record["key"], str) and all(
+            isinstance(record[key], dict) for key in ("teachers", "labels", "earlier", "quarantined")
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return said if whole else None
+    return record if whole else None

@@ -55,10 +55,10 @@ def staging_folder(ws: Workspace, name: str) -> Path:
     ws.build.mkdir(parents=True, exist_ok=True)
     folder = _staging_place(ws)
     host = socket.gethostname()
-    for left in folder.glob(f"*@{host}@*"):
-        process = left.name.rsplit("@", 2)[-1]
+    for leftover in folder.glob(f"*@{host}@*"):
+        process = leftover.name.rsplit("@", 2)[-1]
         if process.isdigit() and not _alive(int(process)):
-            shutil.rmtree(left, ignore_errors=True)
+            shutil.rmtree(leftover, ignore_errors=True)
     return folder / f"{name}.{uuid.uuid4().hex[:8]}@{host}@{os.getpid()}"
 
 
@@ -136,10 +136,10 @@ def revise(ws: Workspace, name: str, staging: Path, *, base: str | None = None) 
                 f"dataset {name!r} was changed or removed by another command meanwhile; nothing was published",
                 "run the command again: it begins with the dataset as it is now",
             )
-        named = [{path for frame in read_manifest(at / MANIFEST) for path in frame.files().values()} for at in (root, staging)]
-        _take_over(root, staging, named[0] - named[1])
-        for left in staging.parent.glob("*.replaced"):  # of a revision that was published, and killed before it cleaned up
-            shutil.rmtree(left, ignore_errors=True)
+        paths = [{path for frame in read_manifest(at / MANIFEST) for path in frame.files().values()} for at in (root, staging)]
+        _take_over(root, staging, paths[0] - paths[1])
+        for leftover in staging.parent.glob("*.replaced"):  # of a revision that was published, and killed before it cleaned up
+            shutil.rmtree(leftover, ignore_errors=True)
         old = staging.parent / f"{name}.{uuid.uuid4().hex[:8]}.replaced"
         _begin(ws, name, old.name)
         try:
@@ -220,8 +220,8 @@ def _read_journal(ws: Workspace) -> _Journal | None:
     """What is under way. Raises VortexError for a journal that says something else."""
     path = _journal(ws)
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-        name, before, old = said["name"], said["pointer"], said.get("old")
+        note = json.loads(path.read_text(encoding="utf-8"))
+        name, before, old = note["name"], note["pointer"], note.get("old")
         if NAME.fullmatch(name) and (before is None or isinstance(before, str)) and (old is None or REPLACED.fullmatch(old)):
             return _Journal(name, before, old)
     except FileNotFoundError:

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 from core.errors import VortexError
 from core.files import disk_full
 from core.progress import NamedProgress
-from pipelines.data.connection import Remote, connect, gone
-from pipelines.data.listings import Listing, absent, counted, kept, parse, present, read
+from pipelines.data.connection import Remote, connect, is_missing
+from pipelines.data.listings import Listing, cache_path, file_counts, missing_files, parse, present, read
 from pipelines.data.pointer import EMPTY_DIR, data_hash, pointer
 from pipelines.data.publication import settle
 from pipelines.data.repository import repository
@@ -66,25 +66,25 @@ def push(ws: Workspace, remote: str | None = None, on_file: NamedProgress | None
         if hash_ == EMPTY_DIR:
             return Transfer(None, "", hash_, 0, 0, 0, {})
         listing = read(repo, hash_)
-        missing = absent(repo, listing) if listing else {}
+        missing = missing_files(repo, listing) if listing else {}
         if listing is None or missing:
-            what = counted(missing) if missing else f"the listing {hash_}"
+            what = file_counts(missing) if missing else f"the listing {hash_}"
             raise VortexError(
                 f"{pointer(ws).name} records frames that are not here: DVC's cache lacks {what}; nothing was pushed",
                 "fetch them from where they are with: vortex data pull --remote NAME",
             )
         target = connect(repo, remote)
         with target.errors():
-            held = target.sizes()
-            sizes = {md5: kept(repo, md5).stat().st_size for md5 in listing.files.values()}
-            fresh = [md5 for md5, size in sizes.items() if held.get(md5) != size]
-            _all(f"pushing to {target.name}", fresh, lambda oid: target.upload(kept(repo, oid), oid), on_file)
+            sizes_there = target.sizes()
+            sizes = {md5: cache_path(repo, md5).stat().st_size for md5 in listing.files.values()}
+            uploads = [md5 for md5, size in sizes.items() if sizes_there.get(md5) != size]
+            _all(f"pushing to {target.name}", uploads, lambda oid: target.upload(cache_path(repo, oid), oid), on_file)
             # Last: DVC takes a listing on a remote to mean that everything it lists is there.
-            own = kept(repo, hash_)
-            if held.get(hash_) != own.stat().st_size:
+            own = cache_path(repo, hash_)
+            if sizes_there.get(hash_) != own.stat().st_size:
                 target.upload(own, hash_)
-    moved = sum(sizes[md5] for md5 in fresh)
-    return Transfer(target.name, target.url, hash_, len(listing.files), len(fresh), moved, listing.datasets)
+    moved = sum(sizes[md5] for md5 in uploads)
+    return Transfer(target.name, target.url, hash_, len(listing.files), len(uploads), moved, listing.datasets)
 
 
 def pull(ws: Workspace, remote: str | None = None, on_file: NamedProgress | None = None) -> Transfer:
@@ -102,7 +102,7 @@ def pull(ws: Workspace, remote: str | None = None, on_file: NamedProgress | None
             if (data_hash(ws) or EMPTY_DIR) != hash_:
                 raise VortexError(f"{pointer(ws).name} changed while its frames were fetched; data/ is as it was", "run the command again")
             written, removed = switch(ws, repo, listing, on_file and (lambda done, total: on_file("writing", done, total)))
-    size = sum(kept(repo, md5).stat().st_size for md5 in moved)
+    size = sum(cache_path(repo, md5).stat().st_size for md5 in moved)
     name, url = (source.name, source.url) if source else (None, "")
     return Transfer(name, url, hash_, len(listing.files), len(moved), size, listing.datasets, written, removed)
 
@@ -115,43 +115,43 @@ def fetch(
     The remote is asked only when something is missing, or `always`. Raises VortexError saying how many files of which dataset it lacks.
     """
     listing = read(repo, hash_)
-    wanted = absent(repo, listing) if listing else {}
-    if listing and not wanted and not always:
+    missing = missing_files(repo, listing) if listing else {}
+    if listing and not missing and not always:
         return listing, None, []
     source = connect(repo, remote)
     with source.errors():
         if listing is None:
             listing = _fetch_listing(repo, source, hash_)
-            wanted = absent(repo, listing)
-        lost: set[str] = set()
+            missing = missing_files(repo, listing)
+        lacking: set[str] = set()
         damaged: set[str] = set()
 
         def bring(oid: str) -> None:
             try:
-                source.download(oid, kept(repo, oid), _check)
-                repo.cache.local.protect(str(kept(repo, oid)))
+                source.download(oid, cache_path(repo, oid), _check)
+                repo.cache.local.protect(str(cache_path(repo, oid)))
             except _Damaged:
                 damaged.add(oid)
             except OSError as error:
-                if not gone(error):
+                if not is_missing(error):
                     raise
-                lost.add(oid)
+                lacking.add(oid)
 
-        oids = sorted(set(wanted.values()))
+        oids = sorted(set(missing.values()))
         _all(f"fetching from {source.name}", oids, bring, on_file)
-    faults = [(lost, "lacks"), (damaged, "holds damaged bytes for")]
-    said = [f"{verb} {counted(name for name, md5 in wanted.items() if md5 in oids)}" for oids, verb in faults if oids]
-    if said:
+    faults = [(lacking, "lacks"), (damaged, "holds damaged bytes for")]
+    shortfalls = [f"{verb} {file_counts(name for name, md5 in missing.items() if md5 in oids)}" for oids, verb in faults if oids]
+    if shortfalls:
         raise VortexError(
-            f"remote {source.name!r} ({source.url}) {' and '.join(said)} of this version of data/; data/ is as it was",
+            f"remote {source.name!r} ({source.url}) {' and '.join(shortfalls)} of this version of data/; data/ is as it was",
             _again(source, bool(damaged)),
-            [f"{name}: {source.path(md5)}" for name, md5 in sorted(wanted.items()) if md5 in lost | damaged][:10],
+            [f"{name}: {source.path(md5)}" for name, md5 in sorted(missing.items()) if md5 in lacking | damaged][:10],
         )
     return listing, source, oids
 
 
 def _fetch_listing(repo: Repo, source: Remote, hash_: str) -> Listing:
-    path = kept(repo, hash_)
+    path = cache_path(repo, hash_)
     try:
         source.download(hash_, path, _check)
     except _Damaged as error:
@@ -161,7 +161,7 @@ def _fetch_listing(repo: Repo, source: Remote, hash_: str) -> Listing:
             [source.path(hash_)],
         ) from error
     except OSError as error:
-        if not gone(error):
+        if not is_missing(error):
             raise
         raise VortexError(
             f"remote {source.name!r} ({source.url}) does not hold this version of data/ ({hash_}); data/ is as it was",
@@ -181,8 +181,8 @@ def _again(source: Remote, damaged: bool) -> str:
 def _check(path: Path, oid: str) -> None:
     """Raise _Damaged when the file's MD5 is not what its name says."""
     with open(path, "rb") as stream:
-        found = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    if found != oid.removesuffix(".dir"):
+        md5 = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    if md5 != oid.removesuffix(".dir"):
         raise _Damaged(oid)
 
 

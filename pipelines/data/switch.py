@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from core.errors import VortexError
 from core.files import staged_file, write_atomic
 from core.progress import Progress
-from pipelines.data.listings import Listing, absent, counted, kept, present
+from pipelines.data.listings import Listing, cache_path, file_counts, missing_files, present
 from pipelines.data.pointer import EMPTY_DIR, pointer, restore
 from pipelines.data.repository import repository
 from pipelines.workspace import Workspace
@@ -37,20 +37,20 @@ def switch(ws: Workspace, repo: Repo, goal: Listing, on_file: Progress | None = 
     if before.files == goal.files:
         write_atomic(path, _pointer_text(ws, repo, goal))
         return 0, 0
-    missing = absent(repo, before)
+    missing = missing_files(repo, before)
     if missing:
         raise VortexError(
-            f"{ws.data}: {counted(missing)} would be lost, for nothing else has them; nothing was changed",
+            f"{ws.data}: {file_counts(missing)} would be lost, for nothing else has them; nothing was changed",
             "keep them with `dvc add data`, or move them away, and run the command again",
         )
     write_atomic(journal(ws), json.dumps(note))
     try:
-        done = _apply(ws, repo, before.files, goal.files, on_file)
-        found = present(repo, ws)
-        if found.files != goal.files:
-            wrong = {name for name in found.files.keys() | goal.files.keys() if found.files.get(name) != goal.files.get(name)}
+        counts = _apply(ws, repo, before.files, goal.files, on_file)
+        result = present(repo, ws)
+        if result.files != goal.files:
+            wrong = {name for name in result.files.keys() | goal.files.keys() if result.files.get(name) != goal.files.get(name)}
             raise VortexError(
-                f"{ws.data}: {counted(wrong)} are not what DVC's cache should hold; data/ is as it was",
+                f"{ws.data}: {file_counts(wrong)} are not what DVC's cache should hold; data/ is as it was",
                 "remove .dvc/cache/files and fetch it again with: vortex data pull",
             )
         write_atomic(path, _pointer_text(ws, repo, goal))
@@ -58,7 +58,7 @@ def switch(ws: Workspace, repo: Repo, goal: Listing, on_file: Progress | None = 
         _back(ws, repo)
         raise
     journal(ws).unlink()
-    return done
+    return counts
 
 
 def settle(ws: Workspace) -> None:
@@ -91,10 +91,10 @@ def journal(ws: Workspace) -> Path:
 
 def _apply(ws: Workspace, repo: Repo, now: dict[str, str], goal: dict[str, str], on_file: Progress | None = None) -> tuple[int, int]:
     """Remove what `goal` has not, then write what it has otherwise: each file whole, and on the disk, before it gets its name."""
-    gone = sorted(now.keys() - goal.keys())
-    fresh = sorted(name for name, md5 in goal.items() if now.get(name) != md5)
-    folders = {folder for name in gone for folder in (ws.data / name).parents if folder.is_relative_to(ws.data) and folder != ws.data}
-    for name in gone:
+    removals = sorted(now.keys() - goal.keys())
+    writes = sorted(name for name, md5 in goal.items() if now.get(name) != md5)
+    folders = {folder for name in removals for folder in (ws.data / name).parents if folder.is_relative_to(ws.data) and folder != ws.data}
+    for name in removals:
         (ws.data / name).unlink(missing_ok=True)
     for folder in sorted(folders, key=lambda path: len(path.parts), reverse=True):
         with suppress(OSError):  # it still holds something, so it stays
@@ -102,17 +102,17 @@ def _apply(ws: Workspace, repo: Repo, now: dict[str, str], goal: dict[str, str],
 
     def bring(name: str) -> None:
         with staged_file(ws.data / name) as staging:
-            _copy(kept(repo, goal[name]), staging)
+            _copy(cache_path(repo, goal[name]), staging)
 
     ws.data.mkdir(parents=True, exist_ok=True)
     pool = ThreadPoolExecutor(8)
     try:
-        for number, _ in enumerate(pool.map(bring, fresh), 1):
+        for number, _ in enumerate(pool.map(bring, writes), 1):
             if on_file:
-                on_file(number, len(fresh))
+                on_file(number, len(writes))
     finally:
         pool.shutdown(cancel_futures=True)
-    return len(fresh), len(gone)
+    return len(writes), len(removals)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -129,7 +129,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _back(ws: Workspace, repo: Repo) -> None:
     """Put `data/` and `data.dvc` back to what the note says they were. Raises VortexError when somebody changed data/ since."""
-    said, before, after = _read(ws)
+    pointer_text, before, after = _read(ws)
     now = present(repo, ws).files
     staged = [name for name in now if name not in before and name not in after and _STAGED.fullmatch(Path(name).name)]
     for name in staged:
@@ -139,12 +139,12 @@ def _back(ws: Workspace, repo: Repo) -> None:
     foreign = sorted(now.keys() - ours)
     if foreign:
         raise VortexError(
-            f"{ws.data}: a change to another version was cut short, and since then {counted(foreign)} changed",
+            f"{ws.data}: a change to another version was cut short, and since then {file_counts(foreign)} changed",
             "move them out of data/ and run the command again; it then puts data/ back as it was before that change",
             foreign[:10],
         )
     _apply(ws, repo, now, before)
-    restore(pointer(ws), None if said is None else said.encode())
+    restore(pointer(ws), None if pointer_text is None else pointer_text.encode())
     journal(ws).unlink()
 
 
@@ -171,6 +171,6 @@ def _pointer_text(ws: Workspace, repo: Repo, goal: Listing) -> str:
     """What `dvc add` writes for `goal`."""
     if goal.hash == EMPTY_DIR:
         return "outs: []\n"
-    size = sum(kept(repo, md5).stat().st_size for md5 in goal.files.values())
+    size = sum(cache_path(repo, md5).stat().st_size for md5 in goal.files.values())
     lines = (f"- md5: {goal.hash}", f"  size: {size}", f"  nfiles: {len(goal.files)}", "  hash: md5", f"  path: {ws.data.name}")
     return "\n".join(("outs:", *lines)) + "\n"

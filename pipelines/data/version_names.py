@@ -70,11 +70,11 @@ def _of_version(version: Version) -> Named:
             f"{version.name} saw no data of data/: its frames ({names}) came from a manifest outside, which DVC does not keep",
             "the digest in `vortex show` says whether a manifest is the one it saw",
         )
-    seen = [f"{use.name}: {use.dvc}" for use in inside]
+    hashes_by_use = [f"{use.name}: {use.dvc}" for use in inside]
     raise VortexError(
         f"{version.name} saw {len(hashes)} versions of data/, one stage after the other",
         f"name one by its hash, for example: vortex data checkout {str(inside[-1].dvc)[:12]}",
-        seen,
+        hashes_by_use,
     )
 
 

@@ -63,14 +63,14 @@ def add(ws: Workspace) -> str:
     try:
         with repository(ws) as repo:
             repo.add([str(ws.data)])
-            made = data_hash(ws)
-            if made is None:
+            hash_ = data_hash(ws)
+            if hash_ is None:
                 raise VortexError(f"{path}: DVC did not write it", "look at `dvc add data` in the workspace")
-            _check_cache(ws, repo.cache.local, made, started)
+            _check_cache(ws, repo.cache.local, hash_, started)
     except BaseException:
         restore(path, before)
         raise
-    return made
+    return hash_
 
 
 def unversioned_changes(ws: Workspace) -> bool | None:
@@ -102,27 +102,27 @@ def data_lock(ws: Workspace, timeout: float = 600.0) -> Iterator[None]:
         yield
 
 
-def _check_cache(ws: Workspace, cache: Any, made: str, started: float) -> None:
+def _check_cache(ws: Workspace, cache: Any, hash_: str, started: float) -> None:
     """Compare the size of every cached object with its file's, for DVC does not: measured on a full disk, it reports success.
 
     What DVC left cut short is removed, or the next `dvc add` would take it for whole. Raises VortexError when anything is missing.
     """
-    if made == EMPTY_DIR:
+    if hash_ == EMPTY_DIR:
         return
-    listing = Path(cache.oid_to_path(made))
+    listing = Path(cache.oid_to_path(hash_))
     entries: list[dict[str, str]] = []
     with suppress(OSError, ValueError):
         entries = json.loads(listing.read_bytes())
     pairs = [(Path(cache.oid_to_path(entry["md5"])), ws.data / entry["relpath"]) for entry in entries]
-    lost = [kept for kept, file in pairs if not kept.exists() or kept.stat().st_size != file.stat().st_size]
-    if pairs and not lost:
+    damaged = [object_ for object_, file in pairs if not object_.exists() or object_.stat().st_size != file.stat().st_size]
+    if pairs and not damaged:
         return
-    for kept in lost:
-        kept.unlink(missing_ok=True)
-    for folder in {kept.parent for kept in lost}:
-        for left in folder.glob(".*.tmp"):
-            if left.stat().st_mtime >= started:  # since then the lock was ours, so it is nobody else's
-                left.unlink()
+    for object_ in damaged:
+        object_.unlink(missing_ok=True)
+    for folder in {object_.parent for object_ in damaged}:
+        for partial in folder.glob(".*.tmp"):
+            if partial.stat().st_mtime >= started:  # since then the lock was ours, so it is nobody else's
+                partial.unlink()
     full = shutil.disk_usage(ws.root).free < 1 << 20 or shutil.disk_usage(listing.parents[1]).free < 1 << 20
-    what = "no space left on the disk" if full else f"{len(lost) or 'all'} files did not reach DVC's cache"
+    what = "no space left on the disk" if full else f"{len(damaged) or 'all'} files did not reach DVC's cache"
     raise VortexError(f"DVC cannot version {ws.data}: {what}; {pointer(ws).name} is as it was", "free some space and run the command again")

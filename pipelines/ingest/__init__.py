@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from core.errors import UsageError, VortexError
-from pipelines.ingest.adapter import Adapter, shown
+from pipelines.ingest.adapter import Adapter, printable
 from pipelines.ingest.diode import Diode
 from pipelines.ingest.femto_bolt import FemtoBolt
 from pipelines.ingest.lilocbench import LilocBench
@@ -36,14 +36,16 @@ FILLED: Final = frozenset(name for name, each in ADAPTERS.items() if getattr(eac
 def adapter(root: Path, name: str | None) -> tuple[str, Adapter]:
     """The adapter of that name, or the one that recognises the folder. Raises VortexError saying what each one looks for."""
     if not root.is_dir():
-        found = "is a file" if root.exists() else "does not exist"
-        raise VortexError(f"{shown(root)}: {found}, allowed: a folder of frames", "name the folder that holds the frames")
+        state = "is a file" if root.exists() else "does not exist"
+        raise VortexError(f"{printable(root)}: {state}, allowed: a folder of frames", "name the folder that holds the frames")
     if name is not None:
         if name not in ADAPTERS:
             raise UsageError(f"unknown format {name!r}; Vortex reads: {', '.join(ADAPTERS)}", "leave --format out to have it detected")
         return name, ADAPTERS[name]
-    for known, candidate in ADAPTERS.items():
+    for format_, candidate in ADAPTERS.items():
         if candidate.recognises(root):
-            return known, candidate
-    layouts = [f"{known}: {candidate.layout}" for known, candidate in ADAPTERS.items()]
-    raise VortexError(f"{shown(root)}: is in none of the formats that Vortex reads", "arrange the frames in one of these layouts", layouts)
+            return format_, candidate
+    layouts = [f"{format_}: {candidate.layout}" for format_, candidate in ADAPTERS.items()]
+    raise VortexError(
+        f"{printable(root)}: is in none of the formats that Vortex reads", "arrange the frames in one of these layouts", layouts
+    )

@@ -89,7 +89,7 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class Found:
+class FrameSet:
     """What an adapter found. `unit` is that of depth *files*; computed maps are always written in millimetres.
 
     `notes` are remarks that the user should read: frames left out, intrinsics assumed.
@@ -113,20 +113,20 @@ class Adapter(Protocol):
     def recognises(self, root: Path) -> bool:
         """Whether the folder looks like this format; cheap, and no promise that it is whole."""
 
-    def read(self, root: Path, options: Options) -> Found:
+    def read(self, root: Path, options: Options) -> FrameSet:
         """Pair the files of `root`, never opening a picture. Raises IngestError listing every fault."""
 
 
 def refuse(root: Path, faults: Sequence[str], hint: str) -> IngestError:
     """One error for all the faults of a set."""
-    listed = [*map(shown, faults[:SHOWN]), *([f"… and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else [])]
+    listed = [*map(printable, faults[:SHOWN]), *([f"… and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else [])]
     hint = hint if hint.startswith("mend") else f"mend what is named above, or {hint}"
     if len(faults) == 1:
-        return IngestError(f"{shown(root)}: {listed[0]}; nothing was added", hint)
-    return IngestError(f"{shown(root)}: {len(faults)} faults; nothing was added", hint, listed)
+        return IngestError(f"{printable(root)}: {listed[0]}; nothing was added", hint)
+    return IngestError(f"{printable(root)}: {len(faults)} faults; nothing was added", hint, listed)
 
 
-def shown(name: object) -> str:
+def printable(name: object) -> str:
     """A path or a message as it can be printed: names on disk are bytes, and need not be text."""
     return os.fsencode(str(name)).decode("utf-8", errors="backslashreplace")
 
@@ -149,12 +149,12 @@ def pair_up(colours: dict[str, Path], depths: dict[str, Path], options: Options,
 
 def by_stem(paths: Iterable[Path], faults: list[str]) -> dict[str, Path]:
     """Files by name without suffix; two of one stem are a fault."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in paths:
-        if path.stem in found:
-            faults.append(f"{path.parent.name}/{path.stem}: is there twice ({found[path.stem].suffix} and {path.suffix})")
-        found[path.stem] = path
-    return found
+        if path.stem in files:
+            faults.append(f"{path.parent.name}/{path.stem}: is there twice ({files[path.stem].suffix} and {path.suffix})")
+        files[path.stem] = path
+    return files
 
 
 def natural(text: str) -> list[tuple[int, int, str]]:

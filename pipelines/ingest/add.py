@@ -11,7 +11,7 @@ from core.progress import NamedProgress
 from pipelines.data.datasets import Dataset, DatasetCard, find, new_dataset
 from pipelines.data.publication import refuse_existing
 from pipelines.ingest import FILLED, adapter
-from pipelines.ingest.adapter import Found, Options, shown
+from pipelines.ingest.adapter import FrameSet, Options, printable
 from pipelines.ingest.frame_files import write_rows
 from pipelines.ingest.manifest_rows import SHARES, Request, Row, Shares, plan
 from pipelines.ingest.survey import doubts, survey
@@ -56,30 +56,30 @@ def add_dataset(
     # Another call may have added a domain since this workspace was loaded.
     ws, path = load(ws.root), path.expanduser()
     notes: list[str] = []
-    known, chosen = adapter(path, format)
+    format_name, reader = adapter(path, format)
     if format is None:
-        notes.append(f"format {known} detected")
-    if filled and known not in FILLED:
-        raise VortexError(f"format {known} has no in-painted depth, only {', '.join(sorted(FILLED))} do", "leave --filled-depth out")
+        notes.append(f"format {format_name} detected")
+    if filled and format_name not in FILLED:
+        raise VortexError(f"format {format_name} has no in-painted depth, only {', '.join(sorted(FILLED))} do", "leave --filled-depth out")
     domain = _domain(ws, name, domain, notes)
     bounds = kind or (ws.config.domains[domain].kind if domain in ws.config.domains else "indoor")
     load_policies().data.kind(bounds)
     try:
-        found = chosen.read(path, Options(unit, camera, pairs_only, filled))
+        frame_set = reader.read(path, Options(unit, camera, pairs_only, filled))
     except OSError as error:
-        name_ = shown(error.filename or path)
+        name_ = printable(error.filename or path)
         raise VortexError(f"{name_}: cannot be read ({error.strerror or error})", "check the path and its permissions") from error
-    empty = [recording.name for recording in found.recordings if not recording.pairs]
-    said = [shown(note) for note in (*found.notes, *(f"sequence {name!r} has no frames: left out" for name in empty))]
-    rows = plan(path, Request(name, domain, split), found, on_frame or _silent)
-    notes += [*said, *_split_notes(rows, found, split)]
+    empty = [recording.name for recording in frame_set.recordings if not recording.pairs]
+    remarks = [printable(note) for note in (*frame_set.notes, *(f"sequence {name!r} has no frames: left out" for name in empty))]
+    rows = plan(path, Request(name, domain, split), frame_set, on_frame or _silent)
+    notes += [*remarks, *_split_notes(rows, frame_set, split)]
     settings = {
-        "unit": found.unit,
-        "split": "official" if split is None and _official(found) else list(split or SHARES),
-        "sequences": len(found.recordings) - len(empty),
-        "notes": said,
+        "unit": frame_set.unit,
+        "split": "official" if split is None and _official(frame_set) else list(split or SHARES),
+        "sequences": len(frame_set.recordings) - len(empty),
+        "notes": remarks,
     }
-    card = DatasetCard(name=name, domain=domain, kind=bounds, format=known, source=shown(path.absolute()), settings=settings)
+    card = DatasetCard(name=name, domain=domain, kind=bounds, format=format_name, source=printable(path.absolute()), settings=settings)
     with new_dataset(ws, name, card) as staging:
         write_rows(rows, staging, workers, lambda done: (on_frame or _silent)("writing", done, len(rows)))
         write_manifest(staging / MANIFEST, (row.frame for row in rows))
@@ -107,23 +107,23 @@ def parse_split(text: str) -> Shares:
 def _domain(ws: Workspace, name: str, domain: str | None, notes: list[str]) -> str:
     if domain is not None:
         return check_name("domain", domain)
-    known = sorted(ws.config.domains)
-    if name not in known:
+    domains = sorted(ws.config.domains)
+    if name not in domains:
         raise VortexError(
-            f"which domain are these frames of? this workspace has: {', '.join(known) or 'none yet'}",
+            f"which domain are these frames of? this workspace has: {', '.join(domains) or 'none yet'}",
             "name one of them, or a new one, with --domain",
         )
     notes.append(f"domain {name!r} taken from the dataset's name")
     return name
 
 
-def _official(found: Found) -> bool:
-    return any(pair.split is not None for recording in found.recordings for pair in recording.pairs)
+def _official(frame_set: FrameSet) -> bool:
+    return any(pair.split is not None for recording in frame_set.recordings for pair in recording.pairs)
 
 
-def _split_notes(rows: list[Row], found: Found, split: Shares | None) -> list[str]:
+def _split_notes(rows: list[Row], frame_set: FrameSet, split: Shares | None) -> list[str]:
     notes = []
-    official = _official(found)
+    official = _official(frame_set)
     if official:
         notes.append(
             "the set's official splits hold; --split replaces them"
@@ -131,8 +131,8 @@ def _split_notes(rows: list[Row], found: Found, split: Shares | None) -> list[st
             else f"--split {','.join(map(str, split))} replaces the official splits"
         )
     splits = {row.frame.split for row in rows}
-    for wanted, word in (("train", "training"), ("val", "validation")):
-        if wanted not in splits:
+    for part, word in (("train", "training"), ("val", "validation")):
+        if part not in splits:
             how = "with the official splits" if official and split is None else f"split {','.join(map(str, split or SHARES))}"
             notes.append(f"{'one frame' if len(rows) == 1 else f'{len(rows)} frames'} {how}: no {word} frames")
     return notes

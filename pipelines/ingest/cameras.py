@@ -52,7 +52,7 @@ class StatedCamera:
 
 def find_camera(folder: Path, faults: list[str]) -> StatedCamera | None:
     """The one camera that a folder's files describe, or None. A broken file, or two different cameras, are faults."""
-    found: list[StatedCamera] = []
+    cameras: list[StatedCamera] = []
     for path in sorted(folder.iterdir()):
         text, structured = path.name in _TEXTS, path.suffix.lower() in _SUFFIXES
         if not (text or structured) or not path.is_file() or path.stat().st_size > _LARGEST:
@@ -66,10 +66,10 @@ def find_camera(folder: Path, faults: list[str]) -> StatedCamera | None:
             faults.append(f"{path.name}: {' '.join(str(error).split())}")
             continue
         if camera is not None:
-            found.append(camera)
-    if len({(each.fx, each.fy, each.cx, each.cy) for each in found}) > 1:
-        faults.append(f"{' and '.join(each.source for each in found)}: describe different cameras, allowed: one a folder")
-    return found[0] if found else None
+            cameras.append(camera)
+    if len({(each.fx, each.fy, each.cx, each.cy) for each in cameras}) > 1:
+        faults.append(f"{' and '.join(each.source for each in cameras)}: describe different cameras, allowed: one a folder")
+    return cameras[0] if cameras else None
 
 
 def _from_text(path: Path) -> StatedCamera:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pipelines.ingest.adapter import Found, Options, Pair, Recording, folders, natural, refuse
+from pipelines.ingest.adapter import FrameSet, Options, Pair, Recording, folders, natural, refuse
 from pipelines.ingest.cameras import StatedCamera
 from validation.decode import FrameFileError, image_size, read_depth, read_mask
 from validation.manifest import Split
@@ -35,8 +35,8 @@ class MaskedDepth:
         """From the two headers. Raises FrameFileError when they differ."""
         size, mask = image_size(self.origin), image_size(self.mask)
         if size != mask:
-            found = f"found a mask of {mask[0]}×{mask[1]}, its depth is {size[0]}×{size[1]}"
-            raise FrameFileError(f"{self.mask}: {found}; allowed: equal sizes", "replace the file, or take its frame out of the set")
+            difference = f"found a mask of {mask[0]}×{mask[1]}, its depth is {size[0]}×{size[1]}"
+            raise FrameFileError(f"{self.mask}: {difference}; allowed: equal sizes", "replace the file, or take its frame out of the set")
         return size
 
     def read(self) -> NDArray[Any]:
@@ -61,7 +61,7 @@ class Diode:
         """A split with indoors/scene_*/ is here."""
         return any(folder.name.startswith("scene_") for _, home in _homes(root) for folder in folders(home))
 
-    def read(self, root: Path, options: Options) -> Found:
+    def read(self, root: Path, options: Options) -> FrameSet:
         """Pair by name within each scan."""
         homes = _homes(root)
         if not homes:
@@ -72,7 +72,7 @@ class Diode:
             faults.append(f"--unit {options.unit} does not go with this format, allowed: m, which its files hold")
         recordings = []
         for split, home in homes:
-            scans = [(f"{scene.name}-{scan.name}", scan) for scene in _named(home, "scene_") for scan in _named(scene, "scan_")]
+            scans = [(f"{scene.name}-{scan.name}", scan) for scene in _prefixed(home, "scene_") for scan in _prefixed(scene, "scan_")]
             if not scans:
                 faults.append(f"{home.relative_to(root.parent)}: holds no scene_*/scan_*/")
             for name, scan in scans:
@@ -86,7 +86,7 @@ class Diode:
         if faults:
             raise refuse(root, faults, f"arrange it as {self.layout}")
         notes.append(f"no intrinsics file: {CAMERA.source} is assumed (fx = {CAMERA.fx}, fy = {CAMERA.fy} at 1024×768)")
-        return Found([recording for recording in recordings if recording.pairs], "m", options.camera or "diode-faro", notes)
+        return FrameSet([recording for recording in recordings if recording.pairs], "m", options.camera or "diode-faro", notes)
 
 
 def _homes(root: Path) -> list[tuple[Split, Path]]:
@@ -97,7 +97,7 @@ def _homes(root: Path) -> list[tuple[Split, Path]]:
     return within or own
 
 
-def _named(folder: Path, prefix: str) -> Iterable[Path]:
+def _prefixed(folder: Path, prefix: str) -> Iterable[Path]:
     return [path for path in folders(folder) if path.name.startswith(prefix)]
 
 
@@ -106,16 +106,16 @@ def _pairs(scan: Path, where: str, split: Split, options: Options, faults: list[
     if not names:
         faults.append(f"{where[:-1]}: is empty")
     stems = {name[: -len(suffix)] for suffix in (".png", *_PARTS) for name in names if name.endswith(suffix)}
-    pairs, left = [], 0
+    pairs, incomplete = [], 0
     for stem in sorted(stems, key=natural):
-        absent = [f"{stem}{suffix}" for suffix in (".png", *_PARTS) if f"{stem}{suffix}" not in names]
-        if not absent:
+        missing = [f"{stem}{suffix}" for suffix in (".png", *_PARTS) if f"{stem}{suffix}" not in names]
+        if not missing:
             depth = MaskedDepth(scan / f"{stem}{_PARTS[0]}", scan / f"{stem}{_PARTS[1]}")
             pairs.append(Pair(stem=stem, rgb=scan / f"{stem}.png", depth=depth, split=split))
         elif options.pairs_only:
-            left += 1
+            incomplete += 1
         else:
-            faults.append(f"{where}{stem}: has no {' and no '.join(absent)} (--pairs-only leaves such frames out)")
-    if left:
-        notes.append(f"{where[:-1]}: {left} of {len(stems)} frames are not whole: left out")
+            faults.append(f"{where}{stem}: has no {' and no '.join(missing)} (--pairs-only leaves such frames out)")
+    if incomplete:
+        notes.append(f"{where[:-1]}: {incomplete} of {len(stems)} frames are not whole: left out")
     return pairs

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from core.errors import VortexError
-from pipelines.ingest.adapter import Found, Options, Pair, Recording, folders, natural, refuse
+from pipelines.ingest.adapter import FrameSet, Options, Pair, Recording, folders, natural, refuse
 from pipelines.ingest.cameras import find_camera
 from validation.manifest import MANIFEST, load_manifest
 
@@ -28,7 +28,7 @@ class FemtoBolt:
         """rgb/ and da3_depth/ are here, or one folder down."""
         return any(_holds(folder, all) for folder in (root, *folders(root)))
 
-    def read(self, root: Path, options: Options) -> Found:
+    def read(self, root: Path, options: Options) -> FrameSet:
         """The intersection of colour and reference, every frame of it in split `test`."""
         here = _holds(root, any)
         sequences = [root] if here else [folder for folder in folders(root) if _holds(folder, any)]
@@ -49,7 +49,7 @@ class FemtoBolt:
         if faults:
             raise refuse(root, faults, f"arrange it as {self.layout}")
         notes.append("an evaluation set: every frame is of split test, so measure on it with --split test; --split A,B,C would train on it")
-        return Found(recordings, "m", options.camera or "femto-bolt", notes, tof_unit="m", teacher=(TEACHER, "m"))
+        return FrameSet(recordings, "m", options.camera or "femto-bolt", notes, tof_unit="m", teacher=(TEACHER, "m"))
 
 
 def _holds(folder: Path, quantifier: Callable[[Iterable[object]], bool]) -> bool:
@@ -70,11 +70,11 @@ def _pairs(folder: Path, where: str, options: Options, faults: list[str], notes:
     notes.append(
         f"{where}{len(colours)} colour pictures, {len(references)} with a reference depth are there: the set is the {len(stems)} that have both"
     )
-    lost = [stem for stem in stems if stem not in tof]
-    if lost and not options.pairs_only:
-        faults += [f"{where}depth/{stem}.npy: is missing, though {stem} has a colour picture and a reference" for stem in lost]
-    elif lost:
-        notes.append(f"{where}{len(lost)} frames have no ToF depth: kept without it")
+    without_tof = [stem for stem in stems if stem not in tof]
+    if without_tof and not options.pairs_only:
+        faults += [f"{where}depth/{stem}.npy: is missing, though {stem} has a colour picture and a reference" for stem in without_tof]
+    elif without_tof:
+        notes.append(f"{where}{len(without_tof)} frames have no ToF depth: kept without it")
     notes += _listed(folder, where, colours)
     return [
         Pair(
@@ -109,5 +109,5 @@ def _listed(folder: Path, where: str, colours: dict[str, Path]) -> list[str]:
         stems = {frame.id for frame in load_manifest(path)}
     except VortexError as error:
         return [f"{where}manifest.jsonl cannot be read and was left aside ({error.message.replace(str(path), '').lstrip(': ')})"]
-    absent = len(stems - colours.keys())
-    return [f"{where}manifest.jsonl lists {absent} frames that have no colour picture"] if absent else []
+    missing = len(stems - colours.keys())
+    return [f"{where}manifest.jsonl lists {missing} frames that have no colour picture"] if missing else []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.depth import millimetres
 from core.errors import VortexError
-from pipelines.ingest.adapter import Derived, shown
+from pipelines.ingest.adapter import Derived, printable
 from pipelines.ingest.manifest_rows import Item, Row
 from pipelines.ingest.role_checks import METRIC
 from validation.decode import FrameFileError
@@ -35,12 +35,12 @@ def write_rows(rows: Sequence[Row], staging: Path, workers: int, on_row: Callabl
         (staging / folder).mkdir(parents=True, exist_ok=True)
     copied = [row for row in rows if all(isinstance(item.source, Path) for item in row.items)]
     computed = [row for row in rows if not all(isinstance(item.source, Path) for item in row.items)]
-    done = 0
+    written = 0
     # Closed at once on any failure: nothing may still write when the caller removes the folder.
     with closing(_run(copied, computed, staging, workers)) as counts:
         for count in counts:
-            done += count
-            on_row(done)
+            written += count
+            on_row(written)
 
 
 def _run(copied: Sequence[Row], computed: Sequence[Row], staging: Path, workers: int) -> Generator[int, None, None]:
@@ -95,10 +95,10 @@ def _compute(row: Row, item: Item, source: Derived, target: Path) -> None:
     try:
         picture = encodable(item.role, source.read(), source.size)
     except FrameFileError as error:
-        message = f"frame {row.frame.id}: {shown(error.message)}; nothing was added"
+        message = f"frame {row.frame.id}: {printable(error.message)}; nothing was added"
         raise FrameFileError(message, error.hint, error.details) from error
     except ValueError as error:
-        message = f"frame {row.frame.id}: {shown(source.origin)}: its {item.role} {error}; nothing was added"
+        message = f"frame {row.frame.id}: {printable(source.origin)}: its {item.role} {error}; nothing was added"
         raise FrameFileError(message, "replace the file, or take its frame out of the set") from error
     whole, data = cv2.imencode(".png", picture)
     if not whole:
@@ -136,9 +136,9 @@ def copy(source: Path, target: Path) -> None:
     Never a hard link: DVC makes what it caches read-only, and would do so to the user's own file.
     """
     with open(source, "rb") as reader, open(target, "xb") as writer:
-        left = os.fstat(reader.fileno()).st_size
-        while left > 0 and (copied := _range(reader.fileno(), writer.fileno(), left)):
-            left -= copied
+        remaining = os.fstat(reader.fileno()).st_size
+        while remaining > 0 and (copied := _range(reader.fileno(), writer.fileno(), remaining)):
+            remaining -= copied
 
 
 def _range(reader: int, writer: int, count: int) -> int:

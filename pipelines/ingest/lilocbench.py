@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pipelines.ingest.adapter import Found, Options, Pair, Recording, folders, refuse
+from pipelines.ingest.adapter import FrameSet, Options, Pair, Recording, folders, refuse
 from pipelines.ingest.cameras import StatedCamera
 from pipelines.ingest.tum import WITHIN, associate
 from validation.decode import FrameFileError, image_size, read_depth
@@ -35,9 +35,9 @@ class RegisteredDepth:
     @property
     def size(self) -> tuple[int, int]:
         """The colour camera's. Raises FrameFileError when the depth is not of the size that its intrinsics are for."""
-        found, expected = image_size(self.origin), self.rig.depth.size
-        if found != expected:
-            sizes = f"found {found[0]}×{found[1]} pixels, its intrinsics.yaml is for {expected[0]}×{expected[1]} (H×W)"
+        size, expected = image_size(self.origin), self.rig.depth.size
+        if size != expected:
+            sizes = f"found {size[0]}×{size[1]} pixels, its intrinsics.yaml is for {expected[0]}×{expected[1]} (H×W)"
             raise FrameFileError(f"{self.origin}: {sizes}", "mend the intrinsics, or replace the file")
         return self.rig.color.size
 
@@ -60,7 +60,7 @@ class LilocBench:
         """A front camera is here, or one folder down."""
         return bool(_cameras(root))
 
-    def read(self, root: Path, options: Options) -> Found:
+    def read(self, root: Path, options: Options) -> FrameSet:
         """Pair each colour picture with the nearest depth within 20 ms, each depth once; depth is registered to colour."""
         cameras = _cameras(root)
         if not cameras:
@@ -93,7 +93,7 @@ class LilocBench:
             )
         if faults:
             raise refuse(root, faults, f"arrange it as {self.layout}")
-        return Found(recordings, "mm", options.camera or "realsense-d455", notes)
+        return FrameSet(recordings, "mm", options.camera or "realsense-d455", notes)
 
 
 def _cameras(root: Path) -> list[tuple[str, Path]]:
@@ -111,17 +111,17 @@ def _images(folder: Path, kind: str, where: str, faults: list[str]) -> list[tupl
     if not images.is_dir():
         faults.append(f"{where}{kind}/images/ is missing")
         return []
-    found = []
+    stamped = []
     for path in images.iterdir():
         if path.name.startswith(".") or path.suffix.lower() != ".png":
             continue
         if _STAMP.fullmatch(path.stem):
-            found.append((float(path.stem), path))
+            stamped.append((float(path.stem), path))
         else:
             faults.append(f"{where}{kind}/images/{path.name}: its name is not a stamp, allowed: SEC.NSEC.png")
-    if not found:
+    if not stamped:
         faults.append(f"{where}{kind}/images/ holds no SEC.NSEC.png")
-    return sorted(found)
+    return sorted(stamped)
 
 
 def _rig(folder: Path, where: str, faults: list[str]) -> Rig | None:
@@ -153,40 +153,40 @@ def _mapping(path: Path) -> dict[str, Any]:
     return document
 
 
-def _lens(said: dict[str, Any]) -> Lens:
+def _lens(intrinsics: dict[str, Any]) -> Lens:
     """A camera as ROS writes it: K, width, height, distortion_model, distortion_coefficients (or D)."""
     from pipelines.ingest.register import Lens
 
-    matrix = _numbers(said.get("K", said.get("k")), 9, "K")
+    matrix = _numbers(intrinsics.get("K", intrinsics.get("k")), 9, "K")
     fx, _, cx, _, fy, cy = matrix[:6]
     if min(fx, fy) <= 0 or (matrix[1], matrix[3], *matrix[6:]) != (0, 0, 0, 0, 1):
         raise ValueError(f"K is {list(matrix)}, allowed: fx, 0, cx, 0, fy, cy, 0, 0, 1")
-    height, width = said.get("height"), said.get("width")
+    height, width = intrinsics.get("height"), intrinsics.get("width")
     if type(height) is not int or type(width) is not int or min(height, width) < 1:
         raise ValueError(f"height and width are {height!r} and {width!r}, allowed: whole numbers of pixels")
-    model = said.get("distortion_model", "plumb_bob")
+    model = intrinsics.get("distortion_model", "plumb_bob")
     if model != "plumb_bob":
         raise ValueError(f"distortion_model is {model!r}, allowed: plumb_bob")
-    coefficients = next((said[name] for name in ("distortion_coefficients", "D", "d") if name in said), [0.0] * 5)
-    if "R" in said and any(abs(a - b) > 1e-9 for a, b in zip(_numbers(said["R"], 9, "R"), _IDENTITY, strict=True)):
+    coefficients = next((intrinsics[name] for name in ("distortion_coefficients", "D", "d") if name in intrinsics), [0.0] * 5)
+    if "R" in intrinsics and any(abs(a - b) > 1e-9 for a, b in zip(_numbers(intrinsics["R"], 9, "R"), _IDENTITY, strict=True)):
         raise ValueError("R turns the picture, allowed: the identity, for the pictures are not rectified")
     return Lens(fx, fy, cx, cy, (height, width), _numbers(coefficients, 5, "distortion_coefficients"))
 
 
-def _pose(said: dict[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...], bool]:
+def _pose(extrinsics: dict[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...], bool]:
     """(translation, quaternion xyzw, whether it has to be inverted).
 
     A pose maps points of its child into its parent, so one of depth to colour has the colour camera as parent.
     """
-    translation = _numbers(_axes(said.get("translation"), "xyz"), 3, "translation")
-    quaternion = _numbers(_axes(said.get("rotation"), "xyzw"), 4, "rotation")
+    translation = _numbers(_axes(extrinsics.get("translation"), "xyz"), 3, "translation")
+    quaternion = _numbers(_axes(extrinsics.get("rotation"), "xyzw"), 4, "rotation")
     length = math.sqrt(sum(part * part for part in quaternion))
     if abs(length - 1) > 1e-3:
         raise ValueError(f"rotation is a quaternion of length {length:.4g}, allowed: 1")
-    named = [str(said[name]) for name in ("parent", "child") if name in said]
-    frames = ["color" if "color" in name else "depth" if "depth" in name else name for name in named]
+    cameras = [str(extrinsics[name]) for name in ("parent", "child") if name in extrinsics]
+    frames = ["color" if "color" in name else "depth" if "depth" in name else name for name in cameras]
     if frames not in ([], ["color", "depth"], ["depth", "color"]):
-        raise ValueError(f"parent is {said.get('parent')!r} and child {said.get('child')!r}, allowed: color and depth")
+        raise ValueError(f"parent is {extrinsics.get('parent')!r} and child {extrinsics.get('child')!r}, allowed: color and depth")
     return translation, quaternion, frames == ["depth", "color"]
 
 

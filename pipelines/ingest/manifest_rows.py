@@ -10,7 +10,7 @@ from typing import Final
 
 from core.pinhole import Pinhole
 from core.progress import NamedProgress
-from pipelines.ingest.adapter import Found, Pair, Recording, Source, refuse, shown
+from pipelines.ingest.adapter import FrameSet, Pair, Recording, Source, printable, refuse
 from pipelines.ingest.cameras import StatedCamera
 from pipelines.ingest.role_checks import checked_size, relative, sources, text_size, unit_of
 from validation.manifest import Frame, Split, stream_split
@@ -47,17 +47,17 @@ class Request:
     split: Shares | None = None
 
 
-def plan(root: Path, request: Request, found: Found, on_frame: NamedProgress) -> list[Row]:
+def plan(root: Path, request: Request, frame_set: FrameSet, on_frame: NamedProgress) -> list[Row]:
     """Every frame with its row and its files, in order. Raises IngestError with all faults of the set."""
     faults: list[str] = []
     rows: list[Row] = []
-    total = sum(len(recording.pairs) for recording in found.recordings)
-    taken: dict[str, tuple[int, str]] = {}
-    for recording in found.recordings:
-        for row in _recording_rows(root, request, found, recording, faults):
+    total = sum(len(recording.pairs) for recording in frame_set.recordings)
+    owners: dict[str, tuple[int, str]] = {}
+    for recording in frame_set.recordings:
+        for row in _recording_rows(root, request, frame_set, recording, faults):
             name = relative(row.items[0].source, root)
             # File systems of other machines may not tell upper from lower case, and every role's file is named by the id.
-            number, first = taken.setdefault(row.frame.id.casefold(), (len(rows), name))
+            number, first = owners.setdefault(row.frame.id.casefold(), (len(rows), name))
             if number != len(rows):
                 faults.append(
                     f"{name}: would get the id {row.frame.id!r} that {first} has; allowed: names that differ in letters or digits"
@@ -71,12 +71,12 @@ def plan(root: Path, request: Request, found: Found, on_frame: NamedProgress) ->
     return rows
 
 
-def _recording_rows(root: Path, request: Request, found: Found, recording: Recording, faults: list[str]) -> Iterator[Row]:
-    several = len(found.recordings) > 1
+def _recording_rows(root: Path, request: Request, frame_set: FrameSet, recording: Recording, faults: list[str]) -> Iterator[Row]:
+    several = len(frame_set.recordings) > 1
     size: tuple[int, int] | None = None
     cameras = _Cameras(recording.camera, faults)
     for pair, split in zip(recording.pairs, _splits(recording.pairs, request.split), strict=True):
-        own = checked_size(root, pair, found, faults)
+        own = checked_size(root, pair, frame_set, faults)
         if own is None:
             continue
         size = size or own
@@ -89,21 +89,23 @@ def _recording_rows(root: Path, request: Request, found: Found, recording: Recor
         if len(identity) > LONGEST_ID:
             faults.append(f"{relative(pair.rgb, root)}: its name is {len(identity)} characters long, allowed: {LONGEST_ID}")
             continue
-        yield _row(request, found, recording, pair, identity, split, cameras.on(own, pair.camera))
+        yield _row(request, frame_set, recording, pair, identity, split, cameras.on(own, pair.camera))
 
 
-def _row(request: Request, found: Found, recording: Recording, pair: Pair, identity: str, split: Split, intrinsics: Pinhole | None) -> Row:
+def _row(
+    request: Request, frame_set: FrameSet, recording: Recording, pair: Pair, identity: str, split: Split, intrinsics: Pinhole | None
+) -> Row:
     files = sources(pair)
     items = tuple(Item(source, role, f"{role}/{identity}{_suffix(source)}") for role, source in files.items())
     places = {item.role: item.place for item in items}
-    units = {role: unit_of(role, source, found) for role, source in files.items()}
-    teaches = found.teacher is not None and "teacher_depth" in places
+    units = {role: unit_of(role, source, frame_set) for role, source in files.items()}
+    teaches = frame_set.teacher is not None and "teacher_depth" in places
     frame = Frame(
         id=identity,
         domain=request.domain,
         split=split,
         sequence=_label(recording.name) or request.name,
-        camera=found.camera or request.name,
+        camera=frame_set.camera or request.name,
         intrinsics=intrinsics,
         rgb=places["rgb"],
         depth=places.get("depth"),
@@ -112,7 +114,7 @@ def _row(request: Request, found: Found, recording: Recording, pair: Pair, ident
         tof_unit=units.get("tof"),
         tof_confidence=places.get("tof_confidence"),
         teacher_depth=places.get("teacher_depth"),
-        teacher=found.teacher[0] if found.teacher and teaches else None,
+        teacher=frame_set.teacher[0] if frame_set.teacher and teaches else None,
         teacher_unit=units.get("teacher_depth"),
         segmentation=places.get("segmentation"),
         supervision="partial" if "segmentation" in places else "none",
@@ -154,4 +156,4 @@ def _suffix(source: Source) -> str:
 
 def _label(name: str) -> str:
     """A recording's name as the manifest may say it."""
-    return re.sub(r"[\x00-\x1f\x7f]", "_", shown(name))[:200]
+    return re.sub(r"[\x00-\x1f\x7f]", "_", printable(name))[:200]

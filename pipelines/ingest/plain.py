@@ -5,7 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from pipelines.ingest.adapter import MAPS, PICTURES, Found, IngestError, Options, Pair, Recording, by_stem, folders, pair_up, refuse, shown
+from pipelines.ingest.adapter import (
+    MAPS,
+    PICTURES,
+    FrameSet,
+    IngestError,
+    Options,
+    Pair,
+    Recording,
+    by_stem,
+    folders,
+    pair_up,
+    printable,
+    refuse,
+)
 from pipelines.ingest.cameras import find_camera
 
 COLOURS: Final = ("images", "rgb", "color")
@@ -23,7 +36,7 @@ class Plain:
         """A colour folder and depth/ are here, or one folder down."""
         return any(_colours(folder) and (folder / "depth").is_dir() for folder in (root, *folders(root)))
 
-    def read(self, root: Path, options: Options) -> Found:
+    def read(self, root: Path, options: Options) -> FrameSet:
         """Pair by stem, in the order in which people count."""
         here = bool(_colours(root)) or (root / "depth").is_dir()
         sequences = [root] if here else [folder for folder in folders(root) if _colours(folder) and (folder / "depth").is_dir()]
@@ -31,7 +44,7 @@ class Plain:
             raise refuse(root, [f"none of {'/, '.join(COLOURS)}/ with depth/ beside it was found"], f"arrange it as {self.layout}")
         if options.unit is None:
             raise IngestError(
-                f"{shown(root)}: plain folders do not say the unit of their depth",
+                f"{printable(root)}: plain folders do not say the unit of their depth",
                 "state it: --unit mm (most cameras), --unit m or --unit m/5000",
             )
         faults: list[str] = []
@@ -49,25 +62,25 @@ class Plain:
             faults.append("no stem has both a colour picture and depth")
         if faults:
             raise refuse(root, faults, f"arrange it as {self.layout}")
-        return Found(recordings, options.unit, options.camera, notes)
+        return FrameSet(recordings, options.unit, options.camera, notes)
 
 
 def _pairs(folder: Path, where: str, options: Options, faults: list[str], notes: list[str]) -> list[Pair]:
-    chosen = _colours(folder)
-    if len(chosen) != 1:
+    colour_folders = _colours(folder)
+    if len(colour_folders) != 1:
         faults.append(
-            f"{where}found {', '.join(f'{name}/' for name in chosen) or 'no colour folder'}, allowed: one of {', '.join(COLOURS)}"
+            f"{where}found {', '.join(f'{name}/' for name in colour_folders) or 'no colour folder'}, allowed: one of {', '.join(COLOURS)}"
         )
         return []
     if not (folder / "depth").is_dir():
         faults.append(f"{where}depth/ is missing")
         return []
-    colours = by_stem(_files(folder / chosen[0], PICTURES), faults)
+    colours = by_stem(_files(folder / colour_folders[0], PICTURES), faults)
     depths = by_stem(_files(folder / "depth", MAPS), faults)
     masks = by_stem(_files(folder / "segmentation", MAPS), faults) if (folder / "segmentation").is_dir() else {}
-    both, lone, left = pair_up(colours, depths, options, where)
-    faults += lone
-    notes += left
+    both, unpaired, remarks = pair_up(colours, depths, options, where)
+    faults += unpaired
+    notes += remarks
     return [Pair(stem=stem, rgb=colours[stem], depth=depths[stem], segmentation=masks.get(stem)) for stem in both]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from pipelines.ingest.adapter import Found, IngestError, Pair, Source, shown
+from pipelines.ingest.adapter import FrameSet, IngestError, Pair, Source, printable
 from validation.decode import FrameFileError, Header, read_header
 from validation.manifest import Unit
 
@@ -20,20 +20,22 @@ def sources(pair: Pair) -> dict[str, Source]:
     return {role: source for role in MEDIA if (source := getattr(pair, role)) is not None}
 
 
-def unit_of(role: str, source: Source, found: Found) -> Unit | None:
+def unit_of(role: str, source: Source, frame_set: FrameSet) -> Unit | None:
     """Unit of a depth map once it is in the dataset; what is computed is always written in millimetres."""
     if not isinstance(source, Path):
         return "mm" if role in METRIC else None
-    return {"depth": found.unit, "tof": found.tof_unit, "teacher_depth": found.teacher[1] if found.teacher else None}.get(role)
+    return {"depth": frame_set.unit, "tof": frame_set.tof_unit, "teacher_depth": frame_set.teacher[1] if frame_set.teacher else None}.get(
+        role
+    )
 
 
 def relative(source: Source, root: Path) -> str:
     """A source as messages show it: below the set's folder, and printable whatever bytes its name has."""
     file = source if isinstance(source, Path) else source.origin
-    return shown(file.relative_to(root) if file.is_relative_to(root) else file)
+    return printable(file.relative_to(root) if file.is_relative_to(root) else file)
 
 
-def checked_size(root: Path, pair: Pair, found: Found, faults: list[str]) -> tuple[int, int] | None:
+def checked_size(root: Path, pair: Pair, frame_set: FrameSet, faults: list[str]) -> tuple[int, int] | None:
     """(H, W) of a frame all of whose files are what their roles ask for; otherwise None, and the faults say what is not.
 
     Raises IngestError when the depth's unit cannot be right: every frame would repeat that.
@@ -45,17 +47,17 @@ def checked_size(root: Path, pair: Pair, found: Found, faults: list[str]) -> tup
         try:
             if isinstance(source, Path):
                 header = read_header(source, whole=True)
-                if (fault := _unfit(role, header, unit_of(role, source, found), name)) is not None:
+                if (fault := _unfit(role, header, unit_of(role, source, frame_set), name)) is not None:
                     faults.append(fault)
                 sizes[role] = header.size
             else:
                 sizes[role] = source.size
         except FrameFileError as error:
             file = source if isinstance(source, Path) else source.origin
-            faults.append(shown(error.message.replace(str(file), name, 1)))
-        if role in METRIC and unit_of(role, source, found) is None:
+            faults.append(printable(error.message.replace(str(file), name, 1)))
+        if role in METRIC and unit_of(role, source, frame_set) is None:
             faults.append(f"{name}: the set does not say the unit of {role}, allowed: mm, m or m/5000")
-        if role == "teacher_depth" and found.teacher is None:
+        if role == "teacher_depth" and frame_set.teacher is None:
             faults.append(f"{name}: the set does not say whose depth this is, allowed: a teacher's name and unit")
     if len(faults) > before:
         return None
@@ -87,8 +89,8 @@ def _unfit(role: str, header: Header, unit: Unit | None, name: str) -> str | Non
         fits = grey and (steps or header.dtype[1:2] == "f")
         allowed = "a 16-bit grey PNG, or a .npy of floats or uint16"
         if fits and steps and unit == "m":
-            found = f"{name}: found whole numbers, which cannot be metres"
-            raise IngestError(f"{found}; nothing was added", "state --unit mm or --unit m/5000")
+            fault = f"{name}: found whole numbers, which cannot be metres"
+            raise IngestError(f"{fault}; nothing was added", "state --unit mm or --unit m/5000")
     return None if fits else f"{name}: found a {header}, allowed: {allowed}"
 
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from pipelines.ingest.adapter import Found, Options, Pair, Recording, by_stem, folders, pair_up, refuse
+from pipelines.ingest.adapter import FrameSet, Options, Pair, Recording, by_stem, folders, pair_up, refuse
 from pipelines.ingest.cameras import StatedCamera, find_camera
 
 _FILE: Final = re.compile(r"(frame-[0-9]{1,9})\.(color|depth|pose)\.(jpg|jpeg|png|txt)")
@@ -23,7 +23,7 @@ class SevenScenes:
         """Any depth frame here, or one folder down."""
         return bool(_sequences(root))
 
-    def read(self, root: Path, options: Options) -> Found:
+    def read(self, root: Path, options: Options) -> FrameSet:
         """Pair colour and depth by frame number."""
         sequences = _sequences(root)
         if not sequences:
@@ -42,9 +42,9 @@ class SevenScenes:
                     parts[match[2]].append(path)
             colours = {_number(stem): path for stem, path in by_stem(parts["color"], faults).items()}
             depths = {_number(stem): path for stem, path in by_stem(parts["depth"], faults).items()}
-            both, lone, left = pair_up(colours, depths, options, where)
-            faults += lone
-            notes += left
+            both, unpaired, remarks = pair_up(colours, depths, options, where)
+            faults += unpaired
+            notes += remarks
             camera = (find_camera(folder, faults) if name else None) or shared or KINECT
             if camera is KINECT:
                 notes.append(f"{where}no camera-intrinsics.txt: {KINECT.source} is assumed (fx = fy = 585 at 640×480)")
@@ -53,7 +53,7 @@ class SevenScenes:
             faults.append("no frame has both a colour picture and depth")
         if faults:
             raise refuse(root, faults, f"arrange it as {self.layout}")
-        return Found(recordings, options.unit or "mm", options.camera or "kinect", notes)
+        return FrameSet(recordings, options.unit or "mm", options.camera or "kinect", notes)
 
 
 def _number(stem: str) -> str:

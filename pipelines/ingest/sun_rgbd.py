@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from core.depth import MILLIMETRES
-from pipelines.ingest.adapter import PICTURES, Found, Options, Pair, Recording, natural, refuse
+from pipelines.ingest.adapter import PICTURES, FrameSet, Options, Pair, Recording, natural, refuse
 from pipelines.ingest.cameras import StatedCamera, find_camera
 from pipelines.ingest.sun_toolbox import SENSORS, Toolbox, frame_key
 from validation.decode import image_size, read_steps
@@ -70,33 +70,33 @@ class SunRgbd:
                 break
         return False
 
-    def read(self, root: Path, options: Options) -> Found:
+    def read(self, root: Path, options: Options) -> FrameSet:
         """Every frame folder below `root`; the folder above it is the stream it belongs to."""
         faults: list[str] = []
         notes: list[str] = []
         if options.unit not in (None, "mm"):
             faults.append(f"--unit {options.unit} does not go with this format, allowed: mm, which its bits hold")
         toolbox = Toolbox.find(root, faults, notes)
-        wanted = _Wanted(root, options, toolbox, faults)
+        pairing = _Pairing(root, options, toolbox, faults)
         streams: dict[str, list[Pair]] = {}
         for folder, parts, files in _walk(root):
-            if _is_frame(folder, root, parts, files) and (pair := wanted.pair(folder, parts, files)) is not None:
+            if _is_frame(folder, root, parts, files) and (pair := pairing.pair(folder, parts, files)) is not None:
                 streams.setdefault(folder.parent.relative_to(root).as_posix(), []).append(pair)
         if not streams and not faults:
             faults.append("no frame folder with image/, depth/ and intrinsics.txt was found")
         if faults:
             raise refuse(root, faults, f"arrange it as {self.layout}")
-        notes += wanted.notes()
+        notes += pairing.notes()
         recordings = [
             Recording("" if name == "." else name, sorted(pairs, key=lambda pair: natural(pair.stem)), None)
             for name, pairs in sorted(streams.items(), key=lambda stream: natural(stream[0]))
         ]
         sensors = {sensor for name in streams if (sensor := frame_key(root.resolve() / name).partition("/")[0]) in SENSORS}
         camera = SENSORS[sensors.pop()] if len(sensors) == 1 else "sun-rgbd"
-        return Found(recordings, "mm", options.camera or camera, notes)
+        return FrameSet(recordings, "mm", options.camera or camera, notes)
 
 
-class _Wanted:
+class _Pairing:
     """Makes pairs of frame folders, and counts what a remark has to be made of."""
 
     def __init__(self, root: Path, options: Options, toolbox: Toolbox, faults: list[str]) -> None:
@@ -107,10 +107,10 @@ class _Wanted:
     def pair(self, folder: Path, parts: set[str], files: set[str]) -> Pair | None:
         relative = folder.relative_to(self.root)
         before = len(self.faults)
-        first, second = (FILLED, MEASURED) if self.options.filled else (MEASURED, FILLED)
-        chosen = second if second in parts and first not in parts else first
+        preferred, other = (FILLED, MEASURED) if self.options.filled else (MEASURED, FILLED)
+        part = other if other in parts and preferred not in parts else preferred
         colour = self._only(folder, relative, "image", PICTURES)
-        depth = self._only(folder, relative, chosen, (".png",))
+        depth = self._only(folder, relative, part, (".png",))
         camera = self._camera(folder, relative, files)
         if colour is None or depth is None or camera is None:
             if self.options.pairs_only:
@@ -118,7 +118,7 @@ class _Wanted:
                 self.counts["left out"] += 1
             return None
         self.counts["frames"] += 1
-        self.counts[chosen] += 1
+        self.counts[part] += 1
         key = frame_key(self.real / relative)
         mask = self.toolbox.mask(key)
         split = self.toolbox.split(key)
@@ -129,13 +129,13 @@ class _Wanted:
     def _only(self, folder: Path, relative: Path, part: str, suffixes: tuple[str, ...]) -> Path | None:
         """The one picture of a folder."""
         if not (folder / part).is_dir():
-            absent = "image/" if part == "image" else f"{MEASURED}/ and no {FILLED}/"
-            self.faults.append(f"{relative}: has no {absent}")
+            missing = "image/" if part == "image" else f"{MEASURED}/ and no {FILLED}/"
+            self.faults.append(f"{relative}: has no {missing}")
             return None
-        found = sorted(path for path in (folder / part).iterdir() if path.suffix.lower() in suffixes and not path.name.startswith("."))
-        if len(found) != 1:
-            self.faults.append(f"{relative}/{part}: holds {len(found)} pictures, allowed: one {' or '.join(suffixes)}")
-        return found[0] if len(found) == 1 else None
+        pictures = sorted(path for path in (folder / part).iterdir() if path.suffix.lower() in suffixes and not path.name.startswith("."))
+        if len(pictures) != 1:
+            self.faults.append(f"{relative}/{part}: holds {len(pictures)} pictures, allowed: one {' or '.join(suffixes)}")
+        return pictures[0] if len(pictures) == 1 else None
 
     def _camera(self, folder: Path, relative: Path, files: set[str]) -> StatedCamera | None:
         if "intrinsics.txt" not in files:
@@ -149,10 +149,10 @@ class _Wanted:
     def notes(self) -> list[str]:
         counts, total = self.counts, self.counts["frames"]
         notes = []
-        wanted, other = (FILLED, MEASURED) if self.options.filled else (MEASURED, FILLED)
+        preferred, other = (FILLED, MEASURED) if self.options.filled else (MEASURED, FILLED)
         what = "the in-painted depth" if self.options.filled else "what the sensor measured, holes and all"
         notes.append(
-            f"depth is {wanted}/ ({what}) in {counts[wanted]} of {total} frames{f', {other}/ in the others' if counts[other] else ''}"
+            f"depth is {preferred}/ ({what}) in {counts[preferred]} of {total} frames{f', {other}/ in the others' if counts[other] else ''}"
         )
         if counts["left out"]:
             notes.append(f"{counts['left out']} of {total + counts['left out']} frames are not whole: left out")

@@ -57,8 +57,8 @@ class SunMask:
         except (OSError, KeyError, IndexError, ValueError, TypeError, RuntimeError) as error:
             raise self._fault(f"cannot be read ({' '.join(str(error).split())})") from error
 
-    def _fault(self, found: str) -> FrameFileError:
-        return FrameFileError(f"{self.origin}: mask {self.index} {found}", "fetch the toolbox again")
+    def _fault(self, problem: str) -> FrameFileError:
+        return FrameFileError(f"{self.origin}: mask {self.index} {problem}", "fetch the toolbox again")
 
 
 @dataclass(frozen=True)
@@ -126,16 +126,16 @@ def _indices(masks: Path, names: Path, faults: list[str]) -> dict[str, int]:
 
 def _splits(path: Path, faults: list[str], notes: list[str]) -> dict[str, Split]:
     """train and val from `trainvalsplit`, test from `alltest`; without the former all of `alltrain` trains and `alltest` validates."""
-    said = _matlab(path, ("alltrain", "alltest", "trainvalsplit"), faults)
-    if not said:
+    variables = _matlab(path, ("alltrain", "alltest", "trainvalsplit"), faults)
+    if not variables:
         return {}
-    inner = next(iter(said.get("trainvalsplit", [])), None)
+    inner = next(iter(variables.get("trainvalsplit", [])), None)
     parts: dict[Split, Iterable[Any]]
     if inner is not None and hasattr(inner, "train") and hasattr(inner, "val"):
-        parts = {"train": _texts(inner.train), "val": _texts(inner.val), "test": _texts(said.get("alltest"))}
+        parts = {"train": _texts(inner.train), "val": _texts(inner.val), "test": _texts(variables.get("alltest"))}
     else:
         notes.append("allsplit.mat has no trainvalsplit: alltest is taken for validation")
-        parts = {"train": _texts(said.get("alltrain")), "val": _texts(said.get("alltest"))}
+        parts = {"train": _texts(variables.get("alltrain")), "val": _texts(variables.get("alltest"))}
     splits: dict[str, Split] = {}
     for split, paths in parts.items():
         keys = list(map(frame_key, paths))
@@ -159,11 +159,11 @@ def _matlab(path: Path, names: tuple[str, ...], faults: list[str]) -> dict[str, 
     from scipy.io.matlab import MatReadError
 
     try:
-        said = loadmat(path, variable_names=names, squeeze_me=True, struct_as_record=False)
+        variables = loadmat(path, variable_names=names, squeeze_me=True, struct_as_record=False)
     except (OSError, ValueError, TypeError, KeyError, IndexError, NotImplementedError, MatReadError, zlib.error, MemoryError) as error:
         faults.append(f"{path}: cannot be read as MATLAB 5 ({' '.join(str(error).split())})")
         return {}
-    found = {name: np.atleast_1d(said[name]).ravel() for name in names if name in said}
-    if not found:
+    arrays = {name: np.atleast_1d(variables[name]).ravel() for name in names if name in variables}
+    if not arrays:
         faults.append(f"{path}: holds none of {', '.join(names)}")
-    return found
+    return arrays

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from core.depth import INVALID_STEP, MILLIMETRES
-from pipelines.ingest.adapter import shown
+from pipelines.ingest.adapter import printable
 from pipelines.ingest.manifest_rows import Row
 from pipelines.ingest.role_checks import METRIC
 from validation.decode import FrameFileError, read_depth, read_rgb
@@ -32,17 +32,17 @@ def survey(rows: Sequence[Row], staging: Path, workers: int) -> dict[str, Any]:
     """
     import numpy as np
 
-    chosen = [rows[index] for index in sorted({round(step) for step in np.linspace(0, len(rows) - 1, min(SUBSAMPLE, len(rows)))})]
+    subsample = [rows[index] for index in sorted({round(step) for step in np.linspace(0, len(rows) - 1, min(SUBSAMPLE, len(rows)))})]
     brightness: list[float] = []
     depths: dict[str, tuple[int, NDArray[np.int64]]] = {}
     with ThreadPoolExecutor(workers) as pool:
-        for mean, counts in pool.map(lambda row: _look(row, staging), chosen):
+        for mean, counts in pool.map(lambda row: _look(row, staging), subsample):
             brightness.append(mean)
             for role, (pixels, histogram) in counts.items():
                 before = depths.get(role)
                 depths[role] = (pixels, histogram) if before is None else (before[0] + pixels, before[1] + histogram)
     return {
-        "frames": len(chosen),
+        "frames": len(subsample),
         "of": len(rows),
         "brightness": round(float(np.mean(brightness)), 4),
         **{role: _summary(pixels, histogram) for role, (pixels, histogram) in depths.items()},
@@ -53,10 +53,10 @@ def doubts(statistics: dict[str, Any]) -> list[str]:
     """Notes on medians that no room has: the unit is most likely not what was stated."""
     notes = []
     for role in METRIC:
-        said = statistics.get(role)
-        if not said:
+        summary = statistics.get(role)
+        if not summary:
             continue
-        median = said["median"]
+        median = summary["median"]
         if median is None:
             notes.append(f"{role} has no valid pixel in the {_frames(statistics['frames'])} that were looked at")
         elif not PLAUSIBLE[0] <= median <= PLAUSIBLE[1]:
@@ -88,7 +88,7 @@ def _look(row: Row, staging: Path) -> tuple[float, dict[str, tuple[int, NDArray[
             steps = (np.minimum(good, np.float32(_BINS / MILLIMETRES)) * np.float32(MILLIMETRES) + np.float32(0.5)).astype(np.int32)
             counts[role] = (depth.size, np.bincount(np.minimum(steps, _BINS - 1), minlength=_BINS))
     except FrameFileError as error:
-        message = shown(error.message).replace(f"{staging}/", "")
+        message = printable(error.message).replace(f"{staging}/", "")
         raise FrameFileError(f"frame {frame.id}: {message}; nothing was added", error.hint) from error
     return mean, counts
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from core.errors import VortexError
 from core.files import inside
-from pipelines.ingest.adapter import Found, Options, Pair, Recording, folders, refuse
+from pipelines.ingest.adapter import FrameSet, Options, Pair, Recording, folders, refuse
 from pipelines.ingest.cameras import StatedCamera, find_camera
 
 WITHIN: Final = 0.020
@@ -34,7 +34,7 @@ class Tum:
         """Both lists are here, or one folder down."""
         return any(_holds(folder, all) for folder in (root, *folders(root)))
 
-    def read(self, root: Path, options: Options) -> Found:
+    def read(self, root: Path, options: Options) -> FrameSet:
         """Pair each colour picture with the nearest depth within 20 ms, each depth once."""
         here = _holds(root, any)
         sequences = [root] if here else [folder for folder in folders(root) if _holds(folder, any)]
@@ -58,7 +58,7 @@ class Tum:
             recordings.append(Recording(name, [Pair(stem=colours[c][1], rgb=colours[c][2], depth=depths[d][2]) for c, d in pairs], camera))
         if faults:
             raise refuse(root, faults, f"arrange it as {self.layout}")
-        return Found(recordings, options.unit or "m/5000", options.camera or "kinect", notes)
+        return FrameSet(recordings, options.unit or "m/5000", options.camera or "kinect", notes)
 
 
 def associate(colours: list[float], depths: list[float], within: float = WITHIN) -> list[tuple[int, int]]:
@@ -71,13 +71,13 @@ def associate(colours: list[float], depths: list[float], within: float = WITHIN)
             if depths[place] >= stamp - within - 1e-6:
                 near.append((abs(depths[place] - stamp), colour, place))
             place += 1
-    taken: dict[int, int] = {}
+    depth_of: dict[int, int] = {}
     used: set[int] = set()
     for _, colour, depth in sorted(near):
-        if colour not in taken and depth not in used:
-            taken[colour] = depth
+        if colour not in depth_of and depth not in used:
+            depth_of[colour] = depth
             used.add(depth)
-    return sorted(taken.items())
+    return sorted(depth_of.items())
 
 
 def _holds(folder: Path, quantifier: Callable[[Iterable[object]], bool]) -> bool:
@@ -91,7 +91,7 @@ def _list(folder: Path, name: str, where: str, faults: list[str]) -> list[tuple[
     except (OSError, UnicodeDecodeError) as error:
         faults.append(f"{where}{name}: is missing or cannot be read ({getattr(error, 'strerror', None) or error})")
         return []
-    found: list[tuple[float, str, Path]] = []
+    pictures: list[tuple[float, str, Path]] = []
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
@@ -105,12 +105,12 @@ def _list(folder: Path, name: str, where: str, faults: list[str]) -> list[tuple[
             faults.append(f"{where}{name} line {number}: {error.message}")
             continue
         if path.is_file():
-            found.append((float(stamp), stamp, path))
+            pictures.append((float(stamp), stamp, path))
         else:
             faults.append(f"{where}{name} line {number}: {relative.strip()} does not exist")
-    if not found and not faults:
+    if not pictures and not faults:
         faults.append(f"{where}{name}: lists no pictures")
-    return sorted(found)
+    return sorted(pictures)
 
 
 def _published(folder: Path) -> StatedCamera:

@@ -63,7 +63,7 @@ def _write(staging: Path, plan: LabelPlan, marks: Mapping[str, Mark]) -> None:
             rows.append(frame)
             continue
         replaced = [label for label in mark.wanted if label not in {fault.label for fault in mark.faults}]
-        earlier |= records.kept(frame, replaced)
+        earlier |= records.carried(frame, replaced)
         rows.append(_row(frame, plan, mark))
     put_aside = {mark.id: {fault.label: fault.teacher for fault in mark.faults} for mark in marks.values() if mark.faults}
     seen_in = Counter(mark.depth_from for mark in marks.values() if mark.depth_from)

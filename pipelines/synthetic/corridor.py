@@ -200,7 +200,7 @@ def _walk(length: float, width: float, rng: np.random.Generator) -> Walk:
 def _people(root: Spot, length: float, width: float, rng: np.random.Generator) -> People | None:
     """A person now and then, walking up and down on the robot's left-hand side, or standing there."""
     walkers = [
-        (Person.drawn(rng), float(rng.uniform(0, 1)), float(rng.uniform(1.5, 4.5)), rng.random() < 0.75)
+        (Person.random(rng), float(rng.uniform(0, 1)), float(rng.uniform(1.5, 4.5)), rng.random() < 0.75)
         for _ in range(int(rng.integers(0, 4)))
     ]
     if not walkers:

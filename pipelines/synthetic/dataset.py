@@ -60,8 +60,8 @@ class Job:
                 f"{FEWEST} frames make two sequences, each with at least one frame for training, gap and validation",
             )
         if len(self.size) != 2 or not all(SIDES[0] <= side <= SIDES[1] for side in self.size):
-            shown = "x".join(map(str, self.size))
-            raise VortexError(f"size {shown} is not allowed: height and width from {SIDES[0]} to {SIDES[1]} pixels", "for example 240x320")
+            text = "x".join(map(str, self.size))
+            raise VortexError(f"size {text} is not allowed: height and width from {SIDES[0]} to {SIDES[1]} pixels", "for example 240x320")
         if self.seed < 0:
             raise VortexError(f"seed {self.seed} is not allowed: 0 or a positive whole number", "for example --seed 1")
 
@@ -119,8 +119,8 @@ def synthesise(
     job = Job(world, check_name("domain", domain or world), frames, seed, size, teacher, labelled, held_out)
     # Another call may have added a domain since this workspace was loaded.
     ws = load(ws.root)
-    known = ws.config.domains.get(job.domain)
-    kind = known.kind if known else find_world(world).kind
+    registered = ws.config.domains.get(job.domain)
+    kind = registered.kind if registered else find_world(world).kind
     settings = {"world": world, "seed": seed, "frames": frames, "size": list(size), "sequences": len(job.sequences), "teacher": teacher}
     if labelled < 1:
         settings["labelled"] = labelled
@@ -130,7 +130,7 @@ def synthesise(
     with new_dataset(ws, name, card) as staging:
         write_manifest(staging / MANIFEST, render_dataset(staging, job, workers, on_frame))
     # Only now: a set that did not arrive leaves no domain behind.
-    if known is None:
+    if registered is None:
         ws.add_domain(job.domain, kind)
     return find(ws, name)
 
@@ -142,12 +142,12 @@ def render_dataset(folder: Path, job: Job, workers: int = 1, on_frame: Progress 
     for part in ("rgb", "depth", "segmentation", "tof", "confidence", *(("teacher",) if job.teacher else ())):
         (folder / part).mkdir(parents=True, exist_ok=True)
     rows: dict[tuple[int, int], list[Frame]] = {}
-    done = 0
+    rendered = 0
     for place, frames in _parallel(folder, job, workers) if workers > 1 else _alone(folder, job):
         rows.setdefault(place, []).extend(frames)
-        done += len(frames)
+        rendered += len(frames)
         if on_frame:
-            on_frame(done, job.frames)
+            on_frame(rendered, job.frames)
     return [frame for place in sorted(rows) for frame in rows[place]]
 
 

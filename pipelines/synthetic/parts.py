@@ -66,7 +66,7 @@ class Primitives:
         """These primitives followed by the others."""
         return Primitives(*(np.concatenate([mine, theirs]) for mine, theirs in zip(vars(self).values(), vars(other).values(), strict=True)))
 
-    def chosen(self, which: NDArray[np.bool_]) -> Primitives:
+    def subset(self, which: NDArray[np.bool_]) -> Primitives:
         """Some of these primitives."""
         return Primitives(*(column[which] for column in vars(self).values()))
 

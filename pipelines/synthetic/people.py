@@ -31,7 +31,7 @@ class Person:
     trousers: Colour
 
     @staticmethod
-    def drawn(rng: np.random.Generator) -> Person:
+    def random(rng: np.random.Generator) -> Person:
         """A person at random."""
         colours = [palette[int(rng.integers(len(palette)))] for palette in (SKIN, HAIR, CLOTH, CLOTH)]
         return Person(float(rng.uniform(1.55, 1.92)), float(rng.uniform(0.9, 1.15)), *colours)

@@ -82,15 +82,15 @@ def rectangles(camera: Camera, primitives: Primitives) -> tuple[Ints, NDArray[np
     span = np.where(crosses, second[..., 2] - first[..., 2], 1.0)
     cut = first + ((NEAR - first[..., 2]) / span)[..., None] * (second - first)
     points = np.concatenate([corners, cut], 1)
-    seen = np.concatenate([corners[..., 2] >= NEAR, crosses], 1)
-    z = np.where(seen, np.maximum(points[..., 2], NEAR), 1.0)
+    visible = np.concatenate([corners[..., 2] >= NEAR, crosses], 1)
+    z = np.where(visible, np.maximum(points[..., 2], NEAR), 1.0)
     pinhole = camera.pinhole
     x = pinhole.fx * points[..., 0] / z + pinhole.cx
     y = pinhole.fy * points[..., 1] / z + pinhole.cy
     height, width = pinhole.size
-    low = [np.clip(np.where(seen, value, np.inf).min(1), 0, limit) for value, limit in ((y, height), (x, width))]
-    high = [np.clip(np.where(seen, value, -np.inf).max(1) + 1, 0, limit) for value, limit in ((y, height), (x, width))]
-    return np.stack([low[0], high[0], low[1], high[1]], 1).astype(np.int32), np.where(seen, z, np.inf).min(1)
+    low = [np.clip(np.where(visible, value, np.inf).min(1), 0, limit) for value, limit in ((y, height), (x, width))]
+    high = [np.clip(np.where(visible, value, -np.inf).max(1) + 1, 0, limit) for value, limit in ((y, height), (x, width))]
+    return np.stack([low[0], high[0], low[1], high[1]], 1).astype(np.int32), np.where(visible, z, np.inf).min(1)
 
 
 def cast(

@@ -265,7 +265,7 @@ def _people(root: Spot, length: float, width: float, walk: Walk, rng: np.random.
         near = np.hypot(track[:, 0] - x, track[:, 1] - y).min() < 0.75
         stands = any(abs(x - fx) < fw / 2 + 0.22 and abs(y - fy) < fd / 2 + 0.22 for fx, fy, fw, fd, _ in root.parts.footprints)
         if not near and not stands:
-            standing.append((Person.drawn(rng), x, y, float(rng.uniform(0, 2 * math.pi))))
+            standing.append((Person.random(rng), x, y, float(rng.uniform(0, 2 * math.pi))))
             root.footprint(x, y, 0.4, 0.4, 0.7)
     if not standing:
         return None

@@ -91,12 +91,12 @@ def _look(scene: Scene, camera: Camera, view: Rays, hits: Hits, p: Primitives, r
     for top in range(0, height, step):
         rows = slice(top, min(top + step, height))
         part = Rays(view.origin, view.direction[:, rows], view.inverse[:, rows], view.spread[:, rows], view.square[rows])
-        seen = surfaces(scene, camera, part, Hits(hits.depth[rows], hits.primitive[rows]), p, rng)
-        look.rgb[:, rows] = _lit(scene, seen)
-        look.label[rows], look.cosine[rows], look.gloss[rows] = seen.label, seen.cosine, seen.gloss
+        part_surfaces = surfaces(scene, camera, part, Hits(hits.depth[rows], hits.primitive[rows]), p, rng)
+        look.rgb[:, rows] = _lit(scene, part_surfaces)
+        look.label[rows], look.cosine[rows], look.gloss[rows] = part_surfaces.label, part_surfaces.cosine, part_surfaces.gloss
         # Near infrared is kinder to dark things than the eye: hence the root.
-        look.infrared[rows] = seen.infrared * np.sqrt(seen.albedo.mean(0))
-        look.polish[rows] = seen.gloss * ((seen.normal[2] > 0.9) & (np.abs(seen.point[2]) < 0.02))
+        look.infrared[rows] = part_surfaces.infrared * np.sqrt(part_surfaces.albedo.mean(0))
+        look.polish[rows] = part_surfaces.gloss * ((part_surfaces.normal[2] > 0.9) & (np.abs(part_surfaces.point[2]) < 0.02))
     return look
 
 
@@ -168,16 +168,16 @@ def _sample(
     return np.asarray(packed.view(np.uint8).reshape(*u.shape, 4))
 
 
-def _lit(scene: Scene, seen: Surfaces) -> Floats:
+def _lit(scene: Scene, surface: Surfaces) -> Floats:
     """Linear colour: lamps with soft fall-off, sky light from below and above, darker corners, and what shines by itself."""
-    lamps, day = np.zeros_like(seen.cosine), np.zeros_like(seen.cosine)
-    x, y, z, part = (np.empty_like(seen.cosine) for _ in range(4))
+    lamps, day = np.zeros_like(surface.cosine), np.zeros_like(surface.cosine)
+    x, y, z, part = (np.empty_like(surface.cosine) for _ in range(4))
     for light in scene.lights:
         for delta, axis in ((x, 0), (y, 1), (z, 2)):
-            np.subtract(np.float32(light.position[axis]), seen.point[axis], out=delta)
-        facing = x * seen.normal[0]
-        facing += np.multiply(y, seen.normal[1], out=part)
-        facing += np.multiply(z, seen.normal[2], out=part)
+            np.subtract(np.float32(light.position[axis]), surface.point[axis], out=delta)
+        facing = x * surface.normal[0]
+        facing += np.multiply(y, surface.normal[1], out=part)
+        facing += np.multiply(z, surface.normal[2], out=part)
         np.maximum(facing, 0, out=facing)
         x *= x
         x += np.multiply(y, y, out=y)
@@ -188,27 +188,27 @@ def _lit(scene: Scene, seen: Surfaces) -> Floats:
         facing *= np.float32(light.power)
         total = day if light.day else lamps
         total += facing
-    open_ = _openness(scene, seen)
-    bounce = scene.ambient * (0.85 + 0.15 * seen.normal[2]) * open_
+    open_ = _openness(scene, surface)
+    bounce = scene.ambient * (0.85 + 0.15 * surface.normal[2]) * open_
     lamps *= 0.35 + 0.65 * open_
     day *= 0.35 + 0.65 * open_
-    rgb = np.empty_like(seen.albedo)
+    rgb = np.empty_like(surface.albedo)
     for channel in range(3):
         light_ = scene.lamp[channel] * (lamps + bounce) + np.float32(DAYLIGHT[channel]) * day
-        rgb[channel] = seen.albedo[channel] * (light_ + seen.emission)
+        rgb[channel] = surface.albedo[channel] * (light_ + surface.emission)
     return rgb
 
 
-def _openness(scene: Scene, seen: Surfaces) -> Floats:
+def _openness(scene: Scene, surface: Surfaces) -> Floats:
     """How little stands around a point: 1 in the open, about 0.4 under a table or in a corner (the plan, blurred, in its two layers)."""
     height, width = scene.plan.shape[1:]
-    column = ((seen.point[0] + 0.12 * seen.normal[0] - scene.corner[0]) / CELL).astype(np.int32)
-    row = ((seen.point[1] + 0.12 * seen.normal[1] - scene.corner[1]) / CELL).astype(np.int32)
+    column = ((surface.point[0] + 0.12 * surface.normal[0] - scene.corner[0]) / CELL).astype(np.int32)
+    row = ((surface.point[1] + 0.12 * surface.normal[1] - scene.corner[1]) / CELL).astype(np.int32)
     place = np.clip(row, 0, height - 1) * width + np.clip(column, 0, width - 1)
-    z = np.clip(seen.point[2], 0, scene.height)
+    z = np.clip(surface.point[2], 0, scene.height)
     low, high = np.exp(z * np.float32(-2.2)), np.exp((z - scene.height) * np.float32(4))
     low_wall = np.exp(z * np.float32(-6))
-    upright = 1 - np.abs(seen.normal[2])
+    upright = 1 - np.abs(surface.normal[2])
     walls = scene.plan[0].ravel()[place]
     things = scene.plan[1].ravel()[place]
     return np.asarray((1 - 0.55 * walls) * (1 - 0.6 * things * low) * (1 - upright * (0.3 * low_wall + 0.2 * high)), np.float32)
@@ -216,9 +216,9 @@ def _openness(scene: Scene, seen: Surfaces) -> Floats:
 
 def _reflect_floor(scene: Scene, camera: Camera, solid: Primitives, look: _Look, rng: np.random.Generator) -> None:
     """Mirror the building in a polished floor, coarsely: a floor's mirror is never sharp."""
-    shown = _mirror(scene, camera, solid, look.polish > 0, np.array([0.0, 0.0, 1.0]), 0.0, rng)
-    if shown is not None:
-        area, image = shown
+    reflection = _mirror(scene, camera, solid, look.polish > 0, np.array([0.0, 0.0, 1.0]), 0.0, rng)
+    if reflection is not None:
+        area, image = reflection
         fresnel = (0.05 + 0.95 * (1 - look.cosine[area]) ** 4) * look.polish[area]
         look.rgb[:, *area] += fresnel * (image - look.rgb[:, *area])
 
@@ -242,9 +242,9 @@ def _look_through(scene: Scene, camera: Camera, view: Rays, solid: Primitives, p
     for plane_ in np.argsort(-np.bincount(planes[number[through]]), kind="stable")[:2]:
         member = int(np.flatnonzero(planes == plane_)[0])
         mask = through & (planes[number] == plane_)
-        shown = _mirror(scene, camera, solid, mask, normals[member].astype(np.float64), float(offsets[member]), rng)
-        if shown is not None:
-            area, image = shown
+        reflection = _mirror(scene, camera, solid, mask, normals[member].astype(np.float64), float(offsets[member]), rng)
+        if reflection is not None:
+            area, image = reflection
             rgb[:, *area] += fresnel[area] * mask[area] * (image - haze[:, None, None])
 
 
@@ -266,7 +266,7 @@ def _mirror(
     start = np.float32(offset - float(normal @ mirrored.position)) / np.where(np.abs(speed) < 1e-6, np.float32(1e-6), speed)
     # Only what stands on the camera's side of the plane can be mirrored in it.
     before = np.sign(normal @ camera.position - offset)
-    solid = solid.chosen(((solid.corners() @ normal - offset) * before).max(1) > 2e-3)
+    solid = solid.subset(((solid.corners() @ normal - offset) * before).max(1) > 2e-3)
     if not len(solid):
         return None
     hits = cast(mirrored, view, solid, start=np.maximum(start, NEAR) + np.float32(2e-3), least=SPECK)

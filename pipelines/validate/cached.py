@@ -35,10 +35,10 @@ def statistics_of(
     are taken over frame by frame, where the digests of a frame's files and its units are those that the row was measured from.
     """
     path = statistics_path(ws, ref)
-    if stored_digest(path) == ref.digest and (known := load(path)) is not None:
+    if stored_digest(path) == ref.digest and (statistics := load(path)) is not None:
         if progress:
-            progress(len(known), len(known))
-        return known, 0, path
+            progress(len(statistics), len(statistics))
+        return statistics, 0, path
     total = count_rows(ref.manifest) if progress else 0
     with closing(_Digests(ref.root, ws.build / "digests.sqlite")) as digests:
         statistics, read = gather(

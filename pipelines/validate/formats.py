@@ -47,30 +47,30 @@ def github(report: DataReport, base: Path) -> str:
     Paths are written relative to `base`, the folder of the checkout, as GitHub wants them.
     """
     manifest = Path(report.manifest)
-    shown = manifest.relative_to(base).as_posix() if manifest.is_relative_to(base) else manifest.as_posix()
+    path = manifest.relative_to(base).as_posix() if manifest.is_relative_to(base) else manifest.as_posix()
     lines = _lines(manifest, {name for check in report.failed for name in check.frames})
     annotations = []
     for check in report.failed:
         for name, why in zip(check.frames or ("",), check.reasons or ("",) * max(len(check.frames), 1), strict=True):
             text = f"{f'{name}: ' if name else ''}asked {check.asked}; found {why or check.found}"
-            place = f"file={_property(shown)},line={lines.get(name, 1)},title={_property(f'vortex {check.name}')}"
+            place = f"file={_property(path)},line={lines.get(name, 1)},title={_property(f'vortex {check.name}')}"
             annotations.append(f"::error {place}::{_escaped(text)}")
     for check in report.waived:
         text = _escaped(f"waived: {check.waiver}; asked {check.asked}; found {check.found}")
-        annotations.append(f"::warning file={_property(shown)},line=1,title={_property(f'vortex {check.name}')}::{text}")
+        annotations.append(f"::warning file={_property(path)},line=1,title={_property(f'vortex {check.name}')}::{text}")
     if not annotations:
-        annotations.append(f"::notice file={_property(shown)},line=1::{_escaped(f'{report.name}: all {len(report.checks)} checks passed')}")
+        annotations.append(f"::notice file={_property(path)},line=1::{_escaped(f'{report.name}: all {len(report.checks)} checks passed')}")
     return "\n".join(annotations) + "\n"
 
 
-def _lines(manifest: Path, wanted: set[str]) -> dict[str, int]:
+def _lines(manifest: Path, ids: set[str]) -> dict[str, int]:
     """Line numbers of frames by id, in a manifest that the reader has already accepted."""
-    found: dict[str, int] = {}
-    if wanted:
+    line_of: dict[str, int] = {}
+    if ids:
         for number, name in _names(manifest):
-            if name in wanted:
-                found.setdefault(name, number)
-    return found
+            if name in ids:
+                line_of.setdefault(name, number)
+    return line_of
 
 
 def _names(manifest: Path) -> Iterator[tuple[int, str]]:

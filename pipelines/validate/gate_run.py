@@ -50,7 +50,7 @@ def validate(
     from validation.questions import names
 
     waiving = waivers.load_waivers(ws.root / waivers.FILE, names(), today())
-    known = None if as_reference else _reference(ws, ref.domain)
+    reference = None if as_reference else _reference(ws, ref.domain)
     from pipelines.validate.cached import statistics_of
     from validation.data_gate import judge_statistics
     from validation.profile import checks, compare, profile
@@ -58,13 +58,13 @@ def validate(
     statistics, read, table = statistics_of(ws, ref, progress=progress, workers=workers)
     judgement = judge_statistics(statistics, judged_as, policies)
     ours = profile(statistics, domain=ref.domain, name=ref.name, digest=ref.digest, kind=judged_as, made=today().isoformat())
-    drift = compare(ours, known, bounds.drift) if known else ()
-    judged = judgement.checks + (checks(drift, statistics, known) if known else ())
-    marked, told = waivers.apply(_shortened(judged, ref), waiving, ref.name, today())
+    drift = compare(ours, reference, bounds.drift) if reference else ()
+    results = judgement.checks + (checks(drift, statistics, reference) if reference else ())
+    marked, applied = waivers.apply(_shortened(results, ref), waiving, ref.name, today())
     fit = all(check.ok for check in marked)
     if as_reference:
         _keep(ws, ours, [check.name for check in marked if not check.passed], own=judged_as == ref.kind)
-        known = ours
+        reference = ours
     report = DataReport(
         name=ref.name,
         domain=ref.domain,
@@ -77,8 +77,8 @@ def validate(
         all_ignore_batch=all_ignore_batch(judgement.train_labelled, BATCH_SIZE),
         checks=marked,
         drift=drift,
-        reference=_told(ws, known) if known else None,
-        waivers=told,
+        reference=_as_reference(ws, reference) if reference else None,
+        waivers=applied,
         passed=fit,
         seconds=round(time.perf_counter() - started, 3),
         read=read,
@@ -114,10 +114,10 @@ def _reference(ws: Workspace, domain: str) -> Profile | None:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise VortexError(f"{path}: cannot be read ({error})", "restore it with git, or remove it") from error
-    found = parse(text, str(path))
-    if found.domain != domain:
-        raise VortexError(f"{path}: is the reference of {found.domain!r}, allowed: of {domain!r}", "restore it with git, or remove it")
-    return found
+    reference = parse(text, str(path))
+    if reference.domain != domain:
+        raise VortexError(f"{path}: is the reference of {reference.domain!r}, allowed: of {domain!r}", "restore it with git, or remove it")
+    return reference
 
 
 def _keep(ws: Workspace, ours: Profile, failed: list[str], *, own: bool) -> None:
@@ -131,6 +131,6 @@ def _keep(ws: Workspace, ours: Profile, failed: list[str], *, own: bool) -> None
     write_atomic(reference_path(ws, ours.domain), ours.json())
 
 
-def _told(ws: Workspace, known: Profile) -> Reference:
-    path = reference_path(ws, known.domain)
-    return Reference(known.name, known.digest, known.made, known.frames, str(path), reference_sha256(ws, known.domain) or "")
+def _as_reference(ws: Workspace, profile: Profile) -> Reference:
+    path = reference_path(ws, profile.domain)
+    return Reference(profile.name, profile.digest, profile.made, profile.frames, str(path), reference_sha256(ws, profile.domain) or "")

@@ -100,8 +100,8 @@ def passed(ws: Workspace, ref: DataRef, *, use: Use = "training") -> bool | None
 
     A set that is for evaluation only never passes for training.
     """
-    known = verdict(ws, ref)
-    return None if known is None else known.passed and (use == "evaluation" or known.use == "training")
+    answer = verdict(ws, ref)
+    return None if answer is None else answer.passed and (use == "evaluation" or answer.use == "training")
 
 
 def verdict(ws: Workspace, ref: DataRef) -> Verdict | None:
@@ -109,16 +109,16 @@ def verdict(ws: Workspace, ref: DataRef) -> Verdict | None:
     try:
         record = json.loads(record_path(ws, ref, ref.kind).read_text(encoding="utf-8"))
         reference = record["reference"] and record["reference"]["sha256"]
-        known = (record["version"], record["digest"], record["kind"], record["policies"], reference)
-        told = tuple(Waived(**entry) for entry in record["waivers"])
+        recorded = (record["version"], record["digest"], record["kind"], record["policies"], reference)
+        waived = tuple(Waived(**entry) for entry in record["waivers"])
         answer, use = record["passed"], record["use"]
     except (OSError, ValueError, KeyError, TypeError):
         # Derived files may be deleted or damaged at any time: then the answer is simply not known.
         return None
     current = (VERSION, ref.digest, ref.kind, load_policies().data.digest, reference_sha256(ws, ref.domain))
-    if known != current or not isinstance(answer, bool) or use not in ("training", "evaluation"):
+    if recorded != current or not isinstance(answer, bool) or use not in ("training", "evaluation"):
         return None
-    used = tuple(waiver for waiver in told if waiver.state == "used")
+    used = tuple(waiver for waiver in waived if waiver.state == "used")
     return Verdict(answer, use, used) if not used or _still_waived(ws, used) else None
 
 
@@ -153,5 +153,9 @@ def _still_waived(ws: Workspace, used: tuple[Waived, ...]) -> bool:
         now = waivers.load_waivers(ws.root / waivers.FILE, names(), today())
     except VortexError:
         return False
-    holding = {(one.dataset, one.check, one.reason, one.owner, one.expires.isoformat()) for one in now if one.expires >= today()}
-    return all((one.dataset, one.check, one.reason, one.owner, one.expires) in holding for one in used)
+    holding = {
+        (waiver.dataset, waiver.check, waiver.reason, waiver.owner, waiver.expires.isoformat())
+        for waiver in now
+        if waiver.expires >= today()
+    }
+    return all((waiver.dataset, waiver.check, waiver.reason, waiver.owner, waiver.expires) in holding for waiver in used)

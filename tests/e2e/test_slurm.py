@@ -198,9 +198,7 @@ def test_a_job_that_slurm_has_forgotten_is_dead(ws: Workspace) -> None:
     assert [(run.run, run.state) for run in listing.runs(ws)] == [(plan.run, "dead")]
 
 
-def test_the_command_prints_the_script_it_would_submit_and_refuses_a_run_that_is_at_work(
-    ws: Workspace, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_prints_its_script_and_refuses_a_run_that_is_at_work(ws: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     place, options = ["--workspace", str(ws.root)], ["--domain", "rooms", "--encoder-weights", "none", "--allow-unvalidated"]
     app(["submit", str(ws.root / "tiny.yaml"), *options, "--time", "10:00", "--dry-run", *place], standalone_mode=False)
     out = capsys.readouterr().out

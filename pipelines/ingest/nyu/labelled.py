@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pipelines.ingest.adapter import Found, Options, Pair, Recording, refuse
+from pipelines.ingest.adapter import FrameSet, Options, Pair, Recording, refuse
 from pipelines.ingest.nyu.kinect import KINECT, unit_faults
 from pipelines.ingest.nyu.matlab import Labelled, MatMap, is_hdf5, read_labelled, read_variables
 from pipelines.ingest.nyu.official import official_splits, with_validation
@@ -37,7 +37,7 @@ class NyuLabelled:
         """The file of that name is here."""
         return (root / NAME).is_file()
 
-    def read(self, root: Path, options: Options) -> Found:
+    def read(self, root: Path, options: Options) -> FrameSet:
         """Read what the file says of itself, the splits and the class mapping; no frame."""
         archive = _archive(root)
         faults = unit_faults(options)
@@ -57,14 +57,14 @@ class NyuLabelled:
             if options.filled
             else "depth is the measured `rawDepths`; --filled-depth takes the in-painted `depths`"
         )
-        chosen = with_validation(splits, contents.scenes)
+        split_of = with_validation(splits, contents.scenes)
         recordings: dict[str, list[Pair]] = {}
         for index in range(total):
-            if index in chosen:
-                recordings.setdefault(contents.scenes[index], []).append(_pair(archive, contents, index, table, chosen[index]))
-        if total > len(chosen):
-            notes.append(f"{total - len(chosen)} of {total} frames are in no official split: left out")
-        return Found([Recording(name, pairs, KINECT) for name, pairs in recordings.items()], "mm", options.camera or "kinect", notes)
+            if index in split_of:
+                recordings.setdefault(contents.scenes[index], []).append(_pair(archive, contents, index, table, split_of[index]))
+        if total > len(split_of):
+            notes.append(f"{total - len(split_of)} of {total} frames are in no official split: left out")
+        return FrameSet([Recording(name, pairs, KINECT) for name, pairs in recordings.items()], "mm", options.camera or "kinect", notes)
 
 
 def _pair(archive: Path, contents: Labelled, index: int, table: bytes | None, split: Split) -> Pair:
@@ -88,11 +88,11 @@ def _archive(root: Path) -> Path | None:
 
 def _mapping(root: Path, faults: list[str]) -> bytes | None:
     path = root / MAPPING
-    found = read_variables(path, ("mapClass",), "the 40 classes of the 894 labels", faults)
-    if found is None:
+    variables = read_variables(path, ("mapClass",), "the 40 classes of the 894 labels", faults)
+    if variables is None:
         return None
     try:
-        return table_894(found["mapClass"])
+        return table_894(variables["mapClass"])
     except ValueError as error:
         faults.append(f"{MAPPING}: {error}")
         return None

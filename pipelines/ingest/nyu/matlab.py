@@ -114,17 +114,17 @@ def read_variables(path: Path, names: Sequence[str], what: str, faults: list[str
     try:
         if path.stat().st_size > _SMALL_CAP:
             raise ValueError(f"it is {path.stat().st_size} bytes long")
-        found = loadmat(str(path), variable_names=list(names))
+        variables = loadmat(str(path), variable_names=list(names))
     except (MatReadError, NotImplementedError, ValueError, TypeError, KeyError, IndexError, OSError, EOFError, MemoryError) as error:
         faults.append(
             f"{path.name}: cannot be read as a MATLAB file ({' '.join(str(error).split())[:200]}), allowed: one that holds {what}"
         )
         return None
-    missing = [name for name in names if name not in found]
+    missing = [name for name in names if name not in variables]
     if missing:
         faults.append(f"{path.name}: has no {' and no '.join(missing)}, allowed: one that holds {what}")
         return None
-    return {name: found[name] for name in names}
+    return {name: variables[name] for name in names}
 
 
 @contextmanager

@@ -52,17 +52,17 @@ def read_layout(path: Path, magic: str, largest: int) -> Layout:
         raise FrameFileError(f"{path}: cannot be read ({error.strerror}), allowed: a binary {magic} picture", _HINT) from error
     match = _HEADER.match(start)
     if match is None or match[1] != magic.encode():
-        found = f"begins with {start[:8]!r}" if start else "is empty"
-        raise FrameFileError(f"{path}: {found}, allowed: a binary {magic} picture with its width, height and maximum", _HINT)
+        content = f"begins with {start[:8]!r}" if start else "is empty"
+        raise FrameFileError(f"{path}: {content}, allowed: a binary {magic} picture with its width, height and maximum", _HINT)
     width, height, maximum = (int(word) for word in match.groups()[1:])
     if maximum != largest:
         raise FrameFileError(f"{path}: its maximum is {maximum}, allowed: {largest}", _HINT)
     if not 0 < width * height <= PIXEL_CAP:
         raise FrameFileError(f"{path}: found {height}×{width} pixels, allowed: 1 to {PIXEL_CAP}", _HINT)
-    wanted = match.end() + width * height * (3 if magic == "P6" else 1) * (2 if maximum > 255 else 1)
-    if length != wanted:
-        state = "truncated" if length < wanted else "too long"
-        raise FrameFileError(f"{path}: is {state}, it has {length} bytes, allowed: the {wanted} that its header asks for", _HINT)
+    expected = match.end() + width * height * (3 if magic == "P6" else 1) * (2 if maximum > 255 else 1)
+    if length != expected:
+        state = "truncated" if length < expected else "too long"
+        raise FrameFileError(f"{path}: is {state}, it has {length} bytes, allowed: the {expected} that its header asks for", _HINT)
     return Layout((height, width), maximum, match.end())
 
 
@@ -100,8 +100,8 @@ class RawDepth:
         """
         disparity = _pixels(self.origin, read_layout(self.origin, "P5", 65535), "<u2", 1)
         if int(disparity.max()) > NO_RETURN:
-            found = f"found the value {disparity.max()}"
-            raise FrameFileError(f"{self.origin}: {found}, allowed: 0 to {NO_RETURN}; are its bytes in the other order?", _HINT)
+            excess = f"found the value {disparity.max()}"
+            raise FrameFileError(f"{self.origin}: {excess}, allowed: 0 to {NO_RETURN}; are its bytes in the other order?", _HINT)
         return metres(disparity)
 
 

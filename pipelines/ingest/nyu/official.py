@@ -22,12 +22,12 @@ _Part = Literal["train", "test"]
 
 def official_splits(path: Path, total: int, faults: list[str]) -> dict[int, _Part]:
     """The part of each frame, by its index from 0; the file counts from 1. `total` 0 leaves the range unchecked."""
-    found = read_variables(path, tuple(_VARIABLES.values()), "the official train and test frames", faults)
-    if found is None:
+    variables = read_variables(path, tuple(_VARIABLES.values()), "the official train and test frames", faults)
+    if variables is None:
         return {}
     parts: dict[int, _Part] = {}
     for part, variable in _VARIABLES.items():
-        numbers = _whole(found[variable])
+        numbers = _whole(variables[variable])
         if numbers is None or not numbers:
             faults.append(f"{path.name}: {variable} holds no whole numbers, allowed: frame numbers from 1")
             continue
@@ -55,12 +55,12 @@ def with_validation(parts: Mapping[int, _Part], scenes: Sequence[str]) -> dict[i
     for index in training:
         kinds.setdefault(re.sub(r"_[0-9]+[a-z]?$", "", scenes[index]), {}).setdefault(scenes[index], []).append(index)
     for members in kinds.values():
-        wanted = sum(map(len, members.values())) * VALIDATION / 100
-        taken = 0
+        share = sum(map(len, members.values())) * VALIDATION / 100
+        frames = 0
         for scene in sorted(members)[:0:-1]:
-            if taken >= wanted:
+            if frames >= share:
                 break
-            taken += len(members[scene])
+            frames += len(members[scene])
             splits.update(dict.fromkeys(members[scene], "val"))
     if training and "val" not in splits.values():
         count = max(1, len(training) * VALIDATION // 100)

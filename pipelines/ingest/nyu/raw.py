@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from pipelines.ingest.adapter import Found, Options, Pair, Recording, folders, refuse
+from pipelines.ingest.adapter import FrameSet, Options, Pair, Recording, folders, refuse
 from pipelines.ingest.nyu.kinect import KINECT, unit_faults
 from pipelines.ingest.nyu.netpbm import RawColour, RawDepth
 from pipelines.ingest.tum import WITHIN, associate
@@ -27,7 +27,7 @@ class NyuRaw:
         """Any file of the layout here, or one folder down."""
         return bool(_scenes(root))
 
-    def read(self, root: Path, options: Options) -> Found:
+    def read(self, root: Path, options: Options) -> FrameSet:
         """Pair each colour picture with the nearest depth within 20 ms, each depth once."""
         scenes = _scenes(root)
         if not scenes:
@@ -58,7 +58,7 @@ class NyuRaw:
             )
         if faults:
             raise refuse(root, faults, f"arrange it as {self.layout}")
-        return Found(recordings, "mm", options.camera or "kinect", notes)
+        return FrameSet(recordings, "mm", options.camera or "kinect", notes)
 
 
 def _stamped(folder: Path, letter: str) -> list[tuple[float, Path]]:

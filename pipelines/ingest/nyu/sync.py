@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from pipelines.ingest.adapter import Found, Options, Pair, Recording, by_stem, folders, pair_up, refuse
+from pipelines.ingest.adapter import FrameSet, Options, Pair, Recording, by_stem, folders, pair_up, refuse
 from pipelines.ingest.cameras import find_camera
 from pipelines.ingest.nyu.kinect import KINECT
 from validation.manifest import Split
@@ -25,7 +25,7 @@ class NyuSync:
         """Any file of the layout here, or where scenes would be."""
         return bool(_scenes(root))
 
-    def read(self, root: Path, options: Options) -> Found:
+    def read(self, root: Path, options: Options) -> FrameSet:
         """Pair colour and depth by number."""
         scenes = _scenes(root)
         if not scenes:
@@ -44,9 +44,9 @@ class NyuSync:
                     parts[match[1]].append(path)
             colours = {_number(stem): path for stem, path in by_stem(parts["rgb"], faults).items()}
             depths = {_number(stem): path for stem, path in by_stem(parts["sync_depth"], faults).items()}
-            both, lone, left = pair_up(colours, depths, options, where)
-            faults += lone
-            notes += left
+            both, unpaired, remarks = pair_up(colours, depths, options, where)
+            faults += unpaired
+            notes += remarks
             pairs = [Pair(stem=stem, rgb=colours[stem], depth=depths[stem], split=split) for stem in both]
             recordings.append(Recording(name, pairs, shared or KINECT))
         if shared is None:
@@ -55,7 +55,7 @@ class NyuSync:
             faults.append("no number has both a colour picture and depth")
         if faults:
             raise refuse(root, faults, f"arrange it as {self.layout}")
-        return Found(recordings, options.unit or "mm", options.camera or "kinect", notes)
+        return FrameSet(recordings, options.unit or "mm", options.camera or "kinect", notes)
 
 
 def _number(stem: str) -> str:
@@ -68,10 +68,10 @@ def _scenes(root: Path) -> list[tuple[Path, Split | None]]:
 
     if holds(root):
         return [(root, None)]
-    found: list[tuple[Path, Split | None]] = []
+    scenes: list[tuple[Path, Split | None]] = []
     for folder in folders(root):
         if holds(folder):
-            found.append((folder, _PARTS.get(folder.name)))
+            scenes.append((folder, _PARTS.get(folder.name)))
         elif folder.name in _PARTS:
-            found += [(scene, _PARTS[folder.name]) for scene in folders(folder) if holds(scene)]
-    return found
+            scenes += [(scene, _PARTS[folder.name]) for scene in folders(folder) if holds(scene)]
+    return scenes

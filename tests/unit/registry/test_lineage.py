@@ -44,7 +44,7 @@ FAMILY = [
 ]
 
 
-def test_versions_hang_below_their_weights_else_their_recipe_and_unregistered_parents_are_declared() -> None:
+def test_versions_hang_below_their_weights_else_below_their_recipe() -> None:
     assert drawn(tree(FAMILY)) == [
         "v1",
         "v5?",

@@ -59,7 +59,7 @@ def test_what_a_row_of_the_manifest_says_is_never_taken_over(honest: FrameSet) -
 
 def test_pieces_make_no_difference(honest: FrameSet, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, _ = gather(honest.root, honest.frames)
-    assert PIECE > 12
+    assert len(honest.frames) < PIECE  # so that this was one piece
     monkeypatch.setattr("validation.statistics.PIECE", 5)
     assert equal(gather(honest.root, honest.frames)[0], whole)
 

@@ -138,7 +138,7 @@ def test_a_clone_without_the_cache_finds_the_hash_that_only_the_registry_has(
     push(ws)
     checkout(ws, second)
     shutil.rmtree(ws.root / ".dvc" / "cache")
-    datasets.version(ws)  # what the clone has checked out
+    version(ws)  # what the clone has checked out
     with pytest.raises(VortexError, match="names no version of data/"):
         checkout(ws, first[:12])
     registry = hub(ws)

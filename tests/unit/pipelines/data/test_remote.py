@@ -113,7 +113,7 @@ def test_a_version_that_was_never_pushed_is_named(rooms: Workspace) -> None:
         pull(rooms, "nowhere")
 
 
-def test_a_remote_without_a_place_is_refused_and_nothing_is_written_beside_the_configuration(rooms: Workspace) -> None:
+def test_a_remote_without_a_place_is_refused_and_nothing_is_written(rooms: Workspace) -> None:
     config = rooms.root / ".dvc" / "config"
     config.write_text(config.read_text() + "['remote \"empty\"']\n    url =\n")
     before = sorted(path.name for path in config.parent.iterdir())
@@ -223,7 +223,7 @@ def test_a_server_that_never_answers_ends_in_one_line_within_seconds(rooms: Work
 
 
 def test_a_password_in_an_address_is_never_shown() -> None:
-    from pipelines.data.connection import shown
+    from pipelines.data.connection import without_password
 
-    assert shown("ssh://me:secret@box:22/far") == "ssh://me:…@box:22/far"
-    assert shown("/mnt/store") == "/mnt/store"
+    assert without_password("ssh://me:secret@box:22/far") == "ssh://me:…@box:22/far"
+    assert without_password("/mnt/store") == "/mnt/store"

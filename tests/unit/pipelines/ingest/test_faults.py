@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from core.errors import VortexError
-from pipelines.ingest.adapter import shown
+from pipelines.ingest.adapter import printable
 from pipelines.ingest.add import add_dataset
 from pipelines.workspace import Workspace
 from validation.decode import FrameFileError
@@ -61,7 +61,7 @@ def test_names_that_are_no_text_links_in_a_circle_and_read_only_sources(workspac
     text = "\n".join(caught.value.details)
     assert "depth/5.png: cannot be read" in text and "3\\xff.png" in text
     text.encode()  # a lone surrogate could not be printed
-    assert shown(os.fsdecode(b"a\xff")) == "a\\xff"
+    assert printable(os.fsdecode(b"a\xff")) == "a\\xff"
 
 
 def test_a_set_on_a_path_that_is_no_text(workspace: Workspace, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from core.depth import millimetres
 from core.errors import UsageError, VortexError
 from pipelines.ingest import ADAPTERS
-from pipelines.ingest.adapter import Found, Options, Pair, Recording
+from pipelines.ingest.adapter import FrameSet, Options, Pair, Recording
 from pipelines.ingest.add import Added, add_dataset
 from pipelines.ingest.cameras import StatedCamera
 from pipelines.ingest.frame_files import encodable
@@ -50,14 +50,14 @@ class Made:
 class Fake:
     """An adapter that finds what it is told to."""
 
-    found: Found
+    found: FrameSet
     layout: str = "anything"
     asked: list[Options] = field(default_factory=list)
 
     def recognises(self, root: Path) -> bool:
         return False
 
-    def read(self, root: Path, options: Options) -> Found:
+    def read(self, root: Path, options: Options) -> FrameSet:
         self.asked.append(options)
         return self.found
 
@@ -69,7 +69,7 @@ PAIR = Pair(stem="0", rgb=RGB, depth=DEPTH)
 
 def add(ws: Workspace, monkeypatch: pytest.MonkeyPatch, pairs: list[Pair], *, camera: StatedCamera | None = None, **more: Any) -> Added:
     options = {key: more.pop(key) for key in ("split", "filled", "workers", "on_frame", "name") if key in more}
-    found = Found([Recording("", pairs, camera)], more.pop("unit", "mm"), None, **more)
+    found = FrameSet([Recording("", pairs, camera)], more.pop("unit", "mm"), None, **more)
     monkeypatch.setitem(ADAPTERS, "plain", Fake(found))
     return add_dataset(ws, options.pop("name", "s"), ws.root, format="plain", domain="rooms", **options)
 

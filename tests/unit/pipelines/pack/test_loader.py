@@ -110,7 +110,7 @@ def test_batch_has_what_the_loss_takes(selection: Selection) -> None:
         assert tensors[name].shape == (4, 1, height, width) and tensors[name].dtype == torch.float32
     assert tensors["segmentation"].shape == (4, height, width) and tensors["segmentation"].dtype == torch.int64
     unlabelled = [index for index, name in enumerate(ids) if int(name[-3:]) % 2]
-    assert all((tensors["segmentation"][index] == 255).all() for index in unlabelled)
+    assert unlabelled and all((tensors["segmentation"][index] == 255).all() for index in unlabelled)
     assert tensors["has_teacher"].all() and (tensors["tof_depth"] == 0).all()
 
 

@@ -193,7 +193,7 @@ def test_an_index_that_promises_too_much_is_refused(workspace: Workspace, ref: D
         Pack.open(made.path)
 
 
-def test_what_was_written_to_since_it_was_packed_is_checked_and_made_again_when_damaged(workspace: Workspace, ref: DataRef) -> None:
+def test_a_pack_that_was_written_to_is_checked_and_made_again_when_damaged(workspace: Workspace, ref: DataRef) -> None:
     made = pack(workspace, ref, SIZE)
     whole = content(made.path)
     for name, at in (("rgb.u8", 17), ("ids.utf8", 4), ("splits.u8", 0)):

@@ -29,7 +29,7 @@ def test_datasets_without_shares_are_concatenated() -> None:
     assert sorted(order.ravel()) == list(range(40))
 
 
-def test_within_batch_mixing_keeps_the_share_in_every_batch_and_repeats_the_smaller_set() -> None:
+def test_within_batch_mixing_keeps_the_share_and_repeats_the_smaller_set() -> None:
     order = epoch_order([10, 40], [0.5, 0.5], 8, "within_batch", seed=0, epoch=0)
     assert order.shape == (10, 8)
     assert all(sum(index < 10 for index in row) == 4 for row in order)

@@ -111,7 +111,7 @@ def test_sets_are_rendered_judged_and_used_again(tmp_path: Path) -> None:
         prepare(ws, SCALES["small"], ("nyu",), lambda what, done, total: None)
 
 
-def test_the_auxiliary_sets_have_no_labels_to_train_on_and_the_second_corridor_no_training(tmp_path: Path) -> None:
+def test_auxiliary_sets_have_no_training_labels_and_the_second_corridor_no_training(tmp_path: Path) -> None:
     ws = workspace_for(tmp_path / "sets", LITTLE)
     for name in ("sunrgbd", "diode", "corridor_eval"):
         place = PLACES[name]

@@ -65,7 +65,7 @@ def test_limits_are_shown_as_slurm_shows_them(minutes: int | None, text: str) ->
     assert show_limit(minutes) == text and parse_limit(text) == minutes
 
 
-def test_partitions_are_read_with_their_limits_and_an_unknown_one_is_refused_with_those_there_are() -> None:
+def test_partitions_have_limits_and_an_unknown_one_is_refused() -> None:
     found = queue.parse_partitions(SHOWN)
     assert {name: (one.minutes, one.max_minutes) for name, one in found.items()} == {
         "short": (30, 30),

@@ -89,7 +89,7 @@ def test_a_stopped_run_resumes_to_the_same_bits(ws: Workspace, epoch: int, step:
     assert [name for name in one if not torch.equal(one[name], other[name])] == []
 
 
-def test_a_crash_marks_the_run_failed_registers_nothing_and_resumes_from_the_last_epoch(ws: Workspace) -> None:
+def test_a_crash_registers_nothing_and_resumes_from_the_last_epoch(ws: Workspace) -> None:
     def crash(event: TrainEvent) -> None:
         if event.kind == "step" and event.epoch == 1:
             raise RuntimeError("the machine is on fire")
@@ -123,7 +123,7 @@ def test_stages_follow_each_other_from_the_best_before(ws: Workspace) -> None:
     assert len(json.loads((plan.folder(ws) / "state.json").read_text())["mlflow"]) == 2
 
 
-def test_batches_that_are_not_finite_are_skipped_and_five_in_a_row_end_it_naming_the_frames(ws: Workspace) -> None:
+def test_batches_that_are_not_finite_are_skipped_until_five_in_a_row(ws: Workspace) -> None:
     notes: list[TrainEvent] = []
     made = loop(ws, tiny(ws, epochs=9), notes.append)
     head = made.learner.student.depth_head[0]

@@ -158,7 +158,7 @@ def test_what_cannot_be_trained_is_refused(
     assert isinstance(caught.value, error) and caught.value.hint
 
 
-def test_data_that_validation_refused_is_told_from_what_it_never_saw_and_both_may_be_allowed() -> None:
+def test_data_that_was_refused_is_told_from_data_that_was_never_validated() -> None:
     seen, unseen = data("seen", validated=False), data("unseen", validated=False)
     there = world((seen, unseen), failed=frozenset({seen.ref}))
     options = TrainOptions(recipe="v6", domain="rooms")
@@ -167,7 +167,7 @@ def test_data_that_validation_refused_is_told_from_what_it_never_saw_and_both_ma
     assert decide(replace(options, allow_unvalidated=True), there).stages[0].data == (seen, unseen)
 
 
-def test_the_digest_of_a_plan_is_what_it_was_when_profiles_and_ablations_were_kept_under_it() -> None:
+def test_the_digest_of_a_plan_is_that_which_profiles_were_kept_under() -> None:
     """What lies in workspaces is named by these values: they change with what is trained, and with nothing else."""
     plan = TrainPlan(
         run="v6-rooms-20260101-000000-abcd", recipe=load("v6"), claim="v6", derived=False, target="nyu", stages=(),

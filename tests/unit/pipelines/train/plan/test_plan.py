@@ -56,7 +56,7 @@ def test_without_pretrained_weights_the_scratch_rates_are_used(ws: Workspace) ->
     assert (rates.encoder_lr, rates.decoder_lr, rates.freeze_encoder_epochs, rates.batch_size) == (1e-3, 1e-3, 0, 8)
 
 
-def test_pretrained_weights_keep_the_recipes_rates_and_a_short_schedule_its_frozen_share(ws: Workspace) -> None:
+def test_pretrained_weights_keep_the_recipes_rates_and_their_frozen_share(ws: Workspace) -> None:
     made = planned(ws, recipe="v6", domain="rooms", allow_unvalidated=True)
     assert made.start.kind == "imagenet"
     rates = made.recipe.optimizer
@@ -141,9 +141,7 @@ def test_from_a_recipe_that_was_never_trained_here_names_adopt(ws: Workspace) ->
     assert "vortex adopt" in caught.value.hint and "vortex train v6" in caught.value.hint
 
 
-def test_from_a_version_takes_its_weights_size_and_recipe_under_the_fine_tuning_schedule(
-    ws: Workspace, registry: Hub, tmp_path: Path
-) -> None:
+def test_from_a_version_takes_its_weights_size_and_recipe(ws: Workspace, registry: Hub, tmp_path: Path) -> None:
     from models.checkpoint import save
     from models.student import Student, StudentConfig
     from pipelines.recipes import recipe
@@ -180,7 +178,7 @@ def test_a_plan_survives_its_file(ws: Workspace) -> None:
     assert TrainPlan.model_validate_json(made.model_dump_json()) == made
 
 
-def test_a_run_on_a_cluster_of_gpus_is_not_resumed_where_its_student_could_not_be_measured(ws: Workspace) -> None:
+def test_a_run_of_gpus_is_not_resumed_where_its_student_cannot_be_measured(ws: Workspace) -> None:
     made = planned(ws, recipe="v6", domain="rooms", encoder_weights="none", device="cpu", workers=2, allow_unvalidated=True)
     made = made.model_copy(update={"device": "cuda", "address": "ray://localhost:1"})
     made.folder(ws).mkdir(parents=True)

@@ -270,7 +270,7 @@ def test_an_anchor_needs_weights_to_be_held_to(ws: Workspace) -> None:
     assert "neither" in "".join(caught.value.details)
 
 
-def test_a_recipe_of_two_stages_loses_what_its_anchor_holds_on_to_when_one_is_trained(ws: Workspace, tmp_path: Path) -> None:
+def test_a_recipe_of_two_stages_loses_its_anchor_when_one_is_trained(ws: Workspace, tmp_path: Path) -> None:
     import json
 
     raw = recipe.load("v6").model_dump(mode="json") | {"name": "held", "anchor": {"kind": "l2sp", "strength": 0.1}}

@@ -88,7 +88,7 @@ def test_heads_and_loss_see_float32_whatever_the_network_computes_in() -> None:
     assert (depth != depth.bfloat16().float()).float().mean() > 0.9
 
 
-def test_convolutions_that_a_cpu_is_slow_at_in_bfloat16_stay_in_float32_and_are_the_students_own() -> None:
+def test_convolutions_that_are_slow_in_bfloat16_stay_in_float32() -> None:
     student = task_of(PLAIN.changed("autocast=on")).student
     slow = [name for name, module in student.named_modules() if isinstance(module, Float32Conv2d)]
     assert len(slow) == 10  # of eleven depthwise ones: one is 3×3 with stride 1
@@ -209,7 +209,7 @@ def test_a_switch_that_is_not_one_is_refused_with_those_there_are(text: str) -> 
     assert "compile=on|off" in refused.value.hint and "prefetch=0..8" in refused.value.hint
 
 
-def test_a_plan_says_its_switches_and_a_plan_from_before_them_has_none_that_change_the_rounding(workspace: Workspace) -> None:
+def test_a_plan_from_before_the_switches_keeps_its_rounding(workspace: Workspace) -> None:
     publish(workspace, "small")
     options = {"recipe": "v6", "domain": "rooms", "encoder_weights": "none", "device": "cpu", "allow_unvalidated": True}
     made = planned(load_workspace(workspace.root), **options, step="eager,compile=on")

@@ -143,9 +143,7 @@ def test_checkpoints_come_within_an_epoch_too(ws: Workspace) -> None:
         tiny(ws, checkpoint_minutes=0)
 
 
-def test_short_epochs_share_a_checkpoint_and_its_best_student_is_that_of_the_best_epoch(
-    ws: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_short_epochs_share_a_checkpoint_with_the_best_epochs_student(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     def trained(stall: float) -> tuple[list[int], TrainPlan]:
         monkeypatch.setattr("pipelines.train.worker.checkpoints.STALL", stall)
         plan, saved = tiny(ws, epochs=4), []
