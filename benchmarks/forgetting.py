@@ -13,21 +13,23 @@ changes one thing in `plain`.
 from __future__ import annotations
 
 import argparse
-import json
+import math
+import re
 import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from pydantic import BaseModel
 
-from core.files import write_atomic
 from models import checkpoint
 from pipelines import workspace as workspaces
 from pipelines.data.datasets import listing, resolve
 from pipelines.evaluate.student import evaluate_student
+from pipelines.experiments.seeded_run import SeededRun, begun, read_record, write_record
 from pipelines.hub.open import hub
 from pipelines.init import init
 from pipelines.pack import packs_folder
@@ -80,31 +82,12 @@ class Size:
 SMOKE = Size((14, 14), 1, 1, ("student.encoder=mobilenetv3_small_100",))
 
 
-@dataclass
-class Scores:
-    """RMSE in metres of one student on the new set and on the old one."""
+class Scores(BaseModel):
+    """RMSE in metres of one student on the new set and on the old one. A training that `diverged` says how, and has none."""
 
-    new: float
-    old: float
-
-
-@dataclass
-class Ablation:
-    """All that is measured, kept in a file so that no training is done twice."""
-
-    path: Path
-    found: dict[str, Scores] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, path: Path) -> Ablation:
-        """What an earlier call measured."""
-        kept = json.loads(path.read_text()) if path.exists() else {}
-        return cls(path, {name: Scores(**scores) for name, scores in kept.items()})
-
-    def add(self, name: str, scores: Scores) -> None:
-        """Keep a measurement."""
-        self.found[name] = scores
-        write_atomic(self.path, json.dumps({name: vars(one) for name, one in self.found.items()}, indent=1))
+    new: float = math.inf
+    old: float = math.inf
+    diverged: str | None = None
 
 
 def main() -> None:
@@ -126,37 +109,35 @@ def main() -> None:
     print(f"{time.perf_counter() - started:.0f} s")
 
 
-def ablate(folder: Path, size: Size, seeds: int, names: Sequence[str]) -> Ablation:
+def ablate(folder: Path, size: Size, seeds: int, names: Sequence[str]) -> dict[str, Scores]:
     """Fine-tune the base in every way with every seed; what the folder already holds is left as it is."""
     ws = _workspace(folder, size)
-    made = Ablation.read(folder / "forgetting.json")
     base = _base(ws, size)
-    if "base" not in made.found:
-        path = hub(ws).artifact_path(hub(ws).get(base).checkpoint)
-        made.add("base", _measure(ws, path))
+    base_path = folder / "scores" / "base.json"
+    scores = {"base": read_record(base_path, Scores) or _measure(ws, hub(ws).artifact_path(hub(ws).get(base).checkpoint))}
+    write_record(base_path, scores["base"])
     for seed in range(seeds):
         for name in names:
             key = f"{name} seed {seed}"
-            if key not in made.found:
-                made.add(key, _fine_tune(ws, base, size, WAYS[name], seed))
-                print(f"{key:20} corridor {made.found[key].new:.3f} m, rooms {made.found[key].old:.3f} m", flush=True)
-    return made
+            scores[key] = _fine_tune(ws, base, size, name, seed)
+            print(f"{key:20} corridor {scores[key].new:.3f} m, rooms {scores[key].old:.3f} m", flush=True)
+    return scores
 
 
-def report(made: Ablation, seeds: int) -> None:
+def report(scores: Mapping[str, Scores], seeds: int) -> None:
     """The table: the mean of the seeds, and the least and greatest beside it."""
-    base = made.found["base"]
+    base = scores["base"]
     print(f"{'':12} {'corridor RMSE m':>24} {'rooms RMSE m':>24} {'rooms, against the base':>24}")
     print(f"{'base':12} {base.new:24.3f} {base.old:24.3f}")
-    for name, runs in _by_way(made, seeds).items():
+    for name, runs in _by_way(scores, seeds).items():
         lost = [100 * (run.old / base.old - 1) for run in runs]
         print(f"{name:12} {_spread([run.new for run in runs])} {_spread([run.old for run in runs])} {statistics.mean(lost):+22.0f} %")
     print(f"{seeds} seed(s): mean (least–greatest)")
 
 
-def _by_way(made: Ablation, seeds: int) -> Mapping[str, list[Scores]]:
-    found = {name: [made.found[key] for seed in range(seeds) if (key := f"{name} seed {seed}") in made.found] for name in WAYS}
-    return {name: runs for name, runs in found.items() if runs}
+def _by_way(scores: Mapping[str, Scores], seeds: int) -> Mapping[str, list[Scores]]:
+    by_way = {name: [scores[key] for seed in range(seeds) if (key := f"{name} seed {seed}") in scores] for name in WAYS}
+    return {name: runs for name, runs in by_way.items() if runs}
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -186,15 +167,22 @@ def _base(ws: Workspace, size: Size) -> str:
     return version.name
 
 
-def _fine_tune(ws: Workspace, base: str, size: Size, way: Way, seed: int) -> Scores:
-    """Train on the corridor in one way, and measure the best student on both sets."""
+def _fine_tune(ws: Workspace, base: str, size: Size, name: str, seed: int) -> Scores:
+    """Train on the corridor in one way, and measure the best student on both sets; done already, only read it."""
+    way, run = WAYS[name], f"forgetting-{re.sub(r'[^a-z0-9]+', '-', name.lower())}-s{seed}"
     settings = dict(setting.split("=", 1) for setting in (*PLAIN, *way.settings))
     options = TrainOptions(
         from_version=base, domain=NEW, epochs=size.epochs, seed=seed, device="cpu", allow_unvalidated=True,
         settings=tuple(f"{key}={value}" for key, value in settings.items() if size.epochs > 1 or "freeze" not in key),
         replay=(f"{OLD}:{way.replay}",) if way.replay else (),
     )  # fmt: skip
-    return _measure(ws, train(ws, decide(options, gather(ws, options)), _quiet, register=False).student)
+    return SeededRun(
+        path=ws.root / "scores" / f"{run}.json",
+        record=Scores,
+        plan=lambda: begun(ws, run) or decide(options, gather(ws, options)).model_copy(update={"run": run}),
+        measure=lambda plan, result: _measure(ws, result.student),
+        diverge=lambda plan, error: Scores(diverged=error.message),
+    ).carry_out(ws, _quiet)
 
 
 def _measure(ws: Workspace, path: Path) -> Scores:

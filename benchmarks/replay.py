@@ -15,12 +15,13 @@ import time
 from pathlib import Path
 
 from pipelines.experiments.replay import results
+from pipelines.experiments.replay.charts import draw
 from pipelines.experiments.replay.page import page
-from pipelines.experiments.replay.pictures import draw
 from pipelines.experiments.replay.place import workspace_for
 from pipelines.experiments.replay.results import Replay
 from pipelines.experiments.replay.run import Watch, replay
 from pipelines.experiments.replay.scales import SCALES, Scale
+from pipelines.experiments.seeded_run import write_record
 
 DOCS = Path(__file__).parents[1] / "docs"
 TARGET_MINUTES = 25
@@ -77,7 +78,7 @@ def report(result: Replay) -> None:
 
 def write(result: Replay) -> None:
     """Put the result into the docs."""
-    results.write(DOCS / results.RESULT, result)
+    write_record(DOCS / results.RESULT, result)
     path = DOCS / "replay.md"
     path.write_text(page(path.read_text(encoding="utf-8"), result), encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from pipelines.compare.verdict import Verdict
-    from pipelines.experiments.ablate.judging import Ablation, ArmScore, Effect
+    from pipelines.experiments.ablate.effects import Ablation, ArmScore, Effect
 
 SHOWN = {"rmse": ("RMSE m", 1.0, ".4f"), "miou": ("mIoU %", 100.0, ".2f")}
 """Metric → its heading, the factor of its unit, and its decimals."""

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from core.errors import Interrupted, UsageError, VortexError
 from core.files import write_atomic
 from pipelines.compare.verdict import FEWEST_EFFECTIVE
+from pipelines.experiments.ablate.arm_runs import ArmRun, carry_out, run_name
+from pipelines.experiments.ablate.effects import Ablation, judge
 from pipelines.experiments.ablate.factor import Factor, arms
-from pipelines.experiments.ablate.judging import Ablation, judge
-from pipelines.experiments.ablate.running import Measured, carry_out, run_name
 from pipelines.runs.events import Emit, TrainEvent
 from pipelines.train.plan.options import TrainOptions
 from pipelines.train.plan.train_plan import TrainPlan
@@ -50,7 +50,7 @@ def ablate(
     factor, planned = arms(ws, options, vary, against)
     _require_frames(next(iter(planned.values())), on_event)
     folder = ws.build / "ablations" / factor.name
-    measured: list[Measured] = []
+    measured: list[ArmRun] = []
     total = seeds * len(planned)
     try:
         # Seed by seed, so that what is there after a stop is already paired.

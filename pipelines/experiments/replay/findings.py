@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 from pipelines.compare.verdict import Verdict
-from pipelines.experiments.replay.judging import Finding, Measured, Part, confirmed, finding, over_frames, points, ratio
+from pipelines.experiments.replay.claims import Finding, Measured, Part, confirmed, finding, over_frames, points, ratio
 
 NYU, CORRIDOR, SECOND = "nyu", "lilocbench", "corridor_eval"
 """The set that the general students are trained on, the corridor of the specialists, and the corridor through a second camera."""

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Final
 
 from pipelines.compare.intervals import Interval
-from pipelines.experiments.replay.judging import FAILS, HOLDS, OPEN, Finding, Part
+from pipelines.experiments.replay.claims import FAILS, HOLDS, OPEN, Finding, Part
 from pipelines.experiments.replay.results import Replay, RunRecord
 
 MARK: Final = "<!-- Everything below is written by: python -m benchmarks.replay --write -->"

@@ -8,10 +8,9 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.errors import VortexError
-from core.files import write_atomic
 from pipelines.compare.frame_errors import FrameErrors
+from pipelines.experiments.replay.claims import Finding, Measured
 from pipelines.experiments.replay.findings import judge_all
-from pipelines.experiments.replay.judging import Finding, Measured
 from pipelines.workspace import Workspace
 
 RESULT: Final = "replay.json"
@@ -101,22 +100,6 @@ def record_path(ws: Workspace, version: str, seed: int) -> Path:
 def errors_path(ws: Workspace, version: str, seed: int, dataset: str) -> Path:
     """The per-frame errors of a run on a set."""
     return folder(ws) / f"{version}-seed{seed}-{dataset}.npz"
-
-
-def read_record(ws: Workspace, version: str, seed: int) -> RunRecord | None:
-    """What a run measured; None before it has. Raises VortexError for a damaged record."""
-    path = record_path(ws, version, seed)
-    if not path.exists():
-        return None
-    try:
-        return RunRecord.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise VortexError(f"{path}: not readable as a run's record", "remove it; its run is then measured again") from error
-
-
-def write(path: Path, model: BaseModel) -> None:
-    """Keep a record, atomically."""
-    write_atomic(path, model.model_dump_json(indent=1) + "\n")
 
 
 def findings(ws: Workspace, runs: tuple[RunRecord, ...], constants: dict[str, float]) -> tuple[Finding, ...]:

@@ -12,11 +12,12 @@ from core.files import locked, write_atomic
 from pipelines.data.datasets import find, resolve
 from pipelines.device import choose_device
 from pipelines.experiments.replay import results
-from pipelines.experiments.replay.measuring import constant_guess
 from pipelines.experiments.replay.results import Replay, RunRecord, SetUsed
-from pipelines.experiments.replay.running import Watch, carry_out
 from pipelines.experiments.replay.scales import Scale
+from pipelines.experiments.replay.scores import constant_guess
 from pipelines.experiments.replay.sets import RELATIVE, prepare
+from pipelines.experiments.replay.version_runs import Watch, carry_out
+from pipelines.experiments.seeded_run import write_record
 from pipelines.recipes import recipe as recipes
 from pipelines.workspace import Workspace
 
@@ -77,7 +78,7 @@ def _conclude(ws: Workspace, scale: Scale, seeds: int, runs: tuple[RunRecord, ..
         runs=runs,
         findings=results.findings(ws, runs, constants),
     )
-    results.write(results.folder(ws) / results.RESULT, result)
+    write_record(results.folder(ws) / results.RESULT, result)
     return result
 
 

@@ -9,6 +9,8 @@ import pytest
 from pipelines import doctor
 from pipelines.doctor import Finding
 from pipelines.workspace import Workspace
+from registry.channels import Channel
+from registry.events import ChannelRefused
 from registry.ledger import Ledger
 
 
@@ -29,7 +31,7 @@ def test_a_fresh_workspace_lacks_nothing_needed(workspace: Workspace) -> None:
 
 
 def test_the_ledger_is_walked(workspace: Workspace) -> None:
-    Ledger(workspace.ledger_url).append("note", "a", {}, {}, actor="me")
+    Ledger(workspace.ledger_url).append(ChannelRefused(Channel("host", "rooms"), "v6", "candidate", 1, None), actor="me")
     assert findings(workspace)["ledger"].found == "1 event, hash chain intact"
 
 

@@ -19,9 +19,9 @@ from pipelines.compare.frame_errors import CONFUSION, COUNT, SQUARED, FrameError
 from pipelines.compare.intervals import level_of_each
 from pipelines.compare.verdict import judge_frames, judge_seeds
 from pipelines.experiments.ablate import Factor, ablate
+from pipelines.experiments.ablate.arm_runs import ArmRun, run_name
+from pipelines.experiments.ablate.effects import Ablation, effect, judge
 from pipelines.experiments.ablate.factor import arms
-from pipelines.experiments.ablate.judging import Ablation, effect, judge
-from pipelines.experiments.ablate.running import Measured, run_name
 from pipelines.hub.open import hub
 from pipelines.runs.events import Diverged, Journal, TrainEvent, failure, raised
 from pipelines.train.plan.options import TrainOptions
@@ -210,16 +210,16 @@ ENOUGH = judge_frames(
 """Frames that are enough to say something."""
 
 
-def scored(arm: str, values: list[float], folder: Path, metric: str = "miou", frames: int = 30) -> list[Measured]:
+def scored(arm: str, values: list[float], folder: Path, metric: str = "miou", frames: int = 30) -> list[ArmRun]:
     """Runs of an arm that scored these values, one a seed, on frames of the same; NaN is a training that diverged."""
     runs = []
     for seed, value in enumerate(values):
         if not np.isfinite(value):
-            runs.append(Measured(arm=arm, seed=seed, run="", diverged="far away"))
+            runs.append(ArmRun(arm=arm, seed=seed, run="", diverged="far away"))
             continue
         path = folder / f"{arm}{seed}.npz"
         FrameErrors(tuple(f"f{n}" for n in range(frames)), _sums(value, frames), (4, 4)).save(path)
-        runs.append(Measured(arm=arm, seed=seed, run="", metrics={metric: float(value)}, frames=frames, errors=path))
+        runs.append(ArmRun(arm=arm, seed=seed, run="", metrics={metric: float(value)}, frames=frames, errors=path))
     return runs
 
 

@@ -17,10 +17,10 @@ from pipelines.compare.intervals import Interval
 from pipelines.compare.verdict import Verdict
 from pipelines.data.datasets import find, listing
 from pipelines.experiments.replay import results
+from pipelines.experiments.replay.charts import draw
+from pipelines.experiments.replay.claims import FAILS, HOLDS, OPEN, Finding, Part
 from pipelines.experiments.replay.findings import LAST, NYU
-from pipelines.experiments.replay.judging import FAILS, HOLDS, OPEN, Finding, Part
 from pipelines.experiments.replay.page import MARK, generated, number, page
-from pipelines.experiments.replay.pictures import draw
 from pipelines.experiments.replay.place import workspace_for
 from pipelines.experiments.replay.results import Replay, RunRecord, Score
 from pipelines.experiments.replay.run import Watch, replay

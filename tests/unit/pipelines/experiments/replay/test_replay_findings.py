@@ -11,8 +11,8 @@ import pytest
 from core.errors import VortexError
 from pipelines.compare.frame_errors import FrameErrors
 from pipelines.compare.intervals import mean_interval
+from pipelines.experiments.replay.claims import FAILS, HOLDS, OPEN, Finding, Measured, judge, over_frames
 from pipelines.experiments.replay.findings import CORRIDOR, FINDINGS, LAST, NYU, SECOND, judge_all
-from pipelines.experiments.replay.judging import FAILS, HOLDS, OPEN, Finding, Measured, judge, over_frames
 from pipelines.recipes import recipe as recipes
 
 JUDGES = {judge.__name__: judge for judge in FINDINGS}

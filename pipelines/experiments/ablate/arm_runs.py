@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from core.errors import VortexError
-from core.files import write_atomic
 from pipelines.compare.frame_errors import CONFUSION, COUNT, SQUARED, FrameErrors
 from pipelines.experiments.ablate.factor import Factor
+from pipelines.experiments.seeded_run import SeededRun, begun
 from pipelines.runs.events import Diverged, Emit, TrainEvent
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from pipelines.workspace import Workspace
 
 
-class Measured(BaseModel):
+class ArmRun(BaseModel):
     """What one arm scored with one seed on the validation frames: RMSE in metres, mIoU as a share where there are labels.
 
     A training that `diverged` says how, and has no metrics: that too is something an arm does.
@@ -47,39 +46,24 @@ def run_name(factor: Factor, arm: str, seed: int) -> str:
     return f"{factor.name}-{number}-{slug}-s{seed}"
 
 
-def carry_out(ws: Workspace, factor: Factor, arm: str, plan: TrainPlan, folder: Path, on_event: Emit) -> Measured:
-    """Train an arm with the plan's seed, or go on with it, and measure its best student; done already, only read it.
-
-    A training that diverges is kept as that, and not tried again.
-    """
-    from pipelines.runs.folder import PLAN
-    from pipelines.train.driver.run import train
-    from pipelines.train.plan.resume import resume
-
+def carry_out(ws: Workspace, factor: Factor, arm: str, plan: TrainPlan, folder: Path, on_event: Emit) -> ArmRun:
+    """Train an arm with the plan's seed, or go on with it, and measure its best student; done already, only read it."""
     run = run_name(factor, arm, plan.seed)
-    record = folder / f"{run}.json"
-    if record.is_file():
-        return _read(record)
-    plan = plan.model_copy(update={"run": run})
-    if (plan.folder(ws) / PLAN).is_file():
-        plan = resume(ws, run)
-    try:
-        measured = _measure(plan, arm, train(ws, plan, on_event, register=False).student, folder)
-    except Diverged as error:
+
+    def diverge(plan: TrainPlan, error: Diverged) -> ArmRun:
         on_event(TrainEvent("note", message=f"{error.message}; this is kept as a result, and the ablation goes on"))
-        measured = Measured(arm=arm, seed=plan.seed, run=run, diverged=error.message)
-    write_atomic(record, measured.model_dump_json(indent=1))
-    return measured
+        return ArmRun(arm=arm, seed=plan.seed, run=run, diverged=error.message)
+
+    return SeededRun(
+        path=folder / f"{run}.json",
+        record=ArmRun,
+        plan=lambda: begun(ws, run) or plan.model_copy(update={"run": run}),
+        measure=lambda plan, result: _measure(plan, arm, result.student, folder),
+        diverge=diverge,
+    ).carry_out(ws, on_event)
 
 
-def _read(path: Path) -> Measured:
-    try:
-        return Measured.model_validate_json(path.read_text())
-    except (OSError, ValidationError) as error:
-        raise VortexError(f"{path}: not readable as a run of an ablation", "remove it; the run is then measured again") from error
-
-
-def _measure(plan: TrainPlan, arm: str, best: Path, folder: Path) -> Measured:
+def _measure(plan: TrainPlan, arm: str, best: Path, folder: Path) -> ArmRun:
     """Judge the best student of a finished run on the frames it was validated by."""
     from models import checkpoint
     from pipelines.evaluate.student import pooled_rmse
@@ -92,7 +76,7 @@ def _measure(plan: TrainPlan, arm: str, best: Path, folder: Path) -> Measured:
     path = folder / f"{plan.run}.npz"
     errors.save(path)
     metrics = {"rmse": pooled_rmse([evaluation for _, evaluation in scores])} | _miou(errors)
-    return Measured(arm=arm, seed=plan.seed, run=plan.run, metrics=metrics, frames=len(errors.ids), errors=path)
+    return ArmRun(arm=arm, seed=plan.seed, run=plan.run, metrics=metrics, frames=len(errors.ids), errors=path)
 
 
 def _joined(scores: list[tuple[DataRef, Evaluation]]) -> FrameErrors:

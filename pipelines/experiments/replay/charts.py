@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.files import staged_file
-from pipelines.experiments.replay.judging import FAILS, HOLDS, Part
+from pipelines.experiments.replay.claims import FAILS, HOLDS, Part
 from pipelines.experiments.replay.page import PICTURES
 from pipelines.experiments.replay.results import Replay
 

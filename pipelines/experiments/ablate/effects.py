@@ -12,8 +12,8 @@ from core.errors import VortexError
 from pipelines.compare.frame_errors import FrameErrors, pooled_errors
 from pipelines.compare.intervals import level_of_each
 from pipelines.compare.verdict import Verdict, judge_frames, judge_seeds
+from pipelines.experiments.ablate.arm_runs import ArmRun
 from pipelines.experiments.ablate.factor import Factor
-from pipelines.experiments.ablate.running import Measured
 
 JUDGED: Final = ("rmse", "miou")
 """What is judged, the latter where there are labels."""
@@ -69,10 +69,10 @@ class Ablation(BaseModel):
     level: float
     scores: tuple[ArmScore, ...]
     effects: tuple[Effect, ...]
-    runs: tuple[Measured, ...]
+    runs: tuple[ArmRun, ...]
 
 
-def judge(factor: Factor, runs: Sequence[Measured]) -> Ablation:
+def judge(factor: Factor, runs: Sequence[ArmRun]) -> Ablation:
     """Put the runs of all arms and seeds side by side. Every arm has every seed."""
     base, *others = factor.values
     whole = [run for run in runs if not run.diverged]
@@ -90,7 +90,7 @@ def judge(factor: Factor, runs: Sequence[Measured]) -> Ablation:
     )
 
 
-def effect(metric: str, base: Sequence[Measured], arm: Sequence[Measured], comparisons: int = 1) -> Effect:
+def effect(metric: str, base: Sequence[ArmRun], arm: Sequence[ArmRun], comparisons: int = 1) -> Effect:
     """The difference that an arm makes, from its runs and those of the base with the same seeds, in the same order.
 
     `comparisons` is the number of arms that are compared with the base.
@@ -116,13 +116,13 @@ def effect(metric: str, base: Sequence[Measured], arm: Sequence[Measured], compa
     )
 
 
-def divergence(runs: Sequence[Measured]) -> str:
+def divergence(runs: Sequence[ArmRun]) -> str:
     """In how many of its seeds an arm's training diverged, in words; empty when it never did."""
     count = sum(run.diverged is not None for run in runs)
     return f"diverged in {count} of {len(runs)} seed(s)" if count else ""
 
 
-def _over_frames(metric: str, base: Sequence[Measured], arm: Sequence[Measured]) -> tuple[Verdict | None, tuple[Verdict, ...], str | None]:
+def _over_frames(metric: str, base: Sequence[ArmRun], arm: Sequence[ArmRun]) -> tuple[Verdict | None, tuple[Verdict, ...], str | None]:
     """The verdict over frames of all seeds pooled and that of every seed, or why there is none: trainings are not lost for want of frames."""
     try:
         of_base, of_arm = ([_errors(run) for run in runs] for runs in (base, arm))
@@ -133,13 +133,13 @@ def _over_frames(metric: str, base: Sequence[Measured], arm: Sequence[Measured])
     return pooled, verdicts, None
 
 
-def _errors(run: Measured) -> FrameErrors:
+def _errors(run: ArmRun) -> FrameErrors:
     if run.errors is None:
         raise VortexError(f"{run.run}: its record names no per-frame errors", "remove the record; the run is then measured again")
     return FrameErrors.load(run.errors)
 
 
-def _score(factor: Factor, arm: str, metric: str, runs: Sequence[Measured]) -> ArmScore:
+def _score(factor: Factor, arm: str, metric: str, runs: Sequence[ArmRun]) -> ArmScore:
     diverged = sum(run.diverged is not None for run in runs)
     values = [] if diverged else [run.metrics[metric] for run in runs]
     return ArmScore(
@@ -153,5 +153,5 @@ def _score(factor: Factor, arm: str, metric: str, runs: Sequence[Measured]) -> A
     )
 
 
-def _of(arm: str, runs: Sequence[Measured]) -> list[Measured]:
+def _of(arm: str, runs: Sequence[ArmRun]) -> list[ArmRun]:
     return [run for run in runs if run.arm == arm]

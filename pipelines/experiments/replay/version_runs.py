@@ -16,20 +16,20 @@ from core.progress import NamedProgress
 from pipelines.evaluate.version import as_metrics, log_errors
 from pipelines.experiments.replay import results
 from pipelines.experiments.replay.findings import LAST, NYU
-from pipelines.experiments.replay.measuring import Judged, last_rmse, measure
 from pipelines.experiments.replay.results import FIGURES, RunRecord, Score
 from pipelines.experiments.replay.scales import Scale
+from pipelines.experiments.replay.scores import Judged, last_rmse, measure
 from pipelines.experiments.replay.sets import RELATIVE
+from pipelines.experiments.seeded_run import SeededRun, begun, read_record, write_record
 from pipelines.hub.open import actor, commit, hub
 from pipelines.recipes import recipe as recipes
 from pipelines.recipes.schema import Recipe
-from pipelines.runs.events import Diverged, TrainEvent
-from pipelines.runs.folder import PLAN, runs_folder
-from pipelines.train.driver.run import STUDENT, TrainResult, train
+from pipelines.runs.events import TrainEvent
+from pipelines.runs.folder import runs_folder
+from pipelines.train.driver.run import STUDENT, TrainResult
 from pipelines.train.plan.decide import decide
 from pipelines.train.plan.gather import gather
 from pipelines.train.plan.options import TrainOptions
-from pipelines.train.plan.resume import resume
 from pipelines.train.plan.sources import Start
 from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.workspace import Workspace
@@ -50,36 +50,45 @@ def carry_out(ws: Workspace, scale: Scale, version: str, seed: int, device: str,
 
     A training that diverges is kept as that, and so are the versions that would have started from its weights.
     """
-    record = results.read_record(ws, version, seed)
-    if record is None:
-        record = _without_parent(ws, recipes.load(version), seed) or _train(ws, scale, version, seed, device, watch.tell)
-        results.write(results.record_path(ws, version, seed), record)
-        watch.ran(record)
+    path = results.record_path(ws, version, seed)
+    record = read_record(path, RunRecord)
+    if record is not None:
+        return record
+    record = _without_parent(ws, recipes.load(version), seed)
+    if record is not None:
+        write_record(path, record)
+    else:
+        record = _train(ws, scale, version, seed, device, watch.tell)
+    watch.ran(record)
     return record
 
 
 def _without_parent(ws: Workspace, recipe: Recipe, seed: int) -> RunRecord | None:
     """The record of a version whose parent diverged with this seed, and left no weights to start from."""
-    parent = results.read_record(ws, recipe.weights_parent, seed) if recipe.weights_parent else None
+    parent = read_record(results.record_path(ws, recipe.weights_parent, seed), RunRecord) if recipe.weights_parent else None
     if parent is None or not parent.diverged:
         return None
     return RunRecord(version=recipe.name, seed=seed, run="", diverged=f"not trained, as {parent.version} has no weights to start from")
 
 
 def _train(ws: Workspace, scale: Scale, version: str, seed: int, device: str, tell: NamedProgress) -> RunRecord:
-    plan = _plan(ws, scale, version, seed, device)
-
     def follow(event: TrainEvent) -> None:
         if event.kind == "epoch":
             tell(f"{version} seed {seed} {event.stage}", event.epoch, event.epochs)
 
-    try:
-        result = train(ws, plan, follow, register=seed == 0)
-    except Diverged as error:
-        return RunRecord(version=version, seed=seed, run=plan.run, truncated=plan.truncated, diverged=error.message)
-    record = _measured(ws, scale, version, plan, result)
-    _thin(plan.folder(ws), plan)
-    return record
+    def measure_and_thin(plan: TrainPlan, result: TrainResult) -> RunRecord:
+        record = _measured(ws, scale, version, plan, result)
+        _thin(plan.folder(ws), plan)
+        return record
+
+    return SeededRun(
+        path=results.record_path(ws, version, seed),
+        record=RunRecord,
+        plan=lambda: _plan(ws, scale, version, seed, device),
+        measure=measure_and_thin,
+        diverge=lambda plan, error: RunRecord(version=version, seed=seed, run=plan.run, truncated=plan.truncated, diverged=error.message),
+        register=seed == 0,
+    ).carry_out(ws, follow)
 
 
 def _measured(ws: Workspace, scale: Scale, version: str, plan: TrainPlan, result: TrainResult) -> RunRecord:
@@ -126,10 +135,10 @@ def _scores(judged: Judged) -> dict[str, Score]:
 
 def _plan(ws: Workspace, scale: Scale, version: str, seed: int, device: str) -> TrainPlan:
     """The plan of a run: that which was begun, or a new one whose name is written down before it starts."""
-    begun = results.folder(ws) / f"{version}-seed{seed}.run"
-    name = begun.read_text(encoding="utf-8").strip() if begun.exists() else ""
-    if name and (runs_folder(ws) / name / PLAN).is_file():
-        return resume(ws, name)
+    name_file = results.folder(ws) / f"{version}-seed{seed}.run"
+    name = name_file.read_text(encoding="utf-8").strip() if name_file.exists() else ""
+    if (earlier := begun(ws, name)) is not None:
+        return earlier
     recipe = recipes.load(version)
     relative = recipe.teacher.unit == "relative"
     options = TrainOptions(
@@ -148,13 +157,13 @@ def _plan(ws: Workspace, scale: Scale, version: str, seed: int, device: str) -> 
     if seed and recipe.weights_parent:
         start = _start(ws, recipe.weights_parent, seed)
         plan = plan.model_copy(update={"start": start})
-    write_atomic(begun, plan.run)
+    write_atomic(name_file, plan.run)
     return plan
 
 
 def _start(ws: Workspace, parent: str, seed: int) -> Start:
     """The weights that this very seed gave the parent."""
-    record = results.read_record(ws, parent, seed)
+    record = read_record(results.record_path(ws, parent, seed), RunRecord)
     if record is None:
         raise VortexError(f"{parent} of seed {seed} was not trained yet, and its weights are needed", "train its parents first")
     return Start(kind="version", ref=f"{parent} (seed {seed})", path=runs_folder(ws) / record.run / STUDENT)
