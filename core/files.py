@@ -17,6 +17,9 @@ from core.errors import VortexError
 NEARLY_FULL: Final = 1 << 20
 """Free bytes below which a write that failed without a reason is taken to have failed for want of space."""
 
+_CACHE: Final = "/files/md5/"
+"""In the path of every file that DVC's cache holds."""
+
 
 def flush(path: Path) -> None:
     """Force a file's bytes, or a folder's entries after a rename in it, to the disk, so that they survive a power cut."""
@@ -135,6 +138,11 @@ def inside(root: Path, relative: str) -> Path:
     except (OSError, RuntimeError) as error:  # Python 3.11 and 3.12 raise RuntimeError for links that lead in a circle
         raise VortexError(f"path {relative!r} in {root} leads nowhere ({error})", "put the file itself there instead of a link") from error
     if not resolved.is_relative_to(root.resolve()):
+        if _CACHE in resolved.as_posix():
+            raise VortexError(
+                f"path {relative!r} in {root} is a link into DVC's cache",
+                "put the files themselves there with: dvc unprotect data; `dvc config cache.type copy` keeps DVC from making links",
+            )
         raise VortexError(f"path {relative!r} leads out of {root} through a link", "put the file itself inside the dataset's folder")
     return path
 

@@ -96,7 +96,7 @@ def _workspace(folder: Path | None) -> Iterator[Finding]:
 
 
 def _data(ws: Workspace) -> Finding:
-    from pipelines.data import datasets
+    from pipelines.data import checkout, datasets
     from pipelines.data.pointer import FETCH, unfetched
     from pipelines.data.versioning import unversioned_changes
 
@@ -109,6 +109,7 @@ def _data(ws: Workspace) -> Finding:
         return Finding("data", "optional", "no datasets yet", "vortex data synth rooms --world rooms --frames 200")
     changed = unversioned_changes(ws)
     if changed:
+        checkout.require_versionable(ws)
         return Finding(
             "data",
             "missing",
@@ -125,10 +126,9 @@ def _remote(ws: Workspace) -> Finding:
     try:
         config = Config(dvc_dir=str(ws.root / ".dvc"))
     except ConfigError as error:
-        raise VortexError(
-            f"{ws.root / '.dvc' / 'config'}: DVC cannot read its settings ({' '.join(str(error).split())})",
-            "mend the file, or restore it with: git checkout .dvc/config",
-        ) from error
+        from pipelines.data.repository import unreadable_settings
+
+        raise unreadable_settings(ws, error) from error
     name = config["core"].get("remote")
     if not name:
         return Finding(
