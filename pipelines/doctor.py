@@ -84,7 +84,14 @@ def _workspace(folder: Path | None) -> Iterator[Finding]:
         yield Finding("workspace", "missing", "; ".join((error.message, *error.details)), error.hint)
         return
     yield Finding("workspace", "ok", str(ws.root))
-    for name, examine in (("data", _data), ("dvc remote", _remote), ("registry", _tracking), ("ledger", _ledger), ("disk", _disk)):
+    for name, examine in (
+        ("commit", _commit),
+        ("data", _data),
+        ("dvc remote", _remote),
+        ("registry", _tracking),
+        ("ledger", _ledger),
+        ("disk", _disk),
+    ):
         try:
             yield examine(ws)
         except VortexError as error:
@@ -93,6 +100,17 @@ def _workspace(folder: Path | None) -> Iterator[Finding]:
             yield Finding(
                 name, "missing", f"{error.filename or ws.root}: {error.strerror or error}", "check the owner, the permissions and the disk"
             )
+
+
+def _commit(ws: Workspace) -> Finding:
+    from pipelines import git
+
+    head = git.head(ws.root)
+    if head.problem:
+        return Finding("commit", "missing", f"{head.problem}: versions would record commit {head.commit or 'unknown'}", head.remedy)
+    if head.commit is None:
+        return Finding("commit", "optional", "no git repository, or nothing committed yet", "git init && git add -A && git commit")
+    return Finding("commit", "ok", head.commit)
 
 
 def _data(ws: Workspace) -> Finding:

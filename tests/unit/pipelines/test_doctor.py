@@ -20,6 +20,7 @@ def test_a_fresh_workspace_lacks_nothing_needed(workspace: Workspace) -> None:
     found = findings(workspace)
     assert {name: finding.state for name, finding in found.items() if name != "disk"} == {
         "workspace": "ok",
+        "commit": "optional",
         "data": "optional",
         "dvc remote": "ok",
         "registry": "ok",
