@@ -22,6 +22,7 @@ from pipelines import workspace
 from pipelines.workspace import Workspace
 
 NEEDED = ("torch", "torchvision", "timm", "ray", "mlflow", "dvc", "great-expectations", "albumentations", "onnx", "onnxruntime")
+SHOWN = 5
 MIN_FREE_GB = 5.0
 """A demo workspace takes well under 1 GB; a real run keeps a checkpoint of 21 MB (61 MB with optimiser state) an epoch."""
 
@@ -174,6 +175,29 @@ def _ledger(ws: Workspace) -> Finding:
 
     count = Ledger(ws.ledger_url).verify().seq
     return Finding("ledger", "ok", f"{count} event{'s' if count != 1 else ''}, hash chain intact")
+
+
+def _artifacts(ws: Workspace) -> Finding:
+    """Whether every version's checkpoint lies below today's artifact root. Their bytes are not read."""
+    from pipelines.hub.open import hub
+
+    registry, root = hub(ws), ws.artifact_root
+    if not isinstance(root, Path):
+        return Finding("artifacts", "ok", f"at {urlsplit(root).scheme}://{urlsplit(root).hostname or ''}")
+    shown = str(root.relative_to(ws.root) if root.is_relative_to(ws.root) else root)
+    away = [
+        version for version in registry.versions() if "://" not in version.checkpoint.uri and not (root / version.checkpoint.uri).exists()
+    ]
+    places = {version.name: registry.found_elsewhere(version.checkpoint.uri) for version in away}
+    lost = [name for name, place in places.items() if place is None]
+    if lost:
+        names = ", ".join(lost[:SHOWN]) + (" …" if len(lost) > SHOWN else "")
+        return Finding("artifacts", "missing", f"no checkpoint of {names} below {shown}", "move the old artifact root's folders there")
+    elsewhere = sorted({str(place) for place in places.values()})
+    if elsewhere:
+        found = f"{len(away)} of the checkpoints lie below {', '.join(elsewhere)}, an earlier artifact root, and are used there"
+        return Finding("artifacts", "ok", found)
+    return Finding("artifacts", "ok", shown)
 
 
 def _reach(ws: Workspace, name: str, uri: str, when: str) -> Finding:

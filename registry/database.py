@@ -85,6 +85,19 @@ def sqlite_path(url: str) -> Path | None:
     return Path(rest) if scheme.split("+")[0] == "sqlite" else None
 
 
+def for_sqlalchemy(url: str) -> str:
+    """The URL as SQLAlchemy, and whoever uses it, understands it: in a sqlite file's path `?`, `#` and `%` are nothing but letters.
+
+    With its driver named MLflow does not make the folder itself, which it would call by the quoted path.
+    """
+    path = sqlite_path(url)
+    if path is None:
+        return url
+    from sqlalchemy import URL
+
+    return URL.create("sqlite+pysqlite", database=str(path)).render_as_string()
+
+
 def shown(url: str) -> str:
     """A database as an error may show it: the file, or the URL without its password."""
     path = sqlite_path(url)

@@ -6,16 +6,15 @@ import json
 import logging
 import os
 import shutil
-import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from core.errors import VortexError
 from core.files import locked, sha256_file, staged_file
-from registry import database
+from registry import artifacts, database
 from registry.records import Artifact, DataUse
 
 MODEL: Final = "vortex-student"
@@ -38,8 +37,9 @@ class MlflowStore:
         self.tracking_uri = tracking_uri
         self.artifact_root = artifact_root
         self._file = database.sqlite_path(tracking_uri)
+        self._url = database.for_sqlalchemy(tracking_uri)
         with self._explained("open"), self._initialisation_lock():
-            self._client: Any = _client(tracking_uri)
+            self._client: Any = _client(self._url)
             self.experiment_id = self._experiment()
             self._model()
 
@@ -101,12 +101,17 @@ class MlflowStore:
             uri = str(self._client.get_run(run_id).info.artifact_uri)
         return Artifact(f"{uri.rstrip('/')}/{within}", digest, size)
 
+    def location(self, run_id: str) -> str:
+        """Where MLflow has a run's artifacts, as a URI."""
+        with self._explained("look a run up"):
+            return str(self._client.get_run(run_id).info.artifact_uri)
+
     def fetch(self, uri: str) -> Path:
         """A remote artifact as a local file."""
         import mlflow.artifacts
 
         with self._explained(f"fetch {uri}"):
-            return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=self.tracking_uri))
+            return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=self._url))
 
     def register_model(self, run_id: str, tags: Mapping[str, str]) -> int:
         """Make a run's student a version of the registered model and return MLflow's own number for it.
@@ -143,7 +148,6 @@ class MlflowStore:
     def _experiment(self) -> str:
         from mlflow.exceptions import MlflowException
 
-        local = isinstance(self.artifact_root, Path)
         location = self.artifact_root.absolute().as_uri() if isinstance(self.artifact_root, Path) else self.artifact_root
         experiment = self._client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
@@ -153,8 +157,8 @@ class MlflowStore:
                 experiment = self._client.get_experiment_by_name(EXPERIMENT)
                 if experiment is None:
                     raise
-        if local and self._file and experiment.artifact_location.rstrip("/") != location:
-            _follow_move(self._file, experiment.artifact_location.rstrip("/"), location)
+        if self._file and isinstance(self.artifact_root, Path):
+            artifacts.follow(self._file, self.artifact_root, str(experiment.experiment_id))
         return str(experiment.experiment_id)
 
     def _model(self) -> None:
@@ -200,22 +204,6 @@ def _client(tracking_uri: str) -> Any:
     for name in ("alembic", "mlflow"):  # the import configures its own loggers
         logging.getLogger(name).setLevel(logging.ERROR)
     return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
-
-
-def _follow_move(file: Path, old: str, new: str) -> None:
-    """Rewrite the artifact locations that an embedded store keeps as absolute paths, after its repository was moved or copied.
-
-    MLflow has no call for it; without it a copy would write into the original's artifacts.
-    """
-    places = {"experiments": ("artifact_location",), "runs": ("artifact_uri",), "model_versions": ("source", "storage_location")}
-    with closing(sqlite3.connect(file, timeout=60)) as connection, connection:
-        for table, columns in places.items():
-            for column in columns:
-                connection.execute(
-                    f"UPDATE {table} SET {column} = :new || substr({column}, length(:old) + 1)"
-                    f" WHERE {column} = :old OR substr({column}, 1, length(:old) + 1) = :old || '/'",
-                    {"old": old, "new": new},
-                )
 
 
 def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -146,6 +146,7 @@ def resolve(ws: Workspace, *, name_or_manifest: str, domain: str | None = None) 
     path = Path(name_or_manifest)
     if path.suffix == ".jsonl" or os.sep in name_or_manifest:
         path = path / MANIFEST if path.is_dir() else path
+        path = path.parent.resolve() / path.name  # what is planned here may be done elsewhere
         if path.parent.resolve().parent == ws.data.resolve() and path.name == MANIFEST:
             return resolve(ws, name_or_manifest=path.parent.resolve().name, domain=domain)
         domains, digest = _survey(ws, path, path.parent)
