@@ -91,6 +91,7 @@ def _workspace(folder: Path | None) -> Iterator[Finding]:
         ("dvc remote", _remote),
         ("registry", _tracking),
         ("ledger", _ledger),
+        ("artifacts", _artifacts),
         ("disk", _disk),
     ):
         try:
@@ -182,6 +183,8 @@ def _artifacts(ws: Workspace) -> Finding:
     from pipelines.hub.open import hub
 
     registry, root = hub(ws), ws.artifact_root
+    if _reach(ws, "ledger", ws.ledger_url, "").state != "ok":
+        return Finding("artifacts", "optional", "not looked at, for the ledger cannot be read")
     if not isinstance(root, Path):
         return Finding("artifacts", "ok", f"at {urlsplit(root).scheme}://{urlsplit(root).hostname or ''}")
     shown = str(root.relative_to(ws.root) if root.is_relative_to(ws.root) else root)
