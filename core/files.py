@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import hashlib
 import os
@@ -122,6 +123,17 @@ def locked(path: Path, timeout: float = 60.0) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def read_text_of_user(path: Path) -> str:
+    """The text of a file that a person may have written, with whatever editor: its lines end in a line feed, and it has no byte order mark.
+
+    It is UTF-8, or UTF-16 where a byte order mark says so. Raises OSError and UnicodeDecodeError: the caller knows what the file is.
+    """
+    content = path.read_bytes()
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = content.decode("utf-16" if wide else "utf-8-sig")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def inside(root: Path, relative: str) -> Path:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from core.errors import VortexError
-from core.files import locked, write_atomic
+from core.files import locked, read_text_of_user, write_atomic
 from pipelines import git, workspace
 from pipelines.workspace import FILE, Workspace
 
@@ -67,7 +67,7 @@ def init(folder: Path) -> Workspace:
 
 
 def _ignore(path: Path, entries: tuple[str, ...]) -> None:
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    lines = read_text_of_user(path).splitlines() if path.exists() else []
     # `/data` is how DVC itself writes the entry; both spellings ignore the folder.
     missing = [entry for entry in entries if entry not in lines and entry.rstrip("/") not in lines]
     if missing:

@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from core.errors import VortexError
 
@@ -206,7 +205,7 @@ def _open_sqlite(path: Path, timeout: float, create: bool = False) -> sqlite3.Co
     if create:
         path.parent.mkdir(parents=True, exist_ok=True)
     # `rw` falls back to reading alone where the file is write-protected, and never creates.
-    uri = f"file:{quote(str(path))}?mode={'rwc' if create else 'rw'}"
+    uri = f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
     connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA synchronous=EXTRA")
     connection.execute("PRAGMA foreign_keys=ON")

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
 
 SHOWN: Final = 10
-MANIFEST: Final = "manifest.jsonl"
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def _belongs(relative: str) -> bool:
 
 def _named_below(ws: Workspace, folder: str) -> list[str]:
     """Files below `folder`, relative to `data/`, that a row of its dataset's manifest names."""
-    from validation.manifest import read_manifest
+    from validation.manifest import MANIFEST, read_manifest
 
     dataset, _, within = folder.partition("/")
     manifest = ws.data / dataset / MANIFEST

@@ -11,7 +11,7 @@ import pytest
 
 from core.errors import VortexError
 from pipelines import git
-from pipelines.data import naming
+from pipelines.data import version_names
 from pipelines.data.repository import repository
 from pipelines.doctor import doctor
 from pipelines.hub.open import commit
@@ -69,7 +69,7 @@ def test_a_repository_of_another_owner_is_a_problem_with_its_remedy(
     finding = next(finding for finding in doctor(workspace.root) if finding.name == "commit")
     assert finding.state == "missing" and "dubious ownership" in finding.found and "safe.directory" in finding.remedy
     with repository(workspace) as repo, pytest.raises(VortexError, match=r"'HEAD' may be a commit, but git refuses: .*dubious"):
-        naming.resolve(workspace, repo, "HEAD")
+        version_names.resolve(workspace, repo, "HEAD")
 
 
 def test_a_status_that_fails_is_not_clean(workspace: Workspace) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from core.errors import VortexError
-from pipelines.data import datasets
+from pipelines.data import datasets, versioning
 from pipelines.data.checkout import checkout
+from pipelines.data.pointer import data_hash
 from pipelines.data.remote import pull, push
 from pipelines.doctor import doctor
 from pipelines.workspace import Workspace
@@ -55,17 +56,17 @@ def test_a_pattern_for_what_editors_and_file_browsers_leave_changes_nothing(work
     tiny_sets.publish(workspace, "rooms", {"a": row("a")})
     (workspace.data / "rooms" / ".DS_Store").write_bytes(b"folder")
     (workspace.data / "rooms" / "notes~").write_bytes(b"folder")
-    assert datasets.unversioned_changes(workspace) is False
+    assert versioning.unversioned_changes(workspace) is False
     tiny_sets.publish(workspace, "hall", {"a": row("a")})
     assert push(workspace).datasets == {"hall": 4, "rooms": 4}
 
 
 def test_a_version_that_was_made_before_the_pattern_stays_whole(workspace: Workspace) -> None:
     tiny_sets.publish(workspace, "rooms", {"a": row("a"), "b": row("b", "val")})
-    first, whole = datasets.data_hash(workspace), tiny_sets.contents(workspace.data)
+    first, whole = data_hash(workspace), tiny_sets.contents(workspace.data)
     tiny_sets.publish(workspace, "hall", {"a": row("a")})
     ignore(workspace, "depth/")
-    assert datasets.unversioned_changes(workspace) is False
+    assert versioning.unversioned_changes(workspace) is False
     assert push(workspace).files == 10
     assert first is not None and checkout(workspace, first).removed == 4
     assert tiny_sets.contents(workspace.data) == whole
@@ -78,12 +79,12 @@ def test_a_version_that_dvc_made_by_hand_without_the_files_is_neither_pushed_nor
     whole = tiny_sets.contents(workspace.data)
     ignore(workspace, "depth/")
     subprocess.run([DVC, "add", "data"], cwd=workspace.root, check=True, capture_output=True)
-    assert datasets.unversioned_changes(workspace) is True
+    assert versioning.unversioned_changes(workspace) is True
     refused = r"would leave 2 files of datasets .* the first: rooms/depth/a\.png \(\.dvcignore:\d+:depth/\)"
     with pytest.raises(VortexError, match=refused):
         push(workspace)
     with pytest.raises(VortexError, match=refused):
-        checkout(workspace, str(datasets.data_hash(workspace)))
+        checkout(workspace, str(data_hash(workspace)))
     assert tiny_sets.contents(workspace.data) == whole
     said = next(finding for finding in doctor(workspace.root) if finding.name == "data")
     assert said.state == "missing" and "rooms/depth/a.png" in said.found and "!/data/**" in said.remedy
@@ -94,18 +95,18 @@ def test_links_to_folders_and_folders_of_another_dvc_are_refused_by_name(workspa
     os.rename(workspace.data / "rooms" / "depth", workspace.root / "elsewhere")
     (workspace.data / "rooms" / "depth").symlink_to(workspace.root / "elsewhere")
     with pytest.raises(VortexError, match=r"rooms/depth/a\.png \(rooms/depth is a link to a folder\)"):
-        datasets.version(workspace)
+        versioning.version(workspace)
     (workspace.data / "rooms" / "depth").unlink()
     os.rename(workspace.root / "elsewhere", workspace.data / "rooms" / "depth")
     (workspace.data / "rooms" / ".dvc").mkdir()
     with pytest.raises(VortexError, match=r"in sub_repo:rooms"):
-        datasets.version(workspace)
+        versioning.version(workspace)
     (workspace.data / "rooms" / ".dvc").rmdir()
     (workspace.data / "rooms" / ".dvcignore").write_text("depth/\n")
     with pytest.raises(VortexError, match=r"data/rooms/\.dvcignore: lies in data/"):
-        checkout(workspace, str(datasets.data_hash(workspace)))
+        checkout(workspace, str(data_hash(workspace)))
     with pytest.raises(VortexError, match=r"data/rooms/\.dvcignore:1:depth/"):
-        datasets.version(workspace)
+        versioning.version(workspace)
 
 
 @pytest.mark.parametrize("kind", ["symlink", "hardlink", "reflink", "hardlink,symlink"])
@@ -152,7 +153,7 @@ def test_a_cache_that_lies_elsewhere_is_used_and_git_s_index_is_left_alone(works
     tiny_sets.publish(workspace, "rooms", {"a": row("a")})
     staged = subprocess.run(["git", "diff", "--name-only"], cwd=workspace.root, check=True, capture_output=True, text=True).stdout
     assert staged.splitlines() == ["data.dvc"]  # changed, and not staged
-    hash_ = str(datasets.data_hash(workspace))
+    hash_ = str(data_hash(workspace))
     assert (tmp_path / "big disk" / "files" / "md5" / hash_[:2] / hash_[2:]).is_file()
     whole = tiny_sets.contents(workspace.data)
     shutil.rmtree(workspace.data)

@@ -278,4 +278,4 @@ def test_a_manifest_is_absolute_once_it_is_resolved(workspace: Workspace, tmp_pa
     # A link to a manifest has its files beside itself.
     assert datasets.resolve(workspace, name_or_manifest="../../outside/other.jsonl").root == tmp_path / "outside"
     monkeypatch.chdir(workspace.root)
-    assert datasets.resolve(workspace, name_or_manifest="data/one").dvc == datasets.data_hash(workspace)
+    assert datasets.resolve(workspace, name_or_manifest="data/one").dvc == data_hash(workspace)
