@@ -38,7 +38,8 @@ class MlflowStore:
         self.artifact_root = artifact_root
         self._file = database.sqlite_path(tracking_uri)
         self._url = database.for_sqlalchemy(tracking_uri)
-        with self._explained("open"), self._initialisation_lock():
+        self._location = artifact_root.absolute().as_uri() if isinstance(artifact_root, Path) else artifact_root
+        with self._explained("open"), self._initialisation_lock(), _default_location(self._location):
             self._client: Any = _client(self._url)
             self.experiment_id = self._experiment()
             self._model()
@@ -148,11 +149,10 @@ class MlflowStore:
     def _experiment(self) -> str:
         from mlflow.exceptions import MlflowException
 
-        location = self.artifact_root.absolute().as_uri() if isinstance(self.artifact_root, Path) else self.artifact_root
         experiment = self._client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
             try:
-                return str(self._client.create_experiment(EXPERIMENT, artifact_location=location))
+                return str(self._client.create_experiment(EXPERIMENT, artifact_location=self._location))
             except MlflowException:  # on a server another process may have been first
                 experiment = self._client.get_experiment_by_name(EXPERIMENT)
                 if experiment is None:
@@ -204,6 +204,24 @@ def _client(tracking_uri: str) -> Any:
     for name in ("alembic", "mlflow"):  # the import configures its own loggers
         logging.getLogger(name).setLevel(logging.ERROR)
     return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+@contextmanager
+def _default_location(location: str) -> Iterator[None]:
+    """Where MLflow puts the artifacts of its own experiment `Default` when it creates a store.
+
+    By itself it takes the folder that the process stands in, and writes its path into SQL, where a quote in it ends the statement.
+    """
+    name = "_MLFLOW_SERVER_ARTIFACT_ROOT"
+    before = os.environ.get(name)
+    os.environ[name] = location
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -127,3 +127,17 @@ def test_a_file_that_cannot_be_stored_leaves_nothing(tmp_path: Path, hub: Hub, m
     with pytest.raises(VortexError, match="no space left"):
         hub.store.log_artifact(run_id, file, "checkpoint")
     assert list((tmp_path / "artifacts" / run_id).rglob("*.*")) == []
+
+
+def test_a_store_is_made_in_a_folder_whose_path_has_any_character(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "a?b #1 50% [x] 'q' \"d\" ü $HOME; &c:d"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    store = MlflowStore(f"sqlite:///{folder / 'mlruns' / 'mlflow.db'}", folder / "mlruns" / "artifacts")
+    run_id = store.start_run("odd")
+    (folder / "file").write_bytes(b"weights")
+    artifact = store.log_artifact(run_id, folder / "file", "checkpoint")
+    assert (folder / "mlruns" / "artifacts" / artifact.uri).read_bytes() == b"weights"
+    assert store.location(run_id) == (folder / "mlruns" / "artifacts" / run_id / "artifacts").as_uri()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [folder.name]
+    assert sorted(path.name for path in folder.iterdir()) == ["file", "mlruns"]
