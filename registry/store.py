@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
+import shlex
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -157,6 +159,11 @@ class MlflowStore:
                 experiment = self._client.get_experiment_by_name(EXPERIMENT)
                 if experiment is None:
                     raise
+        if experiment.lifecycle_stage != "active":
+            raise VortexError(
+                f"MLflow's experiment {EXPERIMENT!r} was deleted in {database.shown(self.tracking_uri)}",
+                f"restore it with: {self._mlflow()} experiments restore --experiment-id {experiment.experiment_id}",
+            )
         if self._file and isinstance(self.artifact_root, Path):
             artifacts.follow(self._file, self.artifact_root, str(experiment.experiment_id))
         return str(experiment.experiment_id)
@@ -173,6 +180,24 @@ class MlflowStore:
     def _initialisation_lock(self) -> Any:
         return locked(self._file.with_name(f".{self._file.name}.lock"), 120.0) if self._file else nullcontext()
 
+    def _mlflow(self) -> str:
+        """MLflow's own command line on this store, to be copied. A password is left to the user's environment."""
+        return f"MLFLOW_TRACKING_URI={shlex.quote(self._url if self._file else database.shown(self.tracking_uri))} mlflow"
+
+    def _deleted(self, message: str) -> VortexError | None:
+        """The error for what somebody deleted in MLflow, where that is what its message says."""
+        run = re.search(r"run ([0-9a-f]{32}) must be in the 'active' state", message)
+        if run:
+            hint = f"restore it with: {self._mlflow()} runs restore --run-id {run[1]}"
+            return VortexError(f"MLflow run {run[1]} was deleted in {database.shown(self.tracking_uri)}", hint)
+        version = re.search(rf"Model Version \(name={MODEL}, version=(\d+)\) not found", message)
+        if version:
+            return VortexError(
+                f"version {version[1]} of MLflow's model {MODEL!r} was deleted in {database.shown(self.tracking_uri)}",
+                "MLflow keeps no deleted versions: restore its database from a backup; the ledger, the run and the weights are not touched",
+            )
+        return None
+
     @contextmanager
     def _explained(self, action: str) -> Iterator[None]:
         try:
@@ -188,6 +213,9 @@ class MlflowStore:
                 "requests",
             ):
                 raise
+            deleted = self._deleted(str(error))
+            if deleted:
+                raise deleted from error
             message = next(iter(str(getattr(error, "orig", None) or error).strip().splitlines()), type(error).__name__)
             raise VortexError(
                 f"MLflow store {database.shown(self.tracking_uri)}: could not {action}: {message}",

@@ -36,8 +36,23 @@ def commit(ws: Workspace) -> str | None:
     """The commit that the workspace stands at, as `pipelines.git.head` has it. Where git refuses, a warning says so."""
     head = git.head(ws.root)
     if head.problem:
-        log.warning("%s; recorded is commit %s. To mend it: %s", head.problem, head.commit or "unknown", head.remedy)
+        log.warning(_remark(head))
     return head.commit
+
+
+def commit_problem(ws: Workspace) -> str:
+    """Why git could not say the whole of that commit; empty where it could."""
+    return git.head(ws.root).problem
+
+
+def commit_remarks(ws: Workspace) -> tuple[str, ...]:
+    """The same as a remark on what is planned, so that it can be mended before hours are spent."""
+    head = git.head(ws.root)
+    return (_remark(head),) if head.problem else ()
+
+
+def _remark(head: git.Head) -> str:
+    return f"{head.problem}; commit {head.commit or 'unknown'} is recorded. To mend it: {head.remedy}"
 
 
 def _setting(key: str) -> str:

@@ -141,3 +141,29 @@ def test_a_store_is_made_in_a_folder_whose_path_has_any_character(tmp_path: Path
     assert store.location(run_id) == (folder / "mlruns" / "artifacts" / run_id / "artifacts").as_uri()
     assert sorted(path.name for path in tmp_path.iterdir()) == [folder.name]
     assert sorted(path.name for path in folder.iterdir()) == ["file", "mlruns"]
+
+
+def test_what_was_deleted_in_mlflow_is_named_with_the_command_that_restores_it(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    import subprocess
+    import sys
+
+    def restore(hint: str) -> None:
+        """Run the command of a hint as a person would."""
+        command = hint.partition("restore it with: ")[2].replace(" mlflow ", f" {sys.executable} -m mlflow ")
+        subprocess.run(command, shell=True, check=True, capture_output=True)
+
+    run_id = hub.store.start_run("one")
+    hub.store._client.delete_run(run_id)
+    with pytest.raises(VortexError, match=f"run {run_id} was deleted") as caught:
+        hub.store.log_metrics(run_id, {"rmse": 1.0})
+    restore(caught.value.hint)
+    hub.store.log_metrics(run_id, {"rmse": 1.0})
+    number = hub.store.register_model(run_id, {})
+    hub.store._client.delete_model_version("vortex-student", str(number))
+    with pytest.raises(VortexError, match=f"version {number} of MLflow's model 'vortex-student' was deleted"):
+        hub.store.set_alias("rooms-host-staging", number)
+    hub.store._client.delete_experiment(hub.store.experiment_id)
+    with pytest.raises(VortexError, match="experiment 'vortex' was deleted") as caught:
+        MlflowStore(hub.tracking_uri, hub.artifact_root)
+    restore(caught.value.hint)
+    assert MlflowStore(hub.tracking_uri, hub.artifact_root).experiment_id == hub.store.experiment_id
