@@ -42,7 +42,8 @@ def tree(ws: Workspace, repo: Repo) -> Any:
     """What is in `data/`, as DVC hashes it. A file is read again only when its size, inode or modification time changed since."""
     from dvc_data.hashfile.build import build
 
-    return build(repo.cache.local, os.path.realpath(ws.data), repo.fs, "md5", ignore=Walk(repo), dry_run=True)[2]
+    walk: Any = Walk(repo)  # build asks it for nothing but `walk`
+    return build(repo.cache.local, os.path.realpath(ws.data), repo.fs, "md5", ignore=walk, dry_run=True)[2]
 
 
 def left_out(ws: Workspace, repo: Repo) -> dict[str, str]:
