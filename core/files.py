@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import hashlib
 import os
@@ -16,6 +17,9 @@ from core.errors import VortexError
 
 NEARLY_FULL: Final = 1 << 20
 """Free bytes below which a write that failed without a reason is taken to have failed for want of space."""
+
+_CACHE: Final = "/files/md5/"
+"""In the path of every file that DVC's cache holds."""
 
 
 def flush(path: Path) -> None:
@@ -121,6 +125,17 @@ def locked(path: Path, timeout: float = 60.0) -> Iterator[None]:
         lock.release()
 
 
+def read_text_of_user(path: Path) -> str:
+    """The text of a file that a person may have written, with whatever editor: its lines end in a line feed, and it has no byte order mark.
+
+    It is UTF-8, or UTF-16 where a byte order mark says so. Raises OSError and UnicodeDecodeError: the caller knows what the file is.
+    """
+    content = path.read_bytes()
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = content.decode("utf-16" if wide else "utf-8-sig")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def inside(root: Path, relative: str) -> Path:
     """Resolve a POSIX path below `root`.
 
@@ -135,6 +150,11 @@ def inside(root: Path, relative: str) -> Path:
     except (OSError, RuntimeError) as error:  # Python 3.11 and 3.12 raise RuntimeError for links that lead in a circle
         raise VortexError(f"path {relative!r} in {root} leads nowhere ({error})", "put the file itself there instead of a link") from error
     if not resolved.is_relative_to(root.resolve()):
+        if _CACHE in resolved.as_posix():
+            raise VortexError(
+                f"path {relative!r} in {root} is a link into DVC's cache",
+                "put the files themselves there with: dvc unprotect data; `dvc config cache.type copy` keeps DVC from making links",
+            )
         raise VortexError(f"path {relative!r} leads out of {root} through a link", "put the file itself inside the dataset's folder")
     return path
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+import contextlib
+import os
+from typing import Any, Final, Literal
 
+from core import environment
 from core.errors import UsageError, VortexError
 
 Device = Literal["cpu", "cuda"]
@@ -23,6 +26,20 @@ RAY_SWITCHES: Final = {
     "RAY_TRAIN_ENABLE_STATE_ACTOR_RECONCILIATION": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
 }
+
+
+def start_ray(address: str, **options: Any) -> None:
+    """`ray.init`, with workers that import the Vortex that this process imports. `options` are Ray's own.
+
+    Ray puts the folder it is called in first on the path of its workers, before everything else: a user's `models/` there would be
+    taken for ours. So it is called in ours, which is also where the workers then stand: paths that they are given are absolute.
+    """
+    import ray
+
+    if address == LOCAL:
+        os.environ["RAY_TMPDIR"] = str(environment.socket_folder())
+    with contextlib.chdir(environment.ROOT):
+        ray.init(address=address, **options)
 
 
 def choose_device(device: str, gpus: int | None = None) -> Device:

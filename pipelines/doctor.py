@@ -22,6 +22,7 @@ from pipelines import workspace
 from pipelines.workspace import Workspace
 
 NEEDED = ("torch", "torchvision", "timm", "ray", "mlflow", "dvc", "great-expectations", "albumentations", "onnx", "onnxruntime")
+SHOWN = 5
 MIN_FREE_GB = 5.0
 """A demo workspace takes well under 1 GB; a real run keeps a checkpoint of 21 MB (61 MB with optimiser state) an epoch."""
 
@@ -84,7 +85,15 @@ def _workspace(folder: Path | None) -> Iterator[Finding]:
         yield Finding("workspace", "missing", "; ".join((error.message, *error.details)), error.hint)
         return
     yield Finding("workspace", "ok", str(ws.root))
-    for name, examine in (("data", _data), ("dvc remote", _remote), ("registry", _tracking), ("ledger", _ledger), ("disk", _disk)):
+    for name, examine in (
+        ("commit", _commit),
+        ("data", _data),
+        ("dvc remote", _remote),
+        ("registry", _tracking),
+        ("ledger", _ledger),
+        ("artifacts", _artifacts),
+        ("disk", _disk),
+    ):
         try:
             yield examine(ws)
         except VortexError as error:
@@ -95,8 +104,19 @@ def _workspace(folder: Path | None) -> Iterator[Finding]:
             )
 
 
+def _commit(ws: Workspace) -> Finding:
+    from pipelines import git
+
+    head = git.head(ws.root)
+    if head.problem:
+        return Finding("commit", "missing", f"{head.problem}: versions would record commit {head.commit or 'unknown'}", head.remedy)
+    if head.commit is None:
+        return Finding("commit", "optional", "no git repository, or nothing committed yet", "git init && git add -A && git commit")
+    return Finding("commit", "ok", head.commit)
+
+
 def _data(ws: Workspace) -> Finding:
-    from pipelines.data import datasets
+    from pipelines.data import checkout, datasets
     from pipelines.data.pointer import FETCH, unfetched
     from pipelines.data.versioning import unversioned_changes
 
@@ -109,6 +129,7 @@ def _data(ws: Workspace) -> Finding:
         return Finding("data", "optional", "no datasets yet", "vortex data synth rooms --world rooms --frames 200")
     changed = unversioned_changes(ws)
     if changed:
+        checkout.require_versionable(ws)
         return Finding(
             "data",
             "missing",
@@ -125,10 +146,9 @@ def _remote(ws: Workspace) -> Finding:
     try:
         config = Config(dvc_dir=str(ws.root / ".dvc"))
     except ConfigError as error:
-        raise VortexError(
-            f"{ws.root / '.dvc' / 'config'}: DVC cannot read its settings ({' '.join(str(error).split())})",
-            "mend the file, or restore it with: git checkout .dvc/config",
-        ) from error
+        from pipelines.data.repository import unreadable_settings
+
+        raise unreadable_settings(ws, error) from error
     name = config["core"].get("remote")
     if not name:
         return Finding(
@@ -156,6 +176,31 @@ def _ledger(ws: Workspace) -> Finding:
 
     count = Ledger(ws.ledger_url).verify().seq
     return Finding("ledger", "ok", f"{count} event{'s' if count != 1 else ''}, hash chain intact")
+
+
+def _artifacts(ws: Workspace) -> Finding:
+    """Whether every version's checkpoint lies below today's artifact root. Their bytes are not read."""
+    from pipelines.hub.open import hub
+
+    registry, root = hub(ws), ws.artifact_root
+    if _reach(ws, "ledger", ws.ledger_url, "").state != "ok":
+        return Finding("artifacts", "optional", "not looked at, for the ledger cannot be read")
+    if not isinstance(root, Path):
+        return Finding("artifacts", "ok", f"at {urlsplit(root).scheme}://{urlsplit(root).hostname or ''}")
+    shown = str(root.relative_to(ws.root) if root.is_relative_to(ws.root) else root)
+    away = [
+        version for version in registry.versions() if "://" not in version.checkpoint.uri and not (root / version.checkpoint.uri).exists()
+    ]
+    places = {version.name: registry.found_elsewhere(version.checkpoint.uri) for version in away}
+    lost = [name for name, place in places.items() if place is None]
+    if lost:
+        names = ", ".join(lost[:SHOWN]) + (" …" if len(lost) > SHOWN else "")
+        return Finding("artifacts", "missing", f"no checkpoint of {names} below {shown}", "move the old artifact root's folders there")
+    elsewhere = sorted({str(place) for place in places.values()})
+    if elsewhere:
+        found = f"{len(away)} of the checkpoints lie below {', '.join(elsewhere)}, an earlier artifact root, and are used there"
+        return Finding("artifacts", "ok", found)
+    return Finding("artifacts", "ok", shown)
 
 
 def _reach(ws: Workspace, name: str, uri: str, when: str) -> Finding:

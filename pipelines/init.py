@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
-import subprocess
 from pathlib import Path
 
 from core.errors import VortexError
-from core.files import locked, write_atomic
-from pipelines import workspace
+from core.files import locked, read_text_of_user, write_atomic
+from pipelines import git, workspace
 from pipelines.workspace import FILE, Workspace
+
+log = logging.getLogger("vortex.git")
 
 CONFIG = """\
 # A Vortex workspace. Paths are relative to this file; environment variables such as $SCRATCH are expanded.
@@ -67,7 +67,7 @@ def init(folder: Path) -> Workspace:
 
 
 def _ignore(path: Path, entries: tuple[str, ...]) -> None:
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    lines = read_text_of_user(path).splitlines() if path.exists() else []
     # `/data` is how DVC itself writes the entry; both spellings ignore the folder.
     missing = [entry for entry in entries if entry not in lines and entry.rstrip("/") not in lines]
     if missing:
@@ -76,11 +76,13 @@ def _ignore(path: Path, entries: tuple[str, ...]) -> None:
 
 def _belongs_to_git(folder: Path) -> bool:
     """Whether git would keep files of `folder`: DVC refuses to work with git where git ignores the folder."""
-    if shutil.which("git") is None:
+    try:
+        return git.in_repository(folder) and git.ask(folder, "check-ignore", "-q", "data.dvc") is None
+    except git.GitRefused as refusal:
+        log.warning(
+            "%s; the workspace is made without it, as DVC's no_scm says in .dvc/config. To mend it: %s", refusal.message, refusal.hint
+        )
         return False
-    inside = subprocess.run(["git", "-C", str(folder), "rev-parse", "--is-inside-work-tree"], capture_output=True, check=False)
-    ignored = subprocess.run(["git", "-C", str(folder), "check-ignore", "-q", "data.dvc"], capture_output=True, check=False)
-    return inside.returncode == 0 and ignored.returncode != 0
 
 
 def _init_dvc(folder: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import UsageError, VortexError
-from core.files import locked, write_atomic
+from core.files import locked, read_text_of_user, write_atomic
 
 FILE = "vortex.toml"
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
@@ -151,7 +151,7 @@ class Workspace:
         path = self.root / FILE
         # Two processes that each add a domain would otherwise write the file without the other's.
         with locked(self.build / "vortex.toml.lock"):
-            document = tomlkit.parse(path.read_text(encoding="utf-8"))
+            document = tomlkit.parse(read_text_of_user(path))
             domains = document.setdefault("domains", tomlkit.table(is_super_table=True))
             if name not in domains:
                 entry = tomlkit.table()
@@ -214,7 +214,7 @@ def load(root: Path) -> Workspace:
     """Read `root/vortex.toml`. Raises VortexError listing every fault of the file."""
     path = root / FILE
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(read_text_of_user(path))
     except FileNotFoundError as error:
         raise VortexError(f"{path} does not exist", f"make a workspace there with: vortex init {root}") from error
     except NotADirectoryError as error:

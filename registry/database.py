@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from core.errors import VortexError
 
@@ -83,6 +82,19 @@ def sqlite_path(url: str) -> Path | None:
     """The file that a sqlite URL names, else None."""
     scheme, _, rest = url.partition(":///")
     return Path(rest) if scheme.split("+")[0] == "sqlite" else None
+
+
+def for_sqlalchemy(url: str) -> str:
+    """The URL as SQLAlchemy, and whoever uses it, understands it: in a sqlite file's path `?`, `#` and `%` are nothing but letters.
+
+    With its driver named MLflow does not make the folder itself, which it would call by the quoted path.
+    """
+    path = sqlite_path(url)
+    if path is None:
+        return url
+    from sqlalchemy import URL
+
+    return URL.create("sqlite+pysqlite", database=str(path)).render_as_string()
 
 
 def shown(url: str) -> str:
@@ -193,7 +205,7 @@ def _open_sqlite(path: Path, timeout: float, create: bool = False) -> sqlite3.Co
     if create:
         path.parent.mkdir(parents=True, exist_ok=True)
     # `rw` falls back to reading alone where the file is write-protected, and never creates.
-    uri = f"file:{quote(str(path))}?mode={'rwc' if create else 'rw'}"
+    uri = f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
     connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA synchronous=EXTRA")
     connection.execute("PRAGMA foreign_keys=ON")

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
+import shlex
 import shutil
-import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from core.errors import VortexError
 from core.files import locked, sha256_file, staged_file
-from registry import database
+from registry import artifacts, database
 from registry.records import Artifact, DataUse
 
 MODEL: Final = "vortex-student"
@@ -38,8 +39,10 @@ class MlflowStore:
         self.tracking_uri = tracking_uri
         self.artifact_root = artifact_root
         self._file = database.sqlite_path(tracking_uri)
-        with self._explained("open"), self._initialisation_lock():
-            self._client: Any = _client(tracking_uri)
+        self._url = database.for_sqlalchemy(tracking_uri)
+        self._location = artifact_root.absolute().as_uri() if isinstance(artifact_root, Path) else artifact_root
+        with self._explained("open"), self._initialisation_lock(), _default_location(self._location):
+            self._client: Any = _client(self._url)
             self.experiment_id = self._experiment()
             self._model()
 
@@ -101,12 +104,17 @@ class MlflowStore:
             uri = str(self._client.get_run(run_id).info.artifact_uri)
         return Artifact(f"{uri.rstrip('/')}/{within}", digest, size)
 
+    def location(self, run_id: str) -> str:
+        """Where MLflow has a run's artifacts, as a URI."""
+        with self._explained("look a run up"):
+            return str(self._client.get_run(run_id).info.artifact_uri)
+
     def fetch(self, uri: str) -> Path:
         """A remote artifact as a local file."""
         import mlflow.artifacts
 
         with self._explained(f"fetch {uri}"):
-            return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=self.tracking_uri))
+            return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=self._url))
 
     def register_model(self, run_id: str, tags: Mapping[str, str]) -> int:
         """Make a run's student a version of the registered model and return MLflow's own number for it.
@@ -143,18 +151,21 @@ class MlflowStore:
     def _experiment(self) -> str:
         from mlflow.exceptions import MlflowException
 
-        local = isinstance(self.artifact_root, Path)
-        location = self.artifact_root.absolute().as_uri() if isinstance(self.artifact_root, Path) else self.artifact_root
         experiment = self._client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
             try:
-                return str(self._client.create_experiment(EXPERIMENT, artifact_location=location))
+                return str(self._client.create_experiment(EXPERIMENT, artifact_location=self._location))
             except MlflowException:  # on a server another process may have been first
                 experiment = self._client.get_experiment_by_name(EXPERIMENT)
                 if experiment is None:
                     raise
-        if local and self._file and experiment.artifact_location.rstrip("/") != location:
-            _follow_move(self._file, experiment.artifact_location.rstrip("/"), location)
+        if experiment.lifecycle_stage != "active":
+            raise VortexError(
+                f"MLflow's experiment {EXPERIMENT!r} was deleted in {database.shown(self.tracking_uri)}",
+                f"restore it with: {self._mlflow()} experiments restore --experiment-id {experiment.experiment_id}",
+            )
+        if self._file and isinstance(self.artifact_root, Path):
+            artifacts.follow(self._file, self.artifact_root, str(experiment.experiment_id))
         return str(experiment.experiment_id)
 
     def _model(self) -> None:
@@ -168,6 +179,24 @@ class MlflowStore:
 
     def _initialisation_lock(self) -> Any:
         return locked(self._file.with_name(f".{self._file.name}.lock"), 120.0) if self._file else nullcontext()
+
+    def _mlflow(self) -> str:
+        """MLflow's own command line on this store, to be copied. A password is left to the user's environment."""
+        return f"MLFLOW_TRACKING_URI={shlex.quote(self._url if self._file else database.shown(self.tracking_uri))} mlflow"
+
+    def _deleted(self, message: str) -> VortexError | None:
+        """The error for what somebody deleted in MLflow, where that is what its message says."""
+        run = re.search(r"run ([0-9a-f]{32}) must be in the 'active' state", message)
+        if run:
+            hint = f"restore it with: {self._mlflow()} runs restore --run-id {run[1]}"
+            return VortexError(f"MLflow run {run[1]} was deleted in {database.shown(self.tracking_uri)}", hint)
+        version = re.search(rf"Model Version \(name={MODEL}, version=(\d+)\) not found", message)
+        if version:
+            return VortexError(
+                f"version {version[1]} of MLflow's model {MODEL!r} was deleted in {database.shown(self.tracking_uri)}",
+                "MLflow keeps no deleted versions: restore its database from a backup; the ledger, the run and the weights are not touched",
+            )
+        return None
 
     @contextmanager
     def _explained(self, action: str) -> Iterator[None]:
@@ -184,6 +213,9 @@ class MlflowStore:
                 "requests",
             ):
                 raise
+            deleted = self._deleted(str(error))
+            if deleted:
+                raise deleted from error
             message = next(iter(str(getattr(error, "orig", None) or error).strip().splitlines()), type(error).__name__)
             raise VortexError(
                 f"MLflow store {database.shown(self.tracking_uri)}: could not {action}: {message}",
@@ -202,20 +234,22 @@ def _client(tracking_uri: str) -> Any:
     return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
 
-def _follow_move(file: Path, old: str, new: str) -> None:
-    """Rewrite the artifact locations that an embedded store keeps as absolute paths, after its repository was moved or copied.
+@contextmanager
+def _default_location(location: str) -> Iterator[None]:
+    """Where MLflow puts the artifacts of its own experiment `Default` when it creates a store.
 
-    MLflow has no call for it; without it a copy would write into the original's artifacts.
+    By itself it takes the folder that the process stands in, and writes its path into SQL, where a quote in it ends the statement.
     """
-    places = {"experiments": ("artifact_location",), "runs": ("artifact_uri",), "model_versions": ("source", "storage_location")}
-    with closing(sqlite3.connect(file, timeout=60)) as connection, connection:
-        for table, columns in places.items():
-            for column in columns:
-                connection.execute(
-                    f"UPDATE {table} SET {column} = :new || substr({column}, length(:old) + 1)"
-                    f" WHERE {column} = :old OR substr({column}, 1, length(:old) + 1) = :old || '/'",
-                    {"old": old, "new": new},
-                )
+    name = "_MLFLOW_SERVER_ARTIFACT_ROOT"
+    before = os.environ.get(name)
+    os.environ[name] = location
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from core.errors import VortexError
 from core.files import inside, sha256_file
 from core.shipped import SHIPPED
-from registry import events, stages
+from registry import artifacts, database, events, stages
 from registry.channels import Channel
 from registry.events import VersionExported, VersionMeasured, VersionRegistered, run_scope
 from registry.ledger import Ledger, Transaction
@@ -110,19 +110,14 @@ class Hub:
         return self.get(name)
 
     def artifact_path(self, artifact: Artifact, *, verify: bool = True) -> Path:
-        """The artifact as a local file, fetched when it is remote.
+        """The artifact as a local file, fetched when it is remote; it may lie below an artifact root that was set earlier.
 
         Raises VortexError when it is gone, or when its bytes are not those that were recorded.
         """
         if "://" in artifact.uri:
             path = self.store.fetch(artifact.uri)
         else:
-            if not isinstance(self.artifact_root, Path):
-                raise VortexError(
-                    f"artifact {artifact.uri} was stored in a folder, but artifact_root is {self.artifact_root}",
-                    "set artifact_root in vortex.toml back to the folder that holds it",
-                )
-            path = inside(self.artifact_root, artifact.uri)
+            path = self._here(artifact.uri) or self._elsewhere(artifact.uri)
         if not path.is_file():
             raise VortexError(f"{path}: the artifact is gone", "restore it from a backup of the artifact root, or train or export it again")
         if verify and (path.stat().st_size != artifact.bytes or sha256_file(path) != artifact.sha256):
@@ -131,6 +126,41 @@ class Hub:
                 "the file was changed or cut off: restore it from a backup",
             )
         return path
+
+    def _here(self, uri: str) -> Path | None:
+        """An artifact below today's artifact root; None where that does not hold it."""
+        path = inside(self.artifact_root, uri) if isinstance(self.artifact_root, Path) else None
+        return path if path and path.is_file() else None
+
+    def _elsewhere(self, uri: str) -> Path:
+        """An artifact below the root that was set when it was stored, as MLflow has it. Raises VortexError naming all places looked at."""
+        place = self._place(uri.partition("/")[0])
+        path = artifacts.earlier(uri, place)
+        if path:
+            return path
+        if not isinstance(self.artifact_root, Path):
+            raise VortexError(
+                f"artifact {uri} was stored in a folder, but artifact_root is {self.artifact_root}",
+                "set artifact_root in vortex.toml back to the folder that holds it",
+            )
+        there = artifacts.local(place).parent.parent if place.startswith("file:") else self.artifact_root
+        also = f", nor below {there}, where MLflow has it" if there != self.artifact_root else ""
+        raise VortexError(
+            f"{self.artifact_root / uri}: the artifact is gone: it is not there{also}",
+            "move the old artifact root's folders into the new one, or restore them from a backup, or train or export it again",
+        )
+
+    def found_elsewhere(self, uri: str) -> Path | None:
+        """The earlier artifact root below which an artifact lies; None where it lies below none that MLflow knows of."""
+        path = artifacts.earlier(uri, self._place(uri.partition("/")[0]))
+        return path and path.parents[uri.count("/")]
+
+    def _place(self, run_id: str) -> str:
+        file = database.sqlite_path(self.tracking_uri)
+        try:
+            return self.store.location(run_id) if file is None or file.exists() else ""
+        except VortexError:  # MLflow knows no such run, or cannot be asked: what is missing is said by the caller
+            return ""
 
     def refresh_aliases(self, channel: Channel) -> None:
         """Set the channel's MLflow aliases to what the ledger says. They are a cache: a failure is logged, the promotion stands."""

@@ -6,6 +6,7 @@ glass is the pane), `tof` what the robot's own sensor saw, `teacher_depth` what 
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import stat
@@ -171,6 +172,8 @@ def _lines(stream: BinaryIO, faults: _Faults) -> Iterator[tuple[int, bytes]]:
     """Lines that are not blank, with their numbers; read in blocks, which is faster than line by line."""
     number, rest = 0, b""
     while block := stream.read(BLOCK):
+        if not number and not rest:  # the manifest's beginning: its digest is that of its bytes, with or without a mark
+            block = block.removeprefix(codecs.BOM_UTF8)
         *lines, rest = (rest + block).split(b"\n")
         for line in [*lines, rest] if len(rest) > LINE_CAP else lines:
             number += 1

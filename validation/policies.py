@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationError
 
 from core.errors import VortexError
+from core.files import read_text_of_user
 from validation.promotion.policies import PromotionPolicy
 from validation.strict import Strict
 
@@ -157,7 +158,7 @@ def load_policies(path: Path | None = None) -> Policies:
 
     path = path or FILE
     try:
-        raw = strict_yaml.parse(path.read_text(encoding="utf-8"))
+        raw = strict_yaml.parse(read_text_of_user(path))
     except FileNotFoundError as error:
         raise VortexError(f"{path} does not exist", "restore it from the repository: git checkout validation/policies.yaml") from error
     except (OSError, ValueError) as error:

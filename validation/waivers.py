@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
 
 from core.errors import VortexError
+from core.files import read_text_of_user
 from validation.checks import Check
 
 FILE: Final = "waivers.yaml"
@@ -74,7 +75,7 @@ def load_waivers(path: Path, checks: tuple[str, ...], today: datetime.date) -> t
     waived, two waivers for one failure, an end that is too far away.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text_of_user(path)
     except FileNotFoundError:
         return ()
     except (OSError, UnicodeDecodeError) as error:

@@ -6,6 +6,7 @@ import io
 import os
 import sys
 
+from core import environment
 from core.errors import Interrupted, VortexError
 from vortex_cli import console
 from vortex_cli.app import app
@@ -16,6 +17,7 @@ def main() -> None:
     try:
         _mend_streams()
         _refuse_nowhere()
+        environment.prepare()
         app()
     except VortexError as error:
         _end(error, error, error.exit_code)

@@ -100,12 +100,11 @@ def percent(value: float | None) -> str | None:
 
 
 def digest(value: str | None, letters: int = 12) -> str | None:
-    """The start of a hash; `-dirty` stays visible."""
+    """The start of a hash; what a commit is marked with, `-dirty` or `-unchecked`, stays visible."""
     if not value:
         return None
-    name, dirty, _ = value.partition("-dirty")
-    start = name[:letters]
-    return f"{start}{dirty}"
+    name, dash, mark = value.partition("-")
+    return f"{name[:letters]}{dash}{mark}"
 
 
 def megabytes(count: int) -> str:

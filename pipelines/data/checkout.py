@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from core.errors import VortexError
 from core.progress import NamedProgress
 from pipelines.data import version_names
+from pipelines.data.contents import require_all
 from pipelines.data.listings import Listing, present, read
 from pipelines.data.pointer import EMPTY_DIR, data_hash, pointer
 from pipelines.data.publication import settle
@@ -44,7 +45,9 @@ def checkout(ws: Workspace, what: str, *, remote: str | None = None, on_file: Na
     settle(ws)
     with repository(ws) as repo:
         target = version_names.resolve(ws, repo, what)
-        refuse_changes(data_hash(ws), read(repo, data_hash(ws) or EMPTY_DIR), present(repo, ws))
+        recorded = read(repo, data_hash(ws) or EMPTY_DIR)
+        require_all(ws, repo, recorded.files if recorded else ())
+        refuse_changes(data_hash(ws), recorded, present(repo, ws))
         goal, _, fetched = fetch(repo, target.hash, remote, on_file)
         with data_lock(ws, LOCK_SECONDS), repo.lock:
             before = data_hash(ws)
@@ -78,6 +81,13 @@ def changes(ws: Workspace) -> dict[str, str]:
     """File of `data/` → `not versioned`, `removed` or `changed`, against what `data.dvc` records; works in a workspace without git too."""
     with repository(ws) as repo:
         return _changes(read(repo, data_hash(ws) or EMPTY_DIR), present(repo, ws))
+
+
+def require_versionable(ws: Workspace) -> None:
+    """Raise VortexError when a pattern of a `.dvcignore` keeps files of datasets out of versions, and `data.dvc` has them not either."""
+    with repository(ws) as repo:
+        recorded = read(repo, data_hash(ws) or EMPTY_DIR)
+        require_all(ws, repo, recorded.files if recorded else ())
 
 
 def _changes(listing: Listing | None, now: Listing) -> dict[str, str]:

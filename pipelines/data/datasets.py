@@ -14,7 +14,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import Interrupted, VortexError
-from core.files import disk_full, write_atomic
+from core.files import disk_full, read_text_of_user, write_atomic
 from pipelines.data import switch
 from pipelines.data.digests import dataset_digest
 from pipelines.data.pointer import FETCH, data_hash, unfetched
@@ -146,6 +146,7 @@ def resolve(ws: Workspace, *, name_or_manifest: str, domain: str | None = None) 
     path = Path(name_or_manifest)
     if path.suffix == ".jsonl" or os.sep in name_or_manifest:
         path = path / MANIFEST if path.is_dir() else path
+        path = path.parent.resolve() / path.name  # what is planned here may be done elsewhere
         if path.parent.resolve().parent == ws.data.resolve() and path.name == MANIFEST:
             return resolve(ws, name_or_manifest=path.parent.resolve().name, domain=domain)
         domains, digest = _survey(ws, path, path.parent)
@@ -187,12 +188,12 @@ def _one_domain(manifest: Path, domains: set[str]) -> str:
 
 def _read_card(path: Path) -> DatasetCard:
     try:
-        return DatasetCard.model_validate_json(path.read_bytes())
+        return DatasetCard.model_validate_json(read_text_of_user(path))
     except FileNotFoundError as error:
         raise VortexError(
             f"{path}: is missing, so the folder is no dataset", f"move {path.parent} away and add its frames again"
         ) from error
-    except (OSError, ValidationError) as error:
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
         faults = error.errors() if isinstance(error, ValidationError) else []
         details = [f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in faults]
         allowed = ", ".join(DatasetCard.model_fields)

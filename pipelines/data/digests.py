@@ -62,7 +62,7 @@ def _read(cache: Path, base: str) -> dict[str, _Entry]:
     if not cache.exists():
         return {}
     try:
-        with closing(sqlite3.connect(f"file:{cache}?mode=ro", uri=True, timeout=10)) as store:
+        with closing(sqlite3.connect(f"{cache.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as store:
             rows = store.execute("SELECT path, size, mtime_ns, sha256 FROM files WHERE path >= ? AND path < ?", (f"{base}/", f"{base}0"))
             return {row[0]: row for row in rows}
     except (sqlite3.Error, UnicodeEncodeError):  # the latter for a path that is no text

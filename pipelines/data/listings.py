@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from core.errors import VortexError
+from pipelines.data import contents
 from pipelines.data.pointer import EMPTY_DIR
 from pipelines.workspace import Workspace
 
@@ -70,9 +71,7 @@ def present(repo: Repo, ws: Workspace) -> Listing:
     """What is in `data/` now. A file is read again only when its size, inode or modification time changed since DVC last looked."""
     if not ws.data.is_dir():
         return Listing(EMPTY_DIR, {})
-    from dvc_data.hashfile.build import build
-
-    tree: Any = build(repo.cache.local, str(ws.data), repo.fs, "md5", ignore=repo.dvcignore, dry_run=True)[2]
+    tree = contents.tree(ws, repo)
     return Listing(tree.hash_info.value, {"/".join(key): leaf.value for key, _, leaf in tree})
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from core import strict_yaml
 from core.errors import VortexError
-from core.files import write_atomic
+from core.files import read_text_of_user, write_atomic
 from pipelines.workspace import Workspace
 
 EMPTY_DIR: Final = "d751713988987e9331980363e24189ce.dir"
@@ -26,7 +26,7 @@ def data_hash(ws: Workspace) -> str | None:
     """The `.dir` hash that `data.dvc` records for `data/`, or None when there is no pointer. Raises VortexError when it is not one."""
     path = pointer(ws)
     try:
-        return recorded_hash(path.read_text(encoding="utf-8"), path)
+        return recorded_hash(read_text_of_user(path), path)
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from core.errors import VortexError
-from core.files import flush, flush_tree, sha256_file, write_atomic
+from core.files import flush, flush_tree, read_text_of_user, sha256_file, write_atomic
 from pipelines.data.pointer import pointer, restore
 from pipelines.data.versioning import add, data_lock, refuse_to_forget, refuse_unversionable
 from pipelines.workspace import NAME, Workspace, check_name
@@ -72,7 +72,7 @@ def _staging_place(ws: Workspace) -> Path:
     # data/ is a mount of its own. DVC reads what to leave out from a file beside it, never from inside.
     ignore = ws.data.parent / ".dvcignore"
     entry = f"/{ws.data.name}/{STAGING}"
-    lines = ignore.read_text(encoding="utf-8").splitlines() if ignore.exists() else []
+    lines = read_text_of_user(ignore).splitlines() if ignore.exists() else []
     if entry not in lines:
         write_atomic(ignore, "\n".join([*lines, entry]) + "\n")
     return ws.data / STAGING

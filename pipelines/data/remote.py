@@ -22,6 +22,7 @@ from core.errors import VortexError
 from core.files import disk_full
 from core.progress import NamedProgress
 from pipelines.data.connection import Remote, connect, is_missing
+from pipelines.data.contents import require_all
 from pipelines.data.listings import Listing, cache_path, file_counts, missing_files, parse, present, read
 from pipelines.data.pointer import EMPTY_DIR, data_hash, pointer
 from pipelines.data.publication import settle
@@ -73,6 +74,7 @@ def push(ws: Workspace, remote: str | None = None, on_file: NamedProgress | None
                 f"{pointer(ws).name} records frames that are not here: DVC's cache lacks {what}; nothing was pushed",
                 "fetch them from where they are with: vortex data pull --remote NAME",
             )
+        require_all(ws, repo, listing.files)
         target = connect(repo, remote)
         with target.errors():
             sizes_there = target.sizes()

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from core.errors import VortexError
@@ -15,6 +16,9 @@ from pipelines.workspace import Workspace
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
+_SETTINGS: Final = {"cache": {"type": "reflink,copy"}, "core": {"analytics": False, "autostage": False, "check_update": False}}
+"""What Vortex sets against the user's own configuration (of the workspace, the account and the machine): links into DVC's cache would make
+frames that nothing may read, for they lead out of the dataset; and what git's index holds is the user's to say."""
 _LOGGERS: Final = ("dvc", "dvc_data", "dvc_objects", "asyncssh")
 
 
@@ -36,7 +40,7 @@ def repository(ws: Workspace) -> Iterator[Repo]:
         logger.setLevel(logging.CRITICAL)
     ui.error_console.quiet = True
     try:
-        repo = DvcRepo(str(ws.root))
+        repo = DvcRepo(str(ws.root), config=_SETTINGS)
         try:
             yield repo
         finally:
@@ -51,10 +55,7 @@ def repository(ws: Workspace) -> Iterator[Repo]:
             "wait for it to finish, and run the command again",
         ) from error
     except ConfigError as error:
-        raise VortexError(
-            f"{ws.root / '.dvc' / 'config'}: DVC cannot read its settings: {reason(error)}",
-            "mend the file, or restore it with: git checkout .dvc/config",
-        ) from error
+        raise unreadable_settings(ws, error) from error
     except DvcException as error:
         raise VortexError(
             f"DVC cannot version {ws.data}: {reason(error)}", "look at `dvc status` and `dvc doctor` in the workspace"
@@ -63,6 +64,23 @@ def repository(ws: Workspace) -> Iterator[Repo]:
         ui.error_console.quiet = not spoke
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def unreadable_settings(ws: Workspace, error: Exception) -> VortexError:
+    """The error for settings that DVC cannot read: of its four files, the one that is at fault."""
+    from dvc.config import Config, ConfigError
+
+    own = ws.root / ".dvc" / "config"
+    files = [Path(str(Config.get_dir(level)), "config") for level in ("system", "global")] + [own, own.with_name("config.local")]
+    for path in files:
+        try:
+            Config.validate(Config.load_file(str(path)))
+        except FileNotFoundError:
+            continue
+        except (ConfigError, OSError) as fault:
+            hint = "mend the file, or restore it with: git checkout .dvc/config" if path == own else "mend the file, or move it away"
+            return VortexError(f"{path}: DVC cannot read its settings: {reason(fault)}", hint)
+    return VortexError(f"{own}: DVC cannot read its settings: {reason(error)}", "look at `dvc config --list --show-origin`")
 
 
 def reason(error: BaseException) -> str:

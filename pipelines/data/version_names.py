@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from core.errors import VortexError
+from pipelines import git
 from pipelines.data import listings
 from pipelines.data.pointer import EMPTY_DIR, data_hash, pointer, recorded_hash
 from pipelines.workspace import Workspace
@@ -94,8 +94,13 @@ def _committed(ws: Workspace, revision: str) -> str | None:
     if revision.startswith("-") or ":" in revision or not revision.isprintable():
         return None
     try:
-        command = ["git", "-C", str(ws.data.parent), "show", f"{revision}:./{pointer(ws).name}"]
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, ValueError, subprocess.TimeoutExpired):  # no git here
-        return None
-    return answer.stdout if answer.returncode == 0 else None
+        if not git.in_repository(ws.data.parent):
+            return None
+        return git.ask(ws.data.parent, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}") and _pointer_at(ws, revision)
+    except git.GitRefused as refusal:
+        raise git.GitRefused(f"{revision!r} may be a commit, but {refusal.message}", refusal.hint) from refusal
+
+
+def _pointer_at(ws: Workspace, revision: str) -> str | None:
+    listed = git.ask(ws.data.parent, "ls-tree", "--name-only", revision, pointer(ws).name)
+    return git.ask(ws.data.parent, "show", f"{revision}:./{pointer(ws).name}") if listed else None

@@ -14,6 +14,7 @@ from typing import Any
 
 from core.errors import VortexError
 from core.files import locked
+from pipelines.data import contents
 from pipelines.data.pointer import EMPTY_DIR, data_hash, pointer, restore
 from pipelines.data.repository import repository
 from pipelines.data.switch import settle_locked
@@ -62,11 +63,17 @@ def add(ws: Workspace) -> str:
     started = time.time()
     try:
         with repository(ws) as repo:
+            contents.require_all(ws, repo)
             repo.add([str(ws.data)])
             hash_ = data_hash(ws)
             if hash_ is None:
                 raise VortexError(f"{path}: DVC did not write it", "look at `dvc add data` in the workspace")
             _check_cache(ws, repo.cache.local, hash_, started)
+            if contents.tree(ws, repo).hash_info.value != hash_:
+                raise VortexError(
+                    f"{ws.data}: holds other files than DVC versioned; {path.name} is as it was",
+                    "is something else writing there? run the command again when it has ended",
+                )
     except BaseException:
         restore(path, before)
         raise
@@ -76,7 +83,7 @@ def add(ws: Workspace) -> str:
 def unversioned_changes(ws: Workspace) -> bool | None:
     """Whether `data/` is not what `data.dvc` records: somebody changed frames behind Vortex's back.
 
-    None where that cannot be known: DVC takes a lock to look, which a read-only workspace does not let it.
+    None where that cannot be known: DVC keeps notes while it looks, which a read-only workspace does not let it.
     """
     recorded = data_hash(ws)
     present = ws.data.is_dir() and any(files for _, _, files in os.walk(ws.data))
@@ -84,7 +91,7 @@ def unversioned_changes(ws: Workspace) -> bool | None:
         return present
     try:
         with repository(ws) as repo:
-            return bool(repo.status(targets=[str(pointer(ws))]))
+            return present is False or contents.tree(ws, repo).hash_info.value != recorded
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise

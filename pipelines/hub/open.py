@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import os
-import subprocess
 from pathlib import Path
 
+from pipelines import git
 from pipelines.workspace import Workspace
 from registry.versions import Hub
+
+log = logging.getLogger("vortex.git")
 
 
 def hub(ws: Workspace) -> Hub:
@@ -20,7 +23,7 @@ def actor() -> str:
     """Who acts: `VORTEX_ACTOR` (for CI), else git's user name and address, else the login name."""
     if named := os.environ.get("VORTEX_ACTOR", "").strip():
         return named
-    name, address = (_git(Path.cwd(), "config", "--get", key) for key in ("user.name", "user.email"))
+    name, address = (_setting(key) for key in ("user.name", "user.email"))
     if name:
         return f"{name} <{address}>" if address else name
     try:
@@ -30,17 +33,30 @@ def actor() -> str:
 
 
 def commit(ws: Workspace) -> str | None:
-    """The commit that the workspace stands at, with `-dirty` when tracked files differ from it; None outside git."""
-    head = _git(ws.root, "rev-parse", "--verify", "HEAD")
-    if not head:
-        return None
-    changed = _git(ws.root, "status", "--porcelain", "--untracked-files=no")
-    return f"{head}-dirty" if changed else head
+    """The commit that the workspace stands at, as `pipelines.git.head` has it. Where git refuses, a warning says so."""
+    head = git.head(ws.root)
+    if head.problem:
+        log.warning(_remark(head))
+    return head.commit
 
 
-def _git(folder: Path, *words: str) -> str:
+def commit_problem(ws: Workspace) -> str:
+    """Why git could not say the whole of that commit; empty where it could."""
+    return git.head(ws.root).problem
+
+
+def commit_remarks(ws: Workspace) -> tuple[str, ...]:
+    """The same as a remark on what is planned, so that it can be mended before hours are spent."""
+    head = git.head(ws.root)
+    return (_remark(head),) if head.problem else ()
+
+
+def _remark(head: git.Head) -> str:
+    return f"{head.problem}; commit {head.commit or 'unknown'} is recorded. To mend it: {head.remedy}"
+
+
+def _setting(key: str) -> str:
     try:
-        answer = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired):  # no git here: the event then records no commit
+        return git.ask(Path.cwd(), "config", "--get", key) or ""
+    except git.GitRefused:  # then the login name does
         return ""
-    return answer.stdout.strip() if answer.returncode == 0 else ""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from core.files import read_text_of_user
 from core.pinhole import Pinhole
 
 _TEXTS: Final = ("K.txt", "camera-intrinsics.txt", "intrinsics.txt")
@@ -74,14 +75,14 @@ def find_camera(folder: Path, faults: list[str]) -> StatedCamera | None:
 
 def _from_text(path: Path) -> StatedCamera:
     try:
-        numbers = [float(word) for word in path.read_text(encoding="utf-8").replace(",", " ").split()]
+        numbers = [float(word) for word in read_text_of_user(path).replace(",", " ").split()]
     except ValueError as error:
         raise ValueError(f"is not a 3×3 matrix of numbers ({error})") from error
     return _from_matrix(numbers, None, path.name)
 
 
 def _from_mapping(path: Path) -> StatedCamera | None:
-    text = path.read_text(encoding="utf-8-sig")
+    text = read_text_of_user(path)
     if path.suffix.lower() == ".json":
         try:
             document: Any = json.loads(text)

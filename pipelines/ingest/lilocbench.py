@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from core.files import read_text_of_user
 from pipelines.ingest.adapter import FrameSet, Options, Pair, Recording, folders, refuse
 from pipelines.ingest.cameras import StatedCamera
 from pipelines.ingest.tum import WITHIN, associate
@@ -147,7 +148,7 @@ def _mapping(path: Path) -> dict[str, Any]:
 
     if path.stat().st_size > _LARGEST:
         raise ValueError(f"is larger than {_LARGEST} bytes")
-    document = parse(path.read_text(encoding="utf-8"))
+    document = parse(read_text_of_user(path))
     if not isinstance(document, dict):
         raise ValueError("is not a mapping of YAML")
     return document

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from core.errors import VortexError
-from core.files import inside
+from core.files import inside, read_text_of_user
 from pipelines.ingest.adapter import FrameSet, Options, Pair, Recording, folders, refuse
 from pipelines.ingest.cameras import StatedCamera, find_camera
 
@@ -87,7 +87,7 @@ def _holds(folder: Path, quantifier: Callable[[Iterable[object]], bool]) -> bool
 def _list(folder: Path, name: str, where: str, faults: list[str]) -> list[tuple[float, str, Path]]:
     """(stamp, its text, file) of each line, by stamp."""
     try:
-        lines = (folder / name).read_text(encoding="utf-8").splitlines()
+        lines = read_text_of_user(folder / name).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         faults.append(f"{where}{name}: is missing or cannot be read ({getattr(error, 'strerror', None) or error})")
         return []

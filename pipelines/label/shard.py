@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import VortexError
 from core.machine import cores
-from pipelines.device import RAY_SWITCHES
+from pipelines.device import LOCAL, RAY_SWITCHES, start_ray
 from pipelines.label.crew import Crew, Job
 from pipelines.label.plan import Task
 from pipelines.label.work import Fault, Mark
@@ -115,7 +115,7 @@ def _ray(workers: int, stop: Stop) -> Iterator[Any]:
     logging.getLogger("ray").setLevel(logging.ERROR)
     # Without an address a forgotten cluster file of this machine would be joined instead.
     cpus = max(workers, cores())
-    ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, num_cpus=cpus)
+    start_ray(LOCAL, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, num_cpus=cpus)
     stop.listen()  # ray.init took the signals
     try:
         yield ray

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from core import strict_yaml
 from core.errors import UsageError, VortexError
+from core.files import read_text_of_user
 from core.shipped import SHIPPED
 from pipelines.recipes.schema import Recipe
 
@@ -41,7 +42,7 @@ def load(name_or_path: str | Path) -> Recipe:
             )
         path = FOLDER / f"{name_or_path}.yaml"
     try:
-        raw = strict_yaml.parse(path.read_text())
+        raw = strict_yaml.parse(read_text_of_user(path))
     except FileNotFoundError as error:
         raise RecipeError(f"{path} does not exist", f"shipped recipes are: {', '.join(SHIPPED)}") from error
     except OSError as error:

@@ -63,7 +63,7 @@ class _Digests:
         self.base = str(root.resolve())
         self.store: sqlite3.Connection | None = None
         try:
-            self.store = sqlite3.connect(f"file:{cache}?mode=ro", uri=True, timeout=10)
+            self.store = sqlite3.connect(f"{cache.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
         except sqlite3.Error:
             self.store = None  # without digests every frame is read: that costs time and nothing else
 

@@ -74,7 +74,7 @@ def _lines(manifest: Path, ids: set[str]) -> dict[str, int]:
 
 
 def _names(manifest: Path) -> Iterator[tuple[int, str]]:
-    with open(manifest, encoding="utf-8") as stream:
+    with open(manifest, encoding="utf-8-sig") as stream:
         for number, line in enumerate(stream, 1):
             if line.strip():
                 row = json.loads(line)

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from core.errors import GateRefused, VortexError
-from core.files import write_atomic
+from core.files import read_text_of_user, write_atomic
 from core.progress import Progress
 from pipelines.validate.validation_report import DataReport, Reference, record_path, reference_path, reference_sha256, today
 from validation import waivers
@@ -111,7 +111,7 @@ def _reference(ws: Workspace, domain: str) -> Profile | None:
     from validation.profile import parse
 
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text_of_user(path)
     except (OSError, UnicodeDecodeError) as error:
         raise VortexError(f"{path}: cannot be read ({error})", "restore it with git, or remove it") from error
     reference = parse(text, str(path))

@@ -89,7 +89,7 @@ def _heading(version: Version) -> RenderableType:
     grid.add_row("registered", f"{wording.when(version.created_at)} by {version.actor}")
     if version.reason:
         grid.add_row("because", version.reason)
-    grid.add_row("commit", version.commit or "–")
+    grid.add_row("commit", version.commit or str(version.environment.get("git", "–")))
     grid.add_row("checkpoint", f"{checkpoint.uri}  {wording.megabytes(checkpoint.bytes)}  sha256 {checkpoint.sha256[:12]}")
     grid.add_row("run", f"{version.run}  (MLflow run {version.run_id}, model version {version.mlflow_version})")
     title = Text.assemble((version.name, "bold"), f"  {version.codename}" if version.codename else "")

@@ -50,8 +50,11 @@ def warning_seconds(minutes: int | None) -> int:
 
 
 def interpreter(python: str = sys.executable) -> str:
-    """The command that becomes the batch script's process: with exec, so that the signal before the wall reaches it and not a shell."""
-    return f"exec {shlex.quote(python)}"
+    """The command that becomes the batch script's process: with exec, so that the signal before the wall reaches it and not a shell.
+
+    -P keeps the folder that the job was submitted from off the path: it may hold a user's own `pipelines/`.
+    """
+    return f"exec {shlex.quote(python)} -P"
 
 
 def parameters(run: str, request: Request) -> dict[str, Any]:

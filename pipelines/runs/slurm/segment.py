@@ -104,7 +104,7 @@ class Segment:
         for number in (signal.SIGTERM, signal.SIGCONT, signal.SIGINT):
             signal.signal(number, leave)
         # Its events are in the run's folder; with --json none of them is printed a second time.
-        command = [sys.executable, "-m", "vortex_cli.main", "train", "--resume", self.folder.name, "--workspace", str(self.workspace)]
+        command = [sys.executable, "-P", "-m", "vortex_cli.main", "train", "--resume", self.folder.name, "--workspace", str(self.workspace)]
         environment = os.environ | times | {REQUEUE: "1" if self.requeue else "0"}
         streams: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
         child = subprocess.Popen(

@@ -11,7 +11,7 @@ from typing import Any
 
 from core.errors import VortexError
 from core.machine import cores
-from pipelines.device import LOCAL
+from pipelines.device import LOCAL, start_ray
 from pipelines.runs.orders import Orders, Superseded
 from pipelines.train.plan.train_plan import TrainPlan
 
@@ -28,10 +28,10 @@ def joined(plan: TrainPlan, orders: Orders) -> Iterator[None]:
     ray._private.worker._worker_logs_enabled = False
     try:
         if plan.address != LOCAL:
-            ray.init(address=plan.address, **quiet)
+            start_ray(plan.address, **quiet)
         else:
             # Without an address a forgotten cluster file of this machine would be joined instead.
-            ray.init(address=LOCAL, include_dashboard=False, num_cpus=max(plan.workers, cores()), **quiet)
+            start_ray(LOCAL, include_dashboard=False, num_cpus=max(plan.workers, cores()), **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise VortexError(
             f"the Ray cluster at {plan.address} cannot be joined: {error}", f"look at it, then: vortex train --resume {plan.run}"

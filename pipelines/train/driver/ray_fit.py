@@ -13,6 +13,7 @@ from typing import Any
 
 import torch.distributed as dist
 
+from core import environment
 from core.errors import VortexError
 from pipelines.device import RAY_SWITCHES
 from pipelines.runs.events import Emit, Journal, TrainEvent, failure, raised
@@ -164,6 +165,7 @@ def journal_path(orders: Orders) -> Path:
 
 def _work(config: dict[str, Any]) -> None:
     """The whole life of a worker process."""
+    environment.prepare()  # a machine of a cluster may be a container too
     plan, orders = TrainPlan.model_validate_json(config["plan"]), config["orders"]
     journal = Journal(journal_path(orders))
     try:

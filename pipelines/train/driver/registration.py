@@ -14,7 +14,7 @@ import torch
 from core.machine import cores
 from models import checkpoint
 from pipelines.evaluate.version import as_metrics, log_errors
-from pipelines.hub.open import actor, commit
+from pipelines.hub.open import actor, commit, commit_problem
 from pipelines.train.plan.sources import DataPlan
 from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.train.worker.validation import evaluations, validation_data
@@ -54,7 +54,7 @@ def register_version(ws: Workspace, registry: Hub, plan: TrainPlan, outcome: Out
         as_metrics(evaluation, ref, log_errors(ws, registry, run_id, ref, evaluation))
         for ref, evaluation in evaluations(plan, list(by_digest.values()), student, plan.device)
     ]
-    who, where = actor(), commit(ws)
+    who, where, problem = actor(), commit(ws), commit_problem(ws)
     version = registry.register(
         NewVersion(
             recipe=plan.claim,
@@ -72,6 +72,7 @@ def register_version(ws: Workspace, registry: Hub, plan: TrainPlan, outcome: Out
                 **environment(plan),
                 "training_seconds": round(outcome.seconds, 1),
                 "skipped_batches": outcome.skipped,
+                **({"git": problem} if problem else {}),
             },
             codename="" if plan.derived else plan.recipe.codename,
         ),

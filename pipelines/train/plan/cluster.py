@@ -38,7 +38,7 @@ def require_cluster(address: str, workers: int, device: str) -> None:
         _require_open(address)
     try:
         answer = subprocess.run(
-            [sys.executable, "-c", _ASK, address, str(ANSWER_S)],
+            [sys.executable, "-P", "-c", _ASK, address, str(ANSWER_S)],
             capture_output=True,
             text=True,
             timeout=_IMPORT_S + ANSWER_S,

@@ -52,7 +52,7 @@ def decide(options: TrainOptions, world: World) -> TrainPlan:
         anchor_data=anchored,
         checkpoint_minutes=options.checkpoint_minutes,
         max_bad_batches=options.max_bad_batches,
-        remarks=remarks,
+        remarks=(*remarks, *world.remarks),
         source=world.source,
         read=world.recipe if options.recipe else None,
     )

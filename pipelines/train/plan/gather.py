@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.data.datasets import DataRef, listing, resolve
 from pipelines.device import Device, choose_device
-from pipelines.hub.open import hub
+from pipelines.hub.open import commit_remarks, hub
 from pipelines.pack import packs_folder
 from pipelines.recipes import recipe as recipes
 from pipelines.recipes.schema import Recipe
@@ -60,6 +60,8 @@ class World:
     """Where the recipe can be read again."""
     stamp: str
     """The time and a few random letters, which make a run's name its own."""
+    remarks: tuple[str, ...] = ()
+    """What git refused to say of the commit that the version will record."""
 
 
 def gather(ws: Workspace, options: TrainOptions, gpus: int | None = None) -> World:
@@ -103,6 +105,7 @@ def gather(ws: Workspace, options: TrainOptions, gpus: int | None = None) -> Wor
         packs=packs_folder(ws),
         source=options.recipe and recipes.source(options.recipe),
         stamp=f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
+        remarks=commit_remarks(ws),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,12 @@ import pytest
 from pipelines import doctor
 from pipelines.doctor import Finding
 from pipelines.workspace import Workspace
+<<<<<<< HEAD
 from registry.channels import Channel
 from registry.events import ChannelRefused
 from registry.ledger import Ledger
+=======
+>>>>>>> ways
 
 
 def findings(ws: Workspace) -> dict[str, Finding]:
@@ -22,17 +27,35 @@ def test_a_fresh_workspace_lacks_nothing_needed(workspace: Workspace) -> None:
     found = findings(workspace)
     assert {name: finding.state for name, finding in found.items() if name != "disk"} == {
         "workspace": "ok",
+        "commit": "optional",
         "data": "optional",
         "dvc remote": "ok",
         "registry": "ok",
         "ledger": "ok",
+        "artifacts": "ok",
     }
     assert found["ledger"].found.startswith("mlruns/ledger.db does not exist yet")
 
 
+<<<<<<< HEAD
 def test_the_ledger_is_walked(workspace: Workspace) -> None:
     Ledger(workspace.ledger_url).append(ChannelRefused(Channel("host", "rooms"), "v6", "candidate", 1, None), actor="me")
     assert findings(workspace)["ledger"].found == "1 event, hash chain intact"
+=======
+def test_the_ledger_is_walked_and_checkpoints_are_looked_for(workspace: Workspace, make_version: Callable[..., str]) -> None:
+    make_version()
+    found = findings(workspace)
+    assert found["ledger"].found == "1 event, hash chain intact"
+    assert (found["artifacts"].state, found["artifacts"].found) == ("ok", "mlruns/artifacts")
+    settings = workspace.root / "vortex.toml"
+    settings.write_text(settings.read_text().replace('artifact_root = "mlruns/artifacts"', 'artifact_root = "larger disk"'))
+    found = {finding.name: finding for finding in doctor.doctor(workspace.root)}
+    assert found["artifacts"].state == "ok"
+    assert f"1 of the checkpoints lie below {workspace.root / 'mlruns' / 'artifacts'}" in found["artifacts"].found
+    shutil.rmtree(workspace.root / "mlruns" / "artifacts")
+    lost = {finding.name: finding for finding in doctor.doctor(workspace.root)}["artifacts"]
+    assert (lost.state, lost.found) == ("missing", "no checkpoint of v10 below larger disk") and "move the old" in lost.remedy
+>>>>>>> ways
 
 
 def _spoil_store(root: Path) -> None:

@@ -127,3 +127,43 @@ def test_a_file_that_cannot_be_stored_leaves_nothing(tmp_path: Path, hub: Hub, m
     with pytest.raises(VortexError, match="no space left"):
         hub.store.log_artifact(run_id, file, "checkpoint")
     assert list((tmp_path / "artifacts" / run_id).rglob("*.*")) == []
+
+
+def test_a_store_is_made_in_a_folder_whose_path_has_any_character(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "a?b #1 50% [x] 'q' \"d\" ü $HOME; &c:d"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    store = MlflowStore(f"sqlite:///{folder / 'mlruns' / 'mlflow.db'}", folder / "mlruns" / "artifacts")
+    run_id = store.start_run("odd")
+    (folder / "file").write_bytes(b"weights")
+    artifact = store.log_artifact(run_id, folder / "file", "checkpoint")
+    assert (folder / "mlruns" / "artifacts" / artifact.uri).read_bytes() == b"weights"
+    assert store.location(run_id) == (folder / "mlruns" / "artifacts" / run_id / "artifacts").as_uri()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [folder.name]
+    assert sorted(path.name for path in folder.iterdir()) == ["file", "mlruns"]
+
+
+def test_what_was_deleted_in_mlflow_is_named_with_the_command_that_restores_it(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    import subprocess
+    import sys
+
+    def restore(hint: str) -> None:
+        """Run the command of a hint as a person would."""
+        command = hint.partition("restore it with: ")[2].replace(" mlflow ", f" {sys.executable} -m mlflow ")
+        subprocess.run(command, shell=True, check=True, capture_output=True)
+
+    run_id = hub.store.start_run("one")
+    hub.store._client.delete_run(run_id)
+    with pytest.raises(VortexError, match=f"run {run_id} was deleted") as caught:
+        hub.store.log_metrics(run_id, {"rmse": 1.0})
+    restore(caught.value.hint)
+    hub.store.log_metrics(run_id, {"rmse": 1.0})
+    number = hub.store.register_model(run_id, {})
+    hub.store._client.delete_model_version("vortex-student", str(number))
+    with pytest.raises(VortexError, match=f"version {number} of MLflow's model 'vortex-student' was deleted"):
+        hub.store.set_alias("rooms-host-staging", number)
+    hub.store._client.delete_experiment(hub.store.experiment_id)
+    with pytest.raises(VortexError, match="experiment 'vortex' was deleted") as caught:
+        MlflowStore(hub.tracking_uri, hub.artifact_root)
+    restore(caught.value.hint)
+    assert MlflowStore(hub.tracking_uri, hub.artifact_root).experiment_id == hub.store.experiment_id

@@ -264,3 +264,18 @@ def test_a_clone_without_its_frames_says_how_to_get_them(workspace: Workspace) -
     with pytest.raises(VortexError) as caught:
         datasets.find(workspace, "one")
     assert "vortex data pull" in caught.value.hint
+
+
+def test_a_manifest_is_absolute_once_it_is_resolved(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(workspace, "one")
+    shutil.copytree(workspace.data / "one", tmp_path / "outside" / "set")
+    (tmp_path / "outside" / "other.jsonl").symlink_to(tmp_path / "outside" / "set" / "manifest.jsonl")
+    (tmp_path / "here" / "below").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here" / "below")
+    for words in ("../../outside/set/manifest.jsonl", "../../outside/set", str(tmp_path / "here" / ".." / "outside" / "set")):
+        ref = datasets.resolve(workspace, name_or_manifest=words)
+        assert ref.manifest == tmp_path / "outside" / "set" / "manifest.jsonl" and ref.root == ref.manifest.parent
+    # A link to a manifest has its files beside itself.
+    assert datasets.resolve(workspace, name_or_manifest="../../outside/other.jsonl").root == tmp_path / "outside"
+    monkeypatch.chdir(workspace.root)
+    assert datasets.resolve(workspace, name_or_manifest="data/one").dvc == data_hash(workspace)
