@@ -11,12 +11,6 @@ import pytest
 from pipelines import doctor
 from pipelines.doctor import Finding
 from pipelines.workspace import Workspace
-<<<<<<< HEAD
-from registry.channels import Channel
-from registry.events import ChannelRefused
-from registry.ledger import Ledger
-=======
->>>>>>> ways
 
 
 def findings(ws: Workspace) -> dict[str, Finding]:
@@ -37,11 +31,6 @@ def test_a_fresh_workspace_lacks_nothing_needed(workspace: Workspace) -> None:
     assert found["ledger"].found.startswith("mlruns/ledger.db does not exist yet")
 
 
-<<<<<<< HEAD
-def test_the_ledger_is_walked(workspace: Workspace) -> None:
-    Ledger(workspace.ledger_url).append(ChannelRefused(Channel("host", "rooms"), "v6", "candidate", 1, None), actor="me")
-    assert findings(workspace)["ledger"].found == "1 event, hash chain intact"
-=======
 def test_the_ledger_is_walked_and_checkpoints_are_looked_for(workspace: Workspace, make_version: Callable[..., str]) -> None:
     make_version()
     found = findings(workspace)
@@ -55,7 +44,6 @@ def test_the_ledger_is_walked_and_checkpoints_are_looked_for(workspace: Workspac
     shutil.rmtree(workspace.root / "mlruns" / "artifacts")
     lost = {finding.name: finding for finding in doctor.doctor(workspace.root)}["artifacts"]
     assert (lost.state, lost.found) == ("missing", "no checkpoint of v10 below larger disk") and "move the old" in lost.remedy
->>>>>>> ways
 
 
 def _spoil_store(root: Path) -> None:
