@@ -152,10 +152,16 @@ def _ledger(ws: Workspace) -> Finding:
     finding = _reach(ws, "ledger", ws.ledger_url, "the first registered version makes it")
     if finding.state != "ok" or "does not exist" in finding.found:
         return finding
-    from registry.ledger import Ledger
+    from pipelines.hub.open import hub
+    from registry.audit import ledger_faults
 
-    count = Ledger(ws.ledger_url).verify().seq
-    return Finding("ledger", "ok", f"{count} event{'s' if count != 1 else ''}, hash chain intact")
+    head, faults = ledger_faults(hub(ws).ledger)
+    if faults:
+        more = f"; and {len(faults) - 1} more: vortex audit verify" if len(faults) > 1 else ""
+        return Finding("ledger", "missing", f"{faults[0].found}{more}", faults[0].remedy)
+    return Finding(
+        "ledger", "ok", f"{head.seq} event{'s' if head.seq != 1 else ''}, hash chain intact, claims and triggers as they should be"
+    )
 
 
 def _reach(ws: Workspace, name: str, uri: str, when: str) -> Finding:

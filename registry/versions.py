@@ -18,7 +18,7 @@ from core.shipped import SHIPPED
 from registry import events, stages
 from registry.channels import Channel
 from registry.events import VersionExported, VersionMeasured, VersionRegistered, run_scope
-from registry.ledger import Ledger, Transaction
+from registry.ledger import Contradiction, Ledger, Transaction
 from registry.records import Artifact, Export, Metrics, NewVersion, Summary, Version, WeightsEdge
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ class Hub:
     ledger: Ledger
 
     @classmethod
-    def open(cls, tracking_uri: str, artifact_root: Path | str, ledger_url: str) -> Hub:
-        """A hub over these places. Touches nothing yet."""
-        return cls(tracking_uri, artifact_root, Ledger(ledger_url))
+    def open(cls, tracking_uri: str, artifact_root: Path | str, ledger_url: str, head_file: Path | None = None) -> Hub:
+        """A hub over these places; `head_file` is where the ledger's head is noted. Touches nothing yet."""
+        return cls(tracking_uri, artifact_root, Ledger(ledger_url, head_file=head_file))
 
     @cached_property
     def store(self) -> MlflowStore:
@@ -171,6 +171,15 @@ def append_registration(
 ) -> str:
     """Give a run its name within a transaction, and return the name."""
     event = VersionRegistered(f"v{_next_number(tx, new.recipe, new.derived)}", new, mlflow_version)
+    # The claims say what is free, the events what is: they disagree where someone changed either.
+    highest = tx.highest("version")
+    if tx.entries(kinds=(event.kind,), subject=event.version, bodies=False) or (
+        highest and tx.claimed("version", highest) != f"v{highest}"
+    ):
+        raise Contradiction(
+            f"the next name would be {event.version}: the numbers that are taken are not those of the registered versions",
+            "see what is wrong, and have the numbers taken from the events again, with: vortex audit verify --repair",
+        )
     tx.append(event, actor=actor, reason=reason, commit=commit)
     return event.version
 

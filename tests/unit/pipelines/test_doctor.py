@@ -9,7 +9,10 @@ import pytest
 from pipelines import doctor
 from pipelines.doctor import Finding
 from pipelines.workspace import Workspace
+from registry.events import VersionMeasured
 from registry.ledger import Ledger
+from registry.records import Artifact, Metrics, NewVersion
+from registry.versions import append_registration
 
 
 def findings(ws: Workspace) -> dict[str, Finding]:
@@ -29,8 +32,12 @@ def test_a_fresh_workspace_lacks_nothing_needed(workspace: Workspace) -> None:
 
 
 def test_the_ledger_is_walked(workspace: Workspace) -> None:
-    Ledger(workspace.ledger_url).append("note", "a", {}, {}, actor="me")
-    assert findings(workspace)["ledger"].found == "1 event, hash chain intact"
+    use = Metrics("rooms", "kinect", "val/1", "rooms", "ab" * 32, {"rmse": 0.5}, 20)
+    with Ledger(workspace.ledger_url).transaction() as tx:
+        new = NewVersion(None, False, {}, (), None, (), (48, 64), "0" * 32, "run", Artifact("0/x", "cd" * 32, 10))
+        append_registration(tx, new, 1, actor="me")
+        tx.append(VersionMeasured("v10", use), actor="me")
+    assert findings(workspace)["ledger"].found == "2 events, hash chain intact, claims and triggers as they should be"
 
 
 def _spoil_store(root: Path) -> None:
