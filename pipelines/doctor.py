@@ -156,12 +156,12 @@ def _ledger(ws: Workspace) -> Finding:
     from registry.audit import ledger_faults
 
     head, faults = ledger_faults(hub(ws).ledger)
-    if faults:
-        more = f"; and {len(faults) - 1} more: vortex audit verify" if len(faults) > 1 else ""
-        return Finding("ledger", "missing", f"{faults[0].found}{more}", faults[0].remedy)
-    return Finding(
-        "ledger", "ok", f"{head.seq} event{'s' if head.seq != 1 else ''}, hash chain intact, claims and triggers as they should be"
-    )
+    events = f"{head.seq} event{'s' if head.seq != 1 else ''}, hash chain intact"
+    if not faults:
+        return Finding("ledger", "ok", f"{events}, claims and triggers as they should be")
+    found = faults[0].found if faults[0].area in ("chain", "events") else f"{events}, but {faults[0].found}"
+    more = f"; and {len(faults) - 1} more: vortex audit verify" if len(faults) > 1 else ""
+    return Finding("ledger", "missing", f"{found}{more}", faults[0].remedy)
 
 
 def _reach(ws: Workspace, name: str, uri: str, when: str) -> Finding:

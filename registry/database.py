@@ -193,11 +193,17 @@ def require(url: str, state: Condition, guarded: bool = True) -> bool:
 
 def unguarded(url: str, state: Condition) -> Unguarded:
     """The error that names the triggers which are missing."""
-    triggers = f"trigger{'s' if len(state.missing) > 1 else ''} {', '.join(state.missing)} {'are' if len(state.missing) > 1 else 'is'}"
     return Unguarded(
-        f"ledger {shown(url)}: its hash chain is intact, but its {triggers} missing, switched off or replaced: anyone can change events unhindered",
+        f"ledger {shown(url)}: its hash chain is intact, but {missing_triggers(state)}",
         "put them back with: vortex audit verify --repair",
     )
+
+
+def missing_triggers(state: Condition) -> str:
+    """Which triggers are missing, in words."""
+    several = len(state.missing) > 1
+    triggers = f"trigger{'s' if several else ''} {', '.join(state.missing)} {'are' if several else 'is'}"
+    return f"its {triggers} missing, switched off or replaced: anyone can change events unhindered"
 
 
 def engine(url: str, timeout: float) -> Engine:

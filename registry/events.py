@@ -185,7 +185,9 @@ class VersionRegistered(VersionEvent, kind="version.registered"):
         """A new version, with nothing measured yet. Raises Contradiction where the name is taken."""
         head = entry.head
         if entry.subject in state.versions:
-            raise Contradiction(f"ledger event {entry.seq} registers {entry.subject}, which an earlier event has registered", AUDIT)
+            raise Contradiction(
+                f"the chain breaks at event {entry.seq}: it registers {entry.subject}, which an earlier event has registered", AUDIT
+            )
         state.versions[entry.subject] = VersionState(
             **{
                 **head,
@@ -365,7 +367,8 @@ def _before_move(entry: Entry, state: State) -> ChannelState:
     channel = state.channel(entry.subject)
     if entry.head["seq"] != channel.seq + 1:
         raise Contradiction(
-            f"ledger event {entry.seq} is move {entry.head['seq']} of channel {entry.subject}, which is at move {channel.seq}", AUDIT
+            f"the chain breaks at event {entry.seq}: it is move {entry.head['seq']} of channel {entry.subject}, which is at move {channel.seq}",
+            AUDIT,
         )
     return channel
 

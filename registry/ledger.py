@@ -99,7 +99,7 @@ class ChainHead:
         try:
             raw = json.loads(text)
             head = cls(**raw)
-            numbers = head.seq >= 0 and all(len(value) == 64 and int(value, 16) >= 0 for value in (head.ledger or GENESIS, head.hash))
+            numbers = head.seq > 0 and all(len(value) == 64 and int(value, 16) >= 0 for value in (head.ledger, head.hash))
         except (ValueError, TypeError, RecursionError):
             numbers = False
         if not numbers:
@@ -280,7 +280,7 @@ class Ledger(Reader):
             for where, head in noted.items():
                 if head.seq > end.seq:
                     _require_noted(self.url, end, head, where)
-            claimed = max(self._unguarded().claims().values(), default=0)
+            claimed = max(self.unguarded().claims().values(), default=0)
             if claimed > end.seq:
                 raise _broken(self.url, end.seq + 1, f"it is missing: the chain ends at {end.seq}, but event {claimed} has taken a number")
             if self.guarded:
@@ -289,7 +289,7 @@ class Ledger(Reader):
 
     def rebuild(self, claims: Mapping[Claim, int]) -> None:
         """Put these claims in the place of those that are there, and every trigger back. Raises VortexError where the chain is broken."""
-        self._unguarded().verify()
+        self.unguarded().verify()
         with database.explained(self.url):
             engine = database.engine(self.url, self.timeout)
             try:
@@ -300,7 +300,8 @@ class Ledger(Reader):
             finally:
                 engine.dispose()
 
-    def _unguarded(self) -> Ledger:
+    def unguarded(self) -> Ledger:
+        """The same ledger, read also where its triggers are missing."""
         return Ledger(self.url, self.timeout, self.head_file, guarded=False)
 
     def _follow_tail(self, connection: Connection, noted: ChainHead) -> ChainHead:

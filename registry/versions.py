@@ -90,6 +90,7 @@ class Hub:
         version = self.get(name)
         tags = {"vortex.version": version.name}
         self._cache(f"version tag of {version.name}", lambda: self.store.set_version_tags(version.mlflow_version, tags))
+        self.note_head()
         return version
 
     def add_metrics(self, name: str, *metrics: Metrics, actor: str, reason: str = "", commit: str | None = None) -> Version:
@@ -101,6 +102,7 @@ class Hub:
         with self.ledger.transaction() as tx:
             for measured in metrics:
                 tx.append(VersionMeasured(name, measured), actor=actor, reason=reason, commit=commit)
+        self.note_head()
         return self.get(name)
 
     def add_export(self, name: str, export: Export, *, actor: str, reason: str = "", commit: str | None = None) -> Version:
@@ -132,13 +134,25 @@ class Hub:
             )
         return path
 
+    def note_head(self) -> None:
+        """Note the ledger's head in MLflow too, as a tag of the experiment. Done where MLflow is open anyway: opening it takes seconds."""
+        head = self.ledger.noted()
+        if head.seq:
+            self._cache("tag of the ledger's head", lambda: self.store.note_head(head.text()))
+
     def refresh_aliases(self, channel: Channel) -> None:
         """Set the channel's MLflow aliases to what the ledger says. They are a cache: a failure is logged, the promotion stands."""
         state = stages.channel_state(self.ledger, channel)
         for stage, name in state.current.items():
             self._cache(
-                f"alias of {channel} {stage}", lambda n=name, s=stage: self.store.set_alias(channel.alias(s), self.get(n).mlflow_version)
+                f"alias of {channel} {stage}", lambda n=name, s=stage: self.store.set_alias(channel.alias(s), self.restore_model(n))
             )
+        self.note_head()
+
+    def restore_model(self, name: str) -> int:
+        """MLflow's version of this one, found by its run because MLflow counts anew after a deletion, and made again where it was deleted."""
+        version = self.get(name)
+        return self.store.register_model(version.run_id, {**_tags(version), "vortex.version": name})
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
