@@ -84,14 +84,14 @@ def mlflow_faults(hub: Hub, versions: Sequence[Version]) -> list[Fault]:
     }
     aliases = hub.store.aliases()
     for alias in sorted(expected.keys() | filter(_ours, aliases)):
-        version, number = expected.get(alias), aliases.get(alias)
+        name, number = expected.get(alias), aliases.get(alias)
         run = runs.get(number or 0, "")
-        if version is None:
+        if name is None:
             found = f"{alias} points at {name_of.get(run, 'another model')}, and the ledger has nothing there"
         elif number is None:
-            found = f"{alias} is missing, the ledger has {version} there"
-        elif run != run_of.get(version):
-            found = f"{alias} points at {name_of.get(run, f'MLflow version {number}, which is of no version here')}, the ledger has {version} there"
+            found = f"{alias} is missing, the ledger has {name} there"
+        elif run != run_of.get(name):
+            found = f"{alias} points at {name_of.get(run, f'MLflow version {number}, which is of no version here')}, the ledger has {name} there"
         else:
             continue
         faults.append(Fault("aliases", found, REPAIR, repairable=True))

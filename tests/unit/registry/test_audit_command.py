@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from core.errors import VortexError
-from pipelines import init
+from pipelines import init, workspace
 from pipelines.hub import audit
 from pipelines.hub.open import hub
 from pipelines.workspace import Workspace
@@ -32,29 +33,38 @@ ROOMS = Channel("host", "rooms")
 PRODUCTION = "production-ON-host-FOR-rooms"
 
 
-@pytest.fixture
-def place(tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
-    (tmp_path / "vortex.toml").write_text(init.CONFIG)
-    (tmp_path / "mlruns").mkdir()
-    (tmp_path / "mlruns" / "mlflow.db").write_bytes(migrated.read_bytes())
-    monkeypatch.setattr(console, "session", console.Session(workspace_dir=tmp_path))
-    monkeypatch.setenv("COLUMNS", "200")
-    yield console.workspace()
-
-
-@pytest.fixture
-def registry(place: Workspace, tmp_path: Path, make_new: Callable[..., NewVersion]) -> Hub:
-    """v6 and v10, both with a stored checkpoint; v6 in production."""
-    registry = hub(place)
-    for derived in (False, True):
+@pytest.fixture(scope="module")
+def made(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with v6 and v10, both with a stored checkpoint; v6 in production. Made once: every test has a copy of it."""
+    root = tmp_path_factory.mktemp("made")
+    (root / "vortex.toml").write_text(init.CONFIG)
+    (root / "mlruns").mkdir()
+    shutil.copyfile(migrated, root / "mlruns" / "mlflow.db")
+    registry = hub(workspace.load(root))
+    for recipe in ("v6", None):
         run_id = registry.store.start_run("run")
-        (tmp_path / "student.safetensors").write_bytes(run_id.encode())
-        artifact = registry.store.log_artifact(run_id, tmp_path / "student.safetensors", "checkpoint")
-        registry.register(make_new(run_id, recipe=None if derived else "v6", checkpoint=artifact), actor="Ada")
+        (root / "student.safetensors").write_bytes(run_id.encode())
+        artifact = registry.store.log_artifact(run_id, root / "student.safetensors", "checkpoint")
+        registry.register(NewVersion(recipe, False, {}, (), "rooms", (), (48, 64), run_id, "run", artifact), actor="Ada")
     passed = [StageJudgement(stage, True) for stage in ("candidate", "staging", "production")]
     record_promotion(registry.ledger, ROOMS, "v6", passed, 0, actor="Ada")
     registry.refresh_aliases(ROOMS)
-    return registry
+    return root
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    (tmp_path / "vortex.toml").write_text(init.CONFIG)
+    monkeypatch.setattr(console, "session", console.Session(workspace_dir=tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+    return console.workspace()
+
+
+@pytest.fixture
+def registry(place: Workspace, made: Path) -> Hub:
+    """The registry of `place`, as `made` has it."""
+    shutil.copytree(made / "mlruns", place.root / "mlruns")
+    return hub(place)
 
 
 @pytest.fixture
