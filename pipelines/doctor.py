@@ -172,10 +172,16 @@ def _ledger(ws: Workspace) -> Finding:
     finding = _reach(ws, "ledger", ws.ledger_url, "the first registered version makes it")
     if finding.state != "ok" or "does not exist" in finding.found:
         return finding
-    from registry.ledger import Ledger
+    from pipelines.hub.open import hub
+    from registry.audit import ledger_faults
 
-    count = Ledger(ws.ledger_url).verify().seq
-    return Finding("ledger", "ok", f"{count} event{'s' if count != 1 else ''}, hash chain intact")
+    head, faults = ledger_faults(hub(ws).ledger)
+    events = f"{head.seq} event{'s' if head.seq != 1 else ''}, hash chain intact"
+    if not faults:
+        return Finding("ledger", "ok", f"{events}, claims and triggers as they should be")
+    found = faults[0].found if faults[0].area in ("chain", "events") else f"{events}, but {faults[0].found}"
+    more = f"; and {len(faults) - 1} more: vortex audit verify" if len(faults) > 1 else ""
+    return Finding("ledger", "missing", f"{found}{more}", faults[0].remedy)
 
 
 def _artifacts(ws: Workspace) -> Finding:

@@ -111,6 +111,11 @@ class Workspace:
         """SQLAlchemy URL of the ledger; a relative sqlite path is relative to the workspace."""
         return self._uri("ledger", self.config.ledger)
 
+    @property
+    def ledger_head(self) -> Path:
+        """Where the head of the ledger is noted, wherever the ledger itself is."""
+        return self.root / "mlruns" / "ledger.head"
+
     def domain(self, name: str) -> Domain:
         """Look a domain up. Raises VortexError naming the known ones."""
         if name not in self.config.domains:

@@ -3,47 +3,75 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import VortexError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-ADVISORY_LOCK = 0x766F7274
+ADVISORY_LOCK: Final = 0x766F7274
 """Key of the lock that PostgreSQL writers queue on; "vort" in ASCII."""
 
-TABLES = ("events", "claims")
+SCHEMA: Final = 2
+"""1: events and claims. 2: the schema has a number, and PostgreSQL too refuses an event that does not take the next number."""
 
-SQLITE_TRIGGERS = (
-    *(
-        f"CREATE TRIGGER IF NOT EXISTS {table}_{word.lower()} BEFORE {word} ON {table} BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"
+TABLES: Final = ("events", "claims")
+
+APPEND_ONLY: Final = "the ledger is append-only"
+NEXT_NUMBER: Final = f"{APPEND_ONLY}: an event takes the next number"
+
+SQLITE_TRIGGERS: Final[Mapping[str, str]] = {
+    **{
+        f"{table}_{word.lower()}": f"BEFORE {word} ON {table} BEGIN SELECT RAISE(ABORT, '{APPEND_ONLY}'); END"
         for table in TABLES
         for word in ("UPDATE", "DELETE")
-    ),
+    },
     # REPLACE deletes without firing the trigger above, so a row that exists is refused before it.
-    "CREATE TRIGGER IF NOT EXISTS events_order BEFORE INSERT ON events"
-    " WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM events)"
-    " BEGIN SELECT RAISE(ABORT, 'the ledger is append-only: an event takes the next number'); END",
-    "CREATE TRIGGER IF NOT EXISTS claims_once BEFORE INSERT ON claims"
-    " WHEN EXISTS (SELECT 1 FROM claims WHERE scope = NEW.scope AND number = NEW.number)"
-    " BEGIN SELECT RAISE(ABORT, 'the ledger is append-only: this number is taken'); END",
-)
+    "events_order": "BEFORE INSERT ON events WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM events)"
+    f" BEGIN SELECT RAISE(ABORT, '{NEXT_NUMBER}'); END",
+    "claims_once": "BEFORE INSERT ON claims WHEN EXISTS (SELECT 1 FROM claims WHERE scope = NEW.scope AND number = NEW.number)"
+    f" BEGIN SELECT RAISE(ABORT, '{APPEND_ONLY}: this number is taken'); END",
+}
+"""Name → what follows it in `CREATE TRIGGER`."""
 
-POSTGRES_TRIGGERS = (
-    "CREATE OR REPLACE FUNCTION vortex_append_only() RETURNS trigger LANGUAGE plpgsql AS"
-    " $$ BEGIN RAISE EXCEPTION 'the ledger is append-only'; END $$",
-    *(
-        f"CREATE OR REPLACE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}"
-        " FOR EACH STATEMENT EXECUTE FUNCTION vortex_append_only()"
+POSTGRES_FUNCTIONS: Final[Mapping[str, str]] = {
+    "vortex_append_only": f" BEGIN RAISE EXCEPTION '{APPEND_ONLY}'; END ",
+    "vortex_next_number": " BEGIN IF NEW.seq IS DISTINCT FROM (SELECT coalesce(max(seq), 0) + 1 FROM events)"
+    f" THEN RAISE EXCEPTION '{NEXT_NUMBER}'; END IF; RETURN NEW; END ",
+}
+"""Name → body of the functions that the triggers call."""
+
+POSTGRES_TRIGGERS: Final[Mapping[str, tuple[int, str, str]]] = {
+    **{
+        f"{table}_append_only": (1, f"BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} FOR EACH STATEMENT", "vortex_append_only")
         for table in TABLES
-    ),
-)
+    },
+    # The primary key of claims refuses what is taken; here REPLACE does not exist, and ON CONFLICT fires the trigger above.
+    "events_order": (2, "BEFORE INSERT ON events FOR EACH ROW", "vortex_next_number"),
+}
+"""Name → the schema that brought it, when it fires, and the function that it calls."""
+
+Ask = Callable[[str], Sequence[Sequence[Any]]]
+"""One query on an open connection, and its rows."""
+
+
+class Unguarded(VortexError):
+    """Triggers that keep the ledger append-only are gone, switched off or replaced."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What stands in a database: the ledger's schema (0 without its tables), and which of that schema's triggers do not."""
+
+    schema: int = 0
+    missing: tuple[str, ...] = ()
 
 
 @cache
@@ -75,7 +103,8 @@ def tables() -> SimpleNamespace:
         Column("number", whole, primary_key=True, autoincrement=False),
         Column("event", whole, ForeignKey("events.seq"), nullable=False),
     )
-    return SimpleNamespace(metadata=metadata, events=events, claims=claims)
+    schema = Table("ledger_schema", metadata, Column("version", Integer, primary_key=True, autoincrement=False))
+    return SimpleNamespace(metadata=metadata, events=events, claims=claims, schema=schema)
 
 
 def sqlite_path(url: str) -> Path | None:
@@ -111,46 +140,82 @@ def shown(url: str) -> str:
         return f"{url.partition('://')[0][:20]}://…"
 
 
-def read(url: str, query: str, values: Mapping[str, object], timeout: float) -> Iterator[tuple[Any, ...]]:
+def read(url: str, query: str, values: Mapping[str, object], timeout: float, guarded: bool = True) -> Iterator[tuple[Any, ...]]:
     """Rows of a query; none while the tables do not exist.
 
     sqlite is read through the standard library: importing SQLAlchemy takes 0.3 s, a third of what a listing may take.
+    Raises VortexError for a newer schema, and Unguarded where a trigger is missing, unless that is not `guarded` against.
     """
     path = sqlite_path(url)
     if path is not None:
         if not path.exists():
             return
         with closing(_open_sqlite(path, timeout)) as connection:
-            if _has_tables(connection):
+            if require(url, _sqlite_condition(connection), guarded):
                 yield from connection.execute(query, values)
         return
     from sqlalchemy import text
 
     server = engine(url, timeout)
     try:
-        if exists(url, timeout):
-            with server.connect() as connection:
-                for row in connection.execute(text(query), dict(values)):
+        with server.connect() as remote:
+            if require(url, condition(remote), guarded):
+                for row in remote.execute(text(query), dict(values)):
                     yield tuple(row)
     finally:
         server.dispose()
 
 
-def exists(url: str, timeout: float) -> bool:
-    """Whether the tables are there."""
+def look(url: str, timeout: float) -> Condition:
+    """The condition of the database at `url`; nothing is created."""
     path = sqlite_path(url)
     if path is not None:
         if not path.exists():
-            return False
+            return Condition()
         with closing(_open_sqlite(path, timeout)) as connection:
-            return _has_tables(connection)
-    from sqlalchemy import inspect
-
+            return _sqlite_condition(connection)
     server = engine(url, timeout)
     try:
-        return inspect(server).has_table("claims")
+        with server.connect() as remote:
+            return condition(remote)
     finally:
         server.dispose()
+
+
+def condition(connection: Connection) -> Condition:
+    """The condition of the database that a writer is connected to."""
+
+    def ask(query: str) -> Sequence[Sequence[Any]]:
+        return connection.exec_driver_sql(query).all()
+
+    return _sqlite_state(ask) if connection.dialect.name == "sqlite" else _postgres_state(ask)
+
+
+def require(url: str, state: Condition, guarded: bool = True) -> bool:
+    """Whether the tables are there. Raises VortexError for a newer schema, and Unguarded where `guarded` and a trigger is missing."""
+    if state.schema > SCHEMA:
+        raise VortexError(
+            f"ledger {shown(url)} has schema {state.schema}, and this vortex knows schemas up to {SCHEMA}",
+            "it was written by a newer vortex: update this one",
+        )
+    if guarded and state.missing:
+        raise unguarded(url, state)
+    return state.schema > 0
+
+
+def unguarded(url: str, state: Condition) -> Unguarded:
+    """The error that names the triggers which are missing."""
+    return Unguarded(
+        f"ledger {shown(url)}: its hash chain is intact, but {missing_triggers(state)}",
+        "put them back with: vortex audit verify --repair",
+    )
+
+
+def missing_triggers(state: Condition) -> str:
+    """Which triggers are missing, in words."""
+    several = len(state.missing) > 1
+    triggers = f"trigger{'s' if several else ''} {', '.join(state.missing)} {'are' if several else 'is'}"
+    return f"its {triggers} missing, switched off or replaced: anyone can change events unhindered"
 
 
 def engine(url: str, timeout: float) -> Engine:
@@ -166,18 +231,35 @@ def engine(url: str, timeout: float) -> Engine:
     return server
 
 
-def create(server: Engine) -> None:
-    """Make tables and triggers, all or none; those that exist are kept."""
+def create(server: Engine, timeout: float) -> None:
+    """Make tables and triggers, or bring an older schema up to this one: all or none. What exists is kept."""
+    from sqlalchemy import select
+
+    schema = tables().schema
     with server.begin() as connection:
-        queue_up(connection)
+        queue_up(connection, timeout)
         tables().metadata.create_all(connection)
-        for statement in SQLITE_TRIGGERS if server.dialect.name == "sqlite" else POSTGRES_TRIGGERS:
-            connection.exec_driver_sql(statement)
+        _guard(connection)
+        if SCHEMA not in connection.execute(select(schema.c.version)).scalars().all():
+            connection.execute(schema.insert(), {"version": SCHEMA})
 
 
-def queue_up(connection: Connection) -> None:
+def rebuild(connection: Connection, claims: Mapping[tuple[str, int], int]) -> None:
+    """Put every trigger back, and these claims (scope and number → event) in the place of those that are there."""
+    for name in SQLITE_TRIGGERS if connection.dialect.name == "sqlite" else POSTGRES_TRIGGERS:
+        of_table = "" if connection.dialect.name == "sqlite" else f" ON {name.partition('_')[0]}"
+        connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {name}{of_table}")
+    connection.execute(tables().claims.delete())
+    if claims:
+        rows = [{"scope": scope, "number": number, "event": event} for (scope, number), event in claims.items()]
+        connection.execute(tables().claims.insert(), rows)
+    _guard(connection)
+
+
+def queue_up(connection: Connection, timeout: float) -> None:
     """Wait until no other writer is between its decision and its commit. sqlite's BEGIN IMMEDIATE has done so already."""
     if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {max(1, round(timeout * 1000))}")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
 
 
@@ -212,15 +294,61 @@ def _open_sqlite(path: Path, timeout: float, create: bool = False) -> sqlite3.Co
     return connection
 
 
-def _has_tables(connection: sqlite3.Connection) -> bool:
-    return bool(connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'claims'").fetchone()[0])
+def _guard(connection: Connection) -> None:
+    if connection.dialect.name == "sqlite":
+        for name, text in SQLITE_TRIGGERS.items():
+            connection.exec_driver_sql(f"CREATE TRIGGER IF NOT EXISTS {name} {text}")
+        return
+    for name, text in POSTGRES_FUNCTIONS.items():
+        connection.exec_driver_sql(f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $${text}$$")
+    for name, (_, when, function) in POSTGRES_TRIGGERS.items():
+        connection.exec_driver_sql(f"CREATE OR REPLACE TRIGGER {name} {when} EXECUTE FUNCTION {function}()")
+
+
+def _sqlite_condition(connection: sqlite3.Connection) -> Condition:
+    return _sqlite_state(lambda query: connection.execute(query).fetchall())
+
+
+def _sqlite_state(ask: Ask) -> Condition:
+    there = {(kind, name): text for kind, name, text in ask("SELECT type, name, sql FROM sqlite_master")}
+    if ("table", "claims") not in there:
+        return Condition()
+    schema = _schema(ask) if ("table", "ledger_schema") in there else 1
+    # sqlite keeps the text of a trigger from its name on.
+    return Condition(
+        schema, tuple(name for name, text in SQLITE_TRIGGERS.items() if there.get(("trigger", name)) != f"CREATE TRIGGER {name} {text}")
+    )
+
+
+def _postgres_state(ask: Ask) -> Condition:
+    ((claims, numbered),) = ask("SELECT to_regclass('claims') IS NOT NULL, to_regclass('ledger_schema') IS NOT NULL")
+    if not claims:
+        return Condition()
+    schema = _schema(ask) if numbered else 1
+    query = (
+        "SELECT tgname, prosrc FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid"
+        " WHERE tgrelid IN (to_regclass('events'), to_regclass('claims')) AND tgenabled IN ('O', 'A')"
+    )
+    there = {row[0]: row[1] for row in ask(query)}
+    return Condition(
+        schema,
+        tuple(
+            name
+            for name, (since, _, function) in POSTGRES_TRIGGERS.items()
+            if since <= schema and there.get(name) != POSTGRES_FUNCTIONS[function]
+        ),
+    )
+
+
+def _schema(ask: Ask) -> int:
+    return int(ask("SELECT max(version) FROM ledger_schema")[0][0] or 1)
 
 
 def _in_words(url: str, message: str) -> VortexError:
     where = f"ledger {shown(url)}"
     message = message.strip().splitlines()[0] if message.strip() else "no message"
     low = message.lower()
-    if "locked" in low:
+    if "locked" in low or "lock timeout" in low:
         return VortexError(f"{where}: another process holds it ({message})", "wait for that process, or end it, and run the command again")
     if "full" in low or "no space" in low:
         return VortexError(f"{where}: the disk is full; nothing was recorded", "free some space and run the command again")

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final, Literal, Self
 
 from registry import records
 from registry.channels import Channel, ChannelState
-from registry.ledger import Claim, Entry, NotUnderstood
+from registry.ledger import Claim, Contradiction, Entry, NotUnderstood
 from registry.records import Artifact, DataUse, Export, Headline, Metrics, NewVersion, VersionEdge
 from registry.state import State, VersionState, WholeVersion
 
@@ -22,6 +22,7 @@ Role = Literal["name", "stage", "refused", "rolled back"]
 """What a part of a sentence is, so that a terminal and a page can each show it in their way."""
 Sentence = tuple[str | tuple[str, Role], ...]
 
+AUDIT: Final = "it did not come from a promotion, a rollback or a registration: `vortex audit verify` says all that is wrong"
 NEWER: Final = "it was written by a newer vortex: update this one"
 Scope = Literal["version", "channel"]
 """What an event is about, which is what its subject names."""
@@ -181,8 +182,12 @@ class VersionRegistered(VersionEvent, kind="version.registered"):
 
     @staticmethod
     def fold_head(entry: Entry, state: State) -> None:
-        """A new version, with nothing measured yet."""
+        """A new version, with nothing measured yet. Raises Contradiction where the name is taken."""
         head = entry.head
+        if entry.subject in state.versions:
+            raise Contradiction(
+                f"the chain breaks at event {entry.seq}: it registers {entry.subject}, which an earlier event has registered", AUDIT
+            )
         state.versions[entry.subject] = VersionState(
             **{
                 **head,
@@ -310,8 +315,8 @@ class ChannelPromoted(ChannelJudged, kind="channel.promoted"):
 
     @staticmethod
     def fold_head(entry: Entry, state: State) -> None:
-        """The channel has moved; what was in production before is remembered."""
-        channel = state.channel(entry.subject)
+        """The channel has moved; what was in production before is remembered. Raises Contradiction for a move that is not the next."""
+        channel = _before_move(entry, state)
         version, stage = entry.head["version"], entry.head["stage"]
         replaces = stage == "production" and channel.production not in (None, version)
         earlier = (*channel.earlier, str(channel.production)) if replaces else channel.earlier
@@ -347,8 +352,8 @@ class ChannelRolledBack(ChannelEvent, kind="channel.rolled_back"):
 
     @staticmethod
     def fold_head(entry: Entry, state: State) -> None:
-        """The channel has moved one step back."""
-        channel = state.channel(entry.subject)
+        """The channel has moved one step back. Raises Contradiction for a move that is not the next."""
+        channel = _before_move(entry, state)
         current = {**channel.current, entry.head["stage"]: entry.head["version"]}
         state.channels[entry.subject] = ChannelState(channel.channel, entry.head["seq"], current, channel.earlier[:-1])
 
@@ -357,10 +362,21 @@ class ChannelRolledBack(ChannelEvent, kind="channel.rolled_back"):
         return f"{self.channel} ", ("rolled back", "rolled back"), " to ", (self.version, "name"), f", from {self.replaced}"
 
 
+def _before_move(entry: Entry, state: State) -> ChannelState:
+    """The channel as this move of it finds it."""
+    channel = state.channel(entry.subject)
+    if entry.head["seq"] != channel.seq + 1:
+        raise Contradiction(
+            f"the chain breaks at event {entry.seq}: it is move {entry.head['seq']} of channel {entry.subject}, which is at move {channel.seq}",
+            AUDIT,
+        )
+    return channel
+
+
 def fold(entries: Iterable[Entry]) -> State:
     """The state after these entries in their order. Entries that were read without their bodies fold their heads alone.
 
-    Raises NotUnderstood for a kind or a shape that this vortex does not know.
+    Raises NotUnderstood for a kind or a shape that this vortex does not know, Contradiction for an event that cannot follow the others.
     """
     state = State()
     for entry in entries:

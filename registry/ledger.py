@@ -3,35 +3,44 @@
 Each event's hash is the SHA-256 over the canonical JSON of its fields and of the previous event's hash, so that an edit anywhere breaks the
 chain from there on. Deciding and appending share one transaction, and writers queue for it. On sqlite a rollback journal is used, not WAL:
 WAL needs shared memory, which network file systems lack, and cannot be read from a read-only folder.
+
+A chain that was written anew as a whole, or whose end was cut off, is a chain again. So its head is noted outside, in a file after every
+append, and a transaction starts by following the chain from there to its end: it costs as much as there are new events.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol
 
 from core.errors import VortexError
-from core.files import locked
+from core.files import locked, write_atomic
 from registry import database
 from registry.records import to_json
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-GENESIS = "0" * 64
+GENESIS: Final = "0" * 64
 """The hash that the first event follows."""
 
 Claim = tuple[str, int]
 """Something that can be taken once: a version's number, a run's registration, a channel's next move."""
 
-HEAD_COLUMNS = "seq, previous, hash, kind, subject, at, actor, reason, git_commit, head"
+HEAD_COLUMNS: Final = "seq, previous, hash, kind, subject, at, actor, reason, git_commit, head"
+COLUMNS: Final = (*HEAD_COLUMNS.split(", "), "body")
+HASHED: Final = tuple(name for name in COLUMNS if name != "hash")
+"""What an event's hash is taken over."""
+
+log = logging.getLogger("vortex.registry")
 
 
 class Recordable(Protocol):
@@ -75,14 +84,39 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class ChainHead:
-    """Where the chain ends. Kept elsewhere, it also shows that the newest events were not cut off."""
+    """Where the chain ends. Kept elsewhere, it also shows that it was not cut off, or written anew as a whole.
 
-    seq: int
-    hash: str
+    `ledger` is the hash of the first event: it tells one ledger from another. All is empty where there is no event.
+    """
+
+    ledger: str = ""
+    seq: int = 0
+    hash: str = GENESIS
+
+    @classmethod
+    def parse(cls, text: str, where: str) -> ChainHead:
+        """The head that a file or a tag holds. Raises VortexError, naming `where`, when it holds none."""
+        try:
+            raw = json.loads(text)
+            head = cls(**raw)
+            numbers = head.seq > 0 and all(len(value) == 64 and int(value, 16) >= 0 for value in (head.ledger, head.hash))
+        except (ValueError, TypeError, RecursionError):
+            numbers = False
+        if not numbers:
+            raise VortexError(f"{where} holds no head of a ledger: {text[:60]!r}", "`vortex audit head` prints what such a file holds")
+        return head
+
+    def text(self) -> str:
+        """As a file or a tag holds it."""
+        return canonical(self)
 
 
 class NotUnderstood(VortexError):
     """An entry says what this vortex does not know."""
+
+
+class Contradiction(VortexError):
+    """An entry cannot follow those before it: whoever wrote it went round the transaction that decides."""
 
 
 class Reader(ABC):
@@ -124,12 +158,17 @@ class Reader(ABC):
         rows = self._rows("SELECT max(number) FROM claims WHERE scope = :scope", {"scope": scope})
         return int(rows[0][0] or 0) if rows else 0
 
+    def claims(self) -> dict[Claim, int]:
+        """Everything that is taken → the event that took it."""
+        return {(scope, number): event for scope, number, event in self._rows("SELECT scope, number, event FROM claims", {})}
+
 
 class Transaction(Reader):
-    """What one writer sees and adds while all others wait."""
+    """What one writer sees and adds while all others wait. `head` is where the chain ends for it."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, head: ChainHead) -> None:
         self._connection = connection
+        self.head = head
 
     def _rows(self, query: str, values: Mapping[str, object]) -> list[Sequence[Any]]:
         from sqlalchemy import text
@@ -138,16 +177,11 @@ class Transaction(Reader):
 
     def append(self, event: Recordable, *, actor: str, reason: str = "", commit: str | None = None) -> Entry:
         """Add one event, after all others; it takes the numbers that it claims, which no other event can have."""
-        from sqlalchemy import select
-
         tables = database.tables()
-        last = self._connection.execute(
-            select(tables.events.c.seq, tables.events.c.hash).order_by(tables.events.c.seq.desc()).limit(1)
-        ).first()
         shape = {"shape": event.shape} if event.shape > 1 else {}
         row: dict[str, Any] = {
-            "seq": last.seq + 1 if last else 1,
-            "previous": last.hash if last else GENESIS,
+            "seq": self.head.seq + 1,
+            "previous": self.head.hash,
             "kind": event.kind,
             "subject": _clean(event.subject),
             "at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
@@ -161,15 +195,23 @@ class Transaction(Reader):
         self._connection.execute(tables.events.insert(), row)
         for scope, number in event.claims():
             self._connection.execute(tables.claims.insert(), {"scope": scope, "number": number, "event": row["seq"]})
-        return _entry([row[name] for name in (*HEAD_COLUMNS.split(", "), "body")])
+        self.head = ChainHead(self.head.ledger or row["hash"], row["seq"], row["hash"])
+        return _entry([row[name] for name in COLUMNS])
 
 
 class Ledger(Reader):
-    """The ledger at a SQLAlchemy URL. Reading creates nothing; the first transaction makes the tables."""
+    """The ledger at a SQLAlchemy URL. Reading creates nothing; the first transaction makes the tables.
 
-    def __init__(self, url: str, timeout: float = 60.0) -> None:
+    `head_file` is where its head is noted after every append; without one it is noted in this object alone.
+    `guarded` is False for the audit, which reads a ledger also where its triggers are missing.
+    """
+
+    def __init__(self, url: str, timeout: float = 60.0, head_file: Path | None = None, *, guarded: bool = True) -> None:
         self.url = url
         self.timeout = timeout
+        self.head_file = head_file
+        self.guarded = guarded
+        self._head = ChainHead()
 
     @property
     def path(self) -> Path | None:
@@ -177,62 +219,135 @@ class Ledger(Reader):
         return database.sqlite_path(self.url)
 
     def _rows(self, query: str, values: Mapping[str, object]) -> list[Sequence[Any]]:
-        with database.explained(self.url):
-            return list(database.read(self.url, query, values, self.timeout))
+        try:
+            with database.explained(self.url):
+                return list(database.read(self.url, query, values, self.timeout, self.guarded))
+        except database.Unguarded:
+            self.verify()  # names the event, where one was changed
+            raise
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """Decide and append as one: all of it is in the ledger after a clean exit, none of it after an error or a kill."""
+        """Decide and append as one: all of it is in the ledger after a clean exit, none of it after an error or a kill.
+
+        Raises VortexError, having written nothing, where the chain does not lead from its noted head to its end.
+        """
         with database.explained(self.url):
+            noted = self.noted()
             engine = database.engine(self.url, self.timeout)
             try:
-                if not database.exists(self.url, self.timeout):
+                state = database.look(self.url, self.timeout)
+                database.require(self.url, state)
+                if state.schema < database.SCHEMA:
                     with self._creation_lock():
-                        database.create(engine)
+                        database.create(engine, self.timeout)
                 with engine.begin() as connection:
-                    database.queue_up(connection)
-                    yield Transaction(connection)
+                    database.queue_up(connection, self.timeout)
+                    database.require(self.url, database.condition(connection))
+                    tx = Transaction(connection, self._follow_tail(connection, noted))
+                    yield tx
             finally:
                 engine.dispose()
+        self._note(tx.head)
 
     def append(self, event: Recordable, *, actor: str, reason: str = "", commit: str | None = None) -> Entry:
         """Add one event that needs no decision."""
         with self.transaction() as tx:
             return tx.append(event, actor=actor, reason=reason, commit=commit)
 
-    def verify(self, expected: ChainHead | None = None) -> ChainHead:
+    def noted(self) -> ChainHead:
+        """The head that was noted last; an empty one where none was. Raises VortexError when the file holds something else."""
+        return max(self._written(), self._head, key=lambda head: head.seq)
+
+    def verify(self, heads: Mapping[str, ChainHead] | None = None) -> ChainHead:
         """Walk the whole chain and return its end.
 
-        Raises VortexError naming the first event that is not what was written: edited, missing, inserted or out of order. A chain whose
-        newest events were cut off is still a chain: `expected`, an end that was noted earlier, shows that too.
+        Raises VortexError naming the first event that is not what was written: edited, missing, inserted or out of order; and Unguarded
+        where all are, but the triggers that keep them are not. A chain that was cut off or written anew is still a chain: `heads`, noted
+        earlier, by the place where each was noted, show that too; the one in `head_file` is always asked.
         """
-        last = ChainHead(0, GENESIS)
+        noted = {**(heads or {}), str(self.head_file or "an earlier look"): self.noted()}
+        expected: dict[int, list[tuple[str, ChainHead]]] = {}
+        for where, head in noted.items():
+            expected.setdefault(head.seq, []).append((where, head))
+        end = ChainHead()
         query, values = _select((), (), None, True)
         with database.explained(self.url):
-            for raw in database.read(self.url, query, values, self.timeout):
-                row = dict(zip((*HEAD_COLUMNS.split(", "), "body"), raw, strict=True))
-                if row["seq"] != last.seq + 1:
-                    raise _broken(self.url, last.seq + 1, f"it is missing; the next one found is {row['seq']}")
-                if row["previous"] != last.hash:
-                    raise _broken(self.url, row["seq"], f"it follows {row['previous'][:12]}…, but event {last.seq} is {last.hash[:12]}…")
-                if row["hash"] != chained(row):
-                    raise _broken(self.url, row["seq"], f"its content ({row['kind']} of {row['subject']}) does not match its hash")
-                last = ChainHead(row["seq"], row["hash"])
-                if expected and expected.seq == last.seq and expected.hash != last.hash:
-                    raise _broken(self.url, last.seq, f"it is {last.hash[:12]}…, but {expected.hash[:12]}… was noted")
-        claimed = int(next(iter(self._rows("SELECT max(event) FROM claims", {})), (0,))[0] or 0)
-        if claimed > last.seq:
-            raise _broken(self.url, last.seq + 1, f"it is missing: the chain ends at {last.seq}, but event {claimed} has taken a number")
-        if expected and expected.seq > last.seq:
-            raise _broken(self.url, last.seq + 1, f"it is missing: the chain ends at {last.seq}, but {expected.seq} was noted")
-        return last
+            for head in _follow(self.url, end, database.read(self.url, query, values, self.timeout, guarded=False)):
+                end = head
+                for where, other in expected.get(end.seq, ()):
+                    _require_noted(self.url, end, other, where)
+            for where, head in noted.items():
+                if head.seq > end.seq:
+                    _require_noted(self.url, end, head, where)
+            claimed = max(self.unguarded().claims().values(), default=0)
+            if claimed > end.seq:
+                raise _broken(self.url, end.seq + 1, f"it is missing: the chain ends at {end.seq}, but event {claimed} has taken a number")
+            if self.guarded:
+                database.require(self.url, database.look(self.url, self.timeout))
+        return end
+
+    def rebuild(self, claims: Mapping[Claim, int]) -> None:
+        """Put these claims in the place of those that are there, and every trigger back. Raises VortexError where the chain is broken."""
+        self.unguarded().verify()
+        with database.explained(self.url):
+            engine = database.engine(self.url, self.timeout)
+            try:
+                with engine.begin() as connection:
+                    database.queue_up(connection, self.timeout)
+                    self._follow_tail(connection, self.noted())
+                    database.rebuild(connection, claims)
+            finally:
+                engine.dispose()
+
+    def unguarded(self) -> Ledger:
+        """The same ledger, read also where its triggers are missing."""
+        return Ledger(self.url, self.timeout, self.head_file, guarded=False)
+
+    def _follow_tail(self, connection: Connection, noted: ChainHead) -> ChainHead:
+        """The end of the chain, followed from the noted head on, or from its beginning where none was noted."""
+        from sqlalchemy import text
+
+        query = f"SELECT {', '.join(COLUMNS)} FROM events WHERE seq >= :seq ORDER BY seq"
+        rows = iter(connection.execute(text(query), {"seq": noted.seq}))
+        end = ChainHead()
+        if noted.seq:
+            where = str(self.head_file or "an earlier look")
+            first = connection.execute(text("SELECT hash FROM events WHERE seq = 1")).scalar() or ""
+            row = next(rows, None)
+            if row and row[0] == noted.seq:
+                end = ChainHead(first, noted.seq, row[2])
+            else:
+                end = ChainHead(first, connection.execute(text("SELECT coalesce(max(seq), 0) FROM events")).scalar_one())
+            _require_noted(self.url, end, noted, where)
+        for head in _follow(self.url, end, rows):
+            end = head
+        return end
+
+    def _written(self) -> ChainHead:
+        """The head in the file."""
+        try:
+            return ChainHead.parse(self.head_file.read_text("utf-8", "replace"), str(self.head_file)) if self.head_file else ChainHead()
+        except FileNotFoundError:
+            return ChainHead()
+
+    def _note(self, head: ChainHead) -> None:
+        """Note the head of what is now committed. Another process may have noted a later one by now: then that one stays."""
+        self._head = head
+        if self.head_file is None:
+            return
+        try:
+            if self._written().seq < head.seq:
+                write_atomic(self.head_file, head.text() + "\n")
+        except (VortexError, OSError) as error:
+            log.warning("the ledger has it, but its head could not be noted: %s", error)
 
     @contextmanager
     def understood(self) -> Iterator[None]:
         """Around what folds events: one that lacks what it should say ends in VortexError, naming the first event that was changed."""
         try:
             yield
-        except NotUnderstood:
+        except (NotUnderstood, Contradiction):
             self.verify()
             raise
         except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -258,8 +373,44 @@ def canonical(value: object) -> str:
 
 def chained(row: Mapping[str, Any]) -> str:
     """The hash of an event: over its fields as they are stored and the previous event's hash."""
-    fields = {name: row[name] for name in ("seq", "previous", "kind", "subject", "at", "actor", "reason", "git_commit", "head", "body")}
-    return hashlib.sha256(canonical(fields).encode()).hexdigest()
+    # The stored fields are text and numbers: `canonical` would write the same, at twice the time.
+    return hashlib.sha256(_ENCODER.encode({name: row[name] for name in HASHED}).encode("utf-8", "replace")).hexdigest()
+
+
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _follow(url: str, head: ChainHead, rows: Iterable[Sequence[Any]]) -> Iterator[ChainHead]:
+    """The head after each of these rows of all columns, the first of which follows `head`. Raises VortexError where the chain breaks."""
+    for raw in rows:
+        row = dict(zip(COLUMNS, raw, strict=True))
+        if row["seq"] != head.seq + 1:
+            raise _broken(url, head.seq + 1, f"it is missing; the next one found is {row['seq']}")
+        if row["previous"] != head.hash:
+            raise _broken(url, row["seq"], f"it follows {str(row['previous'])[:12]}…, but event {head.seq} is {head.hash[:12]}…")
+        try:
+            intact = row["hash"] == chained(row)
+        except TypeError:  # bytes where text was
+            intact = False
+        if not intact:
+            raise _broken(url, row["seq"], f"its content ({row['kind']} of {row['subject']}) does not match its hash")
+        head = ChainHead(head.ledger or row["hash"], row["seq"], row["hash"])
+        yield head
+
+
+def _require_noted(url: str, head: ChainHead, noted: ChainHead, where: str) -> None:
+    """Raise VortexError unless `head`, of the event at which `noted` was noted or of the last one before it, is that."""
+    if head.ledger and noted.ledger != head.ledger:
+        raise VortexError(
+            f"{database.shown(url)}: the chain breaks at event 1, or this is another ledger: its first event is {head.ledger[:12]}…,"
+            f" the head in {where} is of a ledger that begins with {noted.ledger[:12]}…",
+            "compare it with the ledger that was meant: `ledger` in vortex.toml, or a backup",
+        )
+    if head.seq != noted.seq:
+        end = f"it is missing: the chain ends at {head.seq}" if head.seq < noted.seq else f"event {noted.seq} is missing"
+        raise _broken(url, min(head.seq + 1, noted.seq), f"{end}, but event {noted.seq} was noted in {where}")
+    if head.hash != noted.hash:
+        raise _broken(url, head.seq, f"it is {head.hash[:12]}…, but {noted.hash[:12]}… was noted in {where}")
 
 
 def _select(

@@ -10,7 +10,7 @@ from core.errors import VortexError
 from core.stages import STAGES
 from registry import events
 from registry.channels import Channel, ChannelState
-from registry.events import ChannelJudged, ChannelPromoted, ChannelRefused, ChannelRolledBack
+from registry.events import ChannelJudged, ChannelPromoted, ChannelRefused, ChannelRolledBack, VersionRegistered
 from registry.ledger import Entry, Ledger, Transaction
 
 
@@ -117,6 +117,5 @@ def _check_order(stages: Sequence[StageJudgement]) -> None:
 
 
 def _expect_version(tx: Transaction, version: str) -> None:
-    number = version.removeprefix("v")
-    if not number.isdecimal() or tx.claimed("version", int(number)) is None:
+    if not tx.entries(kinds=(VersionRegistered.kind,), subject=version, bodies=False):
         raise VortexError(f"version {version!r} is not registered", "list what is with: vortex versions")

@@ -21,6 +21,7 @@ from registry.records import Artifact, DataUse
 
 MODEL: Final = "vortex-student"
 EXPERIMENT: Final = "vortex"
+HEAD_TAG: Final = "vortex.ledger.head"
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 BATCH: Final = {"metrics": 1000, "params": 100}
 """The most that MLflow takes in one `log_batch`."""
@@ -143,6 +144,44 @@ class MlflowStore:
         with self._explained("set an alias"):
             self._client.set_registered_model_alias(MODEL, alias, str(version))
 
+    def drop_alias(self, alias: str) -> None:
+        """Take an alias of the model away."""
+        with self._explained("remove an alias"):
+            self._client.delete_registered_model_alias(MODEL, alias)
+
+    def aliases(self) -> dict[str, int]:
+        """Every alias of the model → the model version that it points at."""
+        with self._explained("read the aliases"):
+            return {alias: int(version) for alias, version in self._client.get_registered_model(MODEL).aliases.items()}
+
+    def model_versions(self) -> dict[int, str]:
+        """Every version of the model → the id of its run."""
+        with self._explained("read the model's versions"):
+            return {
+                int(version.version): str(version.run_id) for version in _pages(self._client.search_model_versions, f"name = '{MODEL}'")
+            }
+
+    def deleted_runs(self) -> set[str]:
+        """The ids of runs that were deleted and can be restored."""
+        from mlflow.entities import ViewType
+
+        def search(query: str, **page: Any) -> Any:
+            return self._client.search_runs([self.experiment_id], query, run_view_type=ViewType.DELETED_ONLY, **page)
+
+        with self._explained("read the deleted runs"):
+            return {str(run.info.run_id) for run in _pages(search, "")}
+
+    def note_head(self, text: str) -> None:
+        """Note the ledger's head, as a tag of the experiment."""
+        with self._explained("note the ledger's head"):
+            self._client.set_experiment_tag(self.experiment_id, HEAD_TAG, text)
+
+    def noted_head(self) -> str | None:
+        """The head that was noted last, or None."""
+        with self._explained("read the ledger's head"):
+            tags: dict[str, str] = self._client.get_experiment(self.experiment_id).tags
+            return tags.get(HEAD_TAG)
+
     def _log(self, run_id: str, what: str, items: Sequence[Any]) -> None:
         with self._explained(f"log {what}"):
             for start in range(0, len(items), BATCH[what]):
@@ -250,6 +289,17 @@ def _default_location(location: str) -> Iterator[None]:
             del os.environ[name]
         else:
             os.environ[name] = before
+
+
+def _pages(search: Any, query: str) -> Iterator[Any]:
+    """Everything that a search of MLflow finds, page after page."""
+    token = None
+    while True:
+        page = search(query, max_results=1000, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -18,7 +18,7 @@ from core.shipped import SHIPPED
 from registry import artifacts, database, events, stages
 from registry.channels import Channel
 from registry.events import VersionExported, VersionMeasured, VersionRegistered, run_scope
-from registry.ledger import Ledger, Transaction
+from registry.ledger import Contradiction, Ledger, Transaction
 from registry.records import Artifact, Export, Metrics, NewVersion, Summary, Version, WeightsEdge
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ class Hub:
     ledger: Ledger
 
     @classmethod
-    def open(cls, tracking_uri: str, artifact_root: Path | str, ledger_url: str) -> Hub:
-        """A hub over these places. Touches nothing yet."""
-        return cls(tracking_uri, artifact_root, Ledger(ledger_url))
+    def open(cls, tracking_uri: str, artifact_root: Path | str, ledger_url: str, head_file: Path | None = None) -> Hub:
+        """A hub over these places; `head_file` is where the ledger's head is noted. Touches nothing yet."""
+        return cls(tracking_uri, artifact_root, Ledger(ledger_url, head_file=head_file))
 
     @cached_property
     def store(self) -> MlflowStore:
@@ -90,6 +90,7 @@ class Hub:
         version = self.get(name)
         tags = {"vortex.version": version.name}
         self._cache(f"version tag of {version.name}", lambda: self.store.set_version_tags(version.mlflow_version, tags))
+        self.note_head()
         return version
 
     def add_metrics(self, name: str, *metrics: Metrics, actor: str, reason: str = "", commit: str | None = None) -> Version:
@@ -101,6 +102,7 @@ class Hub:
         with self.ledger.transaction() as tx:
             for measured in metrics:
                 tx.append(VersionMeasured(name, measured), actor=actor, reason=reason, commit=commit)
+        self.note_head()
         return self.get(name)
 
     def add_export(self, name: str, export: Export, *, actor: str, reason: str = "", commit: str | None = None) -> Version:
@@ -162,13 +164,25 @@ class Hub:
         except VortexError:  # MLflow knows no such run, or cannot be asked: what is missing is said by the caller
             return ""
 
+    def note_head(self) -> None:
+        """Note the ledger's head in MLflow too, as a tag of the experiment. Done where MLflow is open anyway: opening it takes seconds."""
+        head = self.ledger.noted()
+        if head.seq:
+            self._cache("tag of the ledger's head", lambda: self.store.note_head(head.text()))
+
     def refresh_aliases(self, channel: Channel) -> None:
         """Set the channel's MLflow aliases to what the ledger says. They are a cache: a failure is logged, the promotion stands."""
         state = stages.channel_state(self.ledger, channel)
         for stage, name in state.current.items():
             self._cache(
-                f"alias of {channel} {stage}", lambda n=name, s=stage: self.store.set_alias(channel.alias(s), self.get(n).mlflow_version)
+                f"alias of {channel} {stage}", lambda n=name, s=stage: self.store.set_alias(channel.alias(s), self.restore_model(n))
             )
+        self.note_head()
+
+    def restore_model(self, name: str) -> int:
+        """MLflow's version of this one, found by its run because MLflow counts anew after a deletion, and made again where it was deleted."""
+        version = self.get(name)
+        return self.store.register_model(version.run_id, {**_tags(version), "vortex.version": name})
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -201,6 +215,15 @@ def append_registration(
 ) -> str:
     """Give a run its name within a transaction, and return the name."""
     event = VersionRegistered(f"v{_next_number(tx, new.recipe, new.derived)}", new, mlflow_version)
+    # The claims say what is free, the events what is: they disagree where someone changed either.
+    highest = tx.highest("version")
+    if tx.entries(kinds=(event.kind,), subject=event.version, bodies=False) or (
+        highest and tx.claimed("version", highest) != f"v{highest}"
+    ):
+        raise Contradiction(
+            f"the next name would be {event.version}: the numbers that are taken are not those of the registered versions",
+            "see what is wrong, and have the numbers taken from the events again, with: vortex audit verify --repair",
+        )
     tx.append(event, actor=actor, reason=reason, commit=commit)
     return event.version
 

@@ -9,6 +9,7 @@ import typer
 
 from vortex_cli.commands import (
     ablate,
+    audit,
     compare,
     data,
     data_versions,
@@ -58,6 +59,9 @@ def register(group: typer.Typer, function: Callable[..., None], panel: str, name
 
 
 data_app = typer.Typer(no_args_is_help=True, help="Frames and their versions: put in, make, look at, push, pull, check out, diff.")
+audit_app = typer.Typer(
+    no_args_is_help=True, help="The ledger's head, to be kept elsewhere, and all else compared with what the ledger says."
+)
 
 register(app, init.init, "Start")
 register(app, demo.demo, "Start")
@@ -95,3 +99,6 @@ register(app, export.export, "Ship")
 register(app, promote.promote, "Ship")
 register(app, rollback.rollback, "Ship")
 register(app, history.history, "Ship")
+register(audit_app, audit.head, "Ship")
+register(audit_app, audit.verify, "Ship")
+app.add_typer(audit_app, name="audit", rich_help_panel="Ship")

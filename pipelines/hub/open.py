@@ -16,7 +16,7 @@ log = logging.getLogger("vortex.git")
 
 def hub(ws: Workspace) -> Hub:
     """The workspace's registry. Cheap: nothing is opened, created or imported before it is needed."""
-    return Hub.open(ws.tracking_uri, ws.artifact_root, ws.ledger_url)
+    return Hub.open(ws.tracking_uri, ws.artifact_root, ws.ledger_url, ws.ledger_head)
 
 
 def actor() -> str:

@@ -102,6 +102,7 @@ def promote(
     if stage not in STAGES:
         raise UsageError(f"unknown stage {stage!r}; the stages are: {', '.join(STAGES)}", "name one of them with --stage")
     registry = hub(ws)
+    registry.ledger.verify()
     version = registry.get(name)
     channel = _channel(ws, version, device, domain)
     policy = load_policies().promotion
@@ -141,6 +142,7 @@ def rollback(ws: Workspace, *, device: str | None = None, domain: str | None = N
     `domain` defaults to the only one with a version in production on the device. Raises VortexError when there is nothing to go back to.
     """
     registry = hub(ws)
+    registry.ledger.verify()
     device = ws.device(device)
     if domain is None:
         domain = _only_domain(registry, device)

@@ -34,7 +34,7 @@ def test_a_fresh_workspace_lacks_nothing_needed(workspace: Workspace) -> None:
 def test_the_ledger_is_walked_and_checkpoints_are_looked_for(workspace: Workspace, make_version: Callable[..., str]) -> None:
     make_version()
     found = findings(workspace)
-    assert found["ledger"].found == "1 event, hash chain intact"
+    assert found["ledger"].found == "1 event, hash chain intact, claims and triggers as they should be"
     assert (found["artifacts"].state, found["artifacts"].found) == ("ok", "mlruns/artifacts")
     settings = workspace.root / "vortex.toml"
     settings.write_text(settings.read_text().replace('artifact_root = "mlruns/artifacts"', 'artifact_root = "larger disk"'))

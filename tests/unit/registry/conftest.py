@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from registry import database
 from registry.ledger import Ledger
 from registry.records import Artifact, DataEdge, DataUse, NewVersion, RecipeEdge, TeacherEdge
 from registry.store import MlflowStore
@@ -32,6 +35,23 @@ def hub(migrated: Path, tmp_path: Path) -> Hub:
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
     return Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+
+
+@pytest.fixture
+def edit() -> Callable[..., None]:
+    """Change a sqlite ledger as someone would who means to: without the triggers, which stand again afterwards."""
+
+    def change(ledger: Ledger, *statements: str, triggers: bool = True) -> None:
+        assert ledger.path
+        with closing(sqlite3.connect(ledger.path)) as store, store:
+            for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+                store.execute(f"DROP TRIGGER {name}")
+            for statement in statements:
+                store.execute(statement)
+            for name, text in database.SQLITE_TRIGGERS.items() if triggers else ():
+                store.execute(f"CREATE TRIGGER {name} {text}")
+
+    return change
 
 
 @pytest.fixture

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import multiprocessing
 import os
 import signal
 import sqlite3
 import subprocess
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,8 +19,11 @@ from typing import Any, ClassVar
 import pytest
 
 from core.errors import VortexError
+from registry import database
+from registry import ledger as ledger_module
+from registry.database import Condition
 from registry.events import VersionRegistered
-from registry.ledger import ChainHead, Claim, Ledger
+from registry.ledger import COLUMNS, GENESIS, ChainHead, Claim, Ledger, chained
 from registry.records import NewVersion
 
 
@@ -71,16 +76,6 @@ def both(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
     engine.dispose()
 
 
-def edit(ledger: Ledger, statement: str) -> None:
-    """Change the file as someone would who means to: triggers first."""
-    assert ledger.path is not None
-    with sqlite3.connect(ledger.path) as connection:
-        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-            connection.execute(f"DROP TRIGGER {name}")
-        connection.execute(statement)
-    connection.close()
-
-
 def test_a_ledger_that_does_not_exist_is_empty_and_stays_absent(tmp_path: Path) -> None:
     ledger = Ledger(f"sqlite:///{tmp_path / 'none' / 'ledger.db'}")
     assert ledger.entries() == []
@@ -103,7 +98,7 @@ def test_events_come_back_in_order_with_who_what_when_why_and_commit(both: Ledge
     assert both.entries(kinds=("other",)) == []
     assert both.entries(without=("note",)) == []
     assert len(both.entries(kinds=("note",), without=("other", "another"), subject="subject 1")) == 1
-    assert both.verify() == ChainHead(3, events[2].hash)
+    assert both.verify() == ChainHead(first.hash, 3, events[2].hash)
 
 
 def test_a_claim_can_be_taken_once(both: Ledger) -> None:
@@ -138,8 +133,6 @@ def test_an_error_in_the_transaction_leaves_nothing(both: Ledger) -> None:
 def test_the_database_refuses_changes(both: Ledger, statement: str) -> None:
     from sqlalchemy import text
 
-    from registry import database
-
     with both.transaction() as tx:
         tx.append(Note("v10", taken=V10), actor="Ada")
     engine = database.engine(both.url, 5)
@@ -170,20 +163,190 @@ def test_replace_cannot_slip_past_the_triggers(ledger: Ledger) -> None:
         ("UPDATE events SET hash = replace(hash, substr(hash, 1, 1), 'x') WHERE seq = 5", 5),
     ],
 )
-def test_verify_names_the_first_event_that_was_changed(ledger: Ledger, statement: str, event: int) -> None:
+def test_verify_names_the_first_event_that_was_changed(ledger: Ledger, statement: str, event: int, edit: Callable[..., None]) -> None:
     add(ledger, 5)
     edit(ledger, statement)
     with pytest.raises(VortexError, match=f"event {event}:"):
         ledger.verify()
 
 
-def test_a_rewritten_tail_is_seen_by_who_noted_the_end(ledger: Ledger) -> None:
+def test_a_tail_that_was_cut_off_is_seen_by_who_noted_the_end(ledger: Ledger, edit: Callable[..., None]) -> None:
     add(ledger, 3)
     noted = ledger.verify()
     edit(ledger, "DELETE FROM events WHERE seq = 3")
-    assert ledger.verify().seq == 2
-    with pytest.raises(VortexError, match="event 3: it is missing"):
-        ledger.verify(noted)
+    passer_by = Ledger(ledger.url)
+    assert passer_by.verify().seq == 2
+    with pytest.raises(VortexError, match=r"event 3: it is missing: the chain ends at 2, but event 3 was noted in a letter"):
+        passer_by.verify({"a letter": noted})
+
+
+def test_the_head_is_noted_after_every_append(ledger: Ledger, tmp_path: Path) -> None:
+    noting = Ledger(ledger.url, head_file=tmp_path / "kept" / "ledger.head")
+    assert noting.noted() == ChainHead("", 0, GENESIS)
+    add(noting, 2)
+    first, second = noting.entries()
+    assert noting.noted() == ChainHead(first.hash, 2, second.hash)
+    assert json.loads((tmp_path / "kept" / "ledger.head").read_text()) == {"ledger": first.hash, "seq": 2, "hash": second.hash}
+
+
+def test_a_note_never_goes_back(ledger: Ledger, tmp_path: Path) -> None:
+    noting, other = (Ledger(ledger.url, head_file=tmp_path / "ledger.head") for _ in range(2))
+    with noting.transaction() as tx:
+        tx.append(Note("a"), actor="Ada")
+        early = tx.head
+    add(other)
+    noting._note(early)  # the process was held up between its commit and its note
+    assert Ledger(ledger.url, head_file=tmp_path / "ledger.head").noted().seq == 2
+
+
+def rewrite(ledger: Ledger, edit: Callable[..., None], seq: int, **changes: str) -> None:
+    """Change an event, and hash the chain anew from there to its end."""
+    assert ledger.path is not None
+    with closing(sqlite3.connect(ledger.path)) as connection:
+        rows = [dict(zip(COLUMNS, row, strict=True)) for row in connection.execute(f"SELECT {', '.join(COLUMNS)} FROM events ORDER BY seq")]
+    statements = ["UPDATE events SET previous = 'p' || seq, hash = 'h' || seq"]  # both are unique: out of the way first
+    previous = GENESIS
+    for row in rows:
+        row |= {"previous": previous, **(changes if row["seq"] == seq else {})}
+        previous = chained(row)
+        texts = ", ".join(f"{name} = '{value}'" for name, value in {**changes, "previous": row["previous"], "hash": previous}.items()
+                          if name in ("previous", "hash") or row["seq"] == seq)  # fmt: skip
+        statements.append(f"UPDATE events SET {texts} WHERE seq = {row['seq']}")
+    edit(ledger, *statements)
+
+
+def test_a_chain_that_was_hashed_anew_is_seen_by_the_next_writer(ledger: Ledger, tmp_path: Path, edit: Callable[..., None]) -> None:
+    noting = Ledger(ledger.url, head_file=tmp_path / "ledger.head")
+    add(noting, 4)
+    rewrite(ledger, edit, 2, actor="Eve")
+    assert Ledger(ledger.url).verify().seq == 4, "to who noted nothing it is a chain"
+    for attempt in (noting.verify, lambda: add(Ledger(ledger.url, head_file=tmp_path / "ledger.head"))):
+        with pytest.raises(VortexError, match=r"breaks at event 4: it is \w+…, but \w+… was noted in .*ledger.head"):
+            attempt()
+    assert len(ledger.entries()) == 4
+
+
+def test_a_new_first_event_is_another_ledger(ledger: Ledger, tmp_path: Path, edit: Callable[..., None]) -> None:
+    noting = Ledger(ledger.url, head_file=tmp_path / "ledger.head")
+    add(noting, 2)
+    rewrite(ledger, edit, 1, actor="Eve")
+    with pytest.raises(VortexError, match="chain breaks at event 1, or this is another ledger"):
+        noting.verify()
+
+
+@pytest.mark.parametrize("statement", ["DELETE FROM events WHERE seq > 2", "DELETE FROM events"])
+def test_a_writer_does_not_go_on_from_a_tail_that_was_cut_off(
+    ledger: Ledger, tmp_path: Path, statement: str, edit: Callable[..., None]
+) -> None:
+    noting = Ledger(ledger.url, head_file=tmp_path / "ledger.head")
+    add(noting, 4)
+    edit(ledger, statement)
+    with pytest.raises(VortexError, match="event 4 was noted in"):
+        add(Ledger(ledger.url, head_file=tmp_path / "ledger.head"))
+
+
+def test_what_others_appended_is_followed_by_the_next_writer(ledger: Ledger, tmp_path: Path, edit: Callable[..., None]) -> None:
+    noting = Ledger(ledger.url, head_file=tmp_path / "ledger.head")
+    add(noting, 2)
+    add(Ledger(ledger.url), 3)
+    add(noting)
+    assert noting.noted().seq == 6
+    add(Ledger(ledger.url), 2)
+    edit(ledger, "UPDATE events SET actor = 'Eve' WHERE seq = 7")
+    with pytest.raises(VortexError, match="event 7: its content"):
+        add(noting)
+
+
+def test_a_writer_follows_new_events_only(both: Ledger) -> None:
+    add(both, 3)
+    followed: list[int] = []
+    original = ledger_module._follow
+
+    def counting(url: str, head: ChainHead, rows: Iterable[Any]) -> Iterator[ChainHead]:
+        for each in original(url, head, rows):
+            followed.append(each.seq)
+            yield each
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledger_module, "_follow", counting)
+        add(both)
+        assert followed == []
+        add(Ledger(both.url))
+        assert followed == [1, 2, 3, 4]
+
+
+def test_a_head_file_that_holds_something_else_is_named(ledger: Ledger, tmp_path: Path) -> None:
+    (tmp_path / "ledger.head").write_text("event 7")
+    noting = Ledger(ledger.url, head_file=tmp_path / "ledger.head")
+    with pytest.raises(VortexError, match=r"ledger.head holds no head of a ledger: 'event 7'"):
+        add(noting)
+    assert ledger.entries() == []
+
+
+def test_a_ledger_of_a_newer_schema_is_left_alone(both: Ledger) -> None:
+    from sqlalchemy import text
+
+    add(both)
+    engine = database.engine(both.url, 5)
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO ledger_schema (version) VALUES (7)"))
+    engine.dispose()
+    for attempt in (both.entries, both.verify, lambda: add(both)):
+        with pytest.raises(VortexError, match=r"has schema 7, and this vortex knows schemas up to 2") as caught:
+            attempt()
+        assert "newer vortex" in caught.value.hint
+
+
+def test_a_ledger_without_a_schema_number_gets_one_from_the_next_writer(both: Ledger) -> None:
+    from sqlalchemy import text
+
+    add(both)
+    engine = database.engine(both.url, 5)
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE ledger_schema"))
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("DROP TRIGGER events_order ON events"))
+    engine.dispose()
+    assert (database.look(both.url, 5), len(both.entries())) == (Condition(1, ()), 1)
+    add(both)
+    assert database.look(both.url, 5) == Condition(2, ())
+    assert both.verify().seq == 2
+
+
+def test_the_next_number_alone_can_be_appended(both: Ledger) -> None:
+    from sqlalchemy import text
+
+    add(both, 2)
+    engine = database.engine(both.url, 5)
+    copied = ", ".join(f"'x' || substr({name}, 2)" if name in ("previous", "hash") else name for name in COLUMNS if name != "seq")
+    for seq in (0, 7):
+        with pytest.raises(Exception, match="takes the next number"), engine.begin() as connection:
+            connection.execute(text(f"INSERT INTO events ({', '.join(COLUMNS)}) SELECT {seq}, {copied} FROM events WHERE seq = 1"))
+    engine.dispose()
+    assert both.verify().seq == 2
+
+
+@pytest.mark.parametrize("how", ["dropped", "replaced"])
+def test_a_missing_trigger_is_named_by_every_reader_and_writer(both: Ledger, how: str) -> None:
+    from sqlalchemy import text
+
+    add(both)
+    engine = database.engine(both.url, 5)
+    with engine.begin() as connection:
+        if connection.dialect.name == "sqlite":
+            connection.execute(text("DROP TRIGGER events_order"))
+            if how == "replaced":
+                connection.execute(text("CREATE TRIGGER events_order BEFORE INSERT ON events BEGIN SELECT 1; END"))
+        elif how == "dropped":
+            connection.execute(text("DROP TRIGGER events_order ON events"))
+        else:
+            connection.execute(text("ALTER TABLE events DISABLE TRIGGER events_order"))
+    engine.dispose()
+    for attempt in (both.entries, both.verify, lambda: add(both)):
+        with pytest.raises(database.Unguarded, match=r"its trigger events_order is missing, switched off or replaced"):
+            attempt()
+    both.rebuild({})
+    assert both.verify().seq == 1
 
 
 def test_strange_text_and_numbers_survive(both: Ledger) -> None:
@@ -247,10 +410,24 @@ def test_a_locked_ledger_says_so(ledger: Ledger) -> None:
     holder.close()
 
 
+def test_a_writer_does_not_wait_for_ever_on_postgresql(both: Ledger) -> None:
+    from sqlalchemy import create_engine, text
+
+    if both.path is not None:
+        pytest.skip("sqlite has a test of its own, above")
+    add(both)
+    holder = create_engine(both.url)
+    with holder.connect() as connection:
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({database.ADVISORY_LOCK})"))
+        with pytest.raises(VortexError, match="another process holds it") as caught:
+            add(Ledger(both.url, timeout=0.2))
+        assert "wait for that process" in caught.value.hint
+        assert len(both.entries()) == 1, "a writer must not keep readers out"
+    holder.dispose()
+
+
 def test_a_full_disk_says_so_and_keeps_what_was_there(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     add(ledger)
-    from registry import database
-
     opened = database._open_sqlite
 
     def small(path: Path, timeout: float, create: bool = False) -> sqlite3.Connection:

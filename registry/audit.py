@@ -1,0 +1,188 @@
+"""Is the ledger what was written, and does what lies beside it still say the same?
+
+The chain is walked and compared with the heads that were noted; claims, triggers, MLflow's versions and aliases, and the stored files are
+compared with what the events say, both ways. What follows from the events alone can be put right again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from core.errors import VortexError
+from core.stages import STAGES
+from registry import database, events, stages
+from registry.ledger import ChainHead, Claim, Contradiction, Entry, Ledger, NotUnderstood
+from registry.records import Artifact, Version
+from registry.versions import Hub
+
+REPAIR = "put it right with: vortex audit verify --repair"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that is not what the ledger's events say, and what to do. `repairable` is what follows from the events alone."""
+
+    area: Literal["chain", "events", "claims", "triggers", "mlflow", "aliases", "artifacts"]
+    found: str
+    remedy: str
+    repairable: bool = False
+
+
+def ledger_faults(ledger: Ledger, heads: Mapping[str, ChainHead] | None = None) -> tuple[ChainHead, list[Fault]]:
+    """The end of the chain, and what is wrong with the ledger; `heads` are noted ones, by the place where each was noted.
+
+    Where the chain is broken that alone is said, because nothing that follows from it can be trusted.
+    """
+    plain = ledger.unguarded()
+    try:
+        head = plain.verify(heads)
+    except VortexError as error:
+        return ChainHead(), [Fault("chain", error.message, error.hint)]
+    state = database.look(ledger.url, ledger.timeout)
+    faults = [] if not state.missing else [Fault("triggers", database.missing_triggers(state), REPAIR, repairable=True)]
+    return head, [*faults, *_event_faults(plain.entries(bodies=False)), *_claim_faults(plain)]
+
+
+def taken(ledger: Ledger) -> tuple[dict[Claim, int], list[Fault]]:
+    """What the ledger's events claim → the event that was first, and those that claim what was taken."""
+    claims: dict[Claim, int] = {}
+    faults = []
+    claiming = [kind for kind, event in events.KINDS.items() if event.claims is not events.Event.claims]
+    for entry in ledger.entries(kinds=claiming):
+        for claim in events.parse(entry).claims():
+            if claim in claims:
+                found = f"the chain breaks at event {entry.seq}: it takes {_words(claim)}, which event {claims[claim]} has taken"
+                faults.append(Fault("events", found, "find out who wrote it, and restore the ledger from a backup"))
+            else:
+                claims[claim] = entry.seq
+    return claims, faults
+
+
+def repair(ledger: Ledger) -> None:
+    """Put back what follows from the events: claims and triggers. Raises VortexError where the chain itself is broken."""
+    plain = ledger.unguarded()
+    claims, _ = taken(plain)
+    plain.rebuild(claims)
+
+
+def mlflow_faults(hub: Hub, versions: Sequence[Version]) -> list[Fault]:
+    """Versions that MLflow no longer has, and aliases that it has otherwise than the ledger says."""
+    runs, deleted = hub.store.model_versions(), hub.store.deleted_runs()
+    faults = []
+    for version in versions:
+        if version.run_id in deleted:
+            command = f"mlflow runs restore --run-id {version.run_id}"
+            faults.append(Fault("mlflow", f"{version.name}: its run was deleted in MLflow", f"bring it back with: {command}"))
+        elif version.run_id not in runs.values():
+            faults.append(Fault("mlflow", f"{version.name}: its version of the MLflow model was deleted", REPAIR, repairable=True))
+    run_of = {version.name: version.run_id for version in versions}
+    name_of = {version.run_id: version.name for version in versions}
+    expected = {
+        state.channel.alias(stage): version for state in stages.channel_states(hub.ledger) for stage, version in state.current.items()
+    }
+    aliases = hub.store.aliases()
+    for alias in sorted(expected.keys() | filter(_ours, aliases)):
+        name, number = expected.get(alias), aliases.get(alias)
+        run = runs.get(number or 0, "")
+        if name is None:
+            found = f"{alias} points at {name_of.get(run, 'another model')}, and the ledger has nothing there"
+        elif number is None:
+            found = f"{alias} is missing, the ledger has {name} there"
+        elif run != run_of.get(name):
+            found = f"{alias} points at {name_of.get(run, f'MLflow version {number}, which is of no version here')}, the ledger has {name} there"
+        else:
+            continue
+        faults.append(Fault("aliases", found, REPAIR, repairable=True))
+    return faults
+
+
+def artifact_faults(hub: Hub, versions: Sequence[Version]) -> tuple[int, list[Fault]]:
+    """How many stored files were hashed again, and which of them are gone or changed."""
+    files: dict[Artifact, str] = {}
+    for version in versions:
+        for artifact in _artifacts(version):
+            files.setdefault(artifact, version.name)
+    faults = []
+    for artifact, name in files.items():
+        try:
+            hub.artifact_path(artifact)
+        except VortexError as error:
+            faults.append(Fault("artifacts", f"{name}: {error.message}", error.hint))
+    return len(files), faults
+
+
+def repair_mlflow(hub: Hub, versions: Sequence[Version]) -> None:
+    """Make again what was deleted of the MLflow model, set every alias to what the ledger says, and note the ledger's head."""
+    runs, deleted = set(hub.store.model_versions().values()), hub.store.deleted_runs()
+    for version in versions:
+        if version.run_id not in runs and version.run_id not in deleted:
+            hub.restore_model(version.name)
+    states = stages.channel_states(hub.ledger)
+    expected = {state.channel.alias(stage) for state in states for stage in state.current}
+    for alias in filter(_ours, hub.store.aliases()):
+        if alias not in expected:
+            hub.store.drop_alias(alias)
+    for state in states:
+        hub.refresh_aliases(state.channel)
+    hub.note_head()
+
+
+def _ours(alias: str) -> bool:
+    """Whether an alias of MLflow is one that a channel's stage has."""
+    stage, separator, rest = alias.partition("-ON-")
+    return bool(separator) and stage in STAGES and "-FOR-" in rest
+
+
+def _artifacts(version: Version) -> Iterator[Artifact]:
+    yield version.checkpoint
+    yield from (export.artifact for export in version.exports)
+    yield from (metrics.errors for metrics in version.metrics if metrics.errors)
+
+
+def _event_faults(entries: list[Entry]) -> list[Fault]:
+    """Events that cannot follow those before them, or that this vortex does not understand."""
+    restore = "find out who wrote it, and restore the ledger from a backup"
+    try:
+        state = events.fold(entries)
+        missing = [
+            Fault("events", f"channel {channel} has {version} in {stage}, which no event registers", restore)
+            for channel, moved in state.channels.items()
+            for stage, version in moved.current.items()
+            if version not in state.versions
+        ]
+    except (Contradiction, NotUnderstood) as error:
+        return [Fault("events", error.message, restore if isinstance(error, Contradiction) else error.hint)]
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        return [Fault("events", f"an event lacks what this vortex expects ({error!r})", events.NEWER)]
+    return missing
+
+
+def _claim_faults(ledger: Ledger) -> list[Fault]:
+    """Claims and events, compared both ways."""
+    try:
+        claims, faults = taken(ledger)
+    except (VortexError, LookupError, TypeError, ValueError, AttributeError):
+        return []  # what cannot be read is among the event faults
+    stored = ledger.claims()
+    for claim in sorted(claims.keys() | stored.keys()):
+        event, kept = claims.get(claim), stored.get(claim)
+        if kept == event:
+            continue
+        if event is None:
+            found = f"{_words(claim)} is taken, but the event that took it is missing: event {kept} did not"
+        elif kept is None:
+            found = f"the claim of event {event} is missing: {_words(claim)} is free"
+        else:
+            found = f"the claim of event {event} is missing: event {kept} has {_words(claim)}"
+        faults.append(Fault("claims", found, REPAIR, repairable=True))
+    return faults
+
+
+def _words(claim: Claim) -> str:
+    scope, number = claim
+    if scope == "version":
+        return f"the name v{number}"
+    kind, _, subject = scope.partition(" ")
+    return f"run {subject}" if kind == "run" else f"move {number} of channel {subject}"

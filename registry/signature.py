@@ -1,0 +1,104 @@
+"""Signatures over small documents: a DSSE envelope (github.com/secure-systems-lab/dsse), signed with ed25519.
+
+Keys are PEM files, as `openssl genpkey -algorithm ed25519` writes them. An envelope holds what was signed, its type and the signatures, so
+that it can be sent as one file and one kind of document never passes for another.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from core.errors import VortexError
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import Key
+
+NEW_KEY: Final = "make one with: openssl genpkey -algorithm ed25519 -out KEY.pem, and its public part with: openssl pkey -in KEY.pem -pubout -out KEY.pub"
+LARGEST: Final = 100_000
+"""Bytes of a key or an envelope that are read: both have a few hundred."""
+
+
+def sign(payload: bytes, payload_type: str, key_file: Path) -> dict[str, Any]:
+    """The envelope over `payload`, signed with the private key in `key_file`. Raises VortexError when that holds no ed25519 key."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.signer import CryptoSigner
+
+    try:
+        key = load_pem_private_key(read(key_file).encode(), password=None)
+    except TypeError as error:
+        raise VortexError(f"{key_file}: the key has a password", f"sign with a key without one; {NEW_KEY}") from error
+    except ValueError as error:
+        raise VortexError(f"{key_file}: holds no private key in PEM", NEW_KEY) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise VortexError(f"{key_file}: is a {type(key).__name__}, allowed: ed25519", NEW_KEY)
+    envelope = Envelope(payload, payload_type, {})
+    envelope.sign(CryptoSigner(key))
+    signed: dict[str, Any] = envelope.to_dict()
+    return signed
+
+
+def opened(text: str, payload_type: str, key_files: Sequence[Path], where: str) -> bytes:
+    """What the envelope in `text` holds, when one of these public keys signed it.
+
+    Raises VortexError, naming `where`, when it is no envelope, holds another type, or none of the keys did.
+    """
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.exceptions import VerificationError
+
+    try:
+        envelope = Envelope.from_dict(json.loads(text))
+    except Exception as error:  # the library lets errors of each part pass: KeyError, ValueError, TypeError, FormatError
+        raise VortexError(
+            f"{where} is not a signed envelope ({type(error).__name__})", "take the file as `vortex audit head --sign` wrote it"
+        ) from error
+    if envelope.payload_type != payload_type:
+        raise VortexError(f"{where} holds a {envelope.payload_type[:60]!r}, allowed: {payload_type!r}", "name the file of a signed head")
+    signers = ", ".join(f"{keyid[:12]}…" for keyid in envelope.signatures) or "nobody"
+    if not key_files:
+        raise VortexError(f"{where} is signed by {signers}, and no key is named that is trusted", "name the public key with --key KEY.pub")
+    keys = [_public(path) for path in key_files]
+    try:
+        envelope.verify(keys, 1)
+    except VerificationError as error:
+        if any(key.keyid in envelope.signatures for key in keys):
+            raise VortexError(
+                f"{where}: the signature of {signers} does not fit what it holds", "it was changed after it was signed"
+            ) from error
+        trusted = ", ".join(f"{key.keyid[:12]}… ({path})" for key, path in zip(keys, key_files, strict=True))
+        raise VortexError(
+            f"{where} is signed by {signers}, trusted is {trusted}", "ask who signed it, before you trust their key"
+        ) from error
+    return bytes(envelope.payload)
+
+
+def read(path: Path) -> str:
+    """A small file as text. Raises VortexError when it cannot be read, or is not small."""
+    try:
+        if not path.is_file():
+            raise VortexError(f"{path}: is not a file", "name a file")
+        with path.open("rb") as stream:
+            data = stream.read(LARGEST + 1)
+    except OSError as error:
+        raise VortexError(f"{path}: cannot be read ({error.strerror or error})", "check the path and its permissions") from error
+    if len(data) > LARGEST:
+        raise VortexError(f"{path}: is larger than {LARGEST:,} bytes, which no key and no head is", "name the file of a key or a head")
+    return data.decode("utf-8", "replace")
+
+
+def _public(path: Path) -> Key:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+    from securesystemslib.signer import SSlibKey
+
+    try:
+        key = load_pem_public_key(read(path).encode())
+    except ValueError as error:
+        raise VortexError(f"{path}: holds no public key in PEM", NEW_KEY) from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise VortexError(f"{path}: is a {type(key).__name__}, allowed: ed25519", NEW_KEY)
+    return SSlibKey.from_crypto(key)

@@ -1,0 +1,71 @@
+"""`vortex audit`: the ledger's head, to be kept elsewhere, and everything compared with what the ledger says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from core.errors import VortexError
+from vortex_cli import console
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from registry.audit import Fault
+
+
+def head(
+    sign: Annotated[
+        Path | None, typer.Option("--sign", metavar="KEY", help="Sign it with this ed25519 key (PEM), as a DSSE envelope.")
+    ] = None,
+) -> None:
+    """Print where the ledger ends: keep it elsewhere, and `vortex audit verify --head FILE` finds a ledger that was cut off or rewritten.
+
+    Example: vortex audit head --sign release.pem > head.json
+    """
+    from pipelines.hub.audit import head as ledger_head
+
+    console.write(json.dumps(ledger_head(console.workspace(), sign)))
+
+
+def verify(
+    head_file: Annotated[
+        Path | None, typer.Option("--head", metavar="FILE", help="A head that `vortex audit head` printed earlier.")
+    ] = None,
+    key: Annotated[
+        list[Path] | None, typer.Option("--key", metavar="PUB", help="Public key (PEM) of who may have signed it; may be repeated.")
+    ] = None,
+    mlflow: Annotated[bool, typer.Option("--mlflow", help="Compare MLflow too: its tag, the model's versions, the aliases.")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Put right what follows from the events: claims, triggers, MLflow's versions and aliases.")
+    ] = False,
+) -> None:
+    """Compare the ledger with the heads that were noted, and everything else with the ledger; exit 1 when something is wrong.
+
+    Every stored file is hashed again.
+
+    Example: vortex audit verify --mlflow
+    """
+    from pipelines.hub.audit import verify as audit
+
+    report = audit(console.workspace(), head_file=head_file, key_files=key or (), mlflow=mlflow, repair=repair)
+    console.emit(report, *_tables(report.repaired, report.faults), report.sentence())
+    if report.faults:
+        areas = ", ".join(dict.fromkeys(fault.area for fault in report.faults))
+        raise VortexError(
+            f"{len(report.faults)} fault{'s' if len(report.faults) > 1 else ''}: {areas}",
+            "follow the remedies, shown after each arrow above",
+        )
+
+
+def _tables(repaired: Sequence[Fault], faults: Sequence[Fault]) -> Iterator[RenderableType]:
+    rows = [
+        *((fault.area, console.markup("[green]repaired[/green]"), fault.found) for fault in repaired),
+        *((fault.area, console.markup("[bold red]WRONG[/bold red]"), f"{fault.found}\n→ {fault.remedy}") for fault in faults),
+    ]
+    if rows:
+        yield console.table(["what", "state", "found, and what to do"], rows)
