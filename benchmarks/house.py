@@ -1,6 +1,8 @@
 """How calm the code is, counted over its syntax trees: words that bindings are called by, circles, imports inside functions, ways through it.
 
-Run: python -m benchmarks.house. It reads the packages of the product; nothing is imported or run.
+    make bench-house           (benchmarks/house.py)
+
+It reads the packages of the product; nothing is imported or run.
 """
 
 from __future__ import annotations

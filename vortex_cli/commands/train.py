@@ -41,7 +41,6 @@ def train(
     Example: vortex train --from v6 --domain corridor --epochs 12
     """
     from pipelines.runs.wall import wall
-    from pipelines.train.driver.run import train as carry_out
     from pipelines.train.plan.decide import decide
     from pipelines.train.plan.gather import gather
 
@@ -55,6 +54,7 @@ def train(
     if dry_run:
         console.emit(plan)
         return
+    from pipelines.train.driver.run import train as carry_out  # torch and Ray take seconds to import, and a dry run needs neither
 
     with console.progress("state") as display:
         result = carry_out(ws, plan, Display(display, several=len(plan.stages) > 1).show, wall=deadline)
