@@ -1,12 +1,13 @@
 """How calm the code is, counted over its syntax trees: words that bindings are called by, circles, imports inside functions, ways through it.
 
-    make bench-house           (benchmarks/house.py)
+    make bench-house           (benchmarks/house.py [--smoke])
 
 It reads the packages of the product; nothing is imported or run.
 """
 
 from __future__ import annotations
 
+import argparse
 import ast
 from collections import Counter
 from collections.abc import Iterator
@@ -161,7 +162,10 @@ def repeated_module_names(files: list[Source]) -> dict[str, list[str]]:
 
 
 def main() -> None:
-    """Print the figures."""
+    """Print the figures; `--smoke` is the same, since they take two seconds."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--smoke", action="store_true", help="the same: it takes two seconds")
+    parser.parse_args()
     files = sources()
     modules = frozenset(source.module for source in files)
     vague, bindings = vague_names(files)
