@@ -92,8 +92,9 @@ class Source:
 
 
 def sources() -> list[Source]:
-    """The files of the product."""
-    return [Source(path) for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+    """The files of the product: an environment inside a package (`.venv`) is somebody else's."""
+    paths = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+    return [Source(path) for path in paths if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)]
 
 
 def vague_names(files: list[Source]) -> tuple[Counter[str], int]:

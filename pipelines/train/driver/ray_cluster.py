@@ -55,11 +55,13 @@ def look(places: Sequence[str], orders: Orders) -> list[str]:
 
 
 def code_digest() -> str:
-    """SHA-256 of the code that trains, as it is installed here."""
+    """SHA-256 of the code that trains, as it is installed here: not of a teacher's own environment (`.venv`), which one machine may have alone."""
     root = Path(__file__).parents[3]
     digest = hashlib.sha256()
     for package in ("core", "models", "pipelines", "validation"):
         for path in sorted((root / package).rglob("*.py")):
+            if any(part.startswith(".") for part in path.relative_to(root).parts):
+                continue
             digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 
