@@ -88,7 +88,7 @@ class Arena:
             save(path, student, {})
         stored = registry.store.log_artifact(run, path, "checkpoint")
         if data is None:
-            ref = self.sets[0].ref
+            ref = next(exam_set.ref for exam_set in self.sets if exam_set.ref.name == "rooms")
             data = (DataUse("rooms", "rooms", "room", ref.digest, ref.dvc, True, {"train": 40, "val": 10}),)
         new = NewVersion(None, derived, {}, parents, domain, data, size, run, f"run-{self.count}", stored, **fields)  # type: ignore[arg-type]
         name = registry.register(new, actor="test").name
@@ -103,13 +103,15 @@ class Arena:
         ids, sequences = [[getattr(frame, key) for frame in exam_set.frames] for key in ("id", "sequence")]
         return FrameErrors(tuple(ids), sums, size, tuple(sequences))
 
-    def record(self, name: str, exam_set: ExamSet, errors: FrameErrors, **changes: object) -> None:
+    def record(self, name: str, exam_set: ExamSet, frame_errors: FrameErrors, **changes: object) -> None:
         """Record errors as if the version had been measured, with what `changes` of the record."""
         registry = hub(self.ws)
         ref = exam_set.ref
-        rmse = float(np.sqrt(errors.sums[SQUARED].sum() / errors.sums[COUNT].sum()))
+        rmse = float(np.sqrt(frame_errors.sums[SQUARED].sum() / frame_errors.sums[COUNT].sum()))
         values = {"rmse": rmse, "mae": 0.1, "abs_rel": 0.1, "delta1": 0.9}
-        evaluation = Evaluation(ref.domain, exam_set.frames[0].camera, f"{exam_set.split}-pooled-10m/1", values, len(errors.ids), errors)
+        evaluation = Evaluation(
+            ref.domain, exam_set.frames[0].camera, f"{exam_set.split}-pooled-10m/1", values, len(frame_errors.ids), frame_errors
+        )
         artifact = log_errors(self.ws, registry, registry.get(name).run_id, ref, evaluation)
         metrics = Metrics(ref.domain, evaluation.camera, evaluation.protocol, ref.name, ref.digest, values, evaluation.frames, artifact)
         registry.add_metrics(name, replace(metrics, **changes), actor="test")  # type: ignore[arg-type]

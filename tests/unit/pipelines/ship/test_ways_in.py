@@ -144,14 +144,14 @@ def its_errors_are_of_another_size(arena: Arena) -> str:
 
 @worse("not-worse-rmse")
 def its_input_is_smaller(arena: Arena) -> str:
-    return arena.register(size=(32, 64))
+    return arena.register(size=(32, 64), shift=30.0)
 
 
 @worse("not-worse-rmse")
 def a_second_set_of_the_domain_was_left_out(arena: Arena) -> str:
     first = arena.sets[0]
     film_another(arena.ws)
-    name = arena.register()
+    name = arena.register(shift=30.0)
     arena.record(name, first, arena.errors(first, 0.1))
     return name
 
