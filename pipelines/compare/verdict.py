@@ -134,9 +134,9 @@ def judge_frames(
     definition = metric_named(metric)
     paired = pair(a, b, definition.sums)
     paired = paired.where((definition.weight(paired.a) > 0) & (definition.weight(paired.b) > 0))
-    if not paired.frames:
-        raise VortexError(f"no frame has anything to judge {definition.heading} by", "evaluate both on a set that has it")
     value_a, value_b = (float(definition.pool(_totals(sums))) for sums in (paired.a, paired.b))
+    if not (np.isfinite(value_a) and np.isfinite(value_b)):
+        raise VortexError(f"no frame has anything to judge {definition.heading} by", "evaluate both on a set that has it")
     by_sequence = len(paired.lengths) >= FEWEST_SEQUENCES
     level = level_of_each(comparisons)
     estimate = value_a - value_b

@@ -132,6 +132,9 @@ def test_the_mean_iou_is_judged_by_confusion_matrices() -> None:
     iou = np.diag(total)[:3] / (total.sum(axis=0) + total.sum(axis=1) - np.diag(total))[:3]
     assert verdict.a == pytest.approx(iou.mean()) and (verdict.word, verdict.direction) == ("better", "higher")
     assert judge_frames(bad, good, "miou").word == "worse" and verdict.text(verdict.a).endswith(" %")
+    assert judge_frames(good, bad, "iou_floor").word == "better"
+    with pytest.raises(VortexError, match="no frame has anything to judge IoU other by"):
+        judge_frames(good, bad, "iou_other")
 
 
 def test_several_metrics_are_judged_at_a_level_of_each() -> None:
