@@ -13,6 +13,7 @@ from pipelines.experiments.ablate.factor import Factor, arms
 from pipelines.runs.events import Emit, TrainEvent
 from pipelines.train.plan.options import TrainOptions
 from pipelines.train.plan.train_plan import TrainPlan
+from pipelines.train.worker.validation import validation_data
 from pipelines.workspace import Workspace
 
 __all__ = ["MOST_SEEDS", "Ablation", "Factor", "ablate"]
@@ -69,7 +70,6 @@ def ablate(
 
 def _require_frames(plan: TrainPlan, on_event: Emit) -> None:
     """Refuse, before anything is trained, a validation that could say nothing about other frames, and tell of one that has too few."""
-    from pipelines.train.worker.validation import validation_data
 
     judged = validation_data(plan)
     count = sum(data.frames["val"] for data in judged)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from models import checkpoint
+from models.metrics import SegmentationMetrics
 from pipelines.compare.frame_errors import CONFUSION, COUNT, SQUARED, FrameErrors
+from pipelines.data.datasets import DataRef
+from pipelines.evaluate.student import Evaluation, pooled_rmse
 from pipelines.experiments.ablate.factor import Factor
 from pipelines.experiments.seeded_run import SeededRun, begun
 from pipelines.runs.events import Diverged, Emit, TrainEvent
-
-if TYPE_CHECKING:
-    from pipelines.data.datasets import DataRef
-    from pipelines.evaluate.student import Evaluation
-    from pipelines.train.plan.train_plan import TrainPlan
-    from pipelines.workspace import Workspace
+from pipelines.train.plan.train_plan import TrainPlan
+from pipelines.train.worker.validation import evaluations, validation_data
+from pipelines.workspace import Workspace
 
 
 class ArmRun(BaseModel):
@@ -65,9 +65,6 @@ def carry_out(ws: Workspace, factor: Factor, arm: str, plan: TrainPlan, folder: 
 
 def _measure(plan: TrainPlan, arm: str, best: Path, folder: Path) -> ArmRun:
     """Judge the best student of a finished run on the frames it was validated by."""
-    from models import checkpoint
-    from pipelines.evaluate.student import pooled_rmse
-    from pipelines.train.worker.validation import evaluations, validation_data
 
     student, _ = checkpoint.load(best)
     student.to(plan.device)
@@ -89,7 +86,6 @@ def _joined(scores: list[tuple[DataRef, Evaluation]]) -> FrameErrors:
 
 
 def _miou(errors: FrameErrors) -> dict[str, float]:
-    from models.metrics import SegmentationMetrics
 
     confusion = errors.sums[CONFUSION]
     return {"miou": SegmentationMetrics(confusion).compute()["miou"]} if confusion.sum() else {}

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import VortexError
+from models import checkpoint
 from models.metrics import CAP_M
 from pipelines.data.datasets import DataRef, resolve
 from pipelines.evaluate.student import Evaluation, evaluate_student, truth_of, truth_source
 from pipelines.experiments.replay.sets import judged_frames
 from pipelines.frame_arrays import load_arrays
 from pipelines.pack import packs_folder
+from pipelines.train.worker.checkpoints import STUDENT, Checkpoints
 from pipelines.workspace import Workspace
 
 Judged = dict[str, tuple[DataRef, Evaluation]]
@@ -21,7 +23,6 @@ Judged = dict[str, tuple[DataRef, Evaluation]]
 
 def measure(ws: Workspace, student: Path, size: tuple[int, int], device: str, names: tuple[str, ...]) -> Judged:
     """Run the student of a safetensors file over the judged frames of each set, at `size` (H, W)."""
-    from models import checkpoint
 
     trained, _ = checkpoint.load(student)
     trained.to(device)
@@ -38,7 +39,6 @@ def last_rmse(ws: Workspace, stage: Path, name: str, size: tuple[int, int], devi
 
     Best is judged against truth. Of a student that is taught something else, that is the epoch which has learnt least of it.
     """
-    from pipelines.train.worker.checkpoints import STUDENT, Checkpoints
 
     latest = Checkpoints(stage).latest
     if latest is None:

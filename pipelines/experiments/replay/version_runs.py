@@ -32,6 +32,7 @@ from pipelines.train.plan.gather import gather
 from pipelines.train.plan.options import TrainOptions
 from pipelines.train.plan.sources import Start
 from pipelines.train.plan.train_plan import TrainPlan
+from pipelines.train.worker.checkpoints import BEST, STATE, Checkpoints
 from pipelines.workspace import Workspace
 
 OnRun = Callable[[RunRecord], None]
@@ -187,7 +188,6 @@ def _thin(folder: Path, plan: TrainPlan) -> None:
     The last stage keeps the students of its last and its best epoch, the latter as another name of the run's own: a record that was
     lost is measured again from them.
     """
-    from pipelines.train.worker.checkpoints import BEST, STATE, Checkpoints
 
     *earlier, last = (plan.stage_folder(folder, number) for number in range(len(plan.stages)))
     for stage in earlier:
