@@ -50,6 +50,8 @@ export v10
 promote v10 --stage production --dry-run
 promote v10 --stage production
 promote v11 --stage production
+audit head
+audit verify
 history
 history --domain rooms --last 1
 show v10
