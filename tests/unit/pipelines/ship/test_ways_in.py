@@ -393,7 +393,7 @@ def test_a_worse_version_does_not_enter(arena: Arena, way: Way, check: str) -> N
 @pytest.mark.parametrize(("way", "check"), named(UNTAUGHT))
 def test_what_knows_nothing_or_knows_the_exam_does_not_enter(arena: Arena, way: Way, check: str) -> None:
     report = arena.promote(way(arena))
-    assert failed(report) == [check]
+    assert check in failed(report), failed(report)
     assert channel_state(hub(arena.ws).ledger, Channel("host", "rooms")).production is None
 
 
