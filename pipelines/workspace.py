@@ -26,12 +26,18 @@ _Setting = Annotated[str, Field(min_length=1)]
 
 
 class Domain(BaseModel):
-    """A place or family of places. `kind` names the bounds in `validation/policies.yaml` that its frames are judged by."""
+    """A place or family of places. `kind` names the bounds in `validation/policies.yaml` that its frames are judged by.
+
+    `exam` names the datasets that versions are judged on for promotion; None are all datasets of the domain. `require_classes` are the
+    classes that a version must have been trained on to be promoted there.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: str = "indoor"
     description: str = ""
+    exam: tuple[_Setting, ...] | None = Field(default=None, min_length=1)
+    require_classes: tuple[Literal["floor", "wall", "glass", "person", "furniture", "other"], ...] = ()
 
 
 class Device(BaseModel):

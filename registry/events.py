@@ -140,6 +140,7 @@ class ChannelEvent(Event):
 class VersionRegistered(VersionEvent, kind="version.registered"):
     """A finished run got its name."""
 
+    shape: ClassVar[int] = 2
     new: NewVersion
     mlflow_version: int
 
@@ -153,7 +154,8 @@ class VersionRegistered(VersionEvent, kind="version.registered"):
     def head(self) -> dict[str, Any]:
         """What a listing shows of a version."""
         parents = [edge.triple() for edge in self.new.parents]
-        return {**{name: getattr(self.new, name) for name in self.HEAD}, "parents": parents, "number": self.number}
+        unproven = [f"{use.name}: {use.state}" for use in self.new.data if use.state != "passed"]
+        return {**{name: getattr(self.new, name) for name in self.HEAD}, "parents": parents, "number": self.number, "unproven": unproven}
 
     def body(self) -> dict[str, Any]:
         """All else that is known of the run."""
@@ -168,7 +170,8 @@ class VersionRegistered(VersionEvent, kind="version.registered"):
     def parse(cls, entry: Entry) -> Self:
         """The event that was stored as this entry of the ledger."""
         head, body = entry.head, entry.body or {}
-        parts = {name: value for name, value in (head | body).items() if name not in ("number", "mlflow_version")}
+        names = {item.name for item in fields(NewVersion)}
+        parts = {name: value for name, value in (head | body).items() if name in names}
         new = NewVersion(
             **{
                 **parts,
@@ -176,6 +179,7 @@ class VersionRegistered(VersionEvent, kind="version.registered"):
                 "parents": records.edges(head["parents"]),
                 "data": tuple(DataUse(**use) for use in body["data"]),
                 "checkpoint": Artifact(**body["checkpoint"]),
+                "fingerprints": records.artifact(body.get("fingerprints")),
             }
         )
         return cls(entry.subject, new, body["mlflow_version"])
@@ -190,7 +194,8 @@ class VersionRegistered(VersionEvent, kind="version.registered"):
             )
         state.versions[entry.subject] = VersionState(
             **{
-                **head,
+                **{name: head[name] for name in (*VersionRegistered.HEAD, "number")},
+                "unproven": tuple(head.get("unproven", ())),
                 "name": entry.subject,
                 "size": (head["size"][0], head["size"][1]),
                 "parents": records.edges(head["parents"]),
@@ -218,9 +223,10 @@ class VersionMeasured(VersionEvent, kind="version.measured"):
     metrics: Metrics
 
     def head(self) -> dict[str, Any]:
-        """The headline."""
-        values = self.metrics.values
-        return {"domain": self.metrics.domain, "camera": self.metrics.camera, "rmse": values.get("rmse"), "miou": values.get("miou")}
+        """The headline, and by which protocol."""
+        metrics = self.metrics
+        figures = {"rmse": metrics.values.get("rmse"), "miou": metrics.values.get("miou")}
+        return {"domain": metrics.domain, "camera": metrics.camera, "protocol": metrics.protocol, **figures}
 
     def body(self) -> dict[str, Any]:
         """Every value."""
@@ -233,8 +239,10 @@ class VersionMeasured(VersionEvent, kind="version.measured"):
 
     @staticmethod
     def fold_head(entry: Entry, state: State) -> None:
-        """The headline, as the newest one."""
+        """The headline, as the newest one. Only an exam makes one; heads of older ledgers name no protocol."""
         head = entry.head
+        if "protocol" in head and not records.is_exam(head["protocol"]):
+            return
         headlines = state.versions[entry.subject].headlines
         domain, camera, rmse, miou = head["domain"], head["camera"], head["rmse"], head["miou"]
         headlines.pop((domain, camera), None)
@@ -247,10 +255,12 @@ class VersionMeasured(VersionEvent, kind="version.measured"):
         metrics[self.metrics.series] = self.metrics
 
     def sentence(self) -> Sentence:
-        """Where, and the error in depth."""
-        rmse = self.metrics.values.get("rmse")
+        """Where and on what, and the error in depth."""
+        metrics = self.metrics
+        rmse = metrics.values.get("rmse")
         error = "" if rmse is None else f": RMSE {rmse:.3f} m"
-        return (self.version, "name"), f" measured on {self.metrics.domain} · {self.metrics.camera}{error}"
+        data = f"{metrics.dataset}@{metrics.digest[:12]}, {metrics.frames} frames, {metrics.protocol}"
+        return (self.version, "name"), f" measured on {metrics.domain} · {metrics.camera} ({data}){error}"
 
 
 @dataclass(frozen=True)
@@ -325,7 +335,9 @@ class ChannelPromoted(ChannelJudged, kind="channel.promoted"):
     def sentence(self) -> Sentence:
         """To which stage, and instead of which version."""
         instead = f", instead of {self.replaced}" if self.stage == "production" and self.replaced not in (None, self.version) else ""
-        return (self.version, "name"), " to ", (self.stage, "stage"), f" on {self.channel}{instead}"
+        waived = dict.fromkeys(f"{check['name']} {check['waiver']}" for check in self.checks if check.get("waiver"))
+        override = f", {'; '.join(waived)}" if waived else ""
+        return (self.version, "name"), " to ", (self.stage, "stage"), f" on {self.channel}{instead}{override}"
 
 
 @dataclass(frozen=True)
@@ -336,7 +348,11 @@ class ChannelRefused(ChannelJudged, kind="channel.refused"):
 
     def sentence(self) -> Sentence:
         """For which stage, and which checks failed."""
-        failed = [check for check in self.checks if not check.get("passed") and {"name", "asked", "found"} <= check.keys()]
+        failed = [
+            check
+            for check in self.checks
+            if not check.get("passed") and not check.get("waiver") and {"name", "asked", "found"} <= check.keys()
+        ]
         reasons = "; ".join(f"{check['name']} (asked {check['asked']}, found {check['found']})" for check in failed)
         why = f": {reasons}" if reasons else ""
         return (self.version, "name"), " ", ("refused", "refused"), f" for {self.stage} on {self.channel}{why}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from core.errors import VortexError
-from registry.records import Edge, RecipeEdge, VersionEdge, WeightsEdge
+from registry.records import Edge, RecipeEdge, Summary, VersionEdge, WeightsEdge
 
 BRANCHES = (WeightsEdge, RecipeEdge)
 """Edges that make branches, the stronger one first: a student inherits more with weights than with a recipe."""
@@ -23,6 +23,9 @@ class Listed(Protocol):
     @property
     def parents(self) -> tuple[Edge, ...]:
         """Its typed edges."""
+
+
+Known = TypeVar("Known", bound=Listed)
 
 
 @dataclass
@@ -82,6 +85,30 @@ def branch(forest: Iterable[Node], name: str) -> Node:
         parent = above[focus.name]
         focus = Node(parent.name, parent.version, parent.edges, parent.others, [focus])
     return focus
+
+
+def weights_line(version: Known, find: Callable[[str], Known | None]) -> dict[str, Known | None]:
+    """A version and all whose weights are in it, by name, the nearest first; None for one that is only named and that `find` does not know."""
+    line: dict[str, Known | None] = {version.name: version}
+    waiting = [version]
+    while waiting:
+        for edge in waiting.pop(0).parents:
+            if isinstance(edge, WeightsEdge) and edge.version not in line:
+                line[edge.version] = ancestor = find(edge.version)
+                waiting += [ancestor] if ancestor else []
+    return line
+
+
+def unproven(summaries: Iterable[Summary]) -> dict[str, str]:
+    """Of each version with weights of data that had not passed its gate, whose data that was and what the gate had said."""
+    remarks: dict[str, str] = {}
+    for version in sorted(summaries, key=lambda version: version.created_at):
+        inherited = [remarks[edge.version] for edge in version.parents if isinstance(edge, WeightsEdge) and edge.version in remarks]
+        if version.unproven:
+            remarks[version.name] = f"data of {version.name}: {', '.join(version.unproven)}"
+        elif inherited:
+            remarks[version.name] = inherited[0]
+    return remarks
 
 
 def _main_parent(version: Listed) -> str | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Final, Literal
 
 EdgeKind = Literal["recipe", "weights", "teacher", "data"]
+_EXAM: Final = re.compile(r"(val|test)-[a-z0-9-]+/\d+(\+tof|\+teacher)?")
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,16 @@ EDGES: Final[Mapping[str, type[WeightsEdge | RecipeEdge | TeacherEdge | DataEdge
 }
 
 
+DataState = Literal["passed", "failed", "never validated", "allowed unvalidated"]
+"""What the data gate had said of a dataset when a training began. Older ledgers tell only passed from allowed unvalidated."""
+
+
 @dataclass(frozen=True)
 class DataUse:
-    """One dataset as a run saw it: `digest` over manifest and files, `dvc` the `.dir` hash of `data.dvc`, frames per split."""
+    """One dataset as a run saw it: `digest` over manifest and files, `dvc` the `.dir` hash of `data.dvc`, frames per split.
+
+    `validated` says whether it had passed its gate, and `state` what the gate had said; a ledger from before the state has the first alone.
+    """
 
     name: str
     domain: str
@@ -91,6 +100,11 @@ class DataUse:
     dvc: str | None
     validated: bool
     frames: dict[str, int]
+    state: DataState | Literal[""] = ""
+
+    def __post_init__(self) -> None:
+        if not self.state:
+            object.__setattr__(self, "state", "passed" if self.validated else "allowed unvalidated")
 
 
 @dataclass(frozen=True)
@@ -105,6 +119,11 @@ class Series:
     protocol: str
     dataset: str
     digest: str
+
+    @property
+    def exam(self) -> bool:
+        """Whether a version may be judged by it; see `is_exam`."""
+        return is_exam(self.protocol)
 
     @property
     def place(self) -> str:
@@ -189,6 +208,10 @@ class NewVersion:
     truncated: str | None = None
     environment: dict[str, Any] = field(default_factory=dict)
     codename: str = ""
+    fingerprints: Artifact | None = None
+    """The training frames' fingerprints (`pipelines.validate.fingerprints`), by which a leak into an exam is seen; None for older versions."""
+    class_pixels: dict[str, int] | None = None
+    """Class → labelled pixels of it in the training frames; None for older versions."""
 
 
 @dataclass(frozen=True)
@@ -213,6 +236,8 @@ class Summary:
     domain: str | None
     size: tuple[int, int]
     truncated: str | None
+    unproven: tuple[str, ...]
+    """Datasets that it was trained on without their having passed the gate, each with what the gate had said."""
     headlines: tuple[Headline, ...]
     exports: int
     stages: tuple[tuple[str, str], ...]
@@ -223,7 +248,7 @@ class Summary:
 
     @property
     def headline(self) -> Headline | None:
-        """The measurement of the version's own domain, else its newest one."""
+        """The newest measurement by an exam's protocol on the version's own domain, else on any."""
         own = [line for line in self.headlines if line.domain == self.domain]
         return own[-1] if own else (self.headlines[-1] if self.headlines else None)
 
@@ -248,9 +273,10 @@ class Version(NewVersion):
 
     @cached_property
     def headline(self) -> Headline | None:
-        """The measurement of the version's own domain, else its newest one."""
-        own = self.metrics_for(self.domain) if self.domain else None
-        metrics = own or (self.metrics[-1] if self.metrics else None)
+        """The newest measurement by an exam's protocol on the version's own domain, else on any."""
+        exams = [metrics for metrics in self.metrics if metrics.series.exam]
+        own = [metrics for metrics in exams if metrics.domain == self.domain]
+        metrics = own[-1] if own else (exams[-1] if exams else None)
         return None if metrics is None else Headline(metrics.domain, metrics.camera, metrics.values.get("rmse"), metrics.values.get("miou"))
 
     def metrics_for(self, domain: str, camera: str | None = None) -> Metrics | None:
@@ -273,6 +299,14 @@ def to_json(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     return value if isinstance(value, (bool, int)) else str(value)
+
+
+def is_exam(protocol: str) -> bool:
+    """Whether a protocol is that of an exam: the whole held-out split of a dataset that passed its gate, at the version's own size.
+
+    Everything else (training frames, a part of the split, data that was not validated or is no dataset) carries a mark in its name.
+    """
+    return _EXAM.fullmatch(protocol) is not None
 
 
 def artifact(raw: Mapping[str, Any] | None) -> Artifact | None:

@@ -36,6 +36,7 @@ class VersionState:
     actor: str
     reason: str
     commit: str | None
+    unproven: tuple[str, ...] = ()
     headlines: dict[tuple[str, str], Headline] = field(default_factory=dict)
     """(domain, camera) → its newest numbers; the newest stands last."""
     exports: int = 0
@@ -73,6 +74,7 @@ class State:
                 version.domain,
                 version.size,
                 version.truncated,
+                version.unproven,
                 tuple(version.headlines.values()),
                 version.exports,
                 stages.get(version.name, ()),

@@ -67,6 +67,11 @@ class Hub:
                 return events.fold([*own, *stages.channel_entries(self.ledger)]).whole_versions()[0]
         raise _unknown(name, [summary.name for summary in self.summaries()])
 
+    def find(self, name: str) -> Version | None:
+        """One version, or None where none of that name is registered."""
+        number = name.removeprefix("v")
+        return self.get(name) if number.isdecimal() and self.ledger.claimed("version", int(number)) == name else None
+
     def next_name(self, recipe: str | None, derived: bool) -> str:
         """The name that a registration would take now; another process may take it first, so say it as a forecast."""
         return f"v{_next_number(self.ledger, recipe, derived)}"

@@ -7,7 +7,7 @@ three bits share one band exactly, so a million pictures cost four sorts instead
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import numpy as np
@@ -61,6 +61,18 @@ def near_leaks(pictures: Pictures, split: NDArray[Any], moving: NDArray[np.bool_
     trained = np.flatnonzero((split == "train") & usable)
     held_out = np.flatnonzero(((split == "val") | (split == "test")) & usable)
     twins[held_out] = _twins(pictures, held_out, trained, bits, earlier=False)
+    return twins
+
+
+def twins_across(ours: Pictures, theirs: Pictures, bits: int) -> Indices:
+    """For each of `ours`, the index of one of `theirs`, pictures of another set, that shows the same (at most `bits` bits apart), or -1."""
+    both = Pictures(*(np.concatenate([getattr(ours, item.name), getattr(theirs, item.name)]) for item in fields(Pictures)))
+    first = len(ours.across)
+    usable = np.flatnonzero(ours.readable)
+    candidates = first + np.flatnonzero(theirs.readable)
+    twins = np.full(first, -1, np.intp)
+    found = _twins(both, usable, candidates, bits, earlier=False)
+    twins[usable] = np.where(found >= 0, found - first, -1)
     return twins
 
 

@@ -32,7 +32,7 @@ def suite_table(statistics: Statistics, kind: Kind, policy: DataPolicy) -> pd.Da
     split, sequence = _texts_of(table["split"]), _codes(table["sequence"])
     content = table["content"].to_numpy(np.uint64)
     copied, leaked = copies(split, content), leaks(split, content)
-    pictures = _pictures(table)
+    pictures = pictures_of(table)
     moving = in_motion(pictures, sequence, _numbers(table["id"]))
     twins = near_copies(pictures, split, kind.twins.copy_bits)
     returned = near_leaks(pictures, split, moving, kind.twins.leak_bits)
@@ -50,6 +50,11 @@ def suite_table(statistics: Statistics, kind: Kind, policy: DataPolicy) -> pd.Da
         unused=unused(table),
         tof_over_depth=table["tof_valid"] - table["depth_valid"],
     )
+
+
+def moving_of(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Whether each frame's camera moved; see `validation.near.in_motion`."""
+    return in_motion(pictures_of(table), _codes(table["sequence"]), _numbers(table["id"]))
 
 
 def implausible(table: pd.DataFrame, bounds: CameraBounds) -> Reasons:
@@ -118,7 +123,8 @@ def unused(table: pd.DataFrame) -> Reasons:
     return texts
 
 
-def _pictures(table: pd.DataFrame) -> Pictures:
+def pictures_of(table: pd.DataFrame) -> Pictures:
+    """What twins are judged by, of each row; depth is the reference's, else the teacher's, else the ToF camera's."""
     depth = table[_DEPTHS[0]].copy()
     for name in _DEPTHS[1:]:
         depth = depth.fillna(table[name])

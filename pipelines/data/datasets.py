@@ -23,6 +23,8 @@ from pipelines.workspace import FILE, NAME, Workspace
 from validation.manifest import LEGACY_DOMAIN, MANIFEST, Supervision, read_manifest
 
 CARD: Final = "dataset.json"
+OUTSIDE: Final = "outside:"
+"""What the name of a manifest outside of `data/` begins with, before its folder's: no dataset can be called so."""
 
 
 class DatasetCard(BaseModel):
@@ -66,6 +68,11 @@ class DataRef:
     kind: str
     digest: str
     dvc: str | None
+
+    @property
+    def outside(self) -> bool:
+        """Whether it lies outside of `data/`."""
+        return self.name.startswith(OUTSIDE)
 
 
 def find(ws: Workspace, name: str) -> Dataset:
@@ -157,7 +164,7 @@ def resolve(ws: Workspace, *, name_or_manifest: str, domain: str | None = None) 
             raise VortexError(
                 f"{path}: {error.message}", f"add [domains.{domain_name}] with a kind to {ws.root / FILE}, or correct the rows"
             ) from error
-        return DataRef(path.parent.resolve().name, path, path.parent, domain_name, kind, digest, None)
+        return DataRef(f"{OUTSIDE}{path.parent.resolve().name}", path, path.parent, domain_name, kind, digest, None)
     dataset = find(ws, name_or_manifest)
     domains, digest = _survey(ws, dataset.manifest, dataset.root)
     domain_name = domain or _one_domain(dataset.manifest, domains)

@@ -50,12 +50,14 @@ def evaluate_student(
     batch: int = 8,
     on_progress: Progress | None = None,
     on_packing: Progress | None = None,
+    truth_size: tuple[int, int] | None = None,
 ) -> list[Evaluation]:
     """Run `student` over `frames` at `size` (H, W), read through the set's pack in the folder `packs`; one `Evaluation` for each camera and protocol among them.
 
     Truth is the frames' reference depth. A set without any is judged by its confident ToF, else by its metric teacher, and its
     protocol says so (`…+tof`, `…+teacher`), so that it is never compared with truth. The student is left in the mode (train or
-    eval) in which it came. Nothing is recorded: training's validation calls this too.
+    eval) in which it came. Nothing is recorded: training's validation calls this too. With a `truth_size` (H, W) the prediction is
+    resized to it, bilinearly, and compared with truth of that size.
     Raises VortexError when there is nothing to judge by, or a file is missing or broken.
     """
     from models.metrics import DepthMetrics, SegmentationMetrics
@@ -63,13 +65,14 @@ def evaluate_student(
 
     reference = truth_source(ref, frames)
     arrays = load_arrays(packs, ref, frames, size, on_progress=on_packing)
+    judged = arrays if truth_size in (None, size) else load_arrays(packs, ref, frames, truth_size, on_progress=on_packing)
     groups: dict[tuple[str, str], tuple[list[Frame], DepthMetrics, SegmentationMetrics]] = {}
     training = student.training
     student.eval()
     try:
-        for chunk, depth, logits, truth, labels in _predictions(student, arrays, device, batch, reference, on_progress):
+        for chunk, depth, logits, truth, labels in _predictions(student, arrays, judged, device, batch, reference, on_progress):
             for row, frame in enumerate(chunk):
-                key = (frame.camera, _protocol(frame.split, reference))
+                key = (frame.camera, base_protocol(frame.split, reference))
                 of_group, of_depth, of_classes = groups.setdefault(key, ([], DepthMetrics(), SegmentationMetrics()))
                 of_group.append(frame)
                 of_depth.update(depth[row], truth[row])
@@ -86,7 +89,7 @@ def evaluate_student(
             FrameErrors(
                 tuple(frame.id for frame in of_group),
                 {**of_depth.frames(), CONFUSION: of_classes.frames()},
-                size,
+                judged.size,
                 tuple(frame.sequence for frame in of_group),
             ),
         )
@@ -115,7 +118,7 @@ def truth_source(ref: DataRef, frames: Sequence[Frame]) -> Reference:
     )
 
 
-def _protocol(split: str, reference: Reference) -> str:
+def base_protocol(split: str, reference: Reference) -> str:
     """The metrics' protocol, saying which split was measured and, where it was not the reference, by what."""
     from models.metrics import PROTOCOL
 
@@ -127,20 +130,28 @@ Chunk = tuple[Sequence["Frame"], NDArray[Any], NDArray[Any], NDArray[Any], NDArr
 
 
 def _predictions(
-    student: Student, arrays: FrameArrays, device: str, batch: int, reference: Reference, on_progress: Progress | None
+    student: Student, arrays: FrameArrays, judged: FrameArrays, device: str, batch: int, reference: Reference, on_progress: Progress | None
 ) -> Iterator[Chunk]:
-    """Frames batch by batch with depth [B,H,W], logits [B,C,H,W], true depth [B,H,W] (0 invalid) and labels [B,H,W]."""
-    import torch
+    """Frames batch by batch with depth [B,H,W], logits [B,C,H,W], true depth [B,H,W] (0 invalid) and labels [B,H,W].
 
-    frames, size = arrays.frames, arrays.size
+    Pictures are those of `arrays`, truth and size of the answer those of `judged`, the same frames.
+    """
+    import torch
+    from torch.nn.functional import interpolate
+
+    frames, size = arrays.frames, judged.size
     for start in range(0, len(frames), batch):
-        rows = [arrays[index] for index in range(start, min(start + batch, len(frames)))]
-        rgb = torch.from_numpy(np.stack([row["rgb"] for row in rows]).transpose(0, 3, 1, 2).copy())
+        places = range(start, min(start + batch, len(frames)))
+        rgb = torch.from_numpy(np.stack([arrays[place]["rgb"] for place in places]).transpose(0, 3, 1, 2).copy())
         with torch.inference_mode():
             prediction = student(rgb.to(device).float() / 255)
+            depth, logits = prediction.depth, prediction.logits
+            if size != arrays.size:
+                depth, logits = (interpolate(answer, size, mode="bilinear", align_corners=False) for answer in (depth, logits))
+        rows = [judged[place] for place in places]
         truth = np.stack([truth_of(row, frame, reference, size) for row, frame in zip(rows, frames[start : start + batch], strict=True)])
         labels = np.stack([row.get("segmentation", np.full(size, IGNORE, np.uint8)) for row in rows])
-        yield (frames[start : start + len(rows)], prediction.depth[:, 0].cpu().numpy(), prediction.logits.cpu().numpy(), truth, labels)
+        yield (frames[start : start + len(rows)], depth[:, 0].cpu().numpy(), logits.cpu().numpy(), truth, labels)
         if on_progress:
             on_progress(start + len(rows), len(frames))
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 
 from core.errors import GateRefused, VortexError
 from core.progress import Progress
+from pipelines.compare.frame_errors import COUNT
 from pipelines.data.datasets import DataRef, for_domain, resolve
 from pipelines.device import choose_device
+from pipelines.evaluate.baselines import baseline_figures
+from pipelines.evaluate.protocol import protocol
 from pipelines.evaluate.student import Evaluation, evaluate_student
 from pipelines.hub.open import actor, commit, hub
 from pipelines.pack import packs_folder
@@ -51,17 +55,52 @@ def evaluate(
     student.to(device)
     packs = packs_folder(ws)
     metrics = [
-        as_metrics(evaluation, ref, log_errors(ws, registry, record.run_id, ref, evaluation))
+        record_of(ws, registry, record.run_id, ref, named)
         for ref, frames in sets
-        for evaluation in evaluate_student(student, ref, frames, record.size, packs, device, batch, on_progress, on_packing)
+        for named in with_protocols(
+            ws, ref, evaluate_student(student, ref, frames, record.size, packs, device, batch, on_progress, on_packing)
+        )
     ]
     reason = f"evaluated on {split} frames{', data not validated' if allow_unvalidated else ''}"
     registry.add_metrics(record.name, *metrics, actor=actor(), reason=reason, commit=commit(ws))
     return metrics
 
 
+def with_protocols(
+    ws: Workspace, ref: DataRef, evaluations: Iterable[Evaluation], truth_size: tuple[int, int] | None = None
+) -> list[Evaluation]:
+    """Evaluations of frames of one split of `ref`, under the protocols that say what was measured; see `pipelines.evaluate.protocol`."""
+    evaluations = list(evaluations)
+    frames = [frame for frame in load_manifest(ref.manifest) if frame.domain in (ref.domain, LEGACY_DOMAIN)]
+    validated = passed(ws, ref, use="evaluation") is True
+    measured = sum(evaluation.frames for evaluation in evaluations)
+    return [
+        replace(
+            evaluation,
+            protocol=protocol(
+                evaluation.protocol,
+                ref,
+                [frame.split for frame in frames],
+                evaluation.protocol.partition("-")[0],
+                measured,
+                validated=validated,
+                truth_size=truth_size,
+            ),
+        )
+        for evaluation in evaluations
+    ]
+
+
+def record_of(ws: Workspace, registry: Hub, run_id: str, ref: DataRef, evaluation: Evaluation) -> Metrics:
+    """An evaluation as the registry records it: its per-frame sums stored with the run, and in an exam what the baselines score there."""
+    metrics = as_metrics(evaluation, ref, log_errors(ws, registry, run_id, ref, evaluation))
+    if not metrics.series.exam or not evaluation.errors.sums[COUNT].any():
+        return metrics
+    return replace(metrics, values=metrics.values | baseline_figures(ws, ref, evaluation.errors))
+
+
 def as_metrics(evaluation: Evaluation, ref: DataRef, errors: Artifact | None) -> Metrics:
-    """An evaluation as the registry records it."""
+    """An evaluation as the registry records it, with these stored per-frame sums."""
     return Metrics(
         evaluation.domain,
         evaluation.camera,
@@ -128,7 +167,10 @@ def _require_passed(ws: Workspace, ref: DataRef) -> None:
     if verdict:
         return
     state = "was never validated as it is now" if verdict is None else "failed validation"
-    raise GateRefused(f"data {ref.name!r} {state}", f"vortex validate {ref.name}; --allow-unvalidated measures on it all the same")
+    raise GateRefused(
+        f"data {ref.name!r} {state}",
+        f"vortex validate {ref.manifest if ref.outside else ref.name}; --allow-unvalidated measures on it all the same",
+    )
 
 
 def _slug(text: str) -> str:

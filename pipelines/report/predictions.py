@@ -13,6 +13,7 @@ from core.classes import IGNORE
 from core.progress import Progress
 from pipelines.evaluate.student import truth_of, truth_source
 from pipelines.evaluate.version import data_to_measure
+from pipelines.hub.classes import class_pixels, untaught
 from pipelines.report.pictures import Tile, class_colours, depth_range, error_colours, save_grid, turbo
 from pipelines.workspace import Workspace
 
@@ -72,24 +73,27 @@ def draw(
     low, high = depth_range([sample["truth"] for sample in samples])
     worst = _error_scale(samples)
     labelled = any(sample["labels"] is not None for sample in samples)
-    heads = ["input", _TRUTHS[sources[selection[0][0].digest]], "predicted depth", "error of depth", "predicted classes"]
+    # A class output that nothing ever trained is noise, and is not drawn.
+    taught = not untaught(class_pixels(registry, record))
+    heads = ["input", _TRUTHS[sources[selection[0][0].digest]], "predicted depth", "error of depth"]
+    heads += ["predicted classes"] if taught else []
     names = ", ".join(dict.fromkeys(ref.name for ref, _ in selection))
     cameras = ", ".join(dict.fromkeys(frame.camera for _, frame in selection))
     height, width = record.size
     return save_grid(
         path,
-        [_row(frame, sample, (low, high), worst, labelled) for (_, frame), sample in zip(selection, samples, strict=True)],
+        [_row(frame, sample, (low, high), worst, labelled, taught) for (_, frame), sample in zip(selection, samples, strict=True)],
         columns=[*heads, *(["true classes"] if labelled else [])],
         cell=(round(_CELL_WIDTH * height / width), _CELL_WIDTH),
         title=f"{record.name} on {selection[0][0].domain}",
         subtitle=f"{len(selection)} {split} frames of {names}   ·   camera {cameras}   ·   input {height}×{width} (H×W)",
         depth=(low, high),
         error=worst,
-        classes=True,
+        classes=taught or labelled,
     )
 
 
-def _row(frame: Frame, sample: dict[str, Any], depths: tuple[float, float], worst: float, labelled: bool) -> list[Tile]:
+def _row(frame: Frame, sample: dict[str, Any], depths: tuple[float, float], worst: float, labelled: bool, taught: bool) -> list[Tile]:
     truth, depth, labels = sample["truth"], sample["depth"], sample["labels"]
     valid = (truth > 0) & np.isfinite(truth)
     difference = np.where(valid, np.abs(depth - truth), np.nan)
@@ -106,7 +110,8 @@ def _row(frame: Frame, sample: dict[str, Any], depths: tuple[float, float], wors
         if labelled_pixels.any()
         else "no labels to judge by"
     )
-    row.append(Tile(class_colours(sample["classes"]), right))
+    if taught:
+        row.append(Tile(class_colours(sample["classes"]), right))
     if labelled:
         row.append(Tile(None, "no labels") if labels is None else Tile(class_colours(labels), f"{labelled_pixels.mean():.0%} labelled"))
     return row

@@ -29,8 +29,11 @@ SIZE: Final = (240, 320)
 SIDES: Final = (32, 2048)
 FEWEST: Final = 12
 """Frames of the smallest dataset: two sequences, each with a training, a gap and a validation frame."""
-PER_SEQUENCE: Final = 30
-"""From about so many frames on, one more layout is worth more than a denser path through the ones there are."""
+PER_SEQUENCE: Final = 6
+"""Frames of the shortest sequence but for the smallest sets: four to train on, one in the gap, one to be judged by."""
+SEQUENCES: Final = 12
+"""Sequences of a large set. Frames of one layout resemble each other, so it takes many layouts to tell two versions apart: a verdict asks
+for ten independent frames, and resamples sequences from eight on."""
 CHUNK: Final = 16
 _HAIR: Final = 1e-9
 """So that a share such as 0.1, which binary numbers miss by a hair, still makes every tenth."""
@@ -71,7 +74,7 @@ class Job:
     @property
     def sequences(self) -> list[int]:
         """Frames of each sequence; every sequence is one layout of the world."""
-        count = min(6, max(2, self.frames // PER_SEQUENCE))
+        count = min(SEQUENCES, max(2, self.frames // PER_SEQUENCE))
         return [self.frames // count + (number < self.frames % count) for number in range(count)]
 
     def split(self, sequence: int, index: int) -> Split:

@@ -51,6 +51,7 @@ def validate(
 
     waiving = waivers.load_waivers(ws.root / waivers.FILE, names(), today())
     reference = None if as_reference else _reference(ws, ref.domain)
+    from pipelines.validate.across import leaks_across
     from pipelines.validate.cached import statistics_of
     from validation.data_gate import judge_statistics
     from validation.profile import checks, compare, profile
@@ -59,7 +60,8 @@ def validate(
     judgement = judge_statistics(statistics, judged_as, policies)
     ours = profile(statistics, domain=ref.domain, name=ref.name, digest=ref.digest, kind=judged_as, made=today().isoformat())
     drift = compare(ours, reference, bounds.drift) if reference else ()
-    results = judgement.checks + (checks(drift, statistics, reference) if reference else ())
+    across = leaks_across(ws, ref)
+    results = (*judgement.checks, *((across,) if across else ()), *(checks(drift, statistics, reference) if reference else ()))
     marked, applied = waivers.apply(_shortened(results, ref), waiving, ref.name, today())
     fit = all(check.ok for check in marked)
     if as_reference:

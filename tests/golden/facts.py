@@ -9,7 +9,7 @@ from typing import Any
 
 from registry.channels import Channel
 from registry.records import Artifact, DataEdge, DataUse, Export, Metrics, NewVersion, RecipeEdge, TeacherEdge, WeightsEdge
-from registry.stages import StageJudgement, record_promotion, rollback
+from registry.stages import StageJudgement, channel_state, record_promotion, rollback
 from registry.versions import Hub
 
 ADA: dict[str, Any] = {"actor": "Ada <ada@example.org>", "reason": "first of its kind", "commit": "c0" * 20}
@@ -116,3 +116,11 @@ def record(root: Path) -> None:
     record_promotion(registry.ledger, rooms, "v10", [*ways[:2], StageJudgement("production", False, (passed, failed))], 3, **GRACE)
     record_promotion(registry.ledger, corridor, "v10", [StageJudgement("production", True, (passed,))], 1, **GRACE)
     rollback(registry.ledger, corridor, expected_seq=2, **GRACE)
+
+
+def promote_again(root: Path) -> None:
+    """One more promotion on the corridor of the old ledger: what it would be judged on lies in no workspace any more."""
+    registry = Hub.open("sqlite://", root / "mlruns" / "artifacts", f"sqlite:///{root / 'mlruns' / 'ledger.db'}")
+    channel = Channel("host", "corridor")
+    state = channel_state(registry.ledger, channel)
+    record_promotion(registry.ledger, channel, "v10", [StageJudgement("production", True)], state.seq, **ADA)

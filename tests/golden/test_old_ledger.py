@@ -30,10 +30,6 @@ history --domain corridor --device host
 history --last 2
 """
 MOVES = """
-promote v10 --stage production --domain rooms --dry-run
-promote v10 --stage production --domain rooms --reason again
-promote v10 --stage production --domain corridor
-promote v5 --stage staging --domain rooms
 rollback --domain corridor --reason back
 """
 
@@ -104,6 +100,7 @@ def test_it_answers_people_as_it_did(old: Path) -> None:
 
 
 def test_it_is_gone_on_with_as_it_was(old: Path) -> None:
+    facts.promote_again(old)
     before = len(rows(old))
     answers = {line: vortex(f"{line} --json", old) for line in MOVES.strip().splitlines()}
     events = rows(old)
@@ -117,4 +114,19 @@ def test_the_same_facts_are_written_with_the_same_bytes(old: Path, fresh: Path, 
     facts.record(root)
     events = rows(root)
     require_chain(events)
-    assert recorded(events) == recorded(rows(old))
+    assert [without_what_is_new(event) for event in recorded(events)] == recorded(rows(old))
+
+
+def without_what_is_new(event: dict[str, Any]) -> dict[str, Any]:
+    """The event as it was written before measurements named their protocol in the head, and registrations what the gate had said."""
+    head, body = json.loads(event["head"]), json.loads(event["body"])
+    for name in ("shape", "unproven", "protocol"):
+        head.pop(name, None)
+    for name in ("fingerprints", "class_pixels"):
+        body.pop(name, None)
+    for use in body.get("data", ()):
+        del use["state"]
+    parts = {
+        name: json.dumps(part, sort_keys=True, separators=(",", ":"), ensure_ascii=False) for name, part in (("head", head), ("body", body))
+    }
+    return {**event, **parts}

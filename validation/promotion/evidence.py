@@ -2,35 +2,99 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 DataState = Literal["passed", "failed", "never validated", "allowed unvalidated"]
-"""`allowed unvalidated`: the training was started with --allow-unvalidated, whether the data had failed or was never judged."""
+"""`allowed unvalidated`: an older ledger says that the training was started with --allow-unvalidated, and not why."""
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What `vortex validate` said of the data that the version was trained on."""
+    """What `vortex validate` had said of the data that the version and all whose weights are in it, its `line`, were trained on.
 
-    state: DataState
+    `uses` are (version, dataset, state); of the versions in `unrecorded` no data is recorded.
+    """
+
+    line: tuple[str, ...]
+    uses: tuple[tuple[str, str, DataState], ...]
+    unrecorded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ExamLeaks:
+    """Exam frames among the training frames of the version's line of weights, in words; `unknown` says of whom that cannot be told, and why."""
+
+    line: tuple[str, ...]
+    leaks: tuple[str, ...]
+    unknown: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Exam:
+    """The sets that judge the channel, each with its name and content, the frames that are judged, and what `vortex validate` said of it.
+
+    `passed` is None for a set that was not validated as it is now.
+    """
+
+    domain: str
+    sets: tuple[tuple[str, int, bool | None], ...]
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What the version was measured to be at `place`, which names domain, camera and protocol; None where it was not measured there."""
+    """What the version was measured to be at `place`, which names domain, camera, set, frames and protocol; None where it was not measured there."""
 
     place: str
     values: Mapping[str, float] | None
+    frames: int = 0
+    effective_frames: float | None = None
+
+
+Word = Literal["better", "worse", "equivalent", "open"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How the version stands against another on the same frames, by one metric: the verdict's word, and its numbers and grounds as text."""
+
+    word: Word
+    text: str
+
+
+Compare = Callable[[str, float], Comparison]
+"""(metric, margin as a share of the other's value) → how the version stands."""
 
 
 @dataclass(frozen=True)
 class Incumbent:
-    """The version that holds the channel, and what it was measured to be on the frames of the version's `Measurement`, by the same protocol."""
+    """The version that holds the channel, and how the asking version stands against it at the place of its `Measurement`.
+
+    `compare` is None where it cannot be judged there, and `missing` says why.
+    """
 
     version: str
-    values: Mapping[str, float] | None
+    compare: Compare | None
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """What knows nothing of a picture, by name, and how the asking version stands against each at the place of its `Measurement`."""
+
+    compare: Mapping[str, Compare]
+
+
+@dataclass(frozen=True)
+class TrainedClasses:
+    """The classes that the domain requires, and the labelled pixels of each class that the version's line of weights was trained on.
+
+    `pixels` is None where they were not counted.
+    """
+
+    required: tuple[str, ...]
+    pixels: Mapping[str, int] | None
 
 
 @dataclass(frozen=True)

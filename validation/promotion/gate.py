@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from validation.checks import Check
@@ -10,9 +10,15 @@ from validation.strict import Strict
 
 
 @dataclass(frozen=True)
+class Undecided(Check):
+    """A no for want of evidence: there is too little to say, and a person may decide and answer for it."""
+
+
+@dataclass(frozen=True)
 class Gate:
-    """One gate. `judge` takes a rule of type `rule` and the record of each kind in `reads`, in that order, and refuses nothing itself."""
+    """One gate. `judge` takes a rule of type `rule` and the record of each kind in `reads`, in that order, and refuses nothing itself; one
+    that asks several questions answers with several checks."""
 
     rule: type[Strict]
     reads: tuple[type, ...]
-    judge: Callable[..., Check]
+    judge: Callable[..., Check | Iterable[Check]]

@@ -73,8 +73,18 @@ def evaluate(
     measured = _measure(ws, version, options)
     verdicts = [(metrics, _compare(ws, version, against, metrics, judging, options)) for metrics in measured] if against else []
     picture_path = _draw(ws, version, measured[0], domain, data, split) if picture else None
-    payload = {"version": version, "metrics": measured, "against": against, "comparisons": _comparisons(verdicts), "picture": picture_path}
+    leaks = _leaks(ws, version, measured)
+    payload = {
+        "version": version,
+        "metrics": measured,
+        "against": against,
+        "comparisons": _comparisons(verdicts),
+        "picture": picture_path,
+        "leaks": leaks,
+    }
     console.emit(payload, *tables(version, measured), *_findings(version, str(against), verdicts))
+    for leak in leaks:
+        console.note(f"{leak}: {version} cannot be promoted there")
     if picture_path:
         console.note(f"picture: {picture_path}")
 
@@ -94,11 +104,21 @@ def _check(ws: Workspace, version: str, against: str | None, split: str, metrics
         hub(ws).get(against)
 
 
+def _leaks(ws: Workspace, version: str, measured: Sequence[Metrics]) -> list[str]:
+    """What of the exams that were measured the version has seen in training, in words."""
+    from pipelines.exam.leaks import version_leaks
+    from pipelines.hub.open import hub
+
+    registry = hub(ws)
+    domains = dict.fromkeys(metrics.domain for metrics in measured if metrics.series.exam)
+    return [str(leak) for domain in domains for leak in version_leaks(ws, registry, registry.get(version), domain)]
+
+
 def tables(version: str, measured: Sequence[Metrics]) -> Iterator[RenderableType]:
     """Depth as it is and after median scaling, by range; then classes, where any were labelled."""
     wide = console.stdout().width >= 100
     heads = ("RMSE m", "MAE m", "AbsRel", *(("log10", "SILog", "δ1 %", "δ2 %", "δ3 %") if wide else ("δ1 %",)), "near m", "mid m", "far m")
-    rows = [row for metrics in measured for row in (_depth_row(metrics, "", wide), _depth_row(metrics, SCALED, wide))]
+    rows = [row for metrics in measured for row in _depth_rows(metrics, wide)]
     protocol = ", ".join(dict.fromkeys(metrics.protocol for metrics in measured))
     title = f"{version}: depth, {sum(metrics.frames for metrics in measured)} frames, protocol {protocol}"
     caption = "near 0–1.5 m, mid 1.5–3 m, far 3–6 m; median-scaled: each frame by median(truth)/median(prediction)"
@@ -115,6 +135,16 @@ def _titled(table: Table) -> RenderableType:
     from rich.padding import Padding
 
     return Padding(wording.snug(table), (0, 0, 1, 0))
+
+
+def _depth_rows(metrics: Metrics, wide: bool) -> list[tuple[Any, ...]]:
+    """As it is, median-scaled, and what knows nothing of a picture where it was measured."""
+    from pipelines.evaluate.baselines import NAMES
+
+    rows = [_depth_row(metrics, "", wide), _depth_row(metrics, SCALED, wide)]
+    blank = [None] * (len(rows[0]) - 2)
+    known = [(heading, metrics.values.get(f"rmse_{name}")) for name, heading in NAMES.items()]
+    return rows + [(f"  {heading}", wording.metres(value), *blank) for heading, value in known if value is not None]
 
 
 def _depth_row(metrics: Metrics, suffix: str, wide: bool) -> tuple[Any, ...]:

@@ -25,12 +25,13 @@ def lineage(
 ) -> None:
     """Show which version was made from which: by weights or by recipe, with its teachers and its data.
 
-    A version in brackets was named as a parent but is not registered here.
+    A version in brackets was named as a parent but is not registered here. One with weights of data that had not passed its gate says so,
+    however far back that was.
 
     Example: vortex lineage v10
     """
     from pipelines.hub.open import hub
-    from registry.lineage import branch, tree
+    from registry.lineage import branch, tree, unproven
 
     registry = hub(console.workspace())
     summaries = registry.summaries()
@@ -41,7 +42,9 @@ def lineage(
         console.note("no versions yet; make one with: vortex train v6")
     roots = [branch(forest, version)] if version else forest
     by_name = {summary.name: summary for summary in summaries}
-    console.emit([_payload(node) for node in _every(roots)], *(_tree(root, by_name, version, data) for root in roots))
+    remarks = unproven(summaries)
+    trees = (_tree(root, by_name, remarks, version, data) for root in roots)
+    console.emit([{**_payload(node), "unproven": remarks.get(node.name)} for node in _every(roots)], *trees)
 
 
 def _every(forest: list[Node]) -> list[Node]:
@@ -58,20 +61,20 @@ def _payload(node: Node) -> dict[str, Any]:
     return {"name": node.name, "declared": node.declared, "parents": parents, "children": [child.name for child in node.children]}
 
 
-def _tree(root: Node, summaries: dict[str, Summary], focus: str | None, data: bool) -> RenderableType:
+def _tree(root: Node, summaries: dict[str, Summary], remarks: dict[str, str], focus: str | None, data: bool) -> RenderableType:
     from rich.tree import Tree
 
-    tree_view = Tree(_label(root, summaries.get(root.name), focus), guide_style="dim")
+    tree_view = Tree(_label(root, summaries.get(root.name), remarks, focus), guide_style="dim")
     waiting = [(root, tree_view)]
     while waiting:
         node, at = waiting.pop()
         if data and node.others:
             at.add(_others(node))
-        waiting.extend((child, at.add(_label(child, summaries.get(child.name), focus))) for child in node.children)
+        waiting.extend((child, at.add(_label(child, summaries.get(child.name), remarks, focus))) for child in node.children)
     return tree_view
 
 
-def _label(node: Node, summary: Summary | None, focus: str | None) -> Text:
+def _label(node: Node, summary: Summary | None, remarks: dict[str, str], focus: str | None) -> Text:
     from rich.text import Text
 
     label = Text()
@@ -88,6 +91,8 @@ def _label(node: Node, summary: Summary | None, focus: str | None) -> Text:
         label.append("  ").append_text(wording.stages(summary.stages, summary.domain))
     if summary.truncated:
         label.append("  cut short", "red")
+    if node.name in remarks:
+        label.append(f"  {remarks[node.name]}", "red")
     return label
 
 

@@ -42,6 +42,7 @@ def show(
     Example: vortex show v6
     """
     from pipelines.hub import history as recorded
+    from pipelines.hub.classes import class_pixels
     from pipelines.hub.open import hub
 
     registry = hub(console.workspace())
@@ -49,11 +50,13 @@ def show(
     entries = recorded.history(registry.ledger, version=version)
     payload = {**{key: value for key, value in vars(record).items() if key != "headline"}, "headline": record.headline}
     payload["stages"] = [{"channel": channel, "stage": stage} for channel, stage in record.stages]
-    console.emit({**payload, "history": [history.payload(entry) for entry in entries]}, *_sections(record, entries))
+    pixels = class_pixels(registry, record)
+    payload["trained_classes"] = pixels
+    console.emit({**payload, "history": [history.payload(entry) for entry in entries]}, *_sections(record, pixels, entries))
 
 
-def _sections(version: Version, entries: list[Entry]) -> Iterator[RenderableType]:
-    yield _heading(version)
+def _sections(version: Version, pixels: dict[str, int] | None, entries: list[Entry]) -> Iterator[RenderableType]:
+    yield _heading(version, pixels)
     yield _titled("Lineage", _table(["edge", "to", "detail"], [_lineage(edge) for edge in version.parents]))
     yield _titled("Data", _data(version))
     if version.metrics:
@@ -63,13 +66,16 @@ def _sections(version: Version, entries: list[Entry]) -> Iterator[RenderableType
             yield _titled("IoU per class, %", _classes(version, classes))
     if version.exports:
         yield _titled("Exports", _exports(version))
-    yield _titled("Recipe", _settings(version.recipe_config))
+    own, published = _recipe(version)
+    yield _titled("Recipe", _settings(own))
+    if published:
+        yield _titled("What the recipe was published with (not what this version is)", _settings(published))
     if version.environment:
         yield _titled("Environment", _settings(version.environment))
     yield _titled("History", history.table(entries))
 
 
-def _heading(version: Version) -> RenderableType:
+def _heading(version: Version, pixels: dict[str, int] | None) -> RenderableType:
     from rich.panel import Panel
     from rich.table import Table
     from rich.text import Text
@@ -85,6 +91,7 @@ def _heading(version: Version) -> RenderableType:
         grid.add_row("RMSE", f"{wording.metres(line.rmse) or '–'} m on {wording.measured_on(line)}")
     if version.truncated:
         grid.add_row("cut short", Text(version.truncated, "red"))
+    grid.add_row("classes", _classes_trained(pixels))
     grid.add_row("input", f"{wording.size(version.size)} (height x width)")
     grid.add_row("registered", f"{wording.when(version.created_at)} by {version.actor}")
     if version.reason:
@@ -94,6 +101,16 @@ def _heading(version: Version) -> RenderableType:
     grid.add_row("run", f"{version.run}  (MLflow run {version.run_id}, model version {version.mlflow_version})")
     title = Text.assemble((version.name, "bold"), f"  {version.codename}" if version.codename else "")
     return Panel(grid, title=title, title_align="left", border_style="dim", expand=False)
+
+
+def _classes_trained(pixels: dict[str, int] | None) -> str:
+    if pixels is None:
+        return "labelled pixels were not counted"
+    taught = [f"{name} {count:,}" for name, count in pixels.items() if count]
+    without = [name for name, count in pixels.items() if not count]
+    if not taught:
+        return "none trained: the class output means nothing"
+    return f"trained on labelled pixels: {', '.join(taught)}" + (f"; none of {', '.join(without)}" if without else "")
 
 
 def _titled(title: str, body: RenderableType) -> RenderableType:
@@ -124,7 +141,7 @@ def _data(version: Version) -> RenderableType:
                 use.domain,
                 use.kind,
                 ", ".join(f"{split} {use.frames[split]}" for split in SPLITS if use.frames.get(split)),
-                "yes" if use.validated else "NO",
+                "yes" if use.state == "passed" else use.state,
                 wording.digest(use.digest),
                 wording.digest(use.dvc),
             )
@@ -138,9 +155,15 @@ def _metrics(version: Version) -> RenderableType:
     measured = {name for metrics in version.metrics for name in metrics.values}
     measures = [measure for measure in MEASURES if (wide or measure[0] in NARROW) and measure[0] in measured]
     heads: list[console.Column] = [(head, "right") for _, head, _ in measures]
-    columns: list[console.Column] = ["measured on", *(["protocol"] if wide else []), ("frames", "right"), *heads]
+    columns: list[console.Column] = ["measured on", "data", "protocol", ("frames", "right"), *heads]
     rows = [
-        [metrics.series.place, *([metrics.protocol] if wide else []), metrics.frames, *_values(metrics, measures)]
+        [
+            metrics.series.place,
+            wording.digest(metrics.digest, 12 if wide else 8),
+            metrics.protocol,
+            metrics.frames,
+            *_values(metrics, measures),
+        ]
         for metrics in version.metrics
     ]
     return _table(columns, rows)
@@ -173,6 +196,17 @@ def _exports(version: Version) -> RenderableType:
             for export in version.exports
         ],
     )
+
+
+def _recipe(version: Version) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What of the recipe made this version, and what its authors told of their own: status, lessons, and a teacher that took no part here."""
+    from pipelines.recipes.schema import TOLD
+    from registry.records import TeacherEdge
+
+    told = {"summary", "status", *TOLD} | (set() if any(isinstance(edge, TeacherEdge) for edge in version.parents) else {"teacher"})
+    told -= {"name", "codename"}
+    config = version.recipe_config
+    return ({key: value for key, value in config.items() if key not in told}, {key: config[key] for key in config if key in told})
 
 
 def _settings(values: Mapping[str, Any]) -> RenderableType:

@@ -13,7 +13,7 @@ from pathlib import Path
 from core.errors import VortexError
 from core.files import write_atomic
 from core.progress import NamedProgress
-from pipelines.evaluate.version import as_metrics, log_errors
+from pipelines.evaluate.version import record_of, with_protocols
 from pipelines.experiments.replay import results
 from pipelines.experiments.replay.findings import LAST, NYU
 from pipelines.experiments.replay.results import FIGURES, RunRecord, Score
@@ -174,7 +174,11 @@ def _record(ws: Workspace, version: str, judged: Judged) -> None:
     """Add the measurements to the registered version, as `vortex evaluate` does."""
     registry = hub(ws)
     run_id = registry.get(version).run_id
-    metrics = [as_metrics(evaluation, ref, log_errors(ws, registry, run_id, ref, evaluation)) for ref, evaluation in judged.values()]
+    metrics = [
+        record_of(ws, registry, run_id, ref, named)
+        for ref, evaluation in judged.values()
+        for named in with_protocols(ws, ref, [evaluation])
+    ]
     registry.add_metrics(version, *metrics, actor=actor(), reason="measured by the replay", commit=commit(ws))
 
 

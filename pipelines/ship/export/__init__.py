@@ -13,6 +13,7 @@ from core.files import locked, sha256_file
 from core.progress import Notice
 from pipelines.data.datasets import resolve
 from pipelines.frame_arrays import load_arrays
+from pipelines.hub.classes import class_pixels, untaught
 from pipelines.hub.open import actor, commit, hub
 from pipelines.pack import packs_folder
 from pipelines.ship.export.onnx import OPSET, holds, write_onnx
@@ -50,7 +51,7 @@ def export(ws: Workspace, name: str, *, record: bool = True, on_step: Notice | N
     student, _ = checkpoint.load(registry.artifact_path(version.checkpoint))
     path = export_path(ws, version)
     with locked(path.with_suffix(".lock"), _PATIENCE):
-        metadata = _metadata(version) | {"vortex.torch": str(torch.__version__)}
+        metadata = _metadata(version, class_pixels(registry, version)) | {"vortex.torch": str(torch.__version__)}
         if not holds(path, metadata):
             report(f"exporting {version.name} at {version.size[0]}x{version.size[1]}")
             write_onnx(student, version.size, path, metadata)
@@ -122,14 +123,16 @@ def parity_frames(ws: Workspace, version: Version) -> tuple[NDArray[np.uint8], s
     return noise(version.size), NOISE
 
 
-def _metadata(version: Version) -> dict[str, str]:
-    """What a program that has nothing but the file must know."""
+def _metadata(version: Version, pixels: dict[str, int] | None) -> dict[str, str]:
+    """What a program that has nothing but the file must know. `pixels` are the labelled ones of each class that it was trained on."""
     height, width = version.size
+    trained = "not counted" if pixels is None else ",".join(f"{name}={count}" for name, count in pixels.items())
     return {
         "vortex.version": version.name,
         "vortex.checkpoint_sha256": version.checkpoint.sha256,
         "vortex.size": f"{height}x{width}",
         "vortex.classes": ",".join(CLASSES),
+        "vortex.classes_trained": "none" if untaught(pixels) else trained,
         "vortex.depth_unit": "m",
         "vortex.input": "rgb, 1x3xHxW, float32 in [0, 1]",
     }

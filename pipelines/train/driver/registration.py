@@ -11,15 +11,19 @@ from typing import Any
 
 import torch
 
+from core.classes import CLASSES
 from core.machine import cores
 from models import checkpoint
-from pipelines.evaluate.version import as_metrics, log_errors
+from pipelines.evaluate.version import record_of, with_protocols
 from pipelines.hub.open import actor, commit, commit_problem
-from pipelines.train.plan.sources import DataPlan
+from pipelines.runs.folder import runs_folder
+from pipelines.train.plan.sources import DataPlan, training_frames
 from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.train.worker.validation import evaluations, validation_data
+from pipelines.validate.cached import statistics_of
+from pipelines.validate.fingerprints import fingerprints_of, joined
 from pipelines.workspace import Workspace
-from registry.records import DataEdge, DataUse, Edge, NewVersion, RecipeEdge, TeacherEdge, Version, WeightsEdge
+from registry.records import Artifact, DataEdge, DataUse, Edge, NewVersion, RecipeEdge, TeacherEdge, Version, WeightsEdge
 from registry.versions import Hub
 
 PACKAGES = ("torch", "torchvision", "timm", "ray", "albumentations", "numpy", "mlflow")
@@ -51,8 +55,9 @@ def register_version(ws: Workspace, registry: Hub, plan: TrainPlan, outcome: Out
     student.to(plan.device)
     by_digest = {data.digest: data for data in (*plan.stages[-1].data, *validation_data(plan)) if data.frames["val"]}
     metrics = [
-        as_metrics(evaluation, ref, log_errors(ws, registry, run_id, ref, evaluation))
-        for ref, evaluation in evaluations(plan, list(by_digest.values()), student, plan.device)
+        record_of(ws, registry, run_id, data.ref, evaluation)
+        for data in by_digest.values()
+        for evaluation in with_protocols(ws, data.ref, [of_camera for _, of_camera in evaluations(plan, [data], student, plan.device)])
     ]
     who, where, problem = actor(), commit(ws), commit_problem(ws)
     version = registry.register(
@@ -75,6 +80,8 @@ def register_version(ws: Workspace, registry: Hub, plan: TrainPlan, outcome: Out
                 **({"git": problem} if problem else {}),
             },
             codename="" if plan.derived else plan.recipe.codename,
+            fingerprints=log_fingerprints(ws, registry, run_id, plan),
+            class_pixels=class_pixels(ws, plan),
         ),
         actor=who,
         reason=f"trained as {plan.run}",
@@ -102,7 +109,29 @@ def parents(plan: TrainPlan, name: str, continues: str | None = None) -> tuple[E
 
 def inputs(data: Iterable[DataPlan]) -> list[DataUse]:
     """Datasets as the registry and MLflow record them."""
-    return [DataUse(item.name, item.domain, item.kind, item.digest, item.dvc, item.validated, item.frames) for item in data]
+    return [
+        DataUse(item.name, item.domain, item.kind, item.digest, item.dvc, item.validated, item.frames, item.state or "") for item in data
+    ]
+
+
+def log_fingerprints(ws: Workspace, registry: Hub, run_id: str, plan: TrainPlan) -> Artifact:
+    """Store the fingerprints of every training frame with the run: an exam that holds one of them is then known for a leak."""
+    parts = [fingerprints_of(ws, ref, ids) for ref, ids in training_frames(plan.stages)]
+    path = runs_folder(ws) / plan.run / "fingerprints.npz"
+    joined(parts).save(path)
+    return registry.store.log_artifact(run_id, path, "fingerprints")
+
+
+def class_pixels(ws: Workspace, plan: TrainPlan) -> dict[str, int]:
+    """Class → labelled pixels of it in the training frames, at the size of the files."""
+    pixels = dict.fromkeys(CLASSES, 0)
+    for ref, ids in training_frames(plan.stages):
+        table = statistics_of(ws, ref)[0].table
+        rows = table[table["id"].isin(ids)]
+        labelled = (rows["height"] * rows["width"] * rows["labelled"]).fillna(0)
+        for name in CLASSES:
+            pixels[name] += int((labelled * rows[name].fillna(0)).round().sum())
+    return pixels
 
 
 def environment(plan: TrainPlan) -> dict[str, Any]:

@@ -32,6 +32,7 @@ def decide(options: TrainOptions, world: World) -> TrainPlan:
     anchored, remarks = _anchor_data(recipe, world)
     if not options.allow_unvalidated:
         require_passed([*(data for stage in stages for data in stage.data), *anchored], world.failed)
+    remarks += tuple(f"{leak}: a version of it cannot be promoted on {target}" for leak in world.leaks)
     label = recipe.name if options.from_version is None else f"from-{options.from_version}"
     plan = TrainPlan(
         run=f"{label}-{target}-{world.stamp}",

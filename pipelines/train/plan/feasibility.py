@@ -38,12 +38,13 @@ def require_feasible(stages: Sequence[StagePlan], recipe: Recipe, target: str, w
 
 def require_passed(data: Sequence[DataPlan], failed: Collection[DataRef]) -> None:
     """Raise GateRefused naming every dataset that has not passed validation: it `failed`, or has not been validated."""
-    states = {item.name: "failed validation" if item.ref in failed else "has not been validated" for item in data if not item.validated}
-    if not states:
+    refused = [item for item in data if not item.validated]
+    states = {item.name: "failed validation" if item.ref in failed else "has not been validated" for item in refused}
+    if not refused:
         return
     raise GateRefused(
         f"{'; '.join(f'{name} {state}' for name, state in states.items())}: training needs data that has passed",
-        f"vortex validate {next(iter(states))} (or --allow-unvalidated, which the version will say)",
+        f"vortex validate {refused[0].manifest if refused[0].ref.outside else refused[0].name} (or --allow-unvalidated, which the version will say)",
     )
 
 

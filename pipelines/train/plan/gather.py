@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.data.datasets import DataRef, listing, resolve
 from pipelines.device import Device, choose_device
+from pipelines.exam.leaks import Leak, training_leaks
 from pipelines.hub.open import commit_remarks, hub
 from pipelines.pack import packs_folder
 from pipelines.recipes import recipe as recipes
@@ -24,6 +25,7 @@ from pipelines.train.plan.sources import DataPlan, Start
 from pipelines.train.plan.switches import Switches
 from pipelines.validate.validation_report import passed
 from pipelines.workspace import Workspace
+from registry.records import DataState
 
 if TYPE_CHECKING:
     from registry.records import Version
@@ -46,6 +48,8 @@ class World:
     """What the parent was trained on, as far as it is here; none where no anchor can need it."""
     data: Mapping[DataRef, DataPlan]
     """What is in each of these datasets."""
+    leaks: tuple[Leak, ...]
+    """Exam frames of the target domain among those that would be trained on."""
     failed: frozenset[DataRef]
     """Those that validation refused."""
     present: tuple[str, ...]
@@ -88,7 +92,9 @@ def gather(ws: Workspace, options: TrainOptions, gpus: int | None = None) -> Wor
     parents = [use.name for use in parent.data if use.name in present] if parent and _may_anchor(recipe, options) else []
     parents_datasets = tuple(resolve(ws, name_or_manifest=name) for name in parents)
     verdicts = {ref: passed(ws, ref) for ref in dict.fromkeys(chain(*datasets, replayed, parents_datasets))}
-    data = {ref: sources.describe(ref, options.limit, validated=verdict is True) for ref, verdict in verdicts.items()}
+    states: dict[bool | None, DataState] = {True: "passed", False: "failed", None: "never validated"}
+    data = {ref: sources.describe(ref, options.limit, states[verdict]) for ref, verdict in verdicts.items()}
+    trained = dict.fromkeys(chain(*datasets, replayed))
     return World(
         recipe=recipe,
         parent=parent,
@@ -97,6 +103,7 @@ def gather(ws: Workspace, options: TrainOptions, gpus: int | None = None) -> Wor
         replayed=replayed,
         parents_datasets=parents_datasets,
         data=data,
+        leaks=tuple(training_leaks(ws, options.domain or datasets[-1][-1].domain, [(ref, data[ref].training_ids()) for ref in trained])),
         failed=frozenset(ref for ref, verdict in verdicts.items() if verdict is False),
         present=present,
         device=device,

@@ -14,6 +14,7 @@ from core.shipped import SHIPPED
 from pipelines.data.datasets import DataRef, for_domain, listing, resolve
 from pipelines.recipes.schema import Recipe, Stage
 from pipelines.workspace import Workspace
+from registry.records import DataState
 
 if TYPE_CHECKING:
     from registry.records import Version
@@ -49,6 +50,8 @@ class DataPlan(BaseModel):
     digest: str
     dvc: str | None
     validated: bool
+    state: DataState | None = None
+    """What the data gate said when the plan was made; None in plans from before it was kept."""
     frames: dict[str, int]
     labelled: int
     targets: dict[str, int]
@@ -62,6 +65,10 @@ class DataPlan(BaseModel):
     def ref(self) -> DataRef:
         """The dataset again, as every step of the street takes it."""
         return DataRef(self.name, self.manifest, self.root, self.domain, self.kind, self.digest, self.dvc)
+
+    def training_ids(self) -> set[str]:
+        """The ids of the frames to train on."""
+        return {frame.id for frame in self.load()["train"]}
 
     def load(self) -> dict[str, list[Frame]]:
         """The frames to train and to validate on."""
@@ -87,6 +94,15 @@ class StagePlan(BaseModel):
     def count(self, split: str) -> int:
         """Frames of a split, over all its datasets."""
         return sum(data.frames.get(split, 0) for data in self.data)
+
+
+def training_frames(stages: Sequence[StagePlan]) -> list[tuple[DataRef, set[str]]]:
+    """Every dataset of a plan with the ids of the frames that are trained on, in any stage."""
+    frames: dict[str, tuple[DataRef, set[str]]] = {}
+    for data in (data for stage in stages for data in stage.data):
+        _, ids = frames.setdefault(data.digest, (data.ref, set()))
+        ids.update(data.training_ids())
+    return list(frames.values())
 
 
 def pick(frames: Sequence[Frame], split: str, limit: int | None) -> list[Frame]:
@@ -181,7 +197,7 @@ def recipe_data(ws: Workspace, recipe: Recipe) -> tuple[tuple[DataRef, ...], ...
     )
 
 
-def describe(ref: DataRef, limit: int | None, validated: bool) -> DataPlan:
+def describe(ref: DataRef, limit: int | None, state: DataState) -> DataPlan:
     """Read a dataset's manifest and say how it will be used. Raises ManifestError for a faulty one."""
     from pipelines.data.provenance import teachers_behind
     from validation.manifest import load_manifest
@@ -196,7 +212,8 @@ def describe(ref: DataRef, limit: int | None, validated: bool) -> DataPlan:
         kind=ref.kind,
         digest=ref.digest,
         dvc=ref.dvc,
-        validated=validated,
+        validated=state == "passed",
+        state=state,
         frames={"train": len(train), "val": len(pick(frames, "val", limit))},
         labelled=sum(frame.supervision != "none" for frame in train),
         targets=dict(Counter(_target(frame) for frame in train)),

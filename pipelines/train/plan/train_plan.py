@@ -83,7 +83,7 @@ class TrainPlan(BaseModel):
         for block in TOLD:
             del raw["recipe"][block]
         for data in (*(data for stage in raw["stages"] for data in stage["data"]), *raw.get("anchor_data", ())):
-            del data["validated"]
+            del data["validated"], data["state"]
         return hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()
 
     def folder(self, ws: Workspace) -> Path:

@@ -53,7 +53,10 @@ def every_kind(new: NewVersion) -> list[tuple[Event, str]]:
     """One event of each kind, in an order that makes sense, and what the history says of it."""
     return [
         (VersionRegistered("v6", new, 1), "v6 registered, from recipe v5"),
-        (VersionMeasured("v6", METRICS), "v6 measured on corridor · femto-bolt: RMSE 0.382 m"),
+        (
+            VersionMeasured("v6", METRICS),
+            "v6 measured on corridor · femto-bolt (corridor_eval@abababababab, 197 frames, val-pooled-10m/1): RMSE 0.382 m",
+        ),
         (VersionExported("v6", EXPORT), "v6 exported to onnx int8"),
         (ChannelPromoted(CHANNEL, "v6", "production", 1, "v5", CHECKS[:1]), "v6 to production on host/corridor, instead of v5"),
         (
@@ -80,7 +83,9 @@ def test_sentences_leave_out_what_is_not_there(make_new: New) -> None:
     both = make_new(parents=(WeightsEdge("v6", "trained on after its wall"), RecipeEdge("v7")))
     assert plain(VersionRegistered("v10", both, 1).sentence()) == "v10 registered, from weights v6 and recipe v7"
     assert plain(VersionRegistered("v10", make_new(parents=()), 1).sentence()) == "v10 registered"
-    assert plain(VersionMeasured("v6", replace(METRICS, values={"mae": 1.0})).sentence()) == "v6 measured on corridor · femto-bolt"
+    assert plain(VersionMeasured("v6", replace(METRICS, values={"mae": 1.0})).sentence()) == (
+        "v6 measured on corridor · femto-bolt (corridor_eval@abababababab, 197 frames, val-pooled-10m/1)"
+    )
     assert plain(ChannelPromoted(CHANNEL, "v6", "production", 1, "v6").sentence()) == "v6 to production on host/corridor"
     assert plain(ChannelPromoted(CHANNEL, "v6", "staging", 1, "v5").sentence()) == "v6 to staging on host/corridor"
     assert (

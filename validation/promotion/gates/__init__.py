@@ -8,16 +8,32 @@ from typing import Final
 from validation.checks import Check
 from validation.promotion.evidence import Evidence
 from validation.promotion.gate import Gate
-from validation.promotion.gates import data_passed, device_size, metrics_present, not_worse, onnx_parity
+from validation.promotion.gates import (
+    better_than_nothing,
+    classes_trained,
+    data_passed,
+    device_size,
+    exam_passed,
+    independent_frames,
+    metrics_present,
+    no_leak,
+    not_worse,
+    onnx_parity,
+)
 from validation.strict import Strict
 
 GATES: Final[Mapping[type[Strict], Gate]] = {
     gate.rule: gate
     for gate in (
         data_passed.GATE,
+        exam_passed.GATE,
+        no_leak.GATE,
         metrics_present.GATE,
         onnx_parity.GATE,
         device_size.GATE,
+        classes_trained.GATE,
+        independent_frames.GATE,
+        better_than_nothing.GATE,
         not_worse.GATE,
     )
 }
@@ -28,7 +44,8 @@ def kinds_read(rules: Iterable[Strict]) -> frozenset[type]:
     return frozenset(kind for rule in rules for kind in GATES[type(rule)].reads)
 
 
-def judge(rule: Strict, evidence: Evidence) -> Check:
+def judge(rule: Strict, evidence: Evidence) -> tuple[Check, ...]:
     """Judge the evidence by one rule. Raises KeyError for a kind that the rule's gate reads and nobody gathered."""
     gate = GATES[type(rule)]
-    return gate.judge(rule, *(evidence[kind] for kind in gate.reads))
+    answer = gate.judge(rule, *(evidence[kind] for kind in gate.reads))
+    return (answer,) if isinstance(answer, Check) else tuple(answer)

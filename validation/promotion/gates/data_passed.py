@@ -1,4 +1,4 @@
-"""The data that the version was trained on has passed its own gate."""
+"""The data that the version, and every one whose weights are in it, was trained on has passed its own gate."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ from validation.promotion.gate import Gate
 from validation.strict import Strict
 
 _ANSWERS: Final[dict[DataState, str]] = {
-    "passed": "passed",
-    "failed": "it failed",
-    "never validated": "never validated: run `vortex validate` on it",
-    "allowed unvalidated": "trained with --allow-unvalidated: train again on data that passes",
+    "failed": "had failed `vortex validate`",
+    "never validated": "had never been validated",
+    "allowed unvalidated": "had not passed `vortex validate`, and was allowed",
 }
 
 
 class DataPassed(Strict):
-    """The data that the version was trained on has passed its gate."""
+    """The data of the version's whole line of weights had passed its gate."""
 
     check: Literal["data-passed"]
 
 
 def judge(rule: DataPassed, data: TrainingData) -> Check:
-    """Only data that passed before the training is a yes."""
-    return Check(rule.check, "the training data passed `vortex validate`", _ANSWERS[data.state], data.state == "passed")
+    """Only data that passed before the training is a yes, of the version itself and of all that it has weights from."""
+    faults = [f"{dataset} of {version} {_ANSWERS[state]}" for version, dataset, state in data.uses if state != "passed"]
+    faults += [f"nothing is recorded of the data of {version}" for version in data.unrecorded]
+    question = f"the training data of {', '.join(data.line)} passed `vortex validate`"
+    answer = f"{'; '.join(faults)}: train again, from weights and on data that passed" if faults else "passed"
+    return Check(rule.check, question, answer, not faults)
 
 
 GATE: Final = Gate(DataPassed, (TrainingData,), judge)

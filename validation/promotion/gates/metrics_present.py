@@ -25,7 +25,7 @@ def judge(rule: MetricsPresent, measurement: Measurement) -> Check:
     question = f"{', '.join(rule.metrics)} measured and finite on {measurement.place}"
     values = measurement.values
     if values is None:
-        return Check(rule.check, question, "not measured: run `vortex evaluate` there", False)
+        return Check(rule.check, question, "not measured", False)
     missing = [name for name in rule.metrics if name not in values]
     broken = [f"{name} = {values[name]}" for name in rule.metrics if not math.isfinite(values.get(name, 0.0))]
     faults = ([f"missing: {', '.join(missing)}"] if missing else []) + ([f"not finite: {', '.join(broken)}"] if broken else [])

@@ -2,49 +2,42 @@
 
 from __future__ import annotations
 
-import math
 from typing import Final, Literal
 
 from pydantic import Field
 
 from validation.checks import Check
-from validation.promotion.evidence import Incumbent, Measurement
-from validation.promotion.gate import Gate
+from validation.promotion.evidence import Comparison, Incumbent, Measurement
+from validation.promotion.gate import Gate, Undecided
 from validation.strict import Strict
 
 
 class NotWorse(Strict):
-    """`metric` is at most `tolerance` (a share of the incumbent's value) worse than the incumbent's."""
+    """`metric` is better than the incumbent's, or equivalent within `margin`, a share of the incumbent's value."""
 
     check: Literal["not-worse"]
     metric: str
-    direction: Literal["lower", "higher"]
-    tolerance: float = Field(ge=0)
+    margin: float = Field(ge=0, le=1)
 
 
 def judge(rule: NotWorse, measurement: Measurement, incumbent: Incumbent | None) -> Check:
-    """An empty channel (None) takes any version that was measured; an incumbent that was not measured there is a no."""
+    """An empty channel (None) has no one to be worse than; who was not measured, or an incumbent that cannot be judged there, is a no."""
     name = f"{rule.check}-{rule.metric}"
-    slack = f" by more than {rule.tolerance:.1%}" if rule.tolerance else ""
-
-    def question(holder: str) -> str:
-        return f"{rule.metric} ({rule.direction} is better) not worse than {holder}{slack} on {measurement.place}"
-
-    ours = (measurement.values or {}).get(rule.metric)
-    if ours is None or not math.isfinite(ours):
-        state = "not measured" if ours is None else f"{ours}"
-        return Check(name, question(incumbent.version if incumbent else "the incumbent"), f"{rule.metric} {state}", False)
+    holder = incumbent.version if incumbent else "an incumbent"
+    question = f"{rule.metric} better than {holder}'s or equivalent within {rule.margin:.1%} on {measurement.place}"
+    if measurement.values is None:
+        return Check(name, question, "not measured", False)
     if incumbent is None:
-        return Check(name, question("an incumbent"), f"{ours:.3f}; the channel is empty", True)
-    version = incumbent.version
-    theirs = (incumbent.values or {}).get(rule.metric)
-    if theirs is None or not math.isfinite(theirs):
-        state = "was not measured there" if theirs is None else f"has {theirs}"
-        answer = f"{ours:.3f}, but {version} {state}: run `vortex evaluate {version}` on the same data"
-        return Check(name, question(version), answer, False)
-    allowed = rule.tolerance * abs(theirs)
-    passed = ours <= theirs + allowed if rule.direction == "lower" else ours >= theirs - allowed
-    return Check(name, question(version), f"{ours:.3f} against {theirs:.3f}", passed)
+        return Check(name, question, "the channel is empty", True)
+    if incumbent.compare is None:
+        return Check(name, question, incumbent.missing, False)
+    return answer(name, question, incumbent.compare(rule.metric, rule.margin), ("better", "equivalent"))
+
+
+def answer(name: str, question: str, comparison: Comparison, good: tuple[str, ...]) -> Check:
+    """A check of what a comparison came to: a yes for these words, and for too little to say what a person may decide."""
+    kind = Undecided if comparison.word == "open" else Check
+    return kind(name, question, comparison.text, comparison.word in good)
 
 
 GATE: Final = Gate(NotWorse, (Measurement, Incumbent), judge)

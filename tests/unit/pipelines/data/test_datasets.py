@@ -235,7 +235,7 @@ def test_a_manifest_outside_data(workspace: Workspace, tmp_path: Path) -> None:
     ]
     write_manifest(folder / "manifest.jsonl", rows[:1])
     ref = datasets.resolve(workspace, name_or_manifest=str(folder / "manifest.jsonl"))
-    assert (ref.name, ref.domain, ref.kind, ref.dvc) == ("elsewhere", "rooms", "room", None)
+    assert (ref.name, ref.domain, ref.kind, ref.dvc) == ("outside:elsewhere", "rooms", "room", None) and ref.outside
     assert datasets.resolve(workspace, name_or_manifest=str(folder)).digest == ref.digest
     write_manifest(folder / "manifest.jsonl", rows)
     with pytest.raises(VortexError, match=r"2 domains \(corridor, rooms\)"):

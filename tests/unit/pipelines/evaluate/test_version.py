@@ -18,7 +18,7 @@ from tests.unit.pipelines.conftest import SIZE
 
 def test_evaluate_records_metrics_and_errors(workspace: Workspace, small_set: Path, make_version: Callable[..., str]):
     name = make_version()
-    with pytest.raises(GateRefused, match="'small' was never validated"):
+    with pytest.raises(GateRefused, match="'outside:small' was never validated"):
         evaluate(workspace, name, data=str(small_set))
     assert hub(workspace).get(name).metrics == ()
     (recorded,) = evaluate(workspace, name, data=str(small_set), allow_unvalidated=True, device="cpu")
@@ -36,8 +36,8 @@ def test_evaluate_names_what_is_wrong(workspace: Workspace, small_set: Path, mak
         ({"domain": "attic"}, "unknown domain 'attic'"),
         ({"domain": "corridor"}, "domain 'corridor' has no dataset"),
         ({"data": "kitchen"}, "unknown dataset 'kitchen'"),
-        ({"data": str(small_set), "domain": "corridor"}, "small has no frames of the domain 'corridor', they are of: rooms"),
-        ({"data": str(small_set), "split": "test"}, "no 'test' frames to measure on: small has 1 gap, 2 train, 6 val"),
+        ({"data": str(small_set), "domain": "corridor"}, "outside:small has no frames of the domain 'corridor', they are of: rooms"),
+        ({"data": str(small_set), "split": "test"}, "no 'test' frames to measure on: outside:small has 1 gap, 2 train, 6 val"),
     ):
         with pytest.raises(VortexError, match=message):
             evaluate(workspace, name, allow_unvalidated=True, **options)  # type: ignore[arg-type]

@@ -199,9 +199,9 @@ def test_synthesise_publishes_a_dataset(workspace: Workspace) -> None:
     assert (dataset.card.kind, dataset.card.segmentation, dataset.card.cameras) == ("room", "full", ["synthetic-kinect"])
     assert load(workspace.root).config.domains["lab"].kind == "room", "a new domain takes the world's kind"
     frames = load_manifest(dataset.manifest)
-    for sequence in ("s0", "s1"):
+    for sequence, training in (("s0", 5), ("s1", 5), ("s2", 4), ("s3", 4)):
         splits = [frame.split for frame in frames if frame.sequence == sequence]
-        assert splits == ["train"] * 9 + ["gap"] + ["val"] * 3, "the order of the stream decides"
+        assert splits == ["train"] * training + ["gap", "val"], "the order of the stream decides"
     frame = frames[0]
     assert frame.intrinsics is not None and frame.depth and frame.tof and frame.tof_confidence and frame.segmentation
     assert frame.intrinsics.size == (48, 64) == image_size(dataset.root / frame.rgb)
@@ -213,6 +213,14 @@ def test_synthesise_publishes_a_dataset(workspace: Workspace) -> None:
     assert read_rgb(dataset.root / frame.rgb).std() > 15
     with pytest.raises(VortexError, match="exists already"):
         synthesise(workspace, "lab", world="rooms", frames=26)
+
+
+@pytest.mark.parametrize(("frames", "sequences"), [(12, 2), (16, 2), (26, 4), (60, 10), (72, 12), (240, 12)])
+def test_sixty_frames_make_ten_independent_sequences(frames: int, sequences: int) -> None:
+    job = Job("rooms", "rooms", frames, 0, (48, 64), None)
+    assert len(job.sequences) == sequences and sum(job.sequences) == frames
+    for number, total in enumerate(job.sequences):
+        assert {job.split(number, index) for index in range(total)} == {"train", "gap", "val"}
 
 
 def test_a_third_world_is_one_entry(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

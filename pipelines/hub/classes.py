@@ -1,0 +1,24 @@
+"""Which classes a version was trained on: those of its own training frames, and of every version whose weights are in it."""
+
+from __future__ import annotations
+
+from core.classes import CLASSES
+from registry.lineage import weights_line
+from registry.records import Version
+from registry.versions import Hub
+
+
+def class_pixels(registry: Hub, version: Version) -> dict[str, int] | None:
+    """Class → labelled pixels of it, over the version's line of weights; None where of one of them that was not counted."""
+    pixels = dict.fromkeys(CLASSES, 0)
+    for ancestor in weights_line(version, registry.find).values():
+        if ancestor is None or ancestor.class_pixels is None:
+            return None
+        for name, count in ancestor.class_pixels.items():
+            pixels[name] += count
+    return pixels
+
+
+def untaught(pixels: dict[str, int] | None) -> bool:
+    """Whether no class was ever trained, so that the class output means nothing. What was not counted gets the benefit of the doubt."""
+    return pixels is not None and not any(pixels.values())
