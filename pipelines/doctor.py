@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from core.errors import VortexError
 from core.machine import cores
+from core.secret import SecretUrl
 from pipelines import workspace
 from pipelines.workspace import Workspace
 
@@ -154,14 +155,14 @@ def _remote(ws: Workspace) -> Finding:
         return Finding(
             "dvc remote", "optional", "none configured", "dvc remote add --default store /path/or/ssh/url keeps a copy of every dataset"
         )
-    from pipelines.data.connection import without_password
+    from pipelines.data.connection import shown
 
     url = config["remote"].get(name, {}).get("url")
     if not url:
         return Finding(
             "dvc remote", "missing", f"the default is {name}, which DVC does not know", f"dvc remote add {name} /path/or/ssh/url"
         )
-    return Finding("dvc remote", "ok", f"{name}: {without_password(url)}")
+    return Finding("dvc remote", "ok", f"{name}: {shown(url)}")
 
 
 def _tracking(ws: Workspace) -> Finding:
@@ -209,7 +210,8 @@ def _artifacts(ws: Workspace) -> Finding:
     return Finding("artifacts", "ok", shown)
 
 
-def _reach(ws: Workspace, name: str, uri: str, when: str) -> Finding:
+def _reach(ws: Workspace, name: str, url: SecretUrl, when: str) -> Finding:
+    uri = url.reveal()
     parts = urlsplit(uri)
     if parts.scheme.startswith("sqlite"):
         path = Path(uri.partition(":///")[2])

@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol
 
 from core.errors import VortexError
 from core.files import locked, write_atomic
+from core.printable import printable
+from core.secret import SecretUrl, hide
 from registry import database
 from registry.records import to_json
 
@@ -176,20 +178,23 @@ class Transaction(Reader):
         return list(self._connection.execute(text(query), dict(values)))
 
     def append(self, event: Recordable, *, actor: str, reason: str = "", commit: str | None = None) -> Entry:
-        """Add one event, after all others; it takes the numbers that it claims, which no other event can have."""
+        """Add one event, after all others; it takes the numbers that it claims, which no other event can have.
+
+        It keeps no secret that a reason or a setting may hold, and no character that commands the terminal of who reads it.
+        """
         tables = database.tables()
         shape = {"shape": event.shape} if event.shape > 1 else {}
         row: dict[str, Any] = {
             "seq": self.head.seq + 1,
             "previous": self.head.hash,
             "kind": event.kind,
-            "subject": _clean(event.subject),
+            "subject": _stored(_clean(event.subject)),
             "at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "actor": _clean(actor),
-            "reason": _clean(reason),
-            "git_commit": _clean(commit) if commit else None,
-            "head": canonical(event.head() | shape),
-            "body": canonical(event.body()),
+            "actor": _stored(_clean(actor)),
+            "reason": _stored(_clean(reason)),
+            "git_commit": _stored(_clean(commit)) if commit else None,
+            "head": canonical(_clean_values(to_json(event.head() | shape))),
+            "body": canonical(_clean_values(to_json(event.body()))),
         }
         row["hash"] = chained(row)
         self._connection.execute(tables.events.insert(), row)
@@ -206,8 +211,8 @@ class Ledger(Reader):
     `guarded` is False for the audit, which reads a ledger also where its triggers are missing.
     """
 
-    def __init__(self, url: str, timeout: float = 60.0, head_file: Path | None = None, *, guarded: bool = True) -> None:
-        self.url = url
+    def __init__(self, url: SecretUrl | str, timeout: float = 60.0, head_file: Path | None = None, *, guarded: bool = True) -> None:
+        self.url = SecretUrl.of(url)
         self.timeout = timeout
         self.head_file = head_file
         self.guarded = guarded
@@ -368,7 +373,7 @@ class Ledger(Reader):
 
 def canonical(value: object) -> str:
     """JSON with one spelling: sorted keys, no spaces, UTF-8, no NaN. Records are converted; lone surrogates are replaced."""
-    return _clean(json.dumps(to_json(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False))
+    return _stored(json.dumps(to_json(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False))
 
 
 def chained(row: Mapping[str, Any]) -> str:
@@ -380,7 +385,7 @@ def chained(row: Mapping[str, Any]) -> str:
 _ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def _follow(url: str, head: ChainHead, rows: Iterable[Sequence[Any]]) -> Iterator[ChainHead]:
+def _follow(url: SecretUrl, head: ChainHead, rows: Iterable[Sequence[Any]]) -> Iterator[ChainHead]:
     """The head after each of these rows of all columns, the first of which follows `head`. Raises VortexError where the chain breaks."""
     for raw in rows:
         row = dict(zip(COLUMNS, raw, strict=True))
@@ -398,7 +403,7 @@ def _follow(url: str, head: ChainHead, rows: Iterable[Sequence[Any]]) -> Iterato
         yield head
 
 
-def _require_noted(url: str, head: ChainHead, noted: ChainHead, where: str) -> None:
+def _require_noted(url: SecretUrl, head: ChainHead, noted: ChainHead, where: str) -> None:
     """Raise VortexError unless `head`, of the event at which `noted` was noted or of the last one before it, is that."""
     if head.ledger and noted.ledger != head.ledger:
         raise VortexError(
@@ -438,11 +443,25 @@ def _entry(row: Sequence[Any]) -> Entry:
 
 
 def _clean(text: str) -> str:
+    """Text of an event, which others will show."""
+    return printable(hide(text))
+
+
+def _clean_values(value: Any) -> Any:
+    """The same for every text of a value as JSON knows it, keys too."""
+    if isinstance(value, str):
+        return _clean(value)
+    if isinstance(value, dict):
+        return {_clean(key): _clean_values(item) for key, item in value.items()}
+    return [_clean_values(item) for item in value] if isinstance(value, list) else value
+
+
+def _stored(text: str) -> str:
     # PostgreSQL cannot store NUL, and neither database a lone surrogate from a file name or a terminal.
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
-def _broken(url: str, seq: int, fault: str) -> VortexError:
+def _broken(url: SecretUrl, seq: int, fault: str) -> VortexError:
     return VortexError(
         f"{database.shown(url)}: the chain breaks at event {seq}: {fault}",
         "someone changed the ledger behind Vortex's back: restore it from a backup, and compare what differs from there on",

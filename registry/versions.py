@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import VortexError
 from core.files import inside, sha256_file
+from core.secret import SecretUrl
 from core.shipped import SHIPPED
 from registry import artifacts, database, events, stages
 from registry.channels import Channel
@@ -33,14 +34,16 @@ log = logging.getLogger("vortex.registry")
 class Hub:
     """The registry of one workspace: the ledger says what is, MLflow holds runs, metrics, inputs and artifacts."""
 
-    tracking_uri: str
+    tracking_uri: SecretUrl
     artifact_root: Path | str
     ledger: Ledger
 
     @classmethod
-    def open(cls, tracking_uri: str, artifact_root: Path | str, ledger_url: str, head_file: Path | None = None) -> Hub:
+    def open(
+        cls, tracking_uri: SecretUrl | str, artifact_root: Path | str, ledger_url: SecretUrl | str, head_file: Path | None = None
+    ) -> Hub:
         """A hub over these places; `head_file` is where the ledger's head is noted. Touches nothing yet."""
-        return cls(tracking_uri, artifact_root, Ledger(ledger_url, head_file=head_file))
+        return cls(SecretUrl.of(tracking_uri), artifact_root, Ledger(ledger_url, head_file=head_file))
 
     @cached_property
     def store(self) -> MlflowStore:

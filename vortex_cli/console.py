@@ -8,12 +8,14 @@ import math
 import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from core.errors import VortexError
 from core.option import Option
+from core.printable import escaped, printable
+from core.secret import hide
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -43,6 +45,11 @@ MOST_DETAILS = 50
 """Details of one error that a person reads; more are counted."""
 
 
+def clean(text: str) -> str:
+    """`text` as it may leave this process: it commands no terminal, and keeps secrets."""
+    return printable(hide(text))
+
+
 def workspace() -> Workspace:
     """The workspace this command works in: `--workspace DIR`, or the folder that holds `vortex.toml` here or above."""
     from pipelines import workspace as module
@@ -52,35 +59,41 @@ def workspace() -> Workspace:
 
 def stdout() -> Console:
     """Console for results. 120 columns when piped, so that a table never folds to 80 in a log."""
-    from rich.console import Console
+    from vortex_cli.terminal import Terminal
 
-    return Console(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120)
+    return Terminal(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120)
 
 
 def stderr() -> Console:
     """Console for progress, remarks and errors."""
-    from rich.console import Console
+    from vortex_cli.terminal import Terminal
 
-    return Console(stderr=True, highlight=False)
+    return Terminal(stderr=True, highlight=False)
 
 
 def emit(payload: object, *renderables: RenderableType) -> None:
     """Print the result of a command: `payload` as one JSON document under `--json`, otherwise the renderables."""
     if session.json:
-        text = json.dumps(plain(payload), indent=2, ensure_ascii=False, allow_nan=False)
-        try:
-            text.encode(sys.stdout.encoding or "utf-8")
-        except UnicodeEncodeError:  # an ASCII terminal, or a file name that is no text: JSON has its own spelling for both
-            text = json.dumps(plain(payload), indent=2, allow_nan=False)
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(document(payload) + "\n")
         return
     console = stdout()
     for renderable in renderables:  # a line for a pipe is one line; a terminal folds between words
         console.print(renderable, markup=False, soft_wrap=isinstance(renderable, str) and not console.is_terminal)
 
 
+def document(payload: object) -> str:
+    """`payload` as one JSON document, without secrets. What is no printable character is spelt as JSON spells it."""
+    text = escaped(hide(json.dumps(plain(payload), indent=2, ensure_ascii=False, allow_nan=False)))
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # an ASCII terminal, or a file name that is no text: JSON has its own spelling for both
+        text = json.dumps(json.loads(text), indent=2, allow_nan=False)
+    return text
+
+
 def write(text: str) -> None:
-    """Print a result that is already text (JUnit XML, GitHub annotations) exactly as it is."""
+    """Print a result that is already text (JUnit XML, GitHub annotations, the lines of a log), cleaned and otherwise as it is."""
+    text = clean(text)
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
 
 
@@ -108,6 +121,33 @@ def fail(error: VortexError) -> None:
         console.print(Text(f"  - and {len(error.details) - MOST_DETAILS:,} more"), soft_wrap=True)
     if error.hint:
         console.print(Text.assemble(("  try: ", "bold"), error.hint), soft_wrap=True)
+
+
+def traceback(cause: BaseException) -> None:
+    """Print where an error came from, on stderr."""
+    from traceback import format_exception
+
+    sys.stderr.write(clean("".join(format_exception(cause))))
+
+
+def hush_libraries() -> None:
+    """What a library logs or warns of is cleaned too, wherever its own handlers write it."""
+    import logging
+    import warnings
+
+    factory, formatted = logging.getLogRecordFactory(), warnings.formatwarning
+    if getattr(factory, "cleans", False):
+        return
+
+    def record(*args: Any, **fields: Any) -> logging.LogRecord:
+        entry = factory(*args, **fields)
+        with suppress(TypeError, ValueError):  # a library's own mistake in its message: logging says so where it writes it
+            entry.msg, entry.args = clean(entry.getMessage()), ()
+        return entry
+
+    record.cleans = True  # type: ignore[attr-defined]
+    logging.setLogRecordFactory(record)
+    warnings.formatwarning = lambda *args, **fields: clean(formatted(*args, **fields))
 
 
 Column = tuple[str, Literal["left", "right", "center"]] | str
@@ -172,8 +212,8 @@ def progress(*fields: str) -> Iterator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 
-    columns: list[Any] = [TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn()]
-    columns += [TextColumn(f"{{task.fields[{field}]}}") for field in fields]
+    columns: list[Any] = [TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn()]
+    columns += [TextColumn(f"{{task.fields[{field}]}}", markup=False) for field in fields]
     console = stderr()
     with RichProgress(*columns, TimeRemainingColumn(), console=console, disable=session.json or not console.is_terminal) as display:
         yield display

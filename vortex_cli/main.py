@@ -6,7 +6,7 @@ import io
 import os
 import sys
 
-from core import environment
+from core import environment, secret
 from core.errors import Interrupted, VortexError
 from vortex_cli import console
 from vortex_cli.app import app
@@ -18,6 +18,7 @@ def main() -> None:
         _mend_streams()
         _refuse_nowhere()
         environment.prepare()
+        secret.remember_environment()
         app()
     except VortexError as error:
         _end(error, error, error.exit_code)
@@ -57,9 +58,7 @@ def _refuse_nowhere() -> None:
 
 def _end(error: VortexError, cause: BaseException, code: int) -> None:
     if console.session.traceback:
-        import traceback
-
-        traceback.print_exception(cause)
+        console.traceback(cause)
     console.fail(error)
     sys.exit(code)
 

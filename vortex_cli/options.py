@@ -39,6 +39,7 @@ def as_command(function: Callable[..., None]) -> Callable[..., None]:
 
     def command(**values: Any) -> None:
         console.session.restore(_taken(console.Session, values))
+        console.hush_libraries()
         options = {name: _taken(kind, values) for name, kind in classes.items()}
         try:
             function(**options, **values)

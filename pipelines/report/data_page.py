@@ -12,6 +12,8 @@ import numpy as np
 
 from core.errors import VortexError
 from core.files import write_atomic
+from core.printable import printable
+from core.secret import hide
 from pipelines.report.pictures import Picture, class_colours, depth_range, fit, turbo
 
 if TYPE_CHECKING:
@@ -52,7 +54,9 @@ def data_page(report: DataReport, path: Path) -> Path:
     bad = [check for check in report.checks if not check.passed]
     rows = _rows(Path(report.manifest), {name for check in bad for name in check.frames})
     pictures = {name: _pictures(Path(report.manifest).parent, frame) for name, frame in rows.items()}
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, finalize=_clean
+    )
     page = environment.get_template("data_page.html").render(
         report=report,
         verdict="passed" if report.passed else "refused",
@@ -63,6 +67,16 @@ def data_page(report: DataReport, path: Path) -> Path:
     )
     write_atomic(path, page.encode("utf-8", "replace"))
     return path
+
+
+def _clean(value: object) -> object:
+    """What the template writes, wherever in it: nothing but what can be read, and no secret. Markup of this page stays markup."""
+    from markupsafe import Markup
+
+    if not isinstance(value, str) or value.startswith("data:image/"):
+        return value
+    text = printable(hide(value))
+    return Markup(text) if isinstance(value, Markup) else text
 
 
 def _rows(manifest: Path, ids: set[str]) -> dict[str, Frame]:

@@ -356,7 +356,7 @@ def test_strange_text_and_numbers_survive(both: Ledger) -> None:
     first, second = both.entries()
     assert str(float(first.head["number"])) == "nan"
     assert float(second.head["number"]) == float("-inf")
-    assert (first.subject, first.actor, first.body) == ("ab", "?", {"text": "?"})
+    assert (first.subject, first.actor, first.body) == ("a␀b", "?", {"text": "?"})
     assert first.reason == "'; DROP TABLE events;--"
 
 
