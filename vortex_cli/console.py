@@ -6,7 +6,9 @@ import dataclasses
 import json
 import math
 import os
+import re
 import sys
+import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -38,7 +40,50 @@ class Session:
         self.__dict__.update(saved.__dict__)
 
 
+class _Silence:
+    """A line on a terminal, after a second in which nothing was to be seen: a command that loads its libraries is not one that hangs."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._timer: threading.Timer | None = None
+        self._shows = False
+
+    @contextmanager
+    def watched(self, command: str) -> Iterator[None]:
+        """Say that `command` is at work, where the block shows nothing for a second. What it shows first takes the line's place."""
+        if session.json or not sys.stderr.isatty():
+            yield
+            return
+        self._timer = threading.Timer(PATIENCE_S, self._say, (command,))
+        self._timer.daemon = True
+        self._timer.start()
+        try:
+            yield
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        """There is something to be seen now."""
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if self._shows:
+                self._shows = False
+                sys.stderr.write("\r\x1b[2K")
+                sys.stderr.flush()
+
+    def _say(self, command: str) -> None:
+        with self._lock:
+            if self._timer is not None:
+                self._shows = True
+                sys.stderr.write(f"{command} is getting ready …")
+                sys.stderr.flush()
+
+
 session = Session()
+silence = _Silence()
+PATIENCE_S = 1.0
 BOUNDLESS = 10_000
 """Columns of a terminal on which every table has room."""
 MOST_DETAILS = 50
@@ -61,6 +106,7 @@ def stdout() -> Console:
     """Console for results. 120 columns when piped, so that a table never folds to 80 in a log."""
     from vortex_cli.terminal import Terminal
 
+    silence.end()
     return Terminal(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120)
 
 
@@ -68,6 +114,7 @@ def stderr() -> Console:
     """Console for progress, remarks and errors."""
     from vortex_cli.terminal import Terminal
 
+    silence.end()
     return Terminal(stderr=True, highlight=False)
 
 
@@ -77,8 +124,11 @@ def emit(payload: object, *renderables: RenderableType) -> None:
         sys.stdout.write(document(payload) + "\n")
         return
     console = stdout()
-    for renderable in renderables:  # a line for a pipe is one line; a terminal folds between words
-        console.print(renderable, markup=False, soft_wrap=isinstance(renderable, str) and not console.is_terminal)
+    for renderable in renderables:
+        if isinstance(renderable, str):
+            say(console, renderable)
+        else:
+            console.print(renderable, markup=False)
 
 
 def document(payload: object) -> str:
@@ -91,17 +141,56 @@ def document(payload: object) -> str:
     return text
 
 
+def answer(message: str) -> None:
+    """Say something from within a signal's handler, where whatever was being printed is not finished."""
+    os.write(2, f"\n{clean(message)}\n".encode(errors="backslashreplace"))
+
+
 def write(text: str) -> None:
     """Print a result that is already text (JUnit XML, GitHub annotations, the lines of a log), cleaned and otherwise as it is."""
+    silence.end()
     text = clean(text)
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
 
 
 def note(message: str) -> None:
     """Say something on the way (what was inferred, where a picture lies); on stderr, so that pipes stay clean."""
+    say(stderr(), message)
+
+
+def say(console: Console, message: str, prefix: str = "", style: str = "") -> None:
+    """Print a message after a prefix of its own style.
+
+    A terminal gets lines that end between words, and stand under the second column where the message has columns; a pipe gets one line.
+    """
     from rich.text import Text
 
-    stderr().print(Text(message), soft_wrap=True)
+    lines = folded(prefix + clean(message), console.width) if console.is_terminal else [prefix + message]
+    for number, line in enumerate(lines):
+        text = Text(line)
+        if number == 0:
+            text.stylize(style, 0, len(prefix))
+        console.print(text, soft_wrap=True)
+
+
+def folded(message: str, width: int) -> list[str]:
+    """A message in lines of at most `width` columns. A word that is longer, such as a path, has a line to itself: it can be copied whole."""
+    import textwrap
+
+    lines = []
+    for line in message.splitlines() or [""]:
+        head = re.match(r"\S{1,12} {2,}(?=\S)", line)  # `data     rooms …`
+        indent = " " * len(head[0] if head else re.match(r" *", line)[0])  # type: ignore[index]
+        lines += textwrap.wrap(
+            line,
+            width,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+            drop_whitespace=True,
+            replace_whitespace=False,
+        ) or [""]
+    return lines
 
 
 def rule(title: str) -> None:
@@ -111,22 +200,21 @@ def rule(title: str) -> None:
 
 def fail(error: VortexError) -> None:
     """Print an error for a person: the line, its details, and what to do."""
-    from rich.text import Text
-
     console = stderr()
-    console.print(Text.assemble(("error: ", "bold red"), error.message), soft_wrap=True)
+    say(console, error.message, "error: ", "bold red")
     for detail in error.details[:MOST_DETAILS]:
-        console.print(Text(f"  - {detail}"), soft_wrap=True)
+        say(console, detail, "  - ")
     if len(error.details) > MOST_DETAILS:
-        console.print(Text(f"  - and {len(error.details) - MOST_DETAILS:,} more"), soft_wrap=True)
+        say(console, f"and {len(error.details) - MOST_DETAILS:,} more", "  - ")
     if error.hint:
-        console.print(Text.assemble(("  try: ", "bold"), error.hint), soft_wrap=True)
+        say(console, error.hint, "  try: ", "bold")
 
 
 def traceback(cause: BaseException) -> None:
     """Print where an error came from, on stderr."""
     from traceback import format_exception
 
+    silence.end()
     sys.stderr.write(clean("".join(format_exception(cause))))
 
 
@@ -174,7 +262,7 @@ def table(
     return rich_table
 
 
-def fitting(columns: Sequence[Column], rows: Sequence[Sequence[object]], spare: Sequence[str]) -> Table:
+def fitting(columns: Sequence[Column], rows: Sequence[Sequence[object]], spare: Sequence[str], title: str = "") -> Table:
     """A table whose cells are never broken: where a terminal is too narrow, columns are left out, in the order of `spare`.
 
     Where even the others do not fit, they fold: nothing is cropped.
@@ -183,10 +271,10 @@ def fitting(columns: Sequence[Column], rows: Sequence[Sequence[object]], spare: 
     for dropped in range(len(spare) + 1):
         indices = [index for index, name in enumerate(names) if name not in spare[:dropped]]
         part = [columns[index] for index in indices], [[row[index] for index in indices] for row in rows]
-        rich_table = table(*part, whole=names)
+        rich_table = table(*part, title, whole=names)
         if console.measure(rich_table, options=console.options.update(width=BOUNDLESS)).maximum <= console.width:
             return rich_table
-    return table(*part)
+    return table(*part, title)
 
 
 def markup(text: str) -> RenderableType:

@@ -9,7 +9,6 @@ import sys
 from core import environment, secret
 from core.errors import Interrupted, VortexError
 from vortex_cli import console
-from vortex_cli.app import app
 
 
 def main() -> None:
@@ -19,6 +18,8 @@ def main() -> None:
         _refuse_nowhere()
         environment.prepare()
         secret.remember_environment()
+        from vortex_cli.app import app  # here, so that Ctrl-C while it loads is answered in words too
+
         app()
     except VortexError as error:
         _end(error, error, error.exit_code)

@@ -186,6 +186,6 @@ def test_a_tracking_server_that_refuses_is_said_at_once(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     started = time.monotonic()
-    with pytest.raises(VortexError, match="could not open: .*[Rr]efused"):
+    with pytest.raises(VortexError, match=r"could not open: .*[Rr]efused"):
         MlflowStore(f"http://127.0.0.1:{port}", tmp_path)
     assert time.monotonic() - started < 15
