@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from core.secret import hide
+
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 _INVISIBLE: Final = (
     (0x7F, 0x9F),  # DEL and C1: 9B begins an escape sequence as ESC [ does
@@ -33,6 +35,11 @@ _SHOWN: Final[dict[int, str]] = {
 def printable(text: str) -> str:
     """`text` with a visible sign for each character that is none; only tab and line feed stay. The length stays too."""
     return text if text.isascii() and text.isprintable() else text.translate(_SHOWN)
+
+
+def clean(text: str) -> str:
+    """`text` as it may leave a process: it commands no terminal, and keeps secrets."""
+    return printable(hide(text))
 
 
 def escaped(document: str) -> str:

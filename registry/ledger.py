@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol
 
 from core.errors import VortexError
 from core.files import locked, write_atomic
-from core.printable import printable
-from core.secret import SecretUrl, hide
+from core.printable import clean
+from core.secret import SecretUrl
 from registry import database
 from registry.records import to_json
 
@@ -188,11 +188,11 @@ class Transaction(Reader):
             "seq": self.head.seq + 1,
             "previous": self.head.hash,
             "kind": event.kind,
-            "subject": _stored(_clean(event.subject)),
+            "subject": _stored(clean(event.subject)),
             "at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "actor": _stored(_clean(actor)),
-            "reason": _stored(_clean(reason)),
-            "git_commit": _stored(_clean(commit)) if commit else None,
+            "actor": _stored(clean(actor)),
+            "reason": _stored(clean(reason)),
+            "git_commit": _stored(clean(commit)) if commit else None,
             "head": canonical(_clean_values(to_json(event.head() | shape))),
             "body": canonical(_clean_values(to_json(event.body()))),
         }
@@ -442,17 +442,12 @@ def _entry(row: Sequence[Any]) -> Entry:
         raise VortexError(f"ledger event {row[0]} is not readable: {error}", "restore the ledger from a backup") from error
 
 
-def _clean(text: str) -> str:
-    """Text of an event, which others will show."""
-    return printable(hide(text))
-
-
 def _clean_values(value: Any) -> Any:
-    """The same for every text of a value as JSON knows it, keys too."""
+    """Every text of a value as JSON knows it, keys too, as others may show it."""
     if isinstance(value, str):
-        return _clean(value)
+        return clean(value)
     if isinstance(value, dict):
-        return {_clean(key): _clean_values(item) for key, item in value.items()}
+        return {clean(key): _clean_values(item) for key, item in value.items()}
     return [_clean_values(item) for item in value] if isinstance(value, list) else value
 
 

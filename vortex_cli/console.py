@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from core.errors import VortexError
 from core.option import Option
-from core.printable import escaped, printable
+from core.printable import clean, escaped
 from core.secret import hide
 
 if TYPE_CHECKING:
@@ -88,11 +88,6 @@ BOUNDLESS = 10_000
 """Columns of a terminal on which every table has room."""
 MOST_DETAILS = 50
 """Details of one error that a person reads; more are counted."""
-
-
-def clean(text: str) -> str:
-    """`text` as it may leave this process: it commands no terminal, and keeps secrets."""
-    return printable(hide(text))
 
 
 def workspace() -> Workspace:

@@ -7,6 +7,8 @@ from typing import Any, Final
 import typer
 from typer.core import TyperGroup
 
+from core.printable import clean
+
 MEANINGS: Final = {
     "vortex": {
         "evaluate": "infer predict inference test eval score measure bench benchmark run",
@@ -107,7 +109,5 @@ def meaning(group: str, word: str) -> str:
 
 
 def _cleaned(error: Any) -> Any:
-    from vortex_cli.console import clean
-
     error.message = clean(error.message)
     return error

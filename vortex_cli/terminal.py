@@ -8,7 +8,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from vortex_cli.console import clean
+from core.printable import clean
 
 
 class Terminal(Console):

@@ -12,8 +12,7 @@ import numpy as np
 
 from core.errors import VortexError
 from core.files import write_atomic
-from core.printable import printable
-from core.secret import hide
+from core.printable import clean
 from pipelines.report.pictures import Picture, class_colours, depth_range, fit, turbo
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def _clean(value: object) -> object:
 
     if not isinstance(value, str) or value.startswith("data:image/"):
         return value
-    text = printable(hide(value))
+    text = clean(value)
     return Markup(text) if isinstance(value, Markup) else text
 
 

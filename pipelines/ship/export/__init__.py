@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from core.classes import CLASSES
 from core.errors import VortexError
 from core.files import locked, sha256_file
 from core.progress import Notice
 from pipelines.data.datasets import resolve
 from pipelines.frame_arrays import load_arrays
-from pipelines.hub.classes import class_pixels, untaught
+from pipelines.hub.classes import class_pixels
 from pipelines.hub.open import actor, commit, hub
 from pipelines.pack import packs_folder
+from pipelines.ship.export.contract import contract
 from pipelines.ship.export.onnx import OPSET, holds, write_onnx
 from pipelines.ship.export.parity import NOISE, measure_parity, noise
 from pipelines.workspace import Workspace
@@ -51,7 +51,7 @@ def export(ws: Workspace, name: str, *, record: bool = True, on_step: Notice | N
     student, _ = checkpoint.load(registry.artifact_path(version.checkpoint))
     path = export_path(ws, version)
     with locked(path.with_suffix(".lock"), _PATIENCE):
-        metadata = _metadata(version, class_pixels(registry, version)) | {"vortex.torch": str(torch.__version__)}
+        metadata = contract(version, class_pixels(registry, version)) | {"vortex.torch": str(torch.__version__)}
         if not holds(path, metadata):
             report(f"exporting {version.name} at {version.size[0]}x{version.size[1]}")
             write_onnx(student, version.size, path, metadata)
@@ -121,18 +121,3 @@ def parity_frames(ws: Workspace, version: Version) -> tuple[NDArray[np.uint8], s
         sample = [frames[index] for index in np.unique(np.linspace(0, len(frames) - 1, PARITY_FRAMES).astype(int))]
         return np.stack([row["rgb"] for row in load_arrays(packs_folder(ws), ref, sample, version.size)]), use.name
     return noise(version.size), NOISE
-
-
-def _metadata(version: Version, pixels: dict[str, int] | None) -> dict[str, str]:
-    """What a program that has nothing but the file must know. `pixels` are the labelled ones of each class that it was trained on."""
-    height, width = version.size
-    trained = "not counted" if pixels is None else ",".join(f"{name}={count}" for name, count in pixels.items())
-    return {
-        "vortex.version": version.name,
-        "vortex.checkpoint_sha256": version.checkpoint.sha256,
-        "vortex.size": f"{height}x{width}",
-        "vortex.classes": ",".join(CLASSES),
-        "vortex.classes_trained": "none" if untaught(pixels) else trained,
-        "vortex.depth_unit": "m",
-        "vortex.input": "rgb, 1x3xHxW, float32 in [0, 1]",
-    }

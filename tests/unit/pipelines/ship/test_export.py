@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,10 +16,11 @@ from models.student import Prediction, Student, StudentConfig
 from pipelines.data.datasets import DatasetCard, new_dataset, resolve
 from pipelines.hub.open import hub
 from pipelines.ship.export import export, newest, parity_checks, parity_frames
+from pipelines.ship.export.contract import contract
 from pipelines.ship.export.onnx import DEPTH, INPUT, LOGITS, OPSET, holds, write_onnx
 from pipelines.ship.export.parity import measure_parity, noise, session
 from pipelines.workspace import Workspace
-from registry.records import Artifact, Export
+from registry.records import Artifact, DataUse, Export, Metrics
 from tests.unit.pipelines.conftest import SIZE, write_frames
 
 
@@ -74,6 +77,16 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_file_normalises_by_itself_so_that_doing_it_before_is_another_picture(exported: Path, student: Student):
+    raw = noise(SIZE, 1).astype(np.float32).transpose(0, 3, 1, 2) / 255
+    mean, deviation = (np.array(values, np.float32)[:, None, None] for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    run = session(exported)
+    with torch.no_grad():
+        expected = student(torch.from_numpy(raw)).depth.numpy()
+    assert np.abs(run.run([DEPTH], {INPUT: raw})[0] - expected).max() < 1e-4
+    assert np.abs(run.run([DEPTH], {INPUT: (raw - mean) / deviation})[0] - expected).max() > 1e-3
+
+
 def test_parity_holds_and_notices(exported: Path, student: Student):
     frames = noise(SIZE, 2)
     found = measure_parity(student, exported, frames)
@@ -116,6 +129,10 @@ def test_export_is_recorded(workspace: Workspace, make_version: Callable[..., st
     properties = session(hub(workspace).artifact_path(made.artifact)).get_modelmeta().custom_metadata_map
     assert properties["vortex.version"] == name and properties["vortex.checkpoint_sha256"] == version.checkpoint.sha256
     assert properties["vortex.classes"].split(",") == list(CLASSES)
+    assert properties["vortex.colour_order"] == "RGB" and properties["vortex.normalisation"].startswith("inside")
+    assert properties["vortex.domain"] == version.domain and properties["vortex.camera"] == "not recorded"
+    page = (Path(__file__).parents[4] / "docs" / "onnx.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"`(vortex\.[a-z0-9_]+)`", page)) == {key for key in properties if key.startswith("vortex.")}
 
 
 def test_parity_uses_the_frames_that_the_version_saw(workspace: Workspace, make_version: Callable[..., str]):
@@ -141,3 +158,13 @@ def test_parity_uses_the_frames_that_the_version_saw(workspace: Workspace, make_
 def test_an_export_is_held_against_the_bound_of_staging_alone(depth_m: float | None, agreement: float, answer: str, passed: bool) -> None:
     exported = Export(Artifact("x", "0" * 64, 1), size=SIZE, parity_m=depth_m, class_agreement=agreement)
     assert [(check.name, check.found, check.passed) for check in parity_checks(exported)] == [("onnx-parity", answer, passed)]
+
+
+def test_the_contract_names_the_cameras_of_the_training_s_own_data(workspace: Workspace, make_version: Callable[..., str]):
+    version = hub(workspace).get(make_version())
+    use = DataUse("hall", "rooms", "room", "ab" * 32, None, True, {"train": 3})
+    measured = [
+        Metrics("rooms", camera, "val-pooled-10m/1", dataset, "ab" * 32, {}, 3) for camera, dataset in (("d455", "hall"), ("zed", "x"))
+    ]
+    told = contract(dataclasses.replace(version, data=(use,), metrics=tuple(measured)), {"floor": 7, "glass": 0})
+    assert (told["vortex.camera"], told["vortex.classes_trained"]) == ("d455", "floor=7,glass=0")
