@@ -39,6 +39,8 @@ Claim = tuple[str, int]
 
 HEAD_COLUMNS: Final = "seq, previous, hash, kind, subject, at, actor, reason, git_commit, head"
 COLUMNS: Final = (*HEAD_COLUMNS.split(", "), "body")
+PAGE: Final = 1000
+"""Entries that a long reading holds at once: some megabytes."""
 HASHED: Final = tuple(name for name in COLUMNS if name != "hash")
 """What an event's hash is taken over."""
 
@@ -133,14 +135,18 @@ class Reader(ABC):
         kinds: Sequence[str] = (),
         without: Sequence[str] = (),
         subject: str | None = None,
+        naming: str | None = None,
+        after: int | None = None,
         bodies: bool = True,
+        first: int | None = None,
         last: int | None = None,
     ) -> list[Entry]:
-        """Entries of these kinds (`without` those) and this subject, oldest first, or the newest `last` of them.
+        """Entries of these kinds (`without` those), this subject, and whose head has the text `naming` as a value; those with a number
+        greater than `after`. Oldest first: all, the `first` or the newest `last` of them.
 
         None while the ledger does not exist.
         """
-        rows = self._rows(*_select(kinds, without, subject, bodies, last))
+        rows = self._rows(*_select(kinds, without, subject, bodies, naming=naming, after=after, first=first, last=last))
         if last is not None:
             rows.reverse()
         try:
@@ -149,6 +155,22 @@ class Reader(ABC):
             return [Entry._make((*row[:9], head, json.loads(row[10]) if bodies else None)) for row, head in zip(rows, heads, strict=True)]
         except (ValueError, TypeError):
             return [_entry(row) for row in rows]
+
+    def each(self, **which: Any) -> Iterator[Entry]:
+        """The same entries, oldest first, without ever holding many of them.
+
+        They are read page by page, and between two pages nothing is held open: a slow reader must not keep others from writing.
+        """
+        after = 0
+        while page := self.entries(**which, after=after, first=PAGE):
+            yield from page
+            after = page[-1].seq
+
+    def subjects(self, kinds: Sequence[str]) -> list[str]:
+        """What entries of these kinds are about, each once."""
+        names = {f"kind{number}": kind for number, kind in enumerate(kinds)}
+        rows = self._rows(f"SELECT DISTINCT subject FROM events WHERE kind IN ({', '.join(f':{name}' for name in names)})", names)
+        return sorted(str(row[0]) for row in rows)
 
     def claimed(self, scope: str, number: int) -> str | None:
         """The subject of the event that took `number` in `scope`, or None while it is free."""
@@ -419,7 +441,15 @@ def _require_noted(url: SecretUrl, head: ChainHead, noted: ChainHead, where: str
 
 
 def _select(
-    kinds: Sequence[str], without: Sequence[str], subject: str | None, bodies: bool, last: int | None = None
+    kinds: Sequence[str],
+    without: Sequence[str],
+    subject: str | None,
+    bodies: bool,
+    *,
+    naming: str | None = None,
+    after: int | None = None,
+    first: int | None = None,
+    last: int | None = None,
 ) -> tuple[str, dict[str, object]]:
     values: dict[str, object] = {}
     where = []
@@ -430,8 +460,15 @@ def _select(
     if subject is not None:
         where.append("subject = :subject")
         values["subject"] = subject
+    if naming is not None:
+        where.append("head LIKE :naming ESCAPE '!'")
+        text = canonical(naming)
+        values["naming"] = f"%{''.join(f'!{letter}' if letter in '!%_' else letter for letter in text)}%"
+    if after is not None:
+        where.append("seq > :after")
+        values["after"] = after
     conditions = f" WHERE {' AND '.join(where)}" if where else ""
-    order = "" if last is None else f" DESC LIMIT {int(last)}"
+    order = f" DESC LIMIT {int(last)}" if last is not None else f" LIMIT {int(first)}" if first is not None else ""
     return f"SELECT {HEAD_COLUMNS}{', body' if bodies else ''} FROM events{conditions} ORDER BY seq{order}", values
 
 

@@ -65,9 +65,10 @@ class Hub:
     def get(self, name: str) -> Version:
         """One version. Raises VortexError saying which exist."""
         with self._reading():
+            events.require_known(self.ledger)
             own = self.ledger.entries(kinds=events.kinds(scope="version"), subject=name)
             if any(entry.kind == VersionRegistered.kind for entry in own):
-                return events.fold([*own, *stages.channel_entries(self.ledger)]).whole_versions()[0]
+                return events.fold([*own, *stages.entries_of_channels_with(self.ledger, name)]).whole_versions()[0]
         raise _unknown(name, [summary.name for summary in self.summaries()])
 
     def find(self, name: str) -> Version | None:

@@ -114,8 +114,15 @@ def stderr() -> Console:
 
 
 def emit(payload: object, *renderables: RenderableType) -> None:
-    """Print the result of a command: `payload` as one JSON document under `--json`, otherwise the renderables."""
+    """Print the result of a command: `payload` as one JSON document under `--json`, otherwise the renderables.
+
+    What a generator yields is an array, written an item a line as it comes: a listing of any length takes the memory of one item.
+    """
     if session.json:
+        silence.end()
+        if isinstance(payload, Iterator):
+            _write_array(payload)
+            return
         sys.stdout.write(document(payload) + "\n")
         return
     console = stdout()
@@ -126,13 +133,25 @@ def emit(payload: object, *renderables: RenderableType) -> None:
             console.print(renderable, markup=False)
 
 
-def document(payload: object) -> str:
+def _write_array(items: Iterator[object]) -> None:
+    opening = "[\n"
+    for item in items:
+        sys.stdout.write(f"{opening}{document(item, indent=None)}")
+        opening = ",\n"
+    sys.stdout.write("[]\n" if opening == "[\n" else "\n]\n")
+
+
+def document(payload: object, indent: int | None = 2) -> str:
     """`payload` as one JSON document, without secrets. What is no printable character is spelt as JSON spells it."""
-    text = escaped(hide(json.dumps(plain(payload), indent=2, ensure_ascii=False, allow_nan=False)))
+    try:
+        text = json.dumps(payload, indent=indent, ensure_ascii=False, allow_nan=False, default=plain)
+    except (ValueError, TypeError):  # a number that is not finite, or a key that is no text
+        text = json.dumps(plain(payload), indent=indent, ensure_ascii=False, allow_nan=False)
+    text = escaped(hide(text))
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:  # an ASCII terminal, or a file name that is no text: JSON has its own spelling for both
-        text = json.dumps(json.loads(text), indent=2, allow_nan=False)
+        text = json.dumps(json.loads(text), indent=indent, allow_nan=False)
     return text
 
 
