@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol
 
 from core.errors import VortexError
-from core.files import locked, write_atomic
+from core.files import locked, read_regular, write_atomic
 from core.printable import clean
 from core.secret import SecretUrl
 from registry import database
@@ -36,6 +36,8 @@ GENESIS: Final = "0" * 64
 
 Claim = tuple[str, int]
 """Something that can be taken once: a version's number, a run's registration, a channel's next move."""
+
+LARGEST_HEAD: Final = 4096
 
 HEAD_COLUMNS: Final = "seq, previous, hash, kind, subject, at, actor, reason, git_commit, head"
 COLUMNS: Final = (*HEAD_COLUMNS.split(", "), "body")
@@ -354,7 +356,11 @@ class Ledger(Reader):
     def _written(self) -> ChainHead:
         """The head in the file."""
         try:
-            return ChainHead.parse(self.head_file.read_text("utf-8", "replace"), str(self.head_file)) if self.head_file else ChainHead()
+            return (
+                ChainHead.parse(read_regular(self.head_file, LARGEST_HEAD).decode("utf-8", "replace"), str(self.head_file))
+                if self.head_file
+                else ChainHead()
+            )
         except FileNotFoundError:
             return ChainHead()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from core.classes import CLASSES, IGNORE
 from core.depth import INVALID_STEP
+from core.files import open_regular
 from validation.headers import (
     PIXEL_CAP,
     READ_HINT,
@@ -21,7 +22,6 @@ from validation.headers import (
     most_bytes,
     parse,
     read_header,
-    refuse_odd,
 )
 from validation.manifest import UNIT_METRES, Unit
 
@@ -131,8 +131,7 @@ def read_confidence(path: Path) -> npt.NDArray[np.float32]:
 def _load(path: Path) -> tuple[Header, bytes]:
     """The header, judged before the rest is read, and the whole file."""
     try:
-        refuse_odd(path)
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             length = os.fstat(stream.fileno()).st_size
             data = beginning(stream)
             header = parse(path, data)
