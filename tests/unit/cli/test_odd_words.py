@@ -49,7 +49,7 @@ def lines(name: str, odd: str) -> Iterator[list[str]]:
 def test_an_odd_word_is_answered_in_words(name: str, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workspace.root)
     os.mkfifo(tmp_path / "pipe.yaml")
-    for odd in ("", "a\0b", "x" * 5000, "\udcff\x1b[31m\u202e[red]", str(tmp_path / "pipe.yaml")):
+    for odd in ("", "a\0b", "x" * 5000, "ü\x1b[31m\u202e[red]", str(tmp_path / "pipe.yaml")):
         for words in lines(name, odd):
             monkeypatch.setattr(console, "session", console.Session())
             result = CliRunner().invoke(app, words)
