@@ -54,6 +54,15 @@ def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert os.environ == before | {"PYTHONSAFEPATH": "1"}
 
 
+def test_threads_wait_asleep_unless_the_user_wants_them_to_spin() -> None:
+    os.environ.pop("OMP_WAIT_POLICY", None)
+    environment.prepare()
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    os.environ["OMP_WAIT_POLICY"] = "ACTIVE"
+    environment.prepare()
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+
+
 def test_dvc_gets_a_place_where_the_common_one_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     os.environ.pop("DVC_SITE_CACHE_DIR", None)
     monkeypatch.setattr(environment, "DVC_PLACE", str(tmp_path / "dvc" / "repo"))
