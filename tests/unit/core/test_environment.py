@@ -51,7 +51,7 @@ def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setattr(pwd, "getpwuid", nobody)
     before = dict(os.environ)
     environment.prepare()
-    assert os.environ == before | {"PYTHONSAFEPATH": "1"}
+    assert os.environ == before | {"PYTHONSAFEPATH": "1"} | environment.WAITING
 
 
 def test_threads_wait_asleep_unless_the_user_wants_them_to_spin() -> None:
