@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from core.classes import CLASSES
+from models.encoders import ENCODERS
 from models.tensors import CheckpointError, read_metadata, read_tensors, write_tensors
 
 if TYPE_CHECKING:
@@ -61,7 +62,6 @@ def load(path: Path, encoder: str | None = None) -> tuple[Student, dict[str, Any
 
     Raises CheckpointError for a file that is missing, damaged, not finite, of another architecture or of another class order.
     """
-    from models.encoders import ENCODERS
     from models.student import StudentConfig
 
     header = read_header(path)

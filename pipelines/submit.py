@@ -13,6 +13,7 @@ from typing import Final
 from core.errors import UsageError, VortexError
 from core.files import locked
 from core.progress import Notice
+from pipelines.profile import record
 from pipelines.runs import listing
 from pipelines.runs.folder import run_folder
 from pipelines.runs.slurm import limits, queue
@@ -76,7 +77,7 @@ def submit(ws: Workspace, plan: TrainPlan, request: Request) -> JobRecord:
 
     Raises UsageError for a run that somebody works on: of two that submit it at once, the second waits and is then told of the first's job.
     """
-    from pipelines.train.driver.run import lay_out
+    from pipelines.train.driver.run import lay_out  # here, so that a dry run and a refusal do without torch
 
     folder = plan.folder(ws)
     if "%" in str(folder):
@@ -106,13 +107,13 @@ def require_utilisation(ws: Workspace, plan: TrainPlan, request: Request, say: N
     settings = ws.config.partitions.get(request.partition)
     if settings is None or settings.min_utilisation is None:
         return
-    from pipelines import profile
-
-    prediction = profile.latest(ws, plan)
+    prediction = record.latest(ws, plan)
     if prediction is None:
         _require_device(plan, request)
-        prediction = profile.profile(ws, plan, report=say)
-    profile.require_utilisation(prediction, settings.min_utilisation, request.partition)
+        from pipelines.profile.measurement import profile  # here, so that a plan whose profile is kept is judged without torch
+
+        prediction = profile(ws, plan, report=say)
+    record.require_utilisation(prediction, settings.min_utilisation, request.partition)
 
 
 def _require_device(plan: TrainPlan, request: Request) -> None:

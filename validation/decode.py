@@ -23,7 +23,7 @@ from validation.headers import (
     read_header,
     refuse_odd,
 )
-from validation.manifest import UNIT_METRES, Unit
+from validation.rows import UNIT_METRES, Unit
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,9 +13,10 @@ from core.depth import FARTHEST_M, MILLIMETRES
 from core.errors import VortexError
 from core.files import inside
 from pipelines.pack.layout import ROLES
+from validation import decode
 
 if TYPE_CHECKING:
-    from validation.manifest import Frame
+    from validation.rows import Frame
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -42,7 +43,6 @@ def decode_frame(root: Path, frame: Frame, size: tuple[int, int]) -> Arrays:
 
     Invalid depth and what lies beyond 65.5 m become 0. Raises VortexError naming the frame and the file that is missing or broken.
     """
-    from validation import decode
 
     def file(relative: str) -> Path:
         path = inside(root, relative)

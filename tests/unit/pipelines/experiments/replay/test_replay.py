@@ -31,7 +31,8 @@ from pipelines.init import init
 from pipelines.recipes import recipe as recipes
 from pipelines.recipes.schema import Recipe
 from pipelines.runs.folder import runs_folder
-from pipelines.synthetic import WORLDS, synthesise
+from pipelines.synthetic.dataset import synthesise
+from pipelines.synthetic.worlds import WORLDS
 from pipelines.train.plan.resume import resume
 from validation.manifest import load_manifest
 from vortex_cli import console
