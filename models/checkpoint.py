@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from models.student import Student, StudentConfig
 
-__all__ = ["FORMAT", "CheckpointError", "load", "read_header", "save"]
-
 FORMAT: Final = 1
 """Version of the header's layout; a higher one comes from a newer Vortex and is refused."""
 _KEY: Final = "vortex"

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from pipelines.data.datasets import DataRef
     from validation.rows import Frame
 
-__all__ = ["Arrays", "FrameArrays", "load_arrays"]
-
 
 @dataclass(frozen=True)
 class FrameArrays:

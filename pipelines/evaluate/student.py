@@ -21,7 +21,8 @@ from pipelines.frame_arrays import load_arrays
 if TYPE_CHECKING:
     from models.student import Student
     from pipelines.data.datasets import DataRef
-    from pipelines.frame_arrays import Arrays, FrameArrays
+    from pipelines.frame_arrays import FrameArrays
+    from pipelines.pack.decoding import Arrays
     from validation.rows import Frame
 
 Reference = Literal["reference", "tof_depth", "teacher_depth"]

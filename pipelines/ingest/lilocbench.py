@@ -14,7 +14,8 @@ from pipelines.ingest.adapter import FrameSet, Options, Pair, Recording, folders
 from pipelines.ingest.cameras import StatedCamera
 from pipelines.ingest.register import Lens, Rig, register
 from pipelines.ingest.tum import WITHIN, associate
-from validation.decode import FrameFileError, image_size, read_depth
+from validation.decode import read_depth
+from validation.headers import FrameFileError, image_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,6 +14,7 @@ from core.errors import VortexError
 from core.files import inside
 from pipelines.pack.layout import ROLES
 from validation import decode
+from validation.headers import FrameFileError
 
 if TYPE_CHECKING:
     from validation.rows import Frame
@@ -75,7 +76,7 @@ def decode_frame(root: Path, frame: Frame, size: tuple[int, int]) -> Arrays:
             arrays["tof_confidence"] = ((arrays["tof_depth"] > 0) * np.uint8(CERTAIN)).astype(np.uint8)
         if frame.segmentation:
             arrays["segmentation"] = nearest(decode.read_segmentation(file(frame.segmentation)))
-    except decode.FrameFileError as error:
+    except FrameFileError as error:
         raise VortexError(f"frame {frame.id!r}: {error.message}", error.hint, error.details) from error
     return arrays
 

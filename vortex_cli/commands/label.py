@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.progress import Progress
 
-    from pipelines.label import LabelPlan, LabelReport
+    from pipelines.label.plan import LabelPlan
+    from pipelines.label.run import LabelReport
 
 
 class Split(StrEnum):
@@ -47,10 +48,10 @@ def label(
 
     Example: vortex label kitchen --teachers da3,yolo,sam2,geometric --workers 2
     """
-    from pipelines import label as pipeline
+    from pipelines.label.run import label as carry_out
 
     with console.progress() as display:
-        report = pipeline.label(
+        report = carry_out(
             console.workspace(),
             name,
             [word for word in teachers.replace(" ", "").split(",") if word],

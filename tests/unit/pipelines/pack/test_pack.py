@@ -286,7 +286,7 @@ import time
 from pathlib import Path
 from pipelines import workspace
 from pipelines.data.datasets import resolve
-from pipelines.pack import prepare
+from pipelines.pack.preparing import prepare
 def stall(done, total):
     print(done, flush=True)
     time.sleep(60)

@@ -23,7 +23,8 @@ from pipelines.synthetic.shot import camera_at, shoot
 from pipelines.synthetic.teacher import predict
 from pipelines.synthetic.worlds import WORLDS, World
 from pipelines.workspace import Workspace, load
-from validation.decode import image_size, read_confidence, read_depth, read_rgb, read_segmentation
+from validation.decode import read_confidence, read_depth, read_rgb, read_segmentation
+from validation.headers import image_size
 from validation.manifest import load_manifest
 
 FLOOR = Surface("plain", label="floor")
