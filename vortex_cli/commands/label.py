@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -98,6 +97,8 @@ def _settings(words: list[str] | tuple[str, ...]) -> dict[str, dict[str, object]
 
 
 def _value(key: str, text: str) -> object:
+    import tomllib
+
     from pipelines.workspace import PLACES
 
     try:
