@@ -70,6 +70,7 @@ def test_help_renders(name: str) -> None:
     result = CliRunner().invoke(app, [*name.split()[1:], "--help"])
     assert result.exit_code == 0
     assert "Example:" in result.output and "--json" in result.output and "--workspace" in result.output
+    assert "[[" not in result.output, "an argument that may be left out stands in one pair of brackets"
 
 
 def test_importing_the_command_line_stays_light() -> None:
