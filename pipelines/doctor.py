@@ -25,6 +25,7 @@ from pipelines.data.pointer import FETCH, unfetched
 from pipelines.data.repository import unreadable_settings
 from pipelines.data.versioning import unversioned_changes
 from pipelines.hub.open import hub
+from pipelines.runs.slurm.queue import missing_programs
 from pipelines.workspace import Workspace
 from registry.audit import ledger_faults
 
@@ -77,12 +78,9 @@ def _git() -> Finding:
 
 
 def _slurm() -> Finding:
-    sbatch = shutil.which("sbatch")
-    return (
-        Finding("slurm", "ok", sbatch)
-        if sbatch
-        else Finding("slurm", "optional", "no sbatch on the PATH", "log in to a cluster's login node to submit jobs")
-    )
+    if missing := missing_programs():
+        return Finding("slurm", "optional", f"no {', '.join(missing)} on the PATH", "log in to a cluster's login node to submit jobs")
+    return Finding("slurm", "ok", str(shutil.which("sbatch")))
 
 
 def _workspace(folder: Path | None) -> Iterator[Finding]:

@@ -51,8 +51,9 @@ def request_of(ws: Workspace, options: JobOptions, before: JobRecord | None = No
     """What a job asks for: what is said here, else what the run's job `before` had, else the partition's settings in `vortex.toml`, else
     what the cluster gives by itself. A wall is asked for anew each time.
 
-    Raises UsageError for a partition that does not exist or a time beyond its limit, VortexError where there is no SLURM.
+    Raises UsageError for a partition that does not exist or a time beyond its limit, VortexError where SLURM, or a part of it, is missing.
     """
+    queue.require_programs()
     name, gres, account, requeue = options.partition, options.gres, options.account, options.requeue
     if before:
         name, gres, account = name or before.partition, gres or before.gres, account or before.account
@@ -73,7 +74,7 @@ def request_of(ws: Workspace, options: JobOptions, before: JobRecord | None = No
 
 
 def submit(ws: Workspace, plan: TrainPlan, request: Request) -> JobRecord:
-    """Lay the run out, hand it to SLURM, and record the job in its folder. Where SLURM refuses, a new run leaves nothing behind.
+    """Lay the run out, hand it to SLURM, and record the job in its folder. Where that fails, a new run leaves nothing behind.
 
     Raises UsageError for a run that somebody works on: of two that submit it at once, the second waits and is then told of the first's job.
     """
@@ -89,7 +90,7 @@ def submit(ws: Workspace, plan: TrainPlan, request: Request) -> JobRecord:
             listing.require_idle(ws, plan.run)
         try:
             job_id = _sbatch(ws, plan, folder, request)
-        except VortexError:
+        except (VortexError, OSError):
             if not plan.resumed:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
