@@ -16,8 +16,9 @@ from pipelines.ingest.frame_files import write_rows
 from pipelines.ingest.manifest_rows import SHARES, Request, Row, Shares, plan
 from pipelines.ingest.survey import doubts, survey
 from pipelines.workspace import Workspace, check_name, load
-from validation.manifest import MANIFEST, Unit, write_manifest
+from validation.manifest import MANIFEST, write_manifest
 from validation.policies import load_policies
+from validation.rows import Unit
 
 
 @dataclass(frozen=True)

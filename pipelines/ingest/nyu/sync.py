@@ -9,7 +9,7 @@ from typing import Final
 from pipelines.ingest.adapter import FrameSet, Options, Pair, Recording, by_stem, folders, pair_up, refuse
 from pipelines.ingest.cameras import find_camera
 from pipelines.ingest.nyu.kinect import KINECT
-from validation.manifest import Split
+from validation.rows import Split
 
 _FILE: Final = re.compile(r"(rgb|sync_depth)_([0-9]{1,9})\.(jpg|jpeg|png)")
 _PARTS: Final[dict[str, Split | None]] = {"train": None, "test": "test"}

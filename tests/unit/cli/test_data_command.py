@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipelines.data.pointer import FETCH
-from pipelines.synthetic import synthesise
+from pipelines.synthetic.dataset import synthesise
 from pipelines.workspace import Workspace, load
 from vortex_cli import console
 from vortex_cli.app import app
