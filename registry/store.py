@@ -149,6 +149,21 @@ class MlflowStore:
         with self._explained("remove an alias"):
             self._client.delete_registered_model_alias(MODEL, alias)
 
+    def run_behind(self, alias: str) -> str | None:
+        """The run of the version that an alias points at; None where the model has no such alias."""
+        from mlflow.exceptions import MlflowException
+
+        with self._explained("read an alias"):
+            number = self._client.get_registered_model(MODEL).aliases.get(alias)
+            if number is None:
+                return None
+            try:
+                return str(self._client.get_model_version(MODEL, number).run_id)
+            except MlflowException as error:
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # deleted meanwhile
+                    return None
+                raise
+
     def aliases(self) -> dict[str, int]:
         """Every alias of the model → the model version that it points at."""
         with self._explained("read the aliases"):

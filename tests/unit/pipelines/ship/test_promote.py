@@ -11,7 +11,6 @@ from core.stages import STAGES
 from pipelines.hub.history import history
 from pipelines.hub.open import hub
 from pipelines.ship.evidence import OF_EXAM, OF_VERSION
-from pipelines.ship.promote import rollback
 from pipelines.workspace import Workspace
 from registry.channels import Channel
 from registry.records import Artifact, Export
@@ -158,21 +157,6 @@ def test_channel_defaults_and_refusals(arena: Arena):
     with pytest.raises(VortexError, match=r"which device\? this workspace has: host, orin"):
         arena.promote(name, "candidate")
     assert failed(arena.promote(name, "staging", device="orin")) == ["device-size"]
-
-
-def test_rollback_brings_the_one_before_back(arena: Arena):
-    with pytest.raises(VortexError, match="nothing is in production on host"):
-        rollback(arena.ws)
-    first, second = arena.version(0.4), arena.version(0.3, seed=2)
-    arena.promote(first)
-    with pytest.raises(VortexError, match=f"nothing to roll back to: {first} is its first"):
-        rollback(arena.ws)
-    arena.promote(second)
-    report = rollback(arena.ws, reason="late braking")
-    assert report.sentence() == f"{first} is back in production on host/rooms; {second} left it"
-    assert state(arena.ws)["production"] == first
-    client = hub(arena.ws).store._client
-    assert int(client.get_model_version_by_alias("vortex-student", CHANNEL.alias("production")).version) == 1
 
 
 RACER = """
