@@ -120,7 +120,7 @@ class Hub:
     def artifact_path(self, artifact: Artifact, *, verify: bool = True) -> Path:
         """The artifact as a local file, fetched when it is remote; it may lie below an artifact root that was set earlier.
 
-        Raises VortexError when it is gone, or when its bytes are not those that were recorded.
+        Raises VortexError when it is gone, or when its bytes are not those that were recorded; their number alone unless `verify`.
         """
         if "://" in artifact.uri:
             path = self.store.fetch(artifact.uri)
@@ -128,7 +128,7 @@ class Hub:
             path = self._here(artifact.uri) or self._elsewhere(artifact.uri)
         if not path.is_file():
             raise VortexError(f"{path}: the artifact is gone", "restore it from a backup of the artifact root, or train or export it again")
-        if verify and (path.stat().st_size != artifact.bytes or sha256_file(path) != artifact.sha256):
+        if path.stat().st_size != artifact.bytes or (verify and sha256_file(path) != artifact.sha256):
             raise VortexError(
                 f"{path}: its content is not what was registered (sha256 {artifact.sha256[:12]}…, {artifact.bytes} bytes)",
                 "the file was changed or cut off: restore it from a backup",
