@@ -11,6 +11,7 @@ from core.progress import NamedProgress, Notice
 from core.stages import STAGES
 from pipelines.hub.open import actor, commit, hub
 from pipelines.ship.evidence import Request, gather
+from pipelines.ship.export import newest
 from pipelines.workspace import Workspace
 from registry.channels import Channel
 from registry.records import Version
@@ -90,8 +91,8 @@ def promote(
     that it holds there already are not judged again. The first refusal ends it; that is recorded too, and reported, not raised. A missing
     export is made on the way. With `override` a check that found too little to say lets it pass, and `reason`, which must then be
     given, is recorded with that check. With `dry_run` nothing is recorded at all.
-    Raises ChannelMoved, recording nothing, when another promotion came first; VortexError for an unknown version, domain or device, and
-    for a domain without an exam.
+    Raises ChannelMoved, recording nothing, when another promotion came first; VortexError for an unknown version, domain or device, for
+    a domain without an exam, and for a checkpoint or an export whose bytes are gone or are not those that were recorded.
     """
     if stage not in STAGES:
         raise UsageError(f"unknown stage {stage!r}; the stages are: {', '.join(STAGES)}", "name one of them with --stage")
@@ -100,6 +101,9 @@ def promote(
     registry = hub(ws)
     registry.ledger.verify()
     version = registry.get(name)
+    exported = newest(version)
+    for artifact in (version.checkpoint, *([exported.artifact] if exported else ())):
+        registry.artifact_path(artifact)  # hashed again: what is shipped is what was registered
     channel = _channel(ws, version, device, domain)
     policy = load_policies().promotion
     state = channel_state(registry.ledger, channel)
