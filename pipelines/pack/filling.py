@@ -86,16 +86,16 @@ class Filler:
         if role not in pack.tables:
             out[slots] = ROLES[role].missing
             return
-        rows, stored = pack.tables[role][frames], pack.arrays[role]
+        rows = pack.tables[role][frames]
         if role in TEACHERS:
             arrays[HAS_TEACHER][slots[rows != ABSENT]] = True
         for slot, row in zip(slots.tolist(), rows.tolist(), strict=True):
             if row == ABSENT:
                 out[slot] = ROLES[role].missing
             elif sources is None:
-                out[slot] = stored[row]
+                out[slot] = pack.pixels(role, row)
             else:
-                sources[slot][role] = stored[row]
+                sources[slot][role] = pack.pixels(role, row)
 
     def _part_of(self, numbers: NDArray[np.int64]) -> NDArray[np.intp]:
         return np.searchsorted(self._starts, numbers, side="right") - 1
