@@ -186,16 +186,17 @@ class Hub:
     def refresh_aliases(self, channel: Channel) -> None:
         """Set the channel's MLflow aliases to what the ledger says, and touch none that is right.
 
-        They are a cache: a failure is logged, the promotion stands. A process that had read the ledger before another one moved the
+        They are a cache: a failure is logged, the promotion stands. Nothing is written after the alias of production, by which a rollback
+        that is repeated sees whether it was finished. A process that had read the ledger before another one moved the
         channel may write last; it looks again, and puts that right.
         """
+        self.note_head()
         before = None
         while before != (state := stages.channel_state(self.ledger, channel)).seq:
             before = state.seq
             for stage in STAGES:
                 name = state.current.get(stage)
                 self._cache(f"alias of {channel} {stage}", lambda s=stage, n=name: self._refresh_alias(channel.alias(s), n))
-        self.note_head()
 
     def aliases_stale(self, channel: Channel) -> bool:
         """Whether an alias of the channel is not on the run that the ledger has there. Raises VortexError where MLflow cannot be asked."""
