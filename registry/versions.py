@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -187,8 +187,8 @@ class Hub:
         """Set the channel's MLflow aliases to what the ledger says, and touch none that is right.
 
         They are a cache: a failure is logged, the promotion stands. Nothing is written after the alias of production, by which a rollback
-        that is repeated sees whether it was finished. A process that had read the ledger before another one moved the
-        channel may write last; it looks again, and puts that right.
+        that is repeated sees whether it was finished. A process that had read the ledger before another one moved the channel may write
+        last; it looks again, and puts that right.
         """
         self.note_head()
         before = None
@@ -196,7 +196,7 @@ class Hub:
             before = state.seq
             for stage in STAGES:
                 name = state.current.get(stage)
-                self._cache(f"alias of {channel} {stage}", lambda s=stage, n=name: self._refresh_alias(channel.alias(s), n))
+                self._cache(f"alias of {channel} {stage}", partial(self._refresh_alias, channel.alias(stage), name))
 
     def aliases_stale(self, channel: Channel) -> bool:
         """Whether an alias of the channel is not on the run that the ledger has there. Raises VortexError where MLflow cannot be asked."""
