@@ -86,16 +86,17 @@ class Filler:
         if role not in pack.tables:
             out[slots] = ROLES[role].missing
             return
-        rows = pack.tables[role][frames]
+        rows, stored = pack.tables[role][frames], pack.arrays[role]
+        pack.check(role, rows)
         if role in TEACHERS:
             arrays[HAS_TEACHER][slots[rows != ABSENT]] = True
         for slot, row in zip(slots.tolist(), rows.tolist(), strict=True):
             if row == ABSENT:
                 out[slot] = ROLES[role].missing
             elif sources is None:
-                out[slot] = pack.pixels(role, row)
+                out[slot] = stored[row]
             else:
-                sources[slot][role] = pack.pixels(role, row)
+                sources[slot][role] = stored[row]
 
     def _part_of(self, numbers: NDArray[np.int64]) -> NDArray[np.intp]:
         return np.searchsorted(self._starts, numbers, side="right") - 1

@@ -131,18 +131,22 @@ class Pack:
         return frames
 
     def stored(self, frame: int) -> dict[str, NDArray[Any]]:
-        """A frame's roles as stored, without copying. Raises PackError as `pixels` does."""
-        rows = {role: int(table[frame]) for role, table in self.tables.items()}
-        return {role: self.pixels(role, row) for role, row in rows.items() if row != ABSENT}
+        """A frame's roles as stored, without copying. Raises PackError as `check` does."""
+        rows = {role: table[frame : frame + 1] for role, table in self.tables.items()}
+        for role, row in rows.items():
+            self.check(role, row)
+        return {role: self.arrays[role][int(row[0])] for role, row in rows.items() if row[0] != ABSENT}
 
-    def pixels(self, role: str, row: int) -> NDArray[Any]:
-        """A row of a role as stored, without copying. Raises PackError, naming its frame, when it is not what was packed."""
-        pixels: NDArray[Any] = self.arrays[role][row]
-        if not self._checked[role][row]:
+    def check(self, role: str, rows: Rows) -> None:
+        """Compare rows of a role (-1: none) with their checksums, each once in a process: who reads pixels asks this first.
+
+        Raises PackError, naming its frame, for one that is not what was packed.
+        """
+        checked = self._checked[role]
+        for row in rows[~checked[rows] & (rows != ABSENT)].tolist():
             if not self._intact(role, row):
                 raise PackError(f"{self.path}: {self._damage(role, [row])}", AGAIN)
-            self._checked[role][row] = True
-        return pixels
+            checked[row] = True
 
     @property
     def touched(self) -> bool:
