@@ -69,7 +69,9 @@ def test_from_frames_to_production(vortex: Shell) -> None:
     vortex("promote v10 --stage staging --dry-run")
     assert vortex.json("show v10")["stages"] == []
     untaught = vortex("promote v10 --stage production", code=3)
-    assert "better-than-nothing-rmse" in untaught.stdout, "one epoch in a new place does not make a student that knows more of it than a constant"
+    assert "better-than-nothing-rmse" in untaught.stdout, (
+        "one epoch in a new place does not make a student that knows more of it than a constant"
+    )
     assert {"channel": "host/corridor", "stage": "staging"} in vortex.json("show v10")["stages"]
     listed = vortex("history").stdout
     assert "v10" in listed and "tester" in listed
