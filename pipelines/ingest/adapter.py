@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 from numpy.typing import NDArray
 
 from core.errors import VortexError
+from core.stream_order import natural, stream_key
 from pipelines.ingest.cameras import StatedCamera
 from validation.manifest import Split, Unit
 
@@ -133,8 +133,9 @@ def printable(name: object) -> str:
 
 def pair_up(colours: dict[str, Path], depths: dict[str, Path], options: Options, where: str) -> tuple[list[str], list[str], list[str]]:
     """Stems present on both sides in stream order, the faults of the others, and a note when they may be left out."""
-    both = sorted(colours.keys() & depths.keys(), key=natural)
-    lone = sorted(colours.keys() ^ depths.keys(), key=natural)
+    order = stream_key(colours.keys() | depths.keys())
+    both = sorted(colours.keys() & depths.keys(), key=order)
+    lone = sorted(colours.keys() ^ depths.keys(), key=order)
     if not lone:
         return both, [], []
     if options.pairs_only:
@@ -155,11 +156,6 @@ def by_stem(paths: Iterable[Path], faults: list[str]) -> dict[str, Path]:
             faults.append(f"{path.parent.name}/{path.stem}: is there twice ({files[path.stem].suffix} and {path.suffix})")
         files[path.stem] = path
     return files
-
-
-def natural(text: str) -> list[tuple[int, int, str]]:
-    """Sorting key that puts frame2 before frame10: file names count, streams do too."""
-    return [(0, int(part), "") if re.fullmatch("[0-9]+", part) else (1, 0, part) for part in re.split(r"([0-9]+)", text) if part]
 
 
 def folders(root: Path) -> list[Path]:

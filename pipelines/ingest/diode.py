@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pipelines.ingest.adapter import FrameSet, Options, Pair, Recording, folders, natural, refuse
+from core.stream_order import natural
+from pipelines.ingest.adapter import FrameSet, Options, Pair, Recording, folders, refuse
 from pipelines.ingest.cameras import StatedCamera
 from validation.decode import FrameFileError, image_size, read_depth, read_mask
 from validation.manifest import Split

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from core.errors import VortexError
-from pipelines.ingest.adapter import FrameSet, Options, Pair, Recording, folders, natural, refuse
+from core.stream_order import natural
+from pipelines.ingest.adapter import FrameSet, Options, Pair, Recording, folders, refuse
 from pipelines.ingest.cameras import find_camera
 from validation.manifest import MANIFEST, load_manifest
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
+from core.stream_order import seconds
 from pipelines.ingest.adapter import FrameSet, Options, Pair, Recording, folders, refuse
 from pipelines.ingest.nyu.kinect import KINECT, unit_faults
 from pipelines.ingest.nyu.netpbm import RawColour, RawDepth
@@ -62,9 +63,10 @@ class NyuRaw:
 
 
 def _stamped(folder: Path, letter: str) -> list[tuple[float, Path]]:
-    matches = ((_FILE.fullmatch(path.name), path) for path in folder.iterdir())
+    matches = [(match, path) for path in folder.iterdir() if (match := _FILE.fullmatch(path.name))]
     suffix = {"r": "ppm", "d": "pgm"}[letter]
-    return sorted((float(match[2]), path) for match, path in matches if match and match[1] == letter and match[4] == suffix)
+    times = seconds([match[2] for match, _ in matches])  # of both cameras, which one recorder wrote
+    return sorted((time, path) for time, (match, path) in zip(times, matches, strict=True) if (match[1], match[4]) == (letter, suffix))
 
 
 def _scenes(root: Path) -> list[Path]:

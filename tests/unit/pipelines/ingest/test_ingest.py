@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from core.errors import UsageError, VortexError
-from pipelines.ingest.adapter import natural
 from pipelines.ingest.add import add_dataset, parse_split
 from pipelines.ingest.cameras import StatedCamera, find_camera
 from pipelines.ingest.tum import associate
@@ -135,6 +134,16 @@ def test_frames_of_two_sizes_are_refused(workspace: Workspace, tmp_path: Path) -
         add_dataset(workspace, "s", source, domain="rooms", unit="mm")
 
 
+def test_time_stamps_without_trailing_zeros_are_split_by_time(workspace: Workspace, tmp_path: Path) -> None:
+    source = plain(tmp_path / "s", 40)
+    for part in ("rgb", "depth"):
+        for index in range(40):
+            (source / part / f"{index}.png").rename(source / part / f"{round(1551915398 + index * 0.05, 4)}.png")
+    frames = load_manifest(add_dataset(workspace, "s", source, domain="rooms", unit="mm").dataset.manifest)
+    times = [float(frame.id) for frame in frames]
+    assert times == sorted(times) and [frame.split for frame in frames] == ["train"] * 29 + ["gap"] * 3 + ["val"] * 8
+
+
 def test_split_texts() -> None:
     assert parse_split("72,8,20") == (72, 8, 20) and parse_split("0, 0, 100") == (0, 0, 100)
     for text in ("", "80,20", "72,8,21", "-1,1,100", "a,b,c", "72.0,8,20"):
@@ -151,11 +160,6 @@ def test_an_empty_sequence_is_said_and_a_set_of_them_refused(workspace: Workspac
     plain(tmp_path / "t", 0)
     with pytest.raises(VortexError, match="no stem has both"):
         add_dataset(workspace, "t", tmp_path / "t", domain="rooms", unit="mm")
-
-
-def test_people_count() -> None:
-    assert natural("a²") == [(1, 0, "a²")], "a digit of Unicode is no number that int() reads"
-    assert sorted(["frame10", "frame2", "a1b", "1", "01.5"], key=natural) == ["1", "01.5", "a1b", "frame2", "frame10"]
 
 
 @pytest.mark.parametrize(
