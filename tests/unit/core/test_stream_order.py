@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -49,7 +50,7 @@ def test_the_number_of_a_name_is_its_last() -> None:
     assert numbers[:2] == [None, 10] and numbers[4] == -3
     assert [float(number or 0) for number in numbers[2:4]] == [1551915398.05, 1551915398.1]
     steps = stream_numbers([f"1.{frame}" for frame in range(1, 12)])
-    assert [after - before for before, after in zip(steps, steps[1:], strict=False) if before and after] == [1] * 10
+    assert [after - before for before, after in pairwise(steps) if before and after] == [1] * 10
 
 
 def test_seconds_of_either_recorder() -> None:

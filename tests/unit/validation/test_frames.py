@@ -180,7 +180,7 @@ def test_frames_are_ordered_by_number_and_apart_by_sequence() -> None:
 
 
 def test_frames_are_ordered_by_decimal_time() -> None:
-    ids, split = stream("t" * 29 + "ggg" + "v" * 8)
+    _, split = stream("t" * 29 + "ggg" + "v" * 8)
     stamps = np.array([f"{round(1551915398 + index * 0.05, 4)}" for index in range(40)], object)
     assert beside_of((stamps, split)) == 0
     assert beside_of((stamps, split[::-1].copy())) == 0 and beside_of((stamps, stream("tv" * 20)[1])) == 19
