@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
@@ -18,6 +18,11 @@ from validation.manifest import Split, Unit
 SHOWN: Final = 50
 PICTURES: Final = (".png", ".jpg", ".jpeg")
 MAPS: Final = (".png", ".npy")
+_PARTS: Final[dict[str, Split]] = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
 
 
 class IngestError(VortexError):
@@ -156,6 +161,23 @@ def by_stem(paths: Iterable[Path], faults: list[str]) -> dict[str, Path]:
             faults.append(f"{path.parent.name}/{path.stem}: is there twice ({files[path.stem].suffix} and {path.suffix})")
         files[path.stem] = path
     return files
+
+
+def with_parts(frame_set: FrameSet) -> FrameSet:
+    """The set with the splits that folders called `train`, `val` or `test` give to the frames below them, where nothing else gives one.
+
+    Training folders of a set without a validation part stay without a split: each of their streams is split in its own order.
+    """
+    splits = {recording.name: _PARTS.get(recording.name.partition("/")[0].lower()) for recording in frame_set.recordings}
+    if "val" not in splits.values():
+        splits = {name: None if split == "train" else split for name, split in splits.items()}
+    if not any(splits.values()):
+        return frame_set
+    recordings = [
+        replace(recording, pairs=[replace(pair, split=pair.split or splits[recording.name]) for pair in recording.pairs])
+        for recording in frame_set.recordings
+    ]
+    return replace(frame_set, recordings=recordings)
 
 
 def folders(root: Path) -> list[Path]:

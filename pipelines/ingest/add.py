@@ -11,8 +11,9 @@ from core.progress import NamedProgress
 from pipelines.data.datasets import Dataset, DatasetCard, find, new_dataset
 from pipelines.data.publication import refuse_existing
 from pipelines.ingest import FILLED, adapter
-from pipelines.ingest.adapter import FrameSet, Options, printable
+from pipelines.ingest.adapter import FrameSet, Options, printable, with_parts
 from pipelines.ingest.frame_files import write_rows
+from pipelines.ingest.left_over import left_over
 from pipelines.ingest.manifest_rows import SHARES, Request, Row, Shares, plan
 from pipelines.ingest.survey import doubts, survey
 from pipelines.workspace import Workspace, check_name, load
@@ -65,12 +66,13 @@ def add_dataset(
     bounds = kind or (ws.config.domains[domain].kind if domain in ws.config.domains else "indoor")
     load_policies().data.kind(bounds)
     try:
-        frame_set = reader.read(path, Options(unit, camera, pairs_only, filled))
+        frame_set = with_parts(reader.read(path, Options(unit, camera, pairs_only, filled)))
     except OSError as error:
         name_ = printable(error.filename or path)
         raise VortexError(f"{name_}: cannot be read ({error.strerror or error})", "check the path and its permissions") from error
     empty = [recording.name for recording in frame_set.recordings if not recording.pairs]
-    remarks = [printable(note) for note in (*frame_set.notes, *(f"sequence {name!r} has no frames: left out" for name in empty))]
+    without = (f"sequence {name!r} has no frames: left out" for name in empty)
+    remarks = [printable(note) for note in (*frame_set.notes, *without, *_distorted(frame_set), *left_over(path, frame_set))]
     rows = plan(path, Request(name, domain, split), frame_set, on_frame or _silent)
     notes += [*remarks, *_split_notes(rows, frame_set, split)]
     settings = {
@@ -115,6 +117,13 @@ def _domain(ws: Workspace, name: str, domain: str | None, notes: list[str]) -> s
         )
     notes.append(f"domain {name!r} taken from the dataset's name")
     return name
+
+
+def _distorted(frame_set: FrameSet) -> list[str]:
+    sources = dict.fromkeys(
+        recording.camera.source for recording in frame_set.recordings if recording.camera and recording.camera.distorted
+    )
+    return [f"{source} states a lens distortion, which the manifest's pinhole leaves out: pictures stay as they are" for source in sources]
 
 
 def _official(frame_set: FrameSet) -> bool:

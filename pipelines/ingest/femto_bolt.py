@@ -14,7 +14,7 @@ from pipelines.ingest.cameras import find_camera
 from validation.manifest import MANIFEST, load_manifest
 
 TEACHER: Final = "da3-metric-large"
-_FILE: Final = re.compile(r"[0-9]{1,9}\.(png|npy)")
+_FILE: Final = re.compile(r"[0-9]{1,9}\.(?i:png|npy)")
 
 
 class FemtoBolt:
@@ -95,7 +95,7 @@ def _files(folder: Path, name: str, suffix: str, where: str, faults: list[str]) 
     if not (folder / name).is_dir():
         faults.append(f"{where}{name}/ is missing")
         return {}
-    paths = [path for path in (folder / name).iterdir() if _FILE.fullmatch(path.name) and path.suffix == suffix]
+    paths = [path for path in (folder / name).iterdir() if _FILE.fullmatch(path.name) and path.suffix.lower() == suffix]
     if not paths:
         faults.append(f"{where}{name}/ holds no NNNNN{suffix}")
     return {path.stem: path for path in paths}

@@ -77,11 +77,25 @@ def _pairs(folder: Path, where: str, options: Options, faults: list[str], notes:
         return []
     colours = by_stem(_files(folder / colour_folders[0], PICTURES), faults)
     depths = by_stem(_files(folder / "depth", MAPS), faults)
-    masks = by_stem(_files(folder / "segmentation", MAPS), faults) if (folder / "segmentation").is_dir() else {}
+    masks = _masks(folder / "segmentation", where, colours, faults)
     both, unpaired, remarks = pair_up(colours, depths, options, where)
     faults += unpaired
     notes += remarks
     return [Pair(stem=stem, rgb=colours[stem], depth=depths[stem], segmentation=masks.get(stem)) for stem in both]
+
+
+def _masks(folder: Path, where: str, colours: dict[str, Path], faults: list[str]) -> dict[str, Path]:
+    """Class masks by stem. Some may be missing or too many, which is remarked on; that none fits is a fault."""
+    if not folder.is_dir():
+        return {}
+    masks = by_stem(_files(folder, MAPS), faults)
+    files = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    if files and colours and not masks.keys() & colours.keys():
+        faults.append(
+            f"{where}segmentation/: none of its {len(files)} files ({files[0]}) is the mask of a picture ({min(colours)}), "
+            "allowed: the picture's name with .png or .npy"
+        )
+    return masks
 
 
 def _colours(folder: Path) -> list[str]:

@@ -12,7 +12,7 @@ from pipelines.ingest.nyu.kinect import KINECT, unit_faults
 from pipelines.ingest.nyu.netpbm import RawColour, RawDepth
 from pipelines.ingest.tum import WITHIN, associate
 
-_FILE: Final = re.compile(r"([rd])-([0-9]{1,12}\.[0-9]{1,9})-([0-9]{1,12})\.(ppm|pgm)")
+_FILE: Final = re.compile(r"([rd])-([0-9]{1,12}\.[0-9]{1,9})-([0-9]{1,12})\.(?i:(ppm|pgm))")
 UNREGISTERED: Final = "raw Kinect depth is not registered to the colour picture: towards the borders its pixels lie tens of columns beside what they belong to"
 
 
@@ -66,7 +66,9 @@ def _stamped(folder: Path, letter: str) -> list[tuple[float, Path]]:
     matches = [(match, path) for path in folder.iterdir() if (match := _FILE.fullmatch(path.name))]
     suffix = {"r": "ppm", "d": "pgm"}[letter]
     times = seconds([match[2] for match, _ in matches])  # of both cameras, which one recorder wrote
-    return sorted((time, path) for time, (match, path) in zip(times, matches, strict=True) if (match[1], match[4]) == (letter, suffix))
+    return sorted(
+        (time, path) for time, (match, path) in zip(times, matches, strict=True) if (match[1], match[4].lower()) == (letter, suffix)
+    )
 
 
 def _scenes(root: Path) -> list[Path]:
