@@ -91,12 +91,15 @@ class Recording:
     name: str
     pairs: Sequence[Pair]
     camera: StatedCamera | None
+    sensor: str | None = None
+    """What its camera is called, where a set is of several."""
 
 
 @dataclass(frozen=True)
 class FrameSet:
     """What an adapter found. `unit` is that of depth *files*; computed maps are always written in millimetres.
 
+    `camera` is what the sensor is called, None where neither format nor user knows; never the name of the format or of the set.
     `notes` are remarks that the user should read: frames left out, intrinsics assumed.
     """
 

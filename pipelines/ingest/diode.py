@@ -87,7 +87,7 @@ class Diode:
         if faults:
             raise refuse(root, faults, f"arrange it as {self.layout}")
         notes.append(f"no intrinsics file: {CAMERA.source} is assumed (fx = {CAMERA.fx}, fy = {CAMERA.fy} at 1024×768)")
-        return FrameSet([recording for recording in recordings if recording.pairs], "m", options.camera or "diode-faro", notes)
+        return FrameSet([recording for recording in recordings if recording.pairs], "m", options.camera or "faro-focus-s350", notes)
 
 
 def _homes(root: Path) -> list[tuple[Split, Path]]:

@@ -45,7 +45,7 @@ class Plain:
         if options.unit is None:
             raise IngestError(
                 f"{printable(root)}: plain folders do not say the unit of their depth",
-                "state it: --unit mm (most cameras), --unit m or --unit m/5000",
+                "state it: --unit mm (most cameras), --unit m, or --unit m/N for Nths of a metre (m/5000, m/256)",
             )
         faults: list[str] = []
         notes: list[str] = []

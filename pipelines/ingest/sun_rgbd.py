@@ -89,12 +89,10 @@ class SunRgbd:
             raise refuse(root, faults, f"arrange it as {self.layout}")
         notes += pairing.notes()
         recordings = [
-            Recording("" if name == "." else name, _in_order(pairs), None)
+            Recording("" if name == "." else name, _in_order(pairs), None, None if options.camera else _sensor(root / name))
             for name, pairs in sorted(streams.items(), key=lambda stream: natural(stream[0]))
         ]
-        sensors = {sensor for name in streams if (sensor := frame_key(root.resolve() / name).partition("/")[0]) in SENSORS}
-        camera = SENSORS[sensors.pop()] if len(sensors) == 1 else "sun-rgbd"
-        return FrameSet(recordings, "mm", options.camera or camera, notes)
+        return FrameSet(recordings, "mm", options.camera, notes)
 
 
 class _Pairing:
@@ -166,6 +164,11 @@ class _Pairing:
         elif counts["in no list"]:
             notes.append(f"{counts['in no list']} of {total} frames are in no list of allsplit.mat: they are of split gap")
         return notes
+
+
+def _sensor(stream: Path) -> str | None:
+    """The camera of a stream, by the folder of its sensor."""
+    return SENSORS.get(frame_key(stream.resolve()).partition("/")[0])
 
 
 def _in_order(pairs: list[Pair]) -> list[Pair]:

@@ -14,7 +14,7 @@ from core.progress import Progress
 from pipelines.data.datasets import Dataset
 from pipelines.report.pictures import UNKNOWN, Picture, Tile, class_colours, depth_range, save_grid, turbo
 from validation.decode import read_confidence, read_depth, read_rgb, read_segmentation
-from validation.manifest import UNIT_METRES, Frame, file, load_manifest
+from validation.manifest import Frame, file, load_manifest, metres_of
 
 _HEADS: Final = {
     "rgb": "colour",
@@ -91,7 +91,7 @@ def _read(root: Path, frame: Frame) -> dict[str, Any]:
 
 
 def _metric(read: dict[str, Any], frame: Frame) -> list[Depth]:
-    teacher = frame.teacher_unit is not None and UNIT_METRES[frame.teacher_unit] is not None
+    teacher = frame.teacher_unit is not None and metres_of(frame.teacher_unit) is not None
     return [read[role] for role in ("depth", "tof", *(("teacher_depth",) if teacher else ())) if role in read]
 
 

@@ -169,7 +169,7 @@ def test_a_failure_stops_the_threads_before_the_folder_goes(workspace: Workspace
     with pytest.raises(VortexError, match="interrupted: dataset 's' was not added"):
         add(workspace, monkeypatch, pairs, workers=3, on_frame=interrupt)
     assert not any((workspace.build / "staging").iterdir()) and not any(workspace.data.iterdir())
-    with pytest.raises(UsageError, match="0 workers"):
+    with pytest.raises(UsageError, match="--workers 0 is not allowed"):
         add(workspace, monkeypatch, pairs, workers=0)
 
 
