@@ -117,6 +117,8 @@ class Adapter(Protocol):
 
     layout: str
     """The layout in a line, for help texts and errors."""
+    registered: bool
+    """Whether the depth that it gives lies on the colour picture, pixel for pixel."""
 
     def recognises(self, root: Path) -> bool:
         """Whether the folder looks like this format; cheap, and no promise that it is whole."""

@@ -91,7 +91,15 @@ def add_dataset(
         "notes": remarks,
         **({"every": every} if every > 1 else {}),
     }
-    card = DatasetCard(name=name, domain=domain, kind=bounds, format=format_name, source=printable(path.absolute()), settings=settings)
+    card = DatasetCard(
+        name=name,
+        domain=domain,
+        kind=bounds,
+        format=format_name,
+        source=printable(path.absolute()),
+        registered=reader.registered,
+        settings=settings,
+    )
     with new_dataset(ws, name, card) as staging:
         write_rows(rows, staging, workers, lambda done: (on_frame or _silent)("writing", done, len(rows)))
         write_manifest(staging / MANIFEST, (row.frame for row in rows))

@@ -57,6 +57,7 @@ class Diode:
         "{train,val}/indoors/scene_*/scan_*/NAME.png with NAME_depth.npy and NAME_depth_mask.npy, "
         "from the folder that holds train/ and val/, or from one of them"
     )
+    registered = True
 
     def recognises(self, root: Path) -> bool:
         """A split with indoors/scene_*/ is here."""

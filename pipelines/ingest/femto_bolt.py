@@ -24,6 +24,7 @@ class FemtoBolt:
         "rgb/NNNNN.png, depth/NNNNN.npy (ToF) and da3_depth/NNNNN.npy (reference), confidence/NNNNN.npy and manifest.jsonl optional, "
         "in the folder or in one folder a sequence"
     )
+    registered = True
 
     def recognises(self, root: Path) -> bool:
         """rgb/ and da3_depth/ are here, or one folder down."""

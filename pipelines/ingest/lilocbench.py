@@ -57,6 +57,7 @@ class LilocBench:
         f"{CAMERA}/color/images/ and {CAMERA}/depth/images/ with SEC.NSEC.png, intrinsics.yaml beside each images/, "
         f"and {CAMERA}/{EXTRINSICS}, in the folder or in one folder a sequence"
     )
+    registered = True
 
     def recognises(self, root: Path) -> bool:
         """A front camera is here, or one folder down."""

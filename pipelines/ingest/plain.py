@@ -31,6 +31,7 @@ class Plain:
         "images/, rgb/ or color/ beside depth/ with the same stems, in the folder or in one folder a sequence; "
         "K.txt or a json/yaml of intrinsics and segmentation/ optional"
     )
+    registered = True
 
     def recognises(self, root: Path) -> bool:
         """A colour folder and depth/ are here, or one folder down."""

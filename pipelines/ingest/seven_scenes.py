@@ -16,13 +16,17 @@ _LISTS: Final[dict[str, Split | None]] = {"TrainSplit.txt": None, "TestSplit.txt
 in its own order."""
 _FILE: Final = re.compile(r"(frame-[0-9]{1,9})\.(color|depth|pose)\.(?i:(jpg|jpeg|png|txt))")
 KINECT: Final = StatedCamera(585.0, 585.0, 320.0, 240.0, (480, 640), "the format's Kinect default")
-"""Intrinsics that the authors of 7-Scenes publish with it."""
+"""Intrinsics that the authors of 7-Scenes publish with it: those of the depth camera."""
+UNREGISTERED: Final = (
+    "depth of this format is not registered to the colour picture: it shows things about 1.1 times as large, and some pixels beside"
+)
 
 
 class SevenScenes:
     """Kinect streams of the 7-Scenes layout. Poses are optional and stay where they are: no step of the street reads them."""
 
     layout = "frame-NNNNNN.color.jpg (or .png) + frame-NNNNNN.depth.png in the folder or in one folder a sequence, camera-intrinsics.txt optional"
+    registered = False
 
     def recognises(self, root: Path) -> bool:
         """Any depth frame here, or one folder down."""
@@ -34,7 +38,7 @@ class SevenScenes:
         if not sequences:
             raise refuse(root, ["no frame-NNNNNN.depth.png or frame-NNNNNN.color.* was found"], f"arrange it as {self.layout}")
         faults: list[str] = []
-        notes: list[str] = []
+        notes: list[str] = [UNREGISTERED]
         shared = find_camera(root, faults)
         splits = _official(root, sequences, faults, notes)
         recordings = []

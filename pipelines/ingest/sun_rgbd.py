@@ -61,6 +61,7 @@ class SunRgbd:
 
     in_painted = True
     """`--filled-depth` is possible."""
+    registered = True
 
     def recognises(self, root: Path) -> bool:
         """A frame folder with image/, depth and intrinsics.txt lies somewhere below."""

@@ -29,6 +29,7 @@ class Tum:
     """Recordings of the TUM RGB-D benchmark, and what other tools write in its layout."""
 
     layout = "rgb.txt and depth.txt ('stamp path' lines) with the pictures they name, in the folder or in one folder a sequence"
+    registered = True
 
     def recognises(self, root: Path) -> bool:
         """Both lists are here, or one folder down."""

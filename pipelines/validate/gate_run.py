@@ -53,15 +53,19 @@ def validate(
     reference = None if as_reference else _reference(ws, ref.domain)
     from pipelines.validate.across import leaks_across
     from pipelines.validate.cached import statistics_of
+    from pipelines.validate.registration import registration_of
     from validation.data_gate import judge_statistics
     from validation.profile import checks, compare, profile
+    from validation.registration import check
 
     statistics, read, table = statistics_of(ws, ref, progress=progress, workers=workers)
     judgement = judge_statistics(statistics, judged_as, policies)
     ours = profile(statistics, domain=ref.domain, name=ref.name, digest=ref.digest, kind=judged_as, made=today().isoformat())
     drift = compare(ours, reference, bounds.drift) if reference else ()
     across = leaks_across(ws, ref)
-    results = (*judgement.checks, *((across,) if across else ()), *(checks(drift, statistics, reference) if reference else ()))
+    cameras = registration_of(ws, ref)
+    registered = (check(cameras, bounds.registration, declared=not ref.registered),) if cameras else ()
+    results = (*judgement.checks, *registered, *((across,) if across else ()), *(checks(drift, statistics, reference) if reference else ()))
     marked, applied = waivers.apply(_shortened(results, ref), waiving, ref.name, today())
     fit = all(check.ok for check in marked)
     if as_reference:

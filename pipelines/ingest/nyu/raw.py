@@ -23,6 +23,7 @@ class NyuRaw:
     """
 
     layout = "r-STAMP-N.ppm + d-STAMP-N.pgm in the folder or in one folder a scene"
+    registered = False
 
     def recognises(self, root: Path) -> bool:
         """Any file of the layout here, or one folder down."""

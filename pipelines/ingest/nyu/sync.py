@@ -19,6 +19,7 @@ class NyuSync:
     """Depth here is what the Kinect measured, projected into the colour picture; 0 is invalid."""
 
     layout = "rgb_NNNNN.jpg + sync_depth_NNNNN.png in the folder, in one folder a scene, or in scenes below train/, val/ and test/"
+    registered = True
 
     def recognises(self, root: Path) -> bool:
         """Any file of the layout here, or where scenes would be."""
