@@ -47,6 +47,9 @@ LEAST: Final = 60
 """Edge pixels without which a frame says nothing."""
 FEWEST: Final = 2
 """Frames without which nothing is said: the two halves of a set must agree."""
+VIEW: Final = (32, 24)
+STILL: Final = 2.0
+"""Grey levels of deviation between two small pictures below which they show one view. Frames of the real sets differ in 20 and more."""
 MOST: Final = 1000
 """Edge pixels from which on a frame has no more weight: one full of clutter must not outvote ten others."""
 STRONG: Final = 8.0
@@ -66,7 +69,7 @@ _FARTHEST: Final = 24
 class Registration:
     """How a set's depth lies on its colour pictures.
 
-    `looked_at` frames were read, `frames` of them have enough edges. Depth lies `right` of and `down` from colour, in pixels of a picture of
+    `looked_at` frames were read, `frames` of them have enough edges, and a view of their own. Depth lies `right` of and `down` from colour, in pixels of a picture of
     `COLUMNS`, and shows things `larger` times as large; these are believed from a `strength` of `STRONG` on. `columns` is the width of
     the frames. `examples` are ids of the frames with the most edges.
     """
@@ -98,7 +101,7 @@ def measure(frames: Iterable[tuple[str, NDArray[np.uint8], Floats]]) -> Registra
     for name, rgb, depth in frames:
         looked_at += 1
         frame = _Edges.of(name, rgb, depth)
-        if frame is not None and (not edges or frame.size == edges[0].size):
+        if frame is not None and (not edges or (frame.size == edges[0].size and not frame.repeats(edges[-1]))):
             edges.append(frame)
         columns = columns or rgb.shape[1]
     if len(edges) < FEWEST:
@@ -144,7 +147,7 @@ def _answer(camera: Registration) -> str:
     if camera.known:
         return f"{words(camera)} ({camera.frames} of {camera.looked_at} frames, {camera.strength:.0f} × the ground)"
     if camera.frames < FEWEST:
-        return f"cannot be told: {camera.frames} of {camera.looked_at} frames have enough edges of depth"
+        return f"cannot be told: {camera.frames} of {camera.looked_at} frames show depth edges in a view of their own"
     return f"cannot be told: depth edges of {camera.frames} frames fit nowhere clearly"
 
 
@@ -183,6 +186,12 @@ class _Edges(NamedTuple):
     rows: Floats
     columns: Floats
     colour: Spectrum
+    view: Floats
+    """The picture in grey, so small that noise is gone: by it a camera that stands still is known."""
+
+    def repeats(self, other: _Edges) -> bool:
+        """Whether both show one view: chance would fit alike in both, and be taken for agreement."""
+        return float((self.view - other.view).std()) < STILL
 
     @classmethod
     def of(cls, name: str, rgb: NDArray[np.uint8], depth: Floats) -> _Edges | None:
@@ -207,7 +216,8 @@ class _Edges(NamedTuple):
         strength = np.minimum(strength / max(float(np.percentile(strength, 95)), 1e-6), 1)
         colour = scipy.fft.rfft2((strength - strength.mean()).astype(np.float32), _padded(size))
         middle = ((size[0] - 1) / 2, (size[1] - 1) / 2)
-        return cls(name, size, rows[inside] + down - middle[0], columns[inside] + right - middle[1], colour)
+        view = cv2.resize(grey, VIEW, interpolation=cv2.INTER_AREA).astype(np.float32)
+        return cls(name, size, rows[inside] + down - middle[0], columns[inside] + right - middle[1], colour, view)
 
 
 class _Peak(NamedTuple):

@@ -103,7 +103,7 @@ def overlay(rgb: Picture, depth: Depth) -> Picture:
     """
     import cv2
 
-    grey = cv2.cvtColor(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    grey: Picture = cv2.cvtColor(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     size = (rgb.shape[0], rgb.shape[1])
     rows, columns = depth_edges(np.where(np.isfinite(depth), depth, np.float32(0)))
     marks = np.zeros(size, np.uint8)

@@ -109,9 +109,13 @@ def test_depth_of_another_resolution_is_judged_all_the_same(honest: Frames) -> N
 def test_where_nothing_can_be_told_the_gate_says_so_and_passes(honest: Frames) -> None:
     flat = [(name, rgb, np.full_like(depth, 2)) for name, rgb, depth in honest]
     answer = check({"camera": measure(flat)}, BOUNDS, declared=False)
-    assert answer.passed and answer.found == "cannot be told: 0 of 6 frames have enough edges of depth"
+    assert answer.passed and answer.found == "cannot be told: 0 of 6 frames show depth edges in a view of their own"
     one = check({"camera": measure(honest[:1])}, BOUNDS, declared=False)
-    assert one.passed and one.found == "cannot be told: 1 of 1 frames have enough edges of depth"
+    assert one.passed and one.found == "cannot be told: 1 of 1 frames show depth edges in a view of their own"
+    still = [(name, honest[0][1], depth) for name, _, depth in honest]
+    assert "1 of 6 frames" in check({"camera": measure(still)}, BOUNDS, declared=False).found, (
+        "one picture again and again agrees with itself"
+    )
     others = [(name, rgb, depth) for (name, rgb, _), (_, _, depth) in zip(honest, scenes(6, seed=9), strict=True)]
     unrelated = check({"camera": measure(others)}, BOUNDS, declared=False)
     assert unrelated.passed and unrelated.found == "cannot be told: depth edges of 6 frames fit nowhere clearly"
