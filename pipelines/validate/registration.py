@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -33,17 +34,20 @@ def registration_of(ws: Workspace, ref: DataRef) -> dict[str, Registration]:
     measurement = f"{VERSION} {ref.digest}"
     if (kept := _kept(path, measurement)) is not None:
         return kept
-    frames: defaultdict[str, list[Frame]] = defaultdict(list)
-    for frame in read_manifest(ref.manifest):
-        if (frame.depth and frame.depth_unit) or (frame.tof and frame.tof_unit):
-            frames[frame.camera].append(frame)
-    cameras = {camera: measure(_read(ref.root, _spread(members))) for camera, members in list(frames.items())[:CAMERAS]}
+    cameras = by_camera(ref.root, read_manifest(ref.manifest))
     payload = {"of": measurement, "cameras": {camera: asdict(registration) for camera, registration in cameras.items()}}
-    try:
+    with suppress(VortexError):  # a read-only workspace, a full disk: the next run measures again
         write_atomic(path, json.dumps(payload, indent=1) + "\n")
-    except VortexError:  # a read-only workspace, a full disk: the next run measures again
-        return cameras
     return cameras
+
+
+def by_camera(root: Path, frames: Iterable[Frame]) -> dict[str, Registration]:
+    """The registration of each camera, measured on frames that are spread over its own."""
+    members: defaultdict[str, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        if (frame.depth and frame.depth_unit) or (frame.tof and frame.tof_unit):
+            members[frame.camera].append(frame)
+    return {camera: measure(_read(root, _spread(members[camera]))) for camera in list(members)[:CAMERAS]}
 
 
 def _kept(path: Path, measurement: str) -> dict[str, Registration] | None:
