@@ -25,7 +25,7 @@ Spectrum = NDArray[np.complex64]
 
 VERSION: Final = 1
 """Raise when a measurement changes its meaning: those that were kept under another number are made again."""
-FRAMES: Final = 40
+FRAMES: Final = 30
 """Frames that are looked at, spread evenly over a set: 10 real ones already gave a peak 17 times as high as the ground."""
 COLUMNS: Final = 640
 """Offsets are stated in pixels of a picture of so many columns, whatever the frames' size."""
