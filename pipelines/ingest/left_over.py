@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -23,13 +24,10 @@ def left_over(root: Path, frame_set: FrameSet) -> list[str]:
 
     Folders of one name count together: every sequence has its own `segmentation/`. What is hidden is not looked at.
     """
-    used = {
-        str(path)
-        for recording in frame_set.recordings
-        for pair in recording.pairs
-        for source in sources(pair).values()
-        for path in _paths(source)
-    }
+    real = cache(os.path.realpath)  # of folders: a set may be named by a link, and an adapter may have followed it
+    pairs = (pair for recording in frame_set.recordings for pair in recording.pairs)
+    paths = (path for pair in pairs for source in sources(pair).values() for path in _paths(source))
+    used = {os.path.join(real(path.parent), path.name) for path in paths}
     lone: defaultdict[str, list[str]] = defaultdict(list)
     totals: defaultdict[str, int] = defaultdict(int)
     for folder, folders, files in os.walk(root):
@@ -38,7 +36,7 @@ def left_over(root: Path, frame_set: FrameSet) -> list[str]:
         for name in files:
             if Path(name).suffix.lower() in MEDIA and not name.startswith("."):
                 totals[label] += 1
-                if os.path.join(folder, name) not in used:
+                if os.path.join(real(Path(folder)), name) not in used:
                     lone[label].append(name)
     remarks = [_remark(label, lone[label], totals[label]) for label in sorted(lone, key=natural)]
     more = len(remarks) - FOLDERS

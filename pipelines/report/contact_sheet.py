@@ -12,10 +12,9 @@ import numpy.typing as npt
 from core.classes import IGNORE
 from core.progress import Progress
 from pipelines.data.datasets import Dataset
-from pipelines.report.pictures import UNKNOWN, Picture, Tile, class_colours, depth_range, save_grid, turbo
+from pipelines.report.pictures import UNKNOWN, Picture, Tile, class_colours, depth_range, edges_on_colour, save_grid, turbo
 from validation.decode import read_confidence, read_depth, read_rgb, read_segmentation
 from validation.manifest import Frame, file, load_manifest, metres_of
-from validation.registration import depth_edges
 
 _HEADS: Final = {
     "rgb": "colour",
@@ -30,7 +29,6 @@ _HEADS: Final = {
 _SOURCE_COLOURS: Final = (("black", (0, 0, 0)), ("blue", (76, 114, 176)), ("orange", (221, 132, 82)))
 """A colour for each of `models.teachers.merge.SOURCES`, in their order."""
 _CELL_WIDTH: Final = 300
-_EDGE: Final = (230, 30, 30)
 
 Depth = npt.NDArray[np.float32]
 
@@ -84,7 +82,7 @@ def _read(root: Path, frame: Frame) -> dict[str, Any]:
         read["tof"] = read_depth(file(root, frame.tof), frame.tof_unit)
     reference = read.get("depth", read.get("tof"))
     if reference is not None:
-        read["edges"] = overlay(read["rgb"], reference)
+        read["edges"] = edges_on_colour(read["rgb"], reference)
     if frame.tof_confidence:
         read["tof_confidence"] = read_confidence(file(root, frame.tof_confidence))
     if frame.teacher_depth and frame.teacher_unit:
@@ -94,26 +92,6 @@ def _read(root: Path, frame: Frame) -> dict[str, Any]:
     if frame.segmentation_sources:
         read["segmentation_sources"] = read_segmentation(file(root, frame.segmentation_sources))
     return read
-
-
-def overlay(rgb: Picture, depth: Depth) -> Picture:
-    """The colour picture in grey, with the borders of what is nearer in red: where depth lies on colour, they run along what is seen.
-
-    `depth` is in metres, of any resolution.
-    """
-    import cv2
-
-    grey: Picture = cv2.cvtColor(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    size = (rgb.shape[0], rgb.shape[1])
-    rows, columns = depth_edges(np.where(np.isfinite(depth), depth, np.float32(0)))
-    marks = np.zeros(size, np.uint8)
-    marks[
-        np.clip(((rows + 0.5) * size[0] / depth.shape[0]).astype(np.intp), 0, size[0] - 1),
-        np.clip(((columns + 0.5) * size[1] / depth.shape[1]).astype(np.intp), 0, size[1] - 1),
-    ] = 1
-    thick = max(1, round(size[1] / _CELL_WIDTH))  # a line of one pixel would be lost where the sheet is smaller
-    grey[cv2.dilate(marks, np.ones((thick, thick), np.uint8)) > 0] = _EDGE
-    return grey
 
 
 def _metric(read: dict[str, Any], frame: Frame) -> list[Depth]:

@@ -69,6 +69,23 @@ def test_a_whole_set_leaves_nothing_over(workspace: Workspace, tmp_path: Path) -
     assert sum(added.dataset.card.frames.values()) == 5 and not any("belong to no frame" in note for note in added.notes)
 
 
+def test_a_set_that_is_named_by_a_link_leaves_nothing_over(workspace: Workspace, tmp_path: Path) -> None:
+    source = tmp_path / "desk"
+    (source / "rgb").mkdir(parents=True)
+    (source / "depth").mkdir()
+    stamps = ["-0.5", "0.05", "0.1", "2.0e-01", "1.31e+09"]
+    for stamp in stamps:
+        cv2.imwrite(str(source / "rgb" / f"{stamp}.png"), np.zeros((8, 12, 3), np.uint8))
+        cv2.imwrite(str(source / "depth" / f"{stamp}.png"), np.full((8, 12), 5000, np.uint16))
+    for part in ("rgb", "depth"):
+        (source / f"{part}.txt").write_text("".join(f"{stamp} {part}/{stamp}.png\n" for stamp in reversed(stamps)))
+    (tmp_path / "link").symlink_to(source)
+    (source / "K.txt").write_text("10 0 6 0 10 4 0 0 1")
+    added = add_dataset(workspace, "s", tmp_path / "link", domain="rooms", format="tum")
+    assert [frame.id.removeprefix("_") for frame in load_manifest(added.dataset.manifest)] == stamps
+    assert not any("belong to no frame" in note for note in added.notes)
+
+
 @pytest.mark.parametrize(("unit", "metres"), [("mm", 0.001), ("m/1000", 0.001), ("m/5000", 0.0002), ("m/256", 1 / 256), ("m", 1.0)])
 def test_units_are_what_they_say(workspace: Workspace, tmp_path: Path, unit: str, metres: float) -> None:
     assert parse_unit(unit) == unit and metres_of(unit) == pytest.approx(metres, rel=1e-12)

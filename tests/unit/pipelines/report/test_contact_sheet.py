@@ -13,7 +13,7 @@ from core.classes import PALETTE
 from core.errors import VortexError
 from pipelines.data.datasets import Dataset, DatasetCard
 from pipelines.report import pictures
-from pipelines.report.contact_sheet import _sources, contact_sheet, overlay, spread
+from pipelines.report.contact_sheet import _sources, contact_sheet, spread
 from validation.manifest import Frame, load_manifest, write_manifest
 
 
@@ -78,11 +78,13 @@ def test_the_overlay_draws_the_borders_of_depth_where_they_lie_on_colour() -> No
     depth = np.full((96, 128), 3, np.float32)
     depth[30:60, 50:90] = 1
     depth[0, 0] = np.nan
-    red = (overlay(rgb, depth) == (230, 30, 30)).all(2)
+    red = (pictures.edges_on_colour(rgb, depth) == (230, 30, 30)).all(2)
     assert red[29:31, 50:90].any(0).all() and red[59:61, 50:90].any(0).all()
     assert red[30:60, 49:51].any(1).all() and red[30:60, 89:91].any(1).all() and red.sum() <= 150
-    assert (overlay(rgb, depth)[~red] == overlay(rgb, depth)[95, 127]).all(), "the rest is the picture in grey"
-    coarse = (overlay(rgb, depth[::2, ::2]) == (230, 30, 30)).all(2)
+    assert (pictures.edges_on_colour(rgb, depth)[~red] == pictures.edges_on_colour(rgb, depth)[95, 127]).all(), (
+        "the rest is the picture in grey"
+    )
+    coarse = (pictures.edges_on_colour(rgb, depth[::2, ::2]) == (230, 30, 30)).all(2)
     assert coarse[28:32, 52:88].any(0).sum() >= 18 and not coarse[:26].any() and not coarse[34:56, 56:84].any()
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipelines.data.datasets import resolve
 from pipelines.ingest.add import add_dataset
+from pipelines.report.data_page import data_page
 from pipelines.validate import validate
 from pipelines.validate.registration import registration_of
 from pipelines.workspace import Workspace
@@ -32,7 +33,10 @@ def plain(folder: Path, right: float = 0) -> Path:
 def test_depth_that_nobody_registered_is_refused(workspace: Workspace, tmp_path: Path) -> None:
     add_dataset(workspace, "s", plain(tmp_path / "s", 45), domain="rooms", unit="mm", camera="d435")
     ref = resolve(workspace, name_or_manifest="s")
-    check = next(check for check in validate(workspace, ref).checks if check.name == "depth-registered")
+    report = validate(workspace, ref)
+    check = next(check for check in report.checks if check.name == "depth-registered")
+    page = data_page(report, tmp_path / "page.html").read_text()
+    assert page.count("depth edges<") >= 5 and check.found in page
     assert not check.passed and check.found.startswith("depth lies 4") and "right of" in check.found and len(check.frames) == 5
     add_dataset(workspace, "t", plain(tmp_path / "t"), domain="rooms", unit="mm")
     good = registration_of(workspace, resolve(workspace, name_or_manifest="t"))["unnamed"]
