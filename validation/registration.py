@@ -61,8 +61,8 @@ at scales that are not the set's, and 3 on a synthetic corridor of 64×96 pixels
 STEP: Final = 1.02
 _COARSE: Final = 3
 """Steps at a time where the whole range of scales is looked through: 6 %."""
-_FARTHEST: Final = 24
-"""Steps to either side: scales from 0.62 to 1.61. The two cameras of a D435 differ by 1.35, those of a Kinect by 1.12."""
+_FARTHEST: Final = 30
+"""Steps to either side: scales from 0.55 to 1.81. The focal lengths of a D435's two cameras differ by 1.6, those of a Kinect's by 1.12."""
 
 
 @dataclass(frozen=True)

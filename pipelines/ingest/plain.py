@@ -76,8 +76,11 @@ def _pairs(folder: Path, where: str, options: Options, faults: list[str], notes:
     if not (folder / "depth").is_dir():
         faults.append(f"{where}depth/ is missing")
         return []
-    colours = by_stem(_files(folder / colour_folders[0], PICTURES), faults)
-    depths = by_stem(_files(folder / "depth", MAPS), faults)
+    before = len(faults)
+    colours = by_stem(_files(folder / colour_folders[0], PICTURES, where, faults), faults)
+    depths = by_stem(_files(folder / "depth", MAPS, where, faults), faults)
+    if len(faults) > before:
+        return []
     masks = _masks(folder / "segmentation", where, colours, faults)
     both, unpaired, remarks = pair_up(colours, depths, options, where)
     faults += unpaired
@@ -89,7 +92,7 @@ def _masks(folder: Path, where: str, colours: dict[str, Path], faults: list[str]
     """Class masks by stem. Some may be missing or too many, which is remarked on; that none fits is a fault."""
     if not folder.is_dir():
         return {}
-    masks = by_stem(_files(folder, MAPS), faults)
+    masks = by_stem(_with_suffix(folder, MAPS), faults)
     files = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     if files and colours and not masks.keys() & colours.keys():
         faults.append(
@@ -103,5 +106,14 @@ def _colours(folder: Path) -> list[str]:
     return [name for name in COLOURS if (folder / name).is_dir()]
 
 
-def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+def _files(folder: Path, suffixes: tuple[str, ...], where: str, faults: list[str]) -> list[Path]:
+    """The files of a folder that are read; that there are only others is one fault, not one a frame."""
+    files = _with_suffix(folder, suffixes)
+    others = sorted(path.name for path in folder.iterdir() if path.suffix and not path.name.startswith("."))
+    if others and not files:
+        faults.append(f"{where}{folder.name}/: holds {len(others)} files ({others[0]}), none of them is a {' or '.join(suffixes)}")
+    return files
+
+
+def _with_suffix(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes and not path.name.startswith("."))

@@ -40,6 +40,14 @@ def test_masks_that_all_fit_nothing_are_refused(workspace: Workspace, tmp_path: 
     assert not any(workspace.data.iterdir())
 
 
+def test_a_folder_of_other_files_is_one_fault(workspace: Workspace, tmp_path: Path) -> None:
+    source = plain(tmp_path / "s", 20)
+    for path in (source / "depth").iterdir():
+        path.rename(path.with_suffix(".pgm"))
+    with pytest.raises(VortexError, match=r"depth/: holds 20 files \(0\.pgm\), none of them is a \.png or \.npy; nothing was added"):
+        add_dataset(workspace, "s", source, domain="rooms", unit="mm", pairs_only=True)
+
+
 def test_what_belongs_to_no_frame_is_counted_and_named(workspace: Workspace, tmp_path: Path) -> None:
     source = plain(tmp_path / "s")
     masks(source, ["0.png", "1_mask.png", "2_mask.png", "3.PNG"])

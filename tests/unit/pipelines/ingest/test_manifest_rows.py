@@ -52,6 +52,7 @@ class Fake:
 
     found: FrameSet
     layout: str = "anything"
+    registered: bool = True
     asked: list[Options] = field(default_factory=list)
 
     def recognises(self, root: Path) -> bool:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 from pipelines.data.datasets import resolve
 from pipelines.ingest.add import add_dataset
+from pipelines.ingest.register import Lens, Rig, register
 from pipelines.report.data_page import data_page
 from pipelines.validate import validate
 from pipelines.validate.registration import registration_of
@@ -17,6 +19,7 @@ from pipelines.workspace import Workspace
 from tests.unit.validation.test_registration import moved, scenes
 from validation import registration
 from validation.manifest import load_manifest, write_manifest
+from validation.policies import load_policies
 
 FRAMES = scenes(10, (120, 160))
 
@@ -75,6 +78,21 @@ def test_a_format_says_that_it_is_not_registered(workspace: Workspace, tmp_path:
     assert resolve(workspace, name_or_manifest="chess").registered is False
     add_dataset(workspace, "s", plain(tmp_path / "s"), domain="rooms", unit="mm")
     assert resolve(workspace, name_or_manifest="s").registered is True
+
+
+def test_another_camera_is_seen_and_registering_it_mends_it() -> None:
+    """A D435: its depth camera sees wider (385 against 617 pixels at 640 columns) and stands beside the colour camera."""
+    frames = scenes(8)
+    colour, infrared = (Lens(focal / 2, focal / 2, 159.5, 119.5, (240, 320)) for focal in (617, 385))
+    seen = Rig(colour, infrared, (1, 0, 0, 0, 1, 0, 0, 0, 1), (0.05, 0.0, 0.0))
+    back = Rig(infrared, colour, (1, 0, 0, 0, 1, 0, 0, 0, 1), (-0.05, 0.0, 0.0))
+    bounds = load_policies().data.kind("indoor").registration
+    raw = [(name, rgb, register(depth, seen)) for name, rgb, depth in frames]
+    unregistered = registration.measure(raw)
+    assert unregistered.known and unregistered.larger == pytest.approx(385 / 617, rel=0.03) and unregistered.right > 4
+    assert not registration.check({"d435": unregistered}, bounds, declared=False).passed
+    mended = registration.measure((name, rgb, register(depth, back)) for name, rgb, depth in raw)
+    assert mended.known and registration.check({"d435": mended}, bounds, declared=False).passed
 
 
 def test_a_frame_of_another_size_does_not_stop_it() -> None:
