@@ -20,7 +20,7 @@ from validation.headers import (
     parse,
     refuse_odd,
 )
-from validation.rows import UNIT_METRES, Unit
+from validation.rows import Unit, metres_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,7 +58,7 @@ def metres(stored: npt.NDArray[np.uint16 | np.float32], unit: Unit) -> npt.NDArr
     """Stored depth of any shape as `read_depth` gives it."""
     import numpy as np
 
-    scale = UNIT_METRES[unit]
+    scale = metres_of(unit)
     depth = stored.astype(np.float32)
     if stored.dtype == np.uint16:
         depth[stored == INVALID_STEP] = 0.0

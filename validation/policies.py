@@ -62,6 +62,20 @@ class CameraBounds(Strict):
     spread: float = Field(gt=0, le=1)
 
 
+class RegistrationLimits(Strict):
+    """How far depth may lie beside its colour picture: `offset` in pixels of a picture of 640 columns, and sizes that differ by `scale`, a share."""
+
+    offset: float = Field(gt=0)
+    scale: float = Field(gt=0, le=1)
+
+
+class RegistrationBounds(Strict):
+    """`registered` for depth that should lie on colour, `declared` for formats whose depth is known not to."""
+
+    registered: RegistrationLimits
+    declared: RegistrationLimits
+
+
 class ClassBounds(Strict):
     """Mean share of each class among the labelled pixels of the set, and where the floor lies: its mean row, 0 (top) to 1.
 
@@ -113,6 +127,7 @@ class Kind(Strict):
     brightness: Bounds
     blur: Bounds
     camera: CameraBounds
+    registration: RegistrationBounds
     classes: ClassBounds
     twins: Twins
     drift: DriftLimits

@@ -117,4 +117,4 @@ def real() -> Iterator[tuple[str, Delivery]]:
             for place, (path, stem) in enumerate(stems)
         ]
         if rows:
-            yield f"{name}, {len(rows)} real frames", Delivery(root, rows, kind)
+            yield f"{name}, {len(rows)} real frames", Delivery(root, rows, kind, registered=name != "kitchen_kinect")

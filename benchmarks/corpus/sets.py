@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import VortexError
+from pipelines.validate.registration import by_camera
+from validation import registration
 from validation.data_gate import judge_statistics
 from validation.manifest import load_manifest
 from validation.policies import load_policies
@@ -28,12 +30,16 @@ FRAMES = 24
 
 @dataclass
 class Delivery:
-    """A folder of frames and its rows; `lines` (when set) are what the manifest says instead of the rows."""
+    """A folder of frames and its rows; `lines` (when set) are what the manifest says instead of the rows.
+
+    `registered` is False for a format whose depth is known to lie beside its colour pictures.
+    """
 
     root: Path
     rows: list[Frame]
     kind: str
     lines: list[bytes] | None = None
+    registered: bool = True
 
     def copy(self, to: Path) -> Delivery:
         """The same set in another folder."""
@@ -123,6 +129,9 @@ def judge(delivery: Delivery, reference: Profile | None = None) -> dict[str, str
             return {"manifest": " | ".join((error.message, *error.details))}
     statistics, _ = gather(delivery.root, frames)
     judged = judge_statistics(statistics, delivery.kind, policies).checks
+    cameras = by_camera(delivery.root, frames)
+    if cameras:
+        judged += (registration.check(cameras, policies.data.kind(delivery.kind).registration, declared=not delivery.registered),)
     if reference is not None:
         drift = compare(_profile(delivery, statistics), reference, policies.data.kind(delivery.kind).drift)
         judged += checks(drift, statistics, reference)

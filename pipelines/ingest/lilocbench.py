@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from core.files import read_text_of_user
+from core.stream_order import seconds
 from core.strict_yaml import parse
 from pipelines.ingest.adapter import FrameSet, Options, Pair, Recording, folders, refuse
 from pipelines.ingest.cameras import StatedCamera
@@ -55,6 +56,7 @@ class LilocBench:
         f"{CAMERA}/color/images/ and {CAMERA}/depth/images/ with SEC.NSEC.png, intrinsics.yaml beside each images/, "
         f"and {CAMERA}/{EXTRINSICS}, in the folder or in one folder a sequence"
     )
+    registered = True
 
     def recognises(self, root: Path) -> bool:
         """A front camera is here, or one folder down."""
@@ -73,7 +75,7 @@ class LilocBench:
         for name, folder in cameras:
             where = f"{name}/" if name else ""
             rig = _rig(folder, where, faults)
-            colours, depths = (_images(folder, kind, where, faults) for kind in ("color", "depth"))
+            colours, depths = _stamped(*(_images(folder, kind, where, faults) for kind in ("color", "depth")))
             pairs = associate([stamp for stamp, _ in colours], [stamp for stamp, _ in depths])
             if colours and depths and not pairs:
                 faults.append(f"{where}color and depth have no two stamps within {WITHIN * 1000:.0f} ms")
@@ -105,23 +107,28 @@ def _cameras(root: Path) -> list[tuple[str, Path]]:
     return [(folder.name, folder / CAMERA) for folder in folders(root) if (folder / CAMERA).is_dir()]
 
 
-def _images(folder: Path, kind: str, where: str, faults: list[str]) -> list[tuple[float, Path]]:
-    """(stamp in seconds, file), in order."""
+def _stamped(*kinds: list[Path]) -> list[list[tuple[float, Path]]]:
+    """(seconds, file) of each kind in order; one recorder wrote them all, so they are read in one way."""
+    times = iter(seconds([path.stem for paths in kinds for path in paths]))
+    return [sorted(zip([next(times) for _ in paths], paths, strict=True)) for paths in kinds]
+
+
+def _images(folder: Path, kind: str, where: str, faults: list[str]) -> list[Path]:
     images = folder / kind / "images"
     if not images.is_dir():
         faults.append(f"{where}{kind}/images/ is missing")
         return []
-    stamped = []
+    paths = []
     for path in images.iterdir():
         if path.name.startswith(".") or path.suffix.lower() != ".png":
             continue
         if _STAMP.fullmatch(path.stem):
-            stamped.append((float(path.stem), path))
+            paths.append(path)
         else:
             faults.append(f"{where}{kind}/images/{path.name}: its name is not a stamp, allowed: SEC.NSEC.png")
-    if not stamped:
+    if not paths:
         faults.append(f"{where}{kind}/images/ holds no SEC.NSEC.png")
-    return sorted(stamped)
+    return paths
 
 
 def _rig(folder: Path, where: str, faults: list[str]) -> Rig | None:

@@ -19,6 +19,8 @@ from validation.rows import Frame, Split
 Shares = tuple[int, int, int]
 SHARES: Final[Shares] = (72, 8, 20)
 """Percent of a stream for training, for the gap, and for validation."""
+UNNAMED: Final = "unnamed"
+"""What a camera is called that neither the format nor the user has a name for."""
 LONGEST_ID: Final = 200
 
 
@@ -106,7 +108,7 @@ def _row(
         domain=request.domain,
         split=split,
         sequence=_label(recording.name) or request.name,
-        camera=frame_set.camera or request.name,
+        camera=recording.sensor or frame_set.camera or UNNAMED,
         intrinsics=intrinsics,
         rgb=places["rgb"],
         depth=places.get("depth"),

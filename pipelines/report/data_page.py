@@ -12,10 +12,11 @@ import numpy as np
 
 from core.errors import VortexError
 from core.files import write_atomic
-from pipelines.report.pictures import Picture, class_colours, depth_range, fit, turbo
+from pipelines.report.pictures import Picture, class_colours, depth_range, edges_on_colour, fit, turbo
 from pipelines.validate.validation_report import by_weight
 from validation.decode import read_depth, read_rgb, read_segmentation
 from validation.manifest import file, read_manifest
+from validation.questions import REGISTERED
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -52,7 +53,9 @@ def data_page(report: DataReport, path: Path) -> Path:
 
     bad = [check for check in report.checks if not check.passed]
     rows = _rows(Path(report.manifest), {name for check in bad for name in check.frames})
-    pictures = {name: _pictures(Path(report.manifest).parent, frame) for name, frame in rows.items()}
+    beside = {name for check in bad if check.name == REGISTERED for name in check.frames}
+    root = Path(report.manifest).parent
+    pictures = {name: _pictures(root, frame, edges=name in beside) for name, frame in rows.items()}
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.get_template("data_page.html").render(
         report=report,
@@ -78,8 +81,8 @@ def _examples(check: Check, rows: dict[str, Frame], pictures: dict[str, tuple[tu
     ]
 
 
-def _pictures(root: Path, frame: Frame) -> tuple[tuple[str, str], ...]:
-    """What of a frame can be decoded: colour, each depth in its own range, classes."""
+def _pictures(root: Path, frame: Frame, *, edges: bool = False) -> tuple[tuple[str, str], ...]:
+    """What of a frame can be decoded: colour, each depth in its own range, classes; with `edges`, the borders of depth on colour."""
     pictures: list[tuple[str, str]] = []
 
     def show(label: str, relative: str | None, draw: Any) -> None:
@@ -102,6 +105,10 @@ def _pictures(root: Path, frame: Frame) -> tuple[tuple[str, str], ...]:
     ):
         if unit is not None:
             show(label, relative, lambda path, unit=unit: _turbo(read_depth(path, unit), unit))
+    reference, unit = (frame.depth, frame.depth_unit) if frame.depth else (frame.tof, frame.tof_unit)
+    if edges and unit is not None:
+        colour = file(root, frame.rgb)
+        show("depth edges", reference, lambda path, unit=unit: (edges_on_colour(read_rgb(colour), read_depth(path, unit)), False, ""))
     show("classes", frame.segmentation, lambda path: (class_colours(read_segmentation(path)), True, ""))
     return tuple(pictures)
 

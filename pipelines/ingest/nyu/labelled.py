@@ -32,6 +32,7 @@ class NyuLabelled:
 
     layout = f"{NAME} with {SPLITS} and {MAPPING} beside it"
     in_painted = True
+    registered = True
 
     def recognises(self, root: Path) -> bool:
         """The file of that name is here."""

@@ -53,6 +53,7 @@ class Fake:
 
     found: FrameSet
     layout: str = "anything"
+    registered: bool = True
     asked: list[Options] = field(default_factory=list)
 
     def recognises(self, root: Path) -> bool:
@@ -170,7 +171,7 @@ def test_a_failure_stops_the_threads_before_the_folder_goes(workspace: Workspace
     with pytest.raises(VortexError, match="interrupted: dataset 's' was not added"):
         add(workspace, monkeypatch, pairs, workers=3, on_frame=interrupt)
     assert not any((workspace.build / "staging").iterdir()) and not any(workspace.data.iterdir())
-    with pytest.raises(UsageError, match="0 workers"):
+    with pytest.raises(UsageError, match="--workers 0 is not allowed"):
         add(workspace, monkeypatch, pairs, workers=0)
 
 

@@ -58,7 +58,13 @@ def test_each_frame_has_its_own_camera(workspace: Workspace, tmp_path: Path) -> 
     frame = frames["kv2_align_kv2-000003"]
     assert len(frames) == 10 and frame.sequence == STREAM and frame.intrinsics and frame.intrinsics.fx == 60.25
     other = frames["xtion_sun3ddata_brown_brown-000000"]
-    assert other.intrinsics and other.intrinsics.fx == 58.5 and other.supervision == "none" and other.camera == "sun-rgbd"
+    assert (
+        other.intrinsics
+        and other.intrinsics.fx == 58.5
+        and other.supervision == "none"
+        and other.camera == "xtion"
+        and frame.camera == "kinect-v2"
+    )
     assert frame.depth and frame.depth_unit == "mm"
     depth = read_depth(added.dataset.root / frame.depth, "mm")
     assert (depth[:4, :4] == 0).all() and depth[10, 10] == pytest.approx(1.003)
