@@ -18,9 +18,10 @@ from urllib.parse import urlsplit
 
 from core.errors import VortexError
 from core.machine import cores
+from core.secret import SecretUrl
 from pipelines import git, workspace
 from pipelines.data import checkout, datasets
-from pipelines.data.connection import without_password
+from pipelines.data.connection import shown
 from pipelines.data.pointer import FETCH, unfetched
 from pipelines.data.repository import unreadable_settings
 from pipelines.data.versioning import unversioned_changes
@@ -159,7 +160,7 @@ def _remote(ws: Workspace) -> Finding:
         return Finding(
             "dvc remote", "missing", f"the default is {name}, which DVC does not know", f"dvc remote add {name} /path/or/ssh/url"
         )
-    return Finding("dvc remote", "ok", f"{name}: {without_password(url)}")
+    return Finding("dvc remote", "ok", f"{name}: {shown(url)}")
 
 
 def _tracking(ws: Workspace) -> Finding:
@@ -226,7 +227,8 @@ def _aliases(ws: Workspace) -> Finding:
     return Finding("aliases", "ok", f"MLflow's aliases of {count} are where the ledger says")
 
 
-def _reach(ws: Workspace, name: str, uri: str, when: str) -> Finding:
+def _reach(ws: Workspace, name: str, url: SecretUrl, when: str) -> Finding:
+    uri = url.reveal()
     parts = urlsplit(uri)
     if parts.scheme.startswith("sqlite"):
         path = Path(uri.partition(":///")[2])

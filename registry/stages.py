@@ -43,6 +43,13 @@ def channel_entries(source: Ledger | Transaction) -> list[Entry]:
     return source.entries(without=(*events.kinds(scope="version"), *events.kinds(folds=False)), bodies=False)
 
 
+def entries_of_channels_with(source: Ledger | Transaction, version: str) -> list[Entry]:
+    """Everything that has moved a channel on which `version` was ever promoted; nothing of other channels is read."""
+    moves = {"without": (*events.kinds(scope="version"), *events.kinds(folds=False)), "bodies": False}
+    channels = {entry.subject for entry in source.entries(**moves, naming=version)}
+    return [entry for channel in sorted(channels) for entry in source.entries(**moves, subject=channel)]
+
+
 def record_promotion(
     ledger: Ledger,
     channel: Channel,

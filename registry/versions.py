@@ -14,6 +14,7 @@ from typing import Final
 
 from core.errors import VortexError
 from core.files import inside, sha256_file
+from core.secret import SecretUrl
 from core.shipped import SHIPPED
 from core.stages import STAGES
 from registry import artifacts, database, events, stages
@@ -32,14 +33,16 @@ log = logging.getLogger("vortex.registry")
 class Hub:
     """The registry of one workspace: the ledger says what is, MLflow holds runs, metrics, inputs and artifacts."""
 
-    tracking_uri: str
+    tracking_uri: SecretUrl
     artifact_root: Path | str
     ledger: Ledger
 
     @classmethod
-    def open(cls, tracking_uri: str, artifact_root: Path | str, ledger_url: str, head_file: Path | None = None) -> Hub:
+    def open(
+        cls, tracking_uri: SecretUrl | str, artifact_root: Path | str, ledger_url: SecretUrl | str, head_file: Path | None = None
+    ) -> Hub:
         """A hub over these places; `head_file` is where the ledger's head is noted. Touches nothing yet."""
-        return cls(tracking_uri, artifact_root, Ledger(ledger_url, head_file=head_file))
+        return cls(SecretUrl.of(tracking_uri), artifact_root, Ledger(ledger_url, head_file=head_file))
 
     @cached_property
     def store(self) -> MlflowStore:
@@ -59,9 +62,10 @@ class Hub:
     def get(self, name: str) -> Version:
         """One version. Raises VortexError saying which exist."""
         with self._reading():
+            events.require_known(self.ledger)
             own = self.ledger.entries(kinds=events.kinds(scope="version"), subject=name)
             if any(entry.kind == VersionRegistered.kind for entry in own):
-                return events.fold([*own, *stages.channel_entries(self.ledger)]).whole_versions()[0]
+                return events.fold([*own, *stages.entries_of_channels_with(self.ledger, name)]).whole_versions()[0]
         raise _unknown(name, [summary.name for summary in self.summaries()])
 
     def find(self, name: str) -> Version | None:
