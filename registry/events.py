@@ -368,10 +368,16 @@ class ChannelRolledBack(ChannelEvent, kind="channel.rolled_back"):
 
     @staticmethod
     def fold_head(entry: Entry, state: State) -> None:
-        """The channel has moved one step back. Raises Contradiction for a move that is not the next."""
+        """The channel has moved back. Raises Contradiction for a move that is not the next, or leads to what was not there before."""
         channel = _before_move(entry, state)
-        current = {**channel.current, entry.head["stage"]: entry.head["version"]}
-        state.channels[entry.subject] = ChannelState(channel.channel, entry.head["seq"], current, channel.earlier[:-1])
+        version = entry.head["version"]
+        if version not in channel.earlier:
+            raise Contradiction(
+                f"the chain breaks at event {entry.seq}: it takes channel {entry.subject} back to {version}, which was not in production there",
+                AUDIT,
+            )
+        current = {**channel.current, entry.head["stage"]: version}
+        state.channels[entry.subject] = ChannelState(channel.channel, entry.head["seq"], current, channel.before(version))
 
     def sentence(self) -> Sentence:
         """To which version, and from which."""

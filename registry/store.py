@@ -93,20 +93,32 @@ class MlflowStore:
         with self._explained("record a run's data"):
             self._client.log_inputs(run_id, datasets=inputs)
 
-    def log_artifact(self, run_id: str, path: Path, folder: str = "") -> Artifact:
-        """Store a file with a run; it is whole or absent. Raises VortexError when the disk is full."""
+    def log_artifact(self, run_id: str, path: Path, folder: str) -> Artifact:
+        """Store a file with a run, under `folder` and its SHA-256: what is there is never overwritten, and it is whole or absent.
+
+        Raises VortexError when the disk is full, when other bytes lie under that SHA-256, or when the file changes meanwhile.
+        """
         digest, size = sha256_file(path), path.stat().st_size
-        within = f"{folder}/{path.name}" if folder else path.name
+        below = f"{folder}/{digest}"
         if isinstance(self.artifact_root, Path):
             # Where MLflow would put it, but computed from today's artifact root: the location in its database may be an older one.
-            relative = f"{run_id}/artifacts/{within}"
-            with staged_file(self.artifact_root / relative) as staging:
-                shutil.copyfile(path, staging)
+            relative = f"{run_id}/artifacts/{below}/{path.name}"
+            target = self.artifact_root / relative
+            if not target.is_file():
+                with staged_file(target) as staging:
+                    shutil.copyfile(path, staging)
+                    if sha256_file(staging) != digest:
+                        raise VortexError(f"{path}: was changed while it was stored", "run the command again")
+            elif sha256_file(target) != digest:
+                raise VortexError(
+                    f"{target}: holds other bytes than those that it is named after",
+                    "it was changed or cut off: move it away, and run the command again",
+                )
             return Artifact(relative, digest, size)
         with self._explained("store an artifact"):
-            self._client.log_artifact(run_id, str(path), folder or None)
+            self._client.log_artifact(run_id, str(path), below)
             uri = str(self._client.get_run(run_id).info.artifact_uri)
-        return Artifact(f"{uri.rstrip('/')}/{within}", digest, size)
+        return Artifact(f"{uri.rstrip('/')}/{below}/{path.name}", digest, size)
 
     def location(self, run_id: str) -> str:
         """Where MLflow has a run's artifacts, as a URI."""
@@ -151,6 +163,21 @@ class MlflowStore:
         """Take an alias of the model away."""
         with self._explained("remove an alias"):
             self._client.delete_registered_model_alias(MODEL, alias)
+
+    def run_behind(self, alias: str) -> str | None:
+        """The run of the version that an alias points at; None where the model has no such alias."""
+        from mlflow.exceptions import MlflowException
+
+        with self._explained("read an alias"):
+            number = self._client.get_registered_model(MODEL).aliases.get(alias)
+            if number is None:
+                return None
+            try:
+                return str(self._client.get_model_version(MODEL, number).run_id)
+            except MlflowException as error:
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # deleted meanwhile
+                    return None
+                raise
 
     def aliases(self) -> dict[str, int]:
         """Every alias of the model → the model version that it points at."""

@@ -5,25 +5,24 @@ from __future__ import annotations
 import gc
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 from core.errors import VortexError
 from core.files import inside, sha256_file
 from core.secret import SecretUrl
 from core.shipped import SHIPPED
+from core.stages import STAGES
 from registry import artifacts, database, events, stages
 from registry.channels import Channel
 from registry.events import VersionExported, VersionMeasured, VersionRegistered, run_scope
 from registry.ledger import Contradiction, Ledger, Transaction
 from registry.records import Artifact, Export, Metrics, NewVersion, Summary, Version, WeightsEdge
-
-if TYPE_CHECKING:
-    from registry.store import MlflowStore
+from registry.store import MlflowStore
 
 FIRST_FREE: Final = len(SHIPPED) + 1
 
@@ -48,8 +47,6 @@ class Hub:
     @cached_property
     def store(self) -> MlflowStore:
         """MLflow, opened (and on first use created) when it is first needed: that costs seconds."""
-        from registry.store import MlflowStore
-
         return MlflowStore(self.tracking_uri, self.artifact_root)
 
     def summaries(self) -> list[Summary]:
@@ -129,7 +126,7 @@ class Hub:
     def artifact_path(self, artifact: Artifact, *, verify: bool = True) -> Path:
         """The artifact as a local file, fetched when it is remote; it may lie below an artifact root that was set earlier.
 
-        Raises VortexError when it is gone, or when its bytes are not those that were recorded.
+        Raises VortexError when it is gone, or when its bytes are not those that were recorded; their number alone unless `verify`.
         """
         if "://" in artifact.uri:
             path = self.store.fetch(artifact.uri)
@@ -137,7 +134,7 @@ class Hub:
             path = self._here(artifact.uri) or self._elsewhere(artifact.uri)
         if not path.is_file():
             raise VortexError(f"{path}: the artifact is gone", "restore it from a backup of the artifact root, or train or export it again")
-        if verify and (path.stat().st_size != artifact.bytes or sha256_file(path) != artifact.sha256):
+        if path.stat().st_size != artifact.bytes or (verify and sha256_file(path) != artifact.sha256):
             raise VortexError(
                 f"{path}: its content is not what was registered (sha256 {artifact.sha256[:12]}…, {artifact.bytes} bytes)",
                 "the file was changed or cut off: restore it from a backup",
@@ -185,14 +182,41 @@ class Hub:
         if head.seq:
             self._cache("tag of the ledger's head", lambda: self.store.note_head(head.text()))
 
+    def reach_store(self) -> bool:
+        """Open MLflow, unless that was done; False, and a warning, where it cannot be.
+
+        Done before a channel is moved: MLflow takes seconds to open, and between the ledger's commit and its alias should lie none.
+        """
+        return self._cache("aliases", lambda: self.store)
+
     def refresh_aliases(self, channel: Channel) -> None:
-        """Set the channel's MLflow aliases to what the ledger says. They are a cache: a failure is logged, the promotion stands."""
-        state = stages.channel_state(self.ledger, channel)
-        for stage, name in state.current.items():
-            self._cache(
-                f"alias of {channel} {stage}", lambda n=name, s=stage: self.store.set_alias(channel.alias(s), self.restore_model(n))
-            )
+        """Set the channel's MLflow aliases to what the ledger says, and touch none that is right.
+
+        They are a cache: a failure is logged, the promotion stands. Nothing is written after the alias of production, by which a rollback
+        that is repeated sees whether it was finished. A process that had read the ledger before another one moved the channel may write
+        last; it looks again, and puts that right.
+        """
         self.note_head()
+        before = None
+        while before != (state := stages.channel_state(self.ledger, channel)).seq:
+            before = state.seq
+            for stage in STAGES:
+                name = state.current.get(stage)
+                self._cache(f"alias of {channel} {stage}", partial(self._refresh_alias, channel.alias(stage), name))
+
+    def aliases_stale(self, channel: Channel) -> bool:
+        """Whether an alias of the channel is not on the run that the ledger has there. Raises VortexError where MLflow cannot be asked."""
+        current = stages.channel_state(self.ledger, channel).current
+        expected = {stage: self.get(current[stage]).run_id if stage in current else None for stage in STAGES}
+        return any(self.store.run_behind(channel.alias(stage)) != run for stage, run in expected.items())
+
+    def _refresh_alias(self, alias: str, name: str | None) -> None:
+        run = self.store.run_behind(alias)
+        if name is None:
+            if run is not None:
+                self.store.drop_alias(alias)
+        elif run != self.get(name).run_id:
+            self.store.set_alias(alias, self.restore_model(name))
 
     def restore_model(self, name: str) -> int:
         """MLflow's version of this one, found by its run because MLflow counts anew after a deletion, and made again where it was deleted."""
@@ -218,11 +242,13 @@ class Hub:
         for version in weights if new.derived else ():
             self.get(version)
 
-    def _cache(self, what: str, write: Any) -> None:
+    def _cache(self, what: str, write: Callable[[], object]) -> bool:
         try:
             write()
         except VortexError as error:
             log.warning("the ledger has it, but MLflow's %s could not be set: %s", what, error)
+            return False
+        return True
 
 
 def append_registration(

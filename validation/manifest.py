@@ -14,37 +14,7 @@ from typing import Any, BinaryIO, Final
 
 from core.errors import VortexError
 from core.files import inside, open_regular, staged_file
-from validation.rows import (
-    ROLES,
-    UNIT_METRES,
-    Frame,
-    RowFault,
-    Split,
-    Supervision,
-    Unit,
-    parse,
-    refuse_twice,
-    short,
-    to_mapping,
-)
-
-__all__ = [
-    "LEGACY_DOMAIN",
-    "MANIFEST",
-    "ROLES",
-    "UNIT_METRES",
-    "Frame",
-    "ManifestError",
-    "Split",
-    "Supervision",
-    "Unit",
-    "count_rows",
-    "file",
-    "load_manifest",
-    "read_manifest",
-    "stream_split",
-    "write_manifest",
-]
+from validation.rows import Frame, RowFault, Split, parse, refuse_twice, short, to_mapping
 
 MANIFEST: Final = "manifest.jsonl"
 """Name of a dataset's manifest in its folder."""

@@ -71,12 +71,12 @@ def twins_across(ours: Pictures, theirs: Pictures, bits: int) -> Indices:
     usable = np.flatnonzero(ours.readable)
     candidates = first + np.flatnonzero(theirs.readable)
     twins = np.full(first, -1, np.intp)
-    found = _twins(both, usable, candidates, bits, earlier=False)
-    twins[usable] = np.where(found >= 0, found - first, -1)
+    pairs = _twins(both, usable, candidates, bits, earlier=False)
+    twins[usable] = np.where(pairs >= 0, pairs - first, -1)
     return twins
 
 
-def in_motion(pictures: Pictures, sequence: NDArray[Any], number: NDArray[np.int64]) -> NDArray[np.bool_]:
+def in_motion(pictures: Pictures, sequence: NDArray[Any], number: NDArray[Any]) -> NDArray[np.bool_]:
     """Whether a frame's picture differs from both of its neighbours in time (by `number` within its `sequence`)."""
     order = np.lexsort((number, sequence))
     bits = _distance(pictures, order[:-1], order[1:])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 import re
@@ -143,6 +142,8 @@ def _write_array(items: Iterator[object]) -> None:
 
 def document(payload: object, indent: int | None = 2) -> str:
     """`payload` as one JSON document, without secrets. What is no printable character is spelt as JSON spells it."""
+    import json  # a millisecond, which `--help` does without
+
     try:
         text = json.dumps(payload, indent=indent, ensure_ascii=False, allow_nan=False, default=plain)
     except (ValueError, TypeError):  # a number that is not finite, or a key that is no text
@@ -151,7 +152,7 @@ def document(payload: object, indent: int | None = 2) -> str:
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:  # an ASCII terminal, or a file name that is no text: JSON has its own spelling for both
-        text = json.dumps(json.loads(text), indent=indent, allow_nan=False)
+        return json.dumps(json.loads(text), indent=indent, allow_nan=False)
     return text
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.files import open_regular
 from pipelines.ingest.taxonomies import look_up
-from validation.decode import PIXEL_CAP, FrameFileError
+from validation.headers import PIXEL_CAP, FrameFileError
 
 if TYPE_CHECKING:
     import h5py

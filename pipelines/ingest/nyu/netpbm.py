@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from core.files import open_regular
-from validation.decode import PIXEL_CAP, FrameFileError
+from validation.headers import PIXEL_CAP, FrameFileError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,7 +11,8 @@ import pytest
 from core.errors import VortexError
 from pipelines.hub.history import history
 from registry.channels import Channel
-from registry.ledger import Ledger
+from registry.events import ChannelRolledBack
+from registry.ledger import Contradiction, Ledger
 from registry.records import NewVersion
 from registry.stages import ChannelMoved, StageJudgement, channel_state, record_promotion, rollback
 from registry.versions import append_registration
@@ -82,6 +83,26 @@ def test_rollback_goes_back_through_production(filled: Ledger) -> None:
         rollback(filled, CHANNEL, actor="Grace")
     promote(filled, "v13")
     assert rollback(filled, CHANNEL, actor="Grace").version == "v10"
+
+
+def test_rollback_goes_back_to_what_is_named(filled: Ledger) -> None:
+    for version in ("v10", "v11", "v10", "v12", "v13"):
+        promote(filled, version)
+    assert rollback(filled, CHANNEL, to="v10", actor="Grace").replaced == "v13"
+    state = channel_state(filled, CHANNEL)
+    assert (state.production, state.earlier, state.seq) == ("v10", ("v10", "v11"), 16), "the last time that it was in production counts"
+    with pytest.raises(VortexError, match=r"v12 was not in production on host/corridor before v10; what it can go back to: v11, v10$"):
+        rollback(filled, CHANNEL, to="v12", actor="Grace")
+    assert rollback(filled, CHANNEL, actor="Grace").version == "v11"
+
+
+def test_a_move_back_to_what_was_not_there_is_no_history(filled: Ledger) -> None:
+    promote(filled, "v10")
+    filled.append(ChannelRolledBack(CHANNEL, "v11", "production", 4, "v10"), actor="eve")
+    with pytest.raises(
+        Contradiction, match=r"chain breaks at event 8: it takes channel host/corridor back to v11, which was not in production"
+    ):
+        channel_state(filled, CHANNEL)
 
 
 def test_rollback_refuses_an_empty_or_moved_channel(filled: Ledger) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from tests.unit.validation.frame_sets import SIZE, FrameSet
 from validation import frames as measuring
-from validation.manifest import Frame
 from validation.policies import load_policies
 from validation.profile import compare, parse, profile
+from validation.rows import Frame
 from validation.statistics import PIECE, Statistics, gather, load, save, stored_digest
 
 
@@ -68,6 +68,18 @@ def test_pieces_make_no_difference(honest: FrameSet, monkeypatch: pytest.MonkeyP
 def test_a_damaged_table_is_no_table(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "table.parquet"
     path.write_bytes(content)
+    assert stored_digest(path) is None and load(path) is None
+
+
+def test_a_table_that_was_edited_is_no_table(honest: FrameSet, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "table.parquet"
+    save(path, gather(honest.root, honest.frames)[0], "abc")
+    assert stored_digest(path) == "abc"
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(0, table.schema.field(0), table.column(0).take(list(range(len(table)))[::-1])), path)
+    assert pq.read_schema(path).metadata[b"vortex.digest"] == b"abc"
     assert stored_digest(path) is None and load(path) is None
 
 

@@ -14,7 +14,8 @@ import pytest
 from core.errors import VortexError
 from pipelines.data import datasets
 from pipelines.report.data_page import data_page
-from pipelines.validate import DataReport, validate
+from pipelines.validate.gate_run import validate
+from pipelines.validate.validation_report import DataReport
 from pipelines.workspace import Workspace, load
 from tests.unit.validation.frame_sets import SIZE, FrameSet
 from validation.checks import Check
@@ -75,7 +76,7 @@ def test_a_refused_set_shows_each_failure_with_its_frames(workspace: Workspace, 
 
 def test_a_waived_set_says_who_answers_for_it(workspace: Workspace, frames: FrameSet, tmp_path: Path) -> None:
     frames.write(str(frames.frames[2].rgb), np.zeros((*SIZE, 3), np.uint8))
-    waiver = "{dataset: set, check: exposure, reason: lens cap <on> purpose, owner: dana, expires: %s}"
+    waiver = "{dataset: 'outside:set', check: exposure, reason: lens cap <on> purpose, owner: dana, expires: %s}"
     from datetime import timedelta
 
     from pipelines.validate.validation_report import today

@@ -12,14 +12,15 @@ import torch
 
 from core.classes import CLASSES
 from core.errors import VortexError
+from core.files import sha256_file
 from models.student import Prediction, Student, StudentConfig
-from pipelines.data.datasets import DatasetCard, new_dataset, resolve
+from pipelines.data.datasets import DatasetCard, new_dataset
 from pipelines.hub.open import hub
-from pipelines.ship.export import export, newest, parity_checks, parity_frames
+from pipelines.ship.export import PARITY_DOMAIN, export, export_path, newest, parity_checks, parity_frames
 from pipelines.ship.export.contract import contract
 from pipelines.ship.export.onnx import DEPTH, INPUT, LOGITS, OPSET, holds, write_onnx
 from pipelines.ship.export.parity import measure_parity, noise, session
-from pipelines.workspace import Workspace
+from pipelines.workspace import Workspace, load
 from registry.records import Artifact, DataUse, Export, Metrics
 from tests.unit.pipelines.conftest import SIZE, write_frames
 
@@ -129,34 +130,57 @@ def test_export_is_recorded(workspace: Workspace, make_version: Callable[..., st
     properties = session(hub(workspace).artifact_path(made.artifact)).get_modelmeta().custom_metadata_map
     assert properties["vortex.version"] == name and properties["vortex.checkpoint_sha256"] == version.checkpoint.sha256
     assert properties["vortex.classes"].split(",") == list(CLASSES)
+    # Only the recorded file is kept.
+    path, stored = export_path(workspace, hub(workspace).get(name)), hub(workspace).artifact_path(made.artifact)
+    steps: list[str] = []
+    inode = path.stat().st_ino
+    export(workspace, name, on_step=steps.append)
+    assert path.stat().st_ino == inode and not any(step.startswith("exporting") for step in steps)
+    model = onnx.load(str(path))  # another network under the same names and metadata
+    bias = next(tensor for tensor in model.graph.initializer if tensor.name.endswith("bias"))
+    bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(0.00001), bias.name))
+    onnx.save(model, str(path))
+    assert holds(path, {entry.key: entry.value for entry in model.metadata_props})
+    again = export(workspace, name, on_step=steps.append)
+    assert steps[-2] == f"exporting {name} at {SIZE[0]}x{SIZE[1]}"
+    assert again.artifact.sha256 == sha256_file(path) == sha256_file(hub(workspace).artifact_path(again.artifact))
+    assert sha256_file(stored) == made.artifact.sha256, "what the first event names is still there"
     assert properties["vortex.colour_order"] == "RGB" and properties["vortex.normalisation"].startswith("inside")
     assert properties["vortex.domain"] == version.domain and properties["vortex.camera"] == "not recorded"
     page = (Path(__file__).parents[4] / "docs" / "onnx.md").read_text(encoding="utf-8")
     assert set(re.findall(r"`(vortex\.[a-z0-9_]+)`", page)) == {key for key in properties if key.startswith("vortex.")}
 
 
-def test_parity_uses_the_frames_that_the_version_saw(workspace: Workspace, make_version: Callable[..., str]):
-    import dataclasses
-
+def test_parity_uses_the_frames_that_judge_the_domain(workspace: Workspace, make_version: Callable[..., str]):
+    version = hub(workspace).get(make_version())
+    assert parity_frames(workspace, version, "rooms").domain is None
     with new_dataset(workspace, "small", DatasetCard(name="small", domain="rooms", kind="room", format="plain")) as folder:
         write_frames(folder)
-    version = hub(workspace).get(make_version())
-    assert parity_frames(workspace, version)[1] == "noise"  # the same name, other bytes
-    use = dataclasses.replace(version.data[0], digest=resolve(workspace, name_or_manifest="small").digest)
-    frames, source = parity_frames(workspace, dataclasses.replace(version, data=(use,)))
-    assert source == "small" and frames.shape == (6, *SIZE, 3) and frames.dtype == np.uint8
+    ws = load(workspace.root)
+    frames = parity_frames(ws, version, "rooms")
+    assert (frames.source, frames.domain, frames.rgb.shape, frames.rgb.dtype) == ("small", "rooms", (6, *SIZE, 3), np.uint8)
+    elsewhere = parity_frames(ws, version, "attic")
+    assert (elsewhere.source, elsewhere.domain, len(elsewhere.rgb)) == ("noise", None, 4)
 
 
 @pytest.mark.parametrize(
     ("depth_m", "agreement", "answer", "passed"),
     [
-        (1.5e-5, 1.0, "1.5e-05 m, 100.00%", True),
-        (0.01, 1.0, "1.0e-02 m, 100.00%", False),
+        (1.5e-5, 1.0, "1.5e-05 m, 100.00% on 6 frames of small", True),
+        (0.01, 1.0, "1.0e-02 m, 100.00% on 6 frames of small", False),
         (None, 1.0, "not exported: run `vortex export`", False),
     ],
 )
 def test_an_export_is_held_against_the_bound_of_staging_alone(depth_m: float | None, agreement: float, answer: str, passed: bool) -> None:
-    exported = Export(Artifact("x", "0" * 64, 1), size=SIZE, parity_m=depth_m, class_agreement=agreement)
+    exported = Export(
+        Artifact("x", "0" * 64, 1),
+        size=SIZE,
+        parity_m=depth_m,
+        class_agreement=agreement,
+        parity_on="small",
+        frames=6,
+        detail={PARITY_DOMAIN: "rooms"},
+    )
     assert [(check.name, check.found, check.passed) for check in parity_checks(exported)] == [("onnx-parity", answer, passed)]
 
 

@@ -11,12 +11,11 @@ from core.stages import STAGES
 from pipelines.hub.history import history
 from pipelines.hub.open import hub
 from pipelines.ship.evidence import OF_EXAM, OF_VERSION
-from pipelines.ship.promote import rollback
+from pipelines.ship.export import PARITY_DOMAIN
 from pipelines.workspace import Workspace
 from registry.channels import Channel
-from registry.records import Artifact, Export
 from registry.stages import channel_state
-from tests.unit.pipelines.ship.conftest import SIZE, Arena, failed
+from tests.unit.pipelines.ship.conftest import Arena, failed
 from validation.promotion.gates import GATES
 
 CHANNEL = Channel("host", "rooms")
@@ -135,9 +134,35 @@ def test_dry_run_measures_judges_and_records_nothing(arena: Arena):
 @pytest.mark.parametrize(("parity", "check"), [(0.01, "onnx-parity"), (float("nan"), "onnx-parity")])
 def test_an_export_that_answers_otherwise_is_refused(arena: Arena, parity: float, check: str):
     name = arena.version(0.4)
-    export = Export(Artifact("x", "0" * 64, 1), size=SIZE, parity_m=parity, class_agreement=1.0, parity_on="rooms", frames=6)
-    hub(arena.ws).add_export(name, export, actor="test")
+    arena.export(name, parity_m=parity)
     assert failed(arena.promote(name, "staging")) == [check]
+
+
+@pytest.mark.parametrize("what", ["checkpoint", "export"])
+@pytest.mark.parametrize("damage", ["changed", "gone"])
+def test_what_would_be_shipped_is_hashed_again(arena: Arena, what: str, damage: str):
+    name = arena.version(0.4)
+    version = hub(arena.ws).get(name)
+    path = hub(arena.ws).artifact_path(version.checkpoint if what == "checkpoint" else version.exports[-1].artifact)
+    if damage == "gone":
+        path.unlink()
+    else:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    with pytest.raises(VortexError, match="is gone" if damage == "gone" else "its content is not what was registered"):
+        arena.promote(name, "candidate")
+    assert state(arena.ws) == {}
+
+
+def test_parity_on_noise_or_of_another_domain_is_measured_on_the_channels_own_frames(arena: Arena):
+    name = arena.version(0.4)
+    arena.export(name, parity_on="noise", frames=4, detail={})
+    report = arena.promote(name, "staging")
+    (parity,) = [check for check in report.stages[-1].checks if check.name == "onnx-parity"]
+    assert parity.passed and parity.found.endswith(" on 10 frames of rooms")
+    exported = hub(arena.ws).get(name).exports[-1]
+    assert (exported.parity_on, exported.frames, exported.detail[PARITY_DOMAIN]) == ("rooms", 10, "rooms")
 
 
 def test_every_kind_of_evidence_that_a_gate_reads_can_be_gathered() -> None:
@@ -158,21 +183,6 @@ def test_channel_defaults_and_refusals(arena: Arena):
     with pytest.raises(VortexError, match=r"which device\? this workspace has: host, orin"):
         arena.promote(name, "candidate")
     assert failed(arena.promote(name, "staging", device="orin")) == ["device-size"]
-
-
-def test_rollback_brings_the_one_before_back(arena: Arena):
-    with pytest.raises(VortexError, match="nothing is in production on host"):
-        rollback(arena.ws)
-    first, second = arena.version(0.4), arena.version(0.3, seed=2)
-    arena.promote(first)
-    with pytest.raises(VortexError, match=f"nothing to roll back to: {first} is its first"):
-        rollback(arena.ws)
-    arena.promote(second)
-    report = rollback(arena.ws, reason="late braking")
-    assert report.sentence() == f"{first} is back in production on host/rooms; {second} left it"
-    assert state(arena.ws)["production"] == first
-    client = hub(arena.ws).store._client
-    assert int(client.get_model_version_by_alias("vortex-student", CHANNEL.alias("production")).version) == 1
 
 
 RACER = """

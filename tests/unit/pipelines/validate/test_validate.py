@@ -20,8 +20,10 @@ from typer.testing import CliRunner, Result
 from core.errors import GateRefused, VortexError
 from pipelines.data import datasets
 from pipelines.data.datasets import DataRef
-from pipelines.validate import github, junit, passed, validate, validation_report, verdict
-from pipelines.validate.validation_report import today
+from pipelines.validate import validation_report
+from pipelines.validate.formats import github, junit
+from pipelines.validate.gate_run import validate
+from pipelines.validate.validation_report import passed, today, verdict
 from pipelines.workspace import Workspace
 from tests.unit.validation.frame_sets import SIZE, FrameSet, data_judgement
 from validation.manifest import ManifestError, write_manifest
@@ -102,6 +104,22 @@ def test_a_damaged_record_is_no_answer(workspace: Workspace, frames: FrameSet, c
     assert passed(workspace, ref) is None
 
 
+def test_a_record_that_was_edited_is_no_answer(workspace: Workspace, frames: FrameSet) -> None:
+    frames.write(str(frames.frames[0].depth), np.zeros(SIZE, np.uint16))
+    ref = resolved(workspace, frames)
+    validate(workspace, ref)
+    assert passed(workspace, ref) is False
+    path = workspace.build / "validation" / f"{ref.digest}.json"
+    whole = path.read_text()
+    record = json.loads(whole)
+    assert {name: record[name] for name in ("digest", "kind", "passed")} == {"digest": ref.digest, "kind": "room", "passed": False}
+    for edit in ({"passed": True}, {"passed": True, "checks": []}, {"seal": "0" * 64}):
+        path.write_text(json.dumps(record | edit))
+        assert passed(workspace, ref) is None
+    path.write_text(json.dumps(dict(reversed(record.items()))))
+    assert passed(workspace, ref) is False, "what it says is sealed, not how it is laid out"
+
+
 def test_an_unchanged_set_is_not_read_again_and_of_a_changed_one_only_the_new_frames(workspace: Workspace, frames: FrameSet) -> None:
     first = validate(workspace, resolved(workspace, frames))
     again = validate(workspace, resolved(workspace, frames))
@@ -128,7 +146,7 @@ def test_a_set_for_evaluation_passes_for_evaluation_and_never_for_training(works
 
 
 def waive(workspace: Workspace, check: str, expires: datetime.date) -> None:
-    lines = ["- dataset: set", f"  check: {check}", "  reason: recorded with the lid on", "  owner: ada", f"  expires: {expires}"]
+    lines = ["- dataset: outside:set", f"  check: {check}", "  reason: recorded with the lid on", "  owner: ada", f"  expires: {expires}"]
     (workspace.root / "waivers.yaml").write_text("\n".join(lines) + "\n")
 
 
@@ -221,7 +239,8 @@ def test_nothing_is_left_behind_but_the_record(
     ref = resolved(workspace, frames)
     validate(workspace, ref)
     assert sorted(path.name for path in (workspace.build / "validation").iterdir()) == [f"{ref.digest}.json", "statistics"]
-    assert [path.suffix for path in (workspace.build / "validation" / "statistics").iterdir()] == [".parquet"]
+    kept = sorted(path.name.partition(".")[2] for path in (workspace.build / "validation" / "statistics").iterdir())
+    assert kept == ["parquet", "registration.json", "sha256"]
     assert list((tmp_path / "home").iterdir()) == list((tmp_path / "temporary").iterdir()) == []
     assert {path.name for path in tmp_path.iterdir()} == before
 
@@ -312,7 +331,8 @@ def test_a_malformed_manifest_is_refused_before_the_engine_is_imported(workspace
 def test_real_frames_pass_as_their_kind(
     workspace: Workspace, real_frames: Path, name: str, pattern: str, depth: str, kinds: tuple[str, ...]
 ) -> None:
-    from validation.manifest import Frame, stream_split
+    from validation.manifest import stream_split
+    from validation.rows import Frame
 
     root = real_frames / name
     pictures = sorted(root.glob(pattern))[::5] if name != "home_realsense" else sorted(root.glob("color/*"))
