@@ -47,7 +47,8 @@ def entries_of_channels_with(source: Ledger | Transaction, version: str) -> list
     """Everything that has moved a channel on which `version` was ever promoted; nothing of other channels is read."""
     still = (*events.kinds(scope="version"), *events.kinds(folds=False))
     channels = {entry.subject for entry in source.entries(without=still, naming=version, bodies=False)}
-    return [entry for channel in sorted(channels) for entry in source.entries(without=still, subject=channel, bodies=False)]
+    entries = [entry for channel in channels for entry in source.entries(without=still, subject=channel, bodies=False)]
+    return sorted(entries, key=lambda entry: entry.seq)
 
 
 def record_promotion(
