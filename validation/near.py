@@ -71,8 +71,8 @@ def twins_across(ours: Pictures, theirs: Pictures, bits: int) -> Indices:
     usable = np.flatnonzero(ours.readable)
     candidates = first + np.flatnonzero(theirs.readable)
     twins = np.full(first, -1, np.intp)
-    found = _twins(both, usable, candidates, bits, earlier=False)
-    twins[usable] = np.where(found >= 0, found - first, -1)
+    pairs = _twins(both, usable, candidates, bits, earlier=False)
+    twins[usable] = np.where(pairs >= 0, pairs - first, -1)
     return twins
 
 

@@ -78,8 +78,9 @@ def write_pages(ws: Workspace, reports: Sequence[DataReport]) -> list[Path | Vor
 
     pages: list[Path | VortexError] = []
     for report in reports:
-        name = report.name.encode(errors="surrogateescape")[:150].decode(errors="ignore")
-        path = ws.build / "validation" / f"{name}.html"
+        folder = ws.build / "validation" / ("outside" if report.name.startswith(datasets.OUTSIDE) else "")
+        name = report.name.removeprefix(datasets.OUTSIDE).encode(errors="surrogateescape")[:150].decode(errors="ignore")
+        path = folder / f"{name}.html"
         if path in pages:
             path = path.with_name(f"{name}-{report.digest[:12]}.html")
         try:

@@ -19,7 +19,7 @@ def test_compare_pairs_the_same_frames_only(workspace: Workspace, small_set: Pat
         compare(workspace, good, bad, domain="rooms")
     for name, manifest in ((good, small_set), (bad, write_frames(tmp_path / "other", val=5))):
         evaluate(workspace, name, data=str(manifest), allow_unvalidated=True)
-    with pytest.raises(VortexError, match=r"cannot be compared on rooms: data differs \(small@.* against other@"):
+    with pytest.raises(VortexError, match=r"cannot be compared on rooms: data differs \(outside:small@.* against outside:other@"):
         compare(workspace, good, bad, domain="rooms")
     evaluate(workspace, bad, data=str(small_set), allow_unvalidated=True)
     (verdict,) = compare(workspace, good, bad, domain="rooms")

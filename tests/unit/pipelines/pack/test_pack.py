@@ -335,7 +335,7 @@ prepare(Path({str(packs)!r}), ref, {SIZE!r}, progress=stall)
     packer.send_signal(signal.SIGKILL)
     packer.wait()
     packer.stdout.close()
-    assert len(left_in(packs)) == 1 and is_staging_of(ref.name, left_in(packs)[0])
+    assert len(left_in(packs)) == 1 and is_staging_of("outside:set", left_in(packs)[0])
     made = prepare(packs, ref, SIZE)
     assert made.built and left_in(packs) == [made.pack.path.name]
 

@@ -75,7 +75,7 @@ def test_a_refused_set_shows_each_failure_with_its_frames(workspace: Workspace, 
 
 def test_a_waived_set_says_who_answers_for_it(workspace: Workspace, frames: FrameSet, tmp_path: Path) -> None:
     frames.write(str(frames.frames[2].rgb), np.zeros((*SIZE, 3), np.uint8))
-    waiver = "{dataset: set, check: exposure, reason: lens cap <on> purpose, owner: dana, expires: %s}"
+    waiver = "{dataset: 'outside:set', check: exposure, reason: lens cap <on> purpose, owner: dana, expires: %s}"
     from datetime import timedelta
 
     from pipelines.validate.validation_report import today

@@ -215,7 +215,7 @@ def test_synthesise_publishes_a_dataset(workspace: Workspace) -> None:
         synthesise(workspace, "lab", world="rooms", frames=26)
 
 
-@pytest.mark.parametrize(("frames", "sequences"), [(12, 2), (16, 2), (26, 4), (60, 10), (72, 12), (240, 12)])
+@pytest.mark.parametrize(("frames", "sequences"), [(12, 2), (18, 3), (26, 4), (60, 10), (72, 12), (240, 12)])
 def test_sixty_frames_make_ten_independent_sequences(frames: int, sequences: int) -> None:
     job = Job("rooms", "rooms", frames, 0, (48, 64), None)
     assert len(job.sequences) == sequences and sum(job.sequences) == frames

@@ -38,7 +38,7 @@ def world(*stages: tuple[DataPlan, ...], replayed: tuple[DataPlan, ...] = (), pa
         "datasets": tuple(tuple(item.ref for item in stage) for stage in stages), "replayed": tuple(item.ref for item in replayed),
         "parents_datasets": tuple(item.ref for item in parents),
         "data": {item.ref: item for stage in (*stages, replayed, parents) for item in stage},
-        "failed": frozenset(), "present": (), "device": "cpu", "switches": Switches(), "number": "v6", "packs": NOWHERE / "packs",
+        "leaks": (), "failed": frozenset(), "present": (), "device": "cpu", "switches": Switches(), "number": "v6", "packs": NOWHERE / "packs",
         "source": "v6", "stamp": "20261128-101500-3f2a",
     }  # fmt: skip
     return World(**fields | more)

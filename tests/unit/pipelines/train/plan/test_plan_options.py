@@ -141,7 +141,7 @@ def test_a_mixture_or_setting_that_cannot_be_is_refused(
 
 def test_a_copy_is_refused_under_any_name(ws: Workspace, tmp_path: Path) -> None:
     shutil.copytree(ws.data / "new", tmp_path / "copy")
-    with pytest.raises(VortexError, match="new and copy hold the same frames"):
+    with pytest.raises(VortexError, match="new and outside:copy hold the same frames"):
         made(ws, domain=None, manifest=("new", str(tmp_path / "copy")), replay=("old:0.2",))
 
 
@@ -211,7 +211,7 @@ def test_ewc_is_measured_on_what_is_left_of_the_parents_data(ws: Workspace) -> N
 
 def test_data_that_is_as_the_parent_saw_it_is_not_remarked_on(ws: Workspace) -> None:
     parent = hub(ws).get("v5")
-    old = describe(resolve(ws, name_or_manifest="old"), None, validated=False)
+    old = describe(resolve(ws, name_or_manifest="old"), None, "never validated")
     seen = replace(parent.data[0], digest=old.digest)
     assert anchor_data(replace(parent, data=(seen,)), [old], ["old"]) == ((old,), ())
 
