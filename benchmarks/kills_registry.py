@@ -49,8 +49,8 @@ def prepare(root: Path, data: bool) -> None:
     """A channel that v10 and v11 held; v12 is better than both, by errors that are made up. Without `data` nothing can be judged."""
     from pipelines.hub.open import hub
     from pipelines.init import init
-    from pipelines.synthetic import synthesise
-    from pipelines.validate import validate
+    from pipelines.synthetic.dataset import synthesise
+    from pipelines.validate.gate_run import validate
     from pipelines.workspace import load
 
     ws = init(root)

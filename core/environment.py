@@ -6,11 +6,9 @@ that may be called `core` or `models`.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pwd
 import stat
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -56,6 +54,8 @@ def socket_folder() -> Path:
 
     Raises VortexError where no place is short enough.
     """
+    import hashlib  # this module is loaded by every command, `--help` too
+
     named = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR", "")
     place = Path(named).absolute() if named and _writable(Path(named)) else Path(_temporary_root())
     if len(os.fsencode(place)) + RAY_NEEDS <= LONGEST_SOCKET:
@@ -120,6 +120,8 @@ def _writable(folder: Path) -> bool:
 
 
 def _temporary_root() -> str:
+    import tempfile  # draws in random and hashlib, which `--help` does without
+
     try:
         return tempfile.gettempdir()
     except FileNotFoundError as error:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final, Literal, Self
 
 from registry import records
 from registry.channels import Channel, ChannelState
-from registry.ledger import Claim, Contradiction, Entry, NotUnderstood
+from registry.ledger import Claim, Contradiction, Entry, NotUnderstood, Reader
 from registry.records import Artifact, DataUse, Export, Headline, Metrics, NewVersion, VersionEdge
 from registry.state import State, VersionState, WholeVersion
 
@@ -423,6 +423,12 @@ def type_of(entry: Entry) -> type[Event]:
         what = f"a {entry.kind!r} of shape {shape}, and this vortex knows shapes up to {event_type.shape}"
         raise NotUnderstood(f"ledger event {entry.seq} is {what}", NEWER)
     return event_type
+
+
+def require_known(source: Reader) -> None:
+    """Raise NotUnderstood for an entry of a kind that this vortex does not know, whatever it is about: it may change anything."""
+    for entry in source.entries(without=tuple(KINDS), bodies=False, first=1):
+        type_of(entry)
 
 
 def parse(entry: Entry) -> Event:

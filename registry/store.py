@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 
 from core.errors import VortexError
 from core.files import locked, sha256_file, staged_file
+from core.secret import SecretUrl, hide
 from registry import artifacts, database
 from registry.records import Artifact, DataUse
 
@@ -25,6 +26,8 @@ HEAD_TAG: Final = "vortex.ledger.head"
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 BATCH: Final = {"metrics": 1000, "params": 100}
 """The most that MLflow takes in one `log_batch`."""
+PATIENCE: Final = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "6", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1"}
+"""How long a server may be silent, in seconds, and how often it is asked again: by itself MLflow waits for a quarter of an hour."""
 LONGEST: Final = {"params": 6000, "tags": 5000}
 """The longest values that MLflow takes."""
 
@@ -36,11 +39,11 @@ class MlflowStore:
     when the store cannot be reached.
     """
 
-    def __init__(self, tracking_uri: str, artifact_root: Path | str) -> None:
-        self.tracking_uri = tracking_uri
+    def __init__(self, tracking_uri: SecretUrl | str, artifact_root: Path | str) -> None:
+        self.tracking_uri = SecretUrl.of(tracking_uri)
         self.artifact_root = artifact_root
-        self._file = database.sqlite_path(tracking_uri)
-        self._url = database.for_sqlalchemy(tracking_uri)
+        self._file = database.sqlite_path(self.tracking_uri)
+        self._url = database.for_sqlalchemy(self.tracking_uri)
         self._location = artifact_root.absolute().as_uri() if isinstance(artifact_root, Path) else artifact_root
         with self._explained("open"), self._initialisation_lock(), _default_location(self._location):
             self._client: Any = _client(self._url)
@@ -67,7 +70,7 @@ class MlflowStore:
         """Log parameters, nested ones as `a.b`; values that are too long for MLflow are cut there (the ledger keeps them whole)."""
         from mlflow.entities import Param
 
-        flat = [Param(key, str(value)[: LONGEST["params"]]) for key, value in _flat(params)]
+        flat = [Param(key, hide(str(value))[: LONGEST["params"]]) for key, value in _flat(params)]
         self._log(run_id, "params", flat)
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
@@ -135,7 +138,7 @@ class MlflowStore:
         A version of the same run that no ledger entry acknowledges (a crash came between) is taken up again.
         """
         with self._explained("register a model version"):
-            cut = {key: value[: LONGEST["tags"]] for key, value in tags.items()}
+            cut = {key: hide(value)[: LONGEST["tags"]] for key, value in tags.items()}
             self._client.get_run(run_id)  # MLflow would take a version of a run that it does not know
             versions = self._client.search_model_versions(f"name = '{MODEL}' and run_id = '{run_id}'")
             if versions:
@@ -291,7 +294,9 @@ class MlflowStore:
 
 def _client(tracking_uri: str) -> Any:
     os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_ALLOW_PICKLE_DESERIALIZATION="false")
-    for name in ("alembic", "mlflow"):
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
+    for name in ("alembic", "mlflow", "urllib3"):
         logging.getLogger(name).setLevel(logging.ERROR)
     from mlflow import MlflowClient
 

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from core.errors import VortexError
 from core.files import inside, sha256_file
+from core.secret import SecretUrl
 from core.shipped import SHIPPED
 from core.stages import STAGES
 from registry import artifacts, database, events, stages
@@ -21,9 +22,7 @@ from registry.channels import Channel
 from registry.events import VersionExported, VersionMeasured, VersionRegistered, run_scope
 from registry.ledger import Contradiction, Ledger, Transaction
 from registry.records import Artifact, Export, Metrics, NewVersion, Summary, Version, WeightsEdge
-
-if TYPE_CHECKING:
-    from registry.store import MlflowStore
+from registry.store import MlflowStore
 
 FIRST_FREE: Final = len(SHIPPED) + 1
 
@@ -34,20 +33,20 @@ log = logging.getLogger("vortex.registry")
 class Hub:
     """The registry of one workspace: the ledger says what is, MLflow holds runs, metrics, inputs and artifacts."""
 
-    tracking_uri: str
+    tracking_uri: SecretUrl
     artifact_root: Path | str
     ledger: Ledger
 
     @classmethod
-    def open(cls, tracking_uri: str, artifact_root: Path | str, ledger_url: str, head_file: Path | None = None) -> Hub:
+    def open(
+        cls, tracking_uri: SecretUrl | str, artifact_root: Path | str, ledger_url: SecretUrl | str, head_file: Path | None = None
+    ) -> Hub:
         """A hub over these places; `head_file` is where the ledger's head is noted. Touches nothing yet."""
-        return cls(tracking_uri, artifact_root, Ledger(ledger_url, head_file=head_file))
+        return cls(SecretUrl.of(tracking_uri), artifact_root, Ledger(ledger_url, head_file=head_file))
 
     @cached_property
     def store(self) -> MlflowStore:
         """MLflow, opened (and on first use created) when it is first needed: that costs seconds."""
-        from registry.store import MlflowStore
-
         return MlflowStore(self.tracking_uri, self.artifact_root)
 
     def summaries(self) -> list[Summary]:
@@ -63,10 +62,17 @@ class Hub:
     def get(self, name: str) -> Version:
         """One version. Raises VortexError saying which exist."""
         with self._reading():
+            _ = self._every_kind_known
             own = self.ledger.entries(kinds=events.kinds(scope="version"), subject=name)
             if any(entry.kind == VersionRegistered.kind for entry in own):
-                return events.fold([*own, *stages.channel_entries(self.ledger)]).whole_versions()[0]
+                return events.fold([*own, *stages.entries_of_channels_with(self.ledger, name)]).whole_versions()[0]
         raise _unknown(name, [summary.name for summary in self.summaries()])
+
+    @cached_property
+    def _every_kind_known(self) -> bool:
+        """Asked once: it looks at every event. Raises NotUnderstood."""
+        events.require_known(self.ledger)
+        return True
 
     def find(self, name: str) -> Version | None:
         """One version, or None where none of that name is registered."""

@@ -8,42 +8,23 @@ from typing import TYPE_CHECKING
 
 from core.classes import CLASSES, IGNORE
 from core.depth import INVALID_STEP
+from core.files import open_regular
 from validation.headers import (
-    PIXEL_CAP,
     READ_HINT,
     FrameFileError,
     Header,
     beginning,
     check_end,
-    image_size,
     intact_jpeg,
     intact_png,
     most_bytes,
     parse,
-    read_header,
-    refuse_odd,
 )
-from validation.manifest import UNIT_METRES, Unit
+from validation.rows import Unit, metres_of
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-
-__all__ = [
-    "PIXEL_CAP",
-    "FrameFileError",
-    "Header",
-    "image_size",
-    "metres",
-    "read_confidence",
-    "read_depth",
-    "read_header",
-    "read_mask",
-    "read_rgb",
-    "read_segmentation",
-    "read_steps",
-    "read_stored_depth",
-]
 
 
 def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
@@ -77,7 +58,7 @@ def metres(stored: npt.NDArray[np.uint16 | np.float32], unit: Unit) -> npt.NDArr
     """Stored depth of any shape as `read_depth` gives it."""
     import numpy as np
 
-    scale = UNIT_METRES[unit]
+    scale = metres_of(unit)
     depth = stored.astype(np.float32)
     if stored.dtype == np.uint16:
         depth[stored == INVALID_STEP] = 0.0
@@ -131,8 +112,7 @@ def read_confidence(path: Path) -> npt.NDArray[np.float32]:
 def _load(path: Path) -> tuple[Header, bytes]:
     """The header, judged before the rest is read, and the whole file."""
     try:
-        refuse_odd(path)
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             length = os.fstat(stream.fileno()).st_size
             data = beginning(stream)
             header = parse(path, data)

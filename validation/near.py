@@ -76,7 +76,7 @@ def twins_across(ours: Pictures, theirs: Pictures, bits: int) -> Indices:
     return twins
 
 
-def in_motion(pictures: Pictures, sequence: NDArray[Any], number: NDArray[np.int64]) -> NDArray[np.bool_]:
+def in_motion(pictures: Pictures, sequence: NDArray[Any], number: NDArray[Any]) -> NDArray[np.bool_]:
     """Whether a frame's picture differs from both of its neighbours in time (by `number` within its `sequence`)."""
     order = np.lexsort((number, sequence))
     bits = _distance(pictures, order[:-1], order[1:])

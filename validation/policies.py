@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 
+from core import strict_yaml
 from core.errors import VortexError
 from core.files import read_text_of_user
 from validation.promotion.policies import PromotionPolicy
@@ -59,6 +60,20 @@ class CameraBounds(Strict):
     aspect: Range
     centre: Range
     spread: float = Field(gt=0, le=1)
+
+
+class RegistrationLimits(Strict):
+    """How far depth may lie beside its colour picture: `offset` in pixels of a picture of 640 columns, and sizes that differ by `scale`, a share."""
+
+    offset: float = Field(gt=0)
+    scale: float = Field(gt=0, le=1)
+
+
+class RegistrationBounds(Strict):
+    """`registered` for depth that should lie on colour, `declared` for formats whose depth is known not to."""
+
+    registered: RegistrationLimits
+    declared: RegistrationLimits
 
 
 class ClassBounds(Strict):
@@ -112,6 +127,7 @@ class Kind(Strict):
     brightness: Bounds
     blur: Bounds
     camera: CameraBounds
+    registration: RegistrationBounds
     classes: ClassBounds
     twins: Twins
     drift: DriftLimits
@@ -154,8 +170,6 @@ class Policies(Strict):
 
 def load_policies(path: Path | None = None) -> Policies:
     """Read `policies.yaml` (default: the one beside this module). Raises VortexError listing every fault of the file."""
-    from core import strict_yaml
-
     path = path or FILE
     try:
         raw = strict_yaml.parse(read_text_of_user(path))

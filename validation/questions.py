@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from core.classes import CLASSES, IGNORE
-from validation.policies import Bounds, DataPolicy, Kind, MapBounds
+from validation.policies import Bounds, DataPolicy, Kind, MapBounds, load_policies
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,17 +91,17 @@ def questions(kind: Kind, policy: DataPolicy, *, evaluation: bool = False) -> It
     yield Question("splits-apart", "beside", "val and test not interleaved with training frames of a sequence")
 
 
+REGISTERED: Final = "depth-registered"
+"""The check whether depth lies on colour (`validation.registration`); it takes frames."""
 ACROSS: Final = "no-leaks-across"
 """The check of a set against the others of the workspace; it takes more than one set's statistics."""
 
 
 def names() -> tuple[str, ...]:
     """Every name that a check can have, whatever the kind."""
-    from validation.policies import load_policies
-
     policy = load_policies().data
     data_checks = [question.name for question in questions(next(iter(policy.kinds.values())), policy)]
-    return (*dict.fromkeys(data_checks), ACROSS, *DRIFT)
+    return (*dict.fromkeys(data_checks), REGISTERED, ACROSS, *DRIFT)
 
 
 def _labels(kind: Kind, policy: DataPolicy) -> Iterator[Question]:

@@ -16,12 +16,13 @@ from pydantic import ConfigDict, StringConstraints, TypeAdapter, ValidationError
 from core.depth import MILLIMETRES
 from core.pinhole import Pinhole
 
-Unit = Literal["m", "mm", "m/5000", "relative"]
+UNIT: Final = "m|mm|m/[1-9][0-9]{0,5}|relative"
+Unit = Annotated[str, StringConstraints(pattern=f"^(?:{UNIT})$")]
+"""`m`, `mm`, `m/N` for depth in Nths of a metre, or `relative`."""
 Split = Literal["train", "gap", "val", "test"]
 Supervision = Literal["none", "partial", "full"]
 
-UNIT_METRES: Final[dict[str, float | None]] = {"m": 1.0, "mm": 1 / MILLIMETRES, "m/5000": 0.0002, "relative": None}
-"""Metres in one step of a unit; a relative teacher has no metres at all."""
+METRIC_UNITS: Final = "m, mm, or m/N with a whole N up to 999999, such as m/5000"
 
 # No segment begins with '..', none is empty; control characters and backslashes are in no path.
 _SEGMENT: Final = r"(?:[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*|\.[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*|\.)"
@@ -33,7 +34,6 @@ _Domain = Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_-]*$", max_len
 _STRICT: Final = ConfigDict(extra="forbid", strict=True)
 _PATH_RULE: Final = "a path relative to the manifest's folder, with '/', without '..'"
 _LABEL_RULE: Final = "a text of 1 to 200 printable characters"
-_METRIC_RULE: Final = "m, mm, m/5000"
 _ALLOWED: Final = {
     "id": "1 to 200 letters, digits and _ . + = @ , ~ -, starting with a letter, digit or _",
     "domain": "a-z, 0-9, '-' and '_', starting with a letter, at most 63 characters",
@@ -41,11 +41,11 @@ _ALLOWED: Final = {
     "sequence": _LABEL_RULE,
     "camera": _LABEL_RULE,
     "intrinsics": "an object with fx, fy (above 0), cx, cy (finite numbers below a million) and size [H, W] (1 to 65536)",
-    "depth_unit": _METRIC_RULE,
-    "tof_unit": _METRIC_RULE,
+    "depth_unit": METRIC_UNITS,
+    "tof_unit": METRIC_UNITS,
     "teacher": _LABEL_RULE,
     "segmentation_teacher": _LABEL_RULE,
-    "teacher_unit": ", ".join(UNIT_METRES),
+    "teacher_unit": f"{METRIC_UNITS}, or relative",
     "supervision": "none, partial, full",
 }
 
@@ -89,6 +89,13 @@ class Frame:
         """The files this frame names, by role (`ROLES`)."""
         paths = {role: getattr(self, role) for role in ROLES}
         return {role: path for role, path in paths.items() if path is not None}
+
+
+def metres_of(unit: Unit) -> float | None:
+    """Metres in one step of a unit; a relative teacher has no metres at all."""
+    if unit == "relative":
+        return None
+    return 1.0 if unit == "m" else 1 / (MILLIMETRES if unit == "mm" else int(unit.removeprefix("m/")))
 
 
 ROLES: Final = ("rgb", "depth", "tof", "tof_confidence", "teacher_depth", "segmentation", "segmentation_sources", "provenance")
@@ -182,7 +189,7 @@ def _relations(frame: Frame) -> list[str]:
         faults.append("tof and tof_unit belong together, allowed: both or neither")
     if frame.depth_unit == "relative" or frame.tof_unit == "relative":
         name = "depth_unit" if frame.depth_unit == "relative" else "tof_unit"
-        faults.append(f"{name} is 'relative', allowed: {_METRIC_RULE}; only a teacher may be relative")
+        faults.append(f"{name} is 'relative', allowed: {METRIC_UNITS}; only a teacher may be relative")
     if frame.tof_confidence is not None and frame.tof is None:
         faults.append("tof_confidence without tof, allowed: only beside tof")
     if not (frame.teacher_depth is None) is (frame.teacher is None) is (frame.teacher_unit is None):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
@@ -10,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from core.stream_order import stream_key, stream_numbers
 
 Indices = NDArray[np.intp]
 Names = NDArray[np.object_]
@@ -21,6 +22,8 @@ class Placed(NamedTuple):
 
     id: str
     split: str
+    number: float | None
+    """What the id ends in, a frame number or a time stamp."""
 
 
 def copies(split: NDArray[Any], content: NDArray[np.uint64]) -> Indices:
@@ -60,8 +63,11 @@ def interleaved(ids: Names, split: NDArray[Any], sequence: NDArray[Any], gap_ste
         kinds = set(split[part])
         if "train" not in kinds or not kinds & set(HELD_OUT):
             continue
-        members = sorted(part.tolist(), key=lambda index: _natural(str(ids[index])))
-        frames = [Placed(str(ids[index]), str(split[index])) for index in members]
+        names = [str(ids[index]) for index in part]
+        order = stream_key(names)
+        placed = sorted(zip(names, part.tolist(), stream_numbers(names), strict=True), key=lambda frame: order(frame[0]))
+        members = [index for _, index, _ in placed]
+        frames = [Placed(name, str(split[index]), None if number is None else float(number)) for name, index, number in placed]
         step: float | None = None
         for block, before, after in _held_out_blocks(frames):
             if before is None or after is None:
@@ -92,22 +98,11 @@ def _held_out_blocks(frames: Sequence[Placed]) -> list[tuple[list[int], int | No
 def _touch(frames: Sequence[Placed], train: int, edge: int, gap: float) -> bool:
     if abs(train - edge) > 1:
         return False
-    train_number, edge_number = _number(frames[train].id), _number(frames[edge].id)
+    train_number, edge_number = frames[train].number, frames[edge].number
     return train_number is None or edge_number is None or abs(train_number - edge_number) <= gap
 
 
 def _usual_step(frames: Sequence[Placed]) -> float:
-    numbers = [number for frame in frames if (number := _number(frame.id)) is not None]
+    numbers = [frame.number for frame in frames if frame.number is not None]
     steps = [after - before for before, after in pairwise(numbers) if after > before]
     return median(steps) if steps else 1.0
-
-
-def _natural(text: str) -> list[tuple[int, int, str]]:
-    """Sort key that puts frame-9 before frame-10."""
-    return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in re.split(r"(\d+)", text) if part]
-
-
-def _number(text: str) -> int | None:
-    """The number that an id ends in (a frame number or a time stamp), if it has one."""
-    numbers = re.findall(r"\d+", text)
-    return int(numbers[-1]) if numbers else None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from core.stream_order import stream_numbers
 from validation.near import Pictures, in_motion, near_copies, near_leaks
 from validation.policies import CameraBounds, DataPolicy, Kind
 from validation.splits import copies, interleaved, leaks
@@ -153,12 +154,10 @@ def _texts_of(column: pd.Series) -> Reasons:
     return texts[categories.codes] if len(texts) else np.empty(0, object)
 
 
-def _numbers(ids: pd.Series) -> NDArray[np.int64]:
+def _numbers(ids: pd.Series) -> NDArray[np.float64]:
     """The number that each id ends in, its place in the table where it has none."""
-    import pandas as pd
-
-    numbers = pd.to_numeric(ids.str.extract(r"(\d{1,18})\D*$", expand=False), errors="coerce")
-    return numbers.fillna(pd.Series(np.arange(len(ids)), index=ids.index)).to_numpy(np.int64)
+    numbers = stream_numbers(ids.tolist())
+    return np.array([place if number is None else number for place, number in enumerate(numbers)], np.float64)
 
 
 def _ids_of(ids: Reasons, rows: NDArray[np.intp]) -> Reasons:

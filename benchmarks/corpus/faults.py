@@ -136,7 +136,32 @@ def sun_raw(depth: Array) -> Array:
     return ((depth << 3) | (depth >> 13)).astype(np.uint16)
 
 
+def aside(columns: int, rows: int = 0) -> Callable[[Array], Array]:
+    """A change that moves depth, as it lies where nobody registered it; nothing was measured where it comes from."""
+
+    def change(depth: Array) -> Array:
+        moved = np.zeros_like(depth)
+        height, width = depth.shape
+        moved[max(0, rows) : height + min(0, rows), max(0, columns) : width + min(0, columns)] = depth[
+            max(0, -rows) : height - max(0, rows), max(0, -columns) : width - max(0, columns)
+        ]
+        return moved
+
+    return change
+
+
+def wider(depth: Array) -> Array:
+    """What a lens of three quarters of the focal length sees, as far as the picture's own reaches."""
+    rows, columns = (np.rint((np.arange(side) - (side - 1) / 2) / 0.75 + (side - 1) / 2).astype(int) for side in depth.shape)
+    inside = ((rows >= 0) & (rows < depth.shape[0]))[:, None] & ((columns >= 0) & (columns < depth.shape[1]))
+    return np.where(inside, depth[np.ix_(rows.clip(0, depth.shape[0] - 1), columns.clip(0, depth.shape[1] - 1))], 0)
+
+
 DEPTH = [
+    # At 96 columns; 7 of them are 45 of 640, as raw frames of a D435 are off.
+    Fault("depth 7 columns to the right", "depth-registered", lambda set_: set_.each("depth", aside(7)), says="right of"),
+    Fault("depth 3 rows too high", "depth-registered", lambda set_: set_.each("depth", aside(0, -3)), says="above"),
+    Fault("depth of a lens of three quarters", "depth-registered", lambda set_: set_.each("depth", wider), says="times as large"),
     Fault("relative depth, declared so", "units-metric", lambda set_: set_.change(teacher_unit="relative")),
     Fault("relative depth as metres", "teacher-rank", lambda set_: set_.each("teacher_depth", normalised)),
     Fault("a teacher of inverse depth", "teacher-rank", lambda set_: set_.each("teacher_depth", inverted)),

@@ -11,7 +11,8 @@ import numpy as np
 
 from benchmarks.corpus.sets import SIZE, Delivery
 from core.pinhole import Pinhole
-from validation.manifest import Frame, stream_split
+from validation.manifest import stream_split
+from validation.rows import Frame
 
 
 @dataclass(frozen=True)
@@ -116,4 +117,4 @@ def real() -> Iterator[tuple[str, Delivery]]:
             for place, (path, stem) in enumerate(stems)
         ]
         if rows:
-            yield f"{name}, {len(rows)} real frames", Delivery(root, rows, kind)
+            yield f"{name}, {len(rows)} real frames", Delivery(root, rows, kind, registered=name != "kitchen_kinect")

@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import VortexError
+from pipelines.validate.registration import by_camera
+from validation import registration
 from validation.data_gate import judge_statistics
-from validation.manifest import Frame, load_manifest
+from validation.manifest import load_manifest
 from validation.policies import load_policies
 from validation.profile import Profile, checks, compare, profile
-from validation.rows import to_mapping
+from validation.rows import Frame, to_mapping
 from validation.statistics import gather
 
 Array = NDArray[Any]
@@ -28,12 +30,16 @@ FRAMES = 24
 
 @dataclass
 class Delivery:
-    """A folder of frames and its rows; `lines` (when set) are what the manifest says instead of the rows."""
+    """A folder of frames and its rows; `lines` (when set) are what the manifest says instead of the rows.
+
+    `registered` is False for a format whose depth is known to lie beside its colour pictures.
+    """
 
     root: Path
     rows: list[Frame]
     kind: str
     lines: list[bytes] | None = None
+    registered: bool = True
 
     def copy(self, to: Path) -> Delivery:
         """The same set in another folder."""
@@ -102,7 +108,8 @@ class Delivery:
 
 def rendered(folder: Path, world: str, seed: int = 0, frames: int = FRAMES, size: tuple[int, int] = SIZE) -> Delivery:
     """An honest set of a synthetic world, with a metric teacher."""
-    from pipelines.synthetic import WORLDS, Job, render_dataset
+    from pipelines.synthetic.dataset import Job, render_dataset
+    from pipelines.synthetic.worlds import WORLDS
 
     folder.mkdir(parents=True)
     rows = render_dataset(folder, Job(world, world, frames, seed, size, "metric"))
@@ -122,6 +129,9 @@ def judge(delivery: Delivery, reference: Profile | None = None) -> dict[str, str
             return {"manifest": " | ".join((error.message, *error.details))}
     statistics, _ = gather(delivery.root, frames)
     judged = judge_statistics(statistics, delivery.kind, policies).checks
+    cameras = by_camera(delivery.root, frames)
+    if cameras:
+        judged += (registration.check(cameras, policies.data.kind(delivery.kind).registration, declared=not delivery.registered),)
     if reference is not None:
         drift = compare(_profile(delivery, statistics), reference, policies.data.kind(delivery.kind).drift)
         judged += checks(drift, statistics, reference)

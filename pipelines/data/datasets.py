@@ -20,7 +20,8 @@ from pipelines.data.digests import dataset_digest
 from pipelines.data.pointer import FETCH, data_hash, unfetched
 from pipelines.data.publication import pending, publish, refuse_existing, settle, staging_folder
 from pipelines.workspace import FILE, NAME, Workspace
-from validation.manifest import LEGACY_DOMAIN, MANIFEST, Supervision, read_manifest
+from validation.manifest import LEGACY_DOMAIN, MANIFEST, read_manifest
+from validation.rows import Supervision
 
 CARD: Final = "dataset.json"
 OUTSIDE: Final = "outside:"
@@ -40,6 +41,8 @@ class DatasetCard(BaseModel):
     cameras: list[str] = Field(default_factory=list)
     frames: dict[str, int] = Field(default_factory=dict)
     source: str = ""
+    registered: bool = True
+    """Whether depth should lie on the colour picture; some formats hold it as another camera saw it."""
     settings: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -68,6 +71,8 @@ class DataRef:
     kind: str
     digest: str
     dvc: str | None
+    registered: bool = True
+    """Whether its format says that depth lies on the colour picture."""
 
     @property
     def outside(self) -> bool:
@@ -168,7 +173,9 @@ def resolve(ws: Workspace, *, name_or_manifest: str, domain: str | None = None) 
     dataset = find(ws, name_or_manifest)
     domains, digest = _survey(ws, dataset.manifest, dataset.root)
     domain_name = domain or _one_domain(dataset.manifest, domains)
-    return DataRef(dataset.name, dataset.manifest, dataset.root, domain_name, dataset.card.kind, digest, data_hash(ws))
+    return DataRef(
+        dataset.name, dataset.manifest, dataset.root, domain_name, dataset.card.kind, digest, data_hash(ws), dataset.card.registered
+    )
 
 
 def _survey(ws: Workspace, manifest: Path, root: Path) -> tuple[set[str], str]:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from numpy.typing import NDArray
 
 from core.errors import VortexError
+from core.stream_order import natural, stream_key
 from pipelines.ingest.cameras import StatedCamera
-from validation.manifest import Split, Unit
+from validation.rows import Split, Unit
 
 SHOWN: Final = 50
 PICTURES: Final = (".png", ".jpg", ".jpeg")
 MAPS: Final = (".png", ".npy")
+_PARTS: Final[dict[str, Split]] = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
 
 
 class IngestError(VortexError):
@@ -86,12 +91,15 @@ class Recording:
     name: str
     pairs: Sequence[Pair]
     camera: StatedCamera | None
+    sensor: str | None = None
+    """What its camera is called, where a set is of several."""
 
 
 @dataclass(frozen=True)
 class FrameSet:
     """What an adapter found. `unit` is that of depth *files*; computed maps are always written in millimetres.
 
+    `camera` is what the sensor is called, None where neither format nor user knows; never the name of the format or of the set.
     `notes` are remarks that the user should read: frames left out, intrinsics assumed.
     """
 
@@ -109,6 +117,8 @@ class Adapter(Protocol):
 
     layout: str
     """The layout in a line, for help texts and errors."""
+    registered: bool
+    """Whether the depth that it gives lies on the colour picture, pixel for pixel."""
 
     def recognises(self, root: Path) -> bool:
         """Whether the folder looks like this format; cheap, and no promise that it is whole."""
@@ -133,8 +143,9 @@ def printable(name: object) -> str:
 
 def pair_up(colours: dict[str, Path], depths: dict[str, Path], options: Options, where: str) -> tuple[list[str], list[str], list[str]]:
     """Stems present on both sides in stream order, the faults of the others, and a note when they may be left out."""
-    both = sorted(colours.keys() & depths.keys(), key=natural)
-    lone = sorted(colours.keys() ^ depths.keys(), key=natural)
+    order = stream_key(colours.keys() | depths.keys())
+    both = sorted(colours.keys() & depths.keys(), key=order)
+    lone = sorted(colours.keys() ^ depths.keys(), key=order)
     if not lone:
         return both, [], []
     if options.pairs_only:
@@ -157,9 +168,21 @@ def by_stem(paths: Iterable[Path], faults: list[str]) -> dict[str, Path]:
     return files
 
 
-def natural(text: str) -> list[tuple[int, int, str]]:
-    """Sorting key that puts frame2 before frame10: file names count, streams do too."""
-    return [(0, int(part), "") if re.fullmatch("[0-9]+", part) else (1, 0, part) for part in re.split(r"([0-9]+)", text) if part]
+def with_parts(frame_set: FrameSet) -> FrameSet:
+    """The set with the splits that folders called `train`, `val` or `test` give to the frames below them, where nothing else gives one.
+
+    Training folders of a set without a validation part stay without a split: each of their streams is split in its own order.
+    """
+    splits = {recording.name: _PARTS.get(recording.name.partition("/")[0].lower()) for recording in frame_set.recordings}
+    if "val" not in splits.values():
+        splits = {name: None if split == "train" else split for name, split in splits.items()}
+    if not any(splits.values()):
+        return frame_set
+    recordings = [
+        replace(recording, pairs=[replace(pair, split=pair.split or splits[recording.name]) for pair in recording.pairs])
+        for recording in frame_set.recordings
+    ]
+    return replace(frame_set, recordings=recordings)
 
 
 def folders(root: Path) -> list[Path]:

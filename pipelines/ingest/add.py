@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from core.errors import UsageError, VortexError
@@ -11,13 +11,15 @@ from core.progress import NamedProgress
 from pipelines.data.datasets import Dataset, DatasetCard, find, new_dataset
 from pipelines.data.publication import refuse_existing
 from pipelines.ingest import FILLED, adapter
-from pipelines.ingest.adapter import FrameSet, Options, printable
+from pipelines.ingest.adapter import FrameSet, Options, printable, with_parts
 from pipelines.ingest.frame_files import write_rows
-from pipelines.ingest.manifest_rows import SHARES, Request, Row, Shares, plan
+from pipelines.ingest.left_over import left_over
+from pipelines.ingest.manifest_rows import SHARES, UNNAMED, Request, Row, Shares, plan
 from pipelines.ingest.survey import doubts, survey
 from pipelines.workspace import Workspace, check_name, load
-from validation.manifest import MANIFEST, Unit, write_manifest
+from validation.manifest import MANIFEST, write_manifest
 from validation.policies import load_policies
+from validation.rows import METRIC_UNITS, UNIT, Unit
 
 
 @dataclass(frozen=True)
@@ -41,17 +43,19 @@ def add_dataset(
     camera: str | None = None,
     pairs_only: bool = False,
     filled: bool = False,
+    every: int = 1,
     workers: int = 1,
     on_frame: NamedProgress | None = None,
 ) -> Added:
     """Add the frames in `path` as dataset `name`. Files are copied as they are; only what a format encodes its own way is computed.
 
-    What is not given is inferred and said in the notes. `split` outranks the official splits of a set; without it they hold, and
+    What is not given is inferred and said in the notes. Of each stream `every` N-th frame is taken, the first among them. `split` outranks the official splits of a set; without it they hold, and
     streams without any are split 72, 8, 20. Raises VortexError, with every fault of the set, before anything is written; a failure
     later leaves `data/` and `data.dvc` as they were.
     """
-    if workers < 1:
-        raise UsageError(f"{workers} workers are not allowed: 1 or more", "leave --workers out for one")
+    for option, value, default in (("workers", workers, "one"), ("every", every, "all frames")):
+        if value < 1:
+            raise UsageError(f"--{option} {value} is not allowed: 1 or more", f"leave --{option} out for {default}")
     refuse_existing(ws, name)
     # Another call may have added a domain since this workspace was loaded.
     ws, path = load(ws.root), path.expanduser()
@@ -65,12 +69,19 @@ def add_dataset(
     bounds = kind or (ws.config.domains[domain].kind if domain in ws.config.domains else "indoor")
     load_policies().data.kind(bounds)
     try:
-        frame_set = reader.read(path, Options(unit, camera, pairs_only, filled))
+        frame_set = with_parts(reader.read(path, Options(unit, camera, pairs_only, filled)))
     except OSError as error:
         name_ = printable(error.filename or path)
         raise VortexError(f"{name_}: cannot be read ({error.strerror or error})", "check the path and its permissions") from error
     empty = [recording.name for recording in frame_set.recordings if not recording.pairs]
-    remarks = [printable(note) for note in (*frame_set.notes, *(f"sequence {name!r} has no frames: left out" for name in empty))]
+    total = sum(len(recording.pairs) for recording in frame_set.recordings)
+    without = (f"sequence {name!r} has no frames: left out" for name in empty)
+    remarks = [printable(note) for note in (*frame_set.notes, *without, *_distorted(frame_set), *left_over(path, frame_set))]
+    if every > 1:
+        frame_set = replace(frame_set, recordings=[replace(each, pairs=each.pairs[::every]) for each in frame_set.recordings])
+        remarks.append(f"--every {every}: {sum(len(recording.pairs) for recording in frame_set.recordings)} of {total} frames")
+    if any(recording.sensor is None for recording in frame_set.recordings) and frame_set.camera is None:
+        remarks.append(f"the camera is called {UNNAMED!r}: name it with --camera, for every measurement is kept by camera")
     rows = plan(path, Request(name, domain, split), frame_set, on_frame or _silent)
     notes += [*remarks, *_split_notes(rows, frame_set, split)]
     settings = {
@@ -78,8 +89,17 @@ def add_dataset(
         "split": "official" if split is None and _official(frame_set) else list(split or SHARES),
         "sequences": len(frame_set.recordings) - len(empty),
         "notes": remarks,
+        **({"every": every} if every > 1 else {}),
     }
-    card = DatasetCard(name=name, domain=domain, kind=bounds, format=format_name, source=printable(path.absolute()), settings=settings)
+    card = DatasetCard(
+        name=name,
+        domain=domain,
+        kind=bounds,
+        format=format_name,
+        source=printable(path.absolute()),
+        registered=reader.registered,
+        settings=settings,
+    )
     with new_dataset(ws, name, card) as staging:
         write_rows(rows, staging, workers, lambda done: (on_frame or _silent)("writing", done, len(rows)))
         write_manifest(staging / MANIFEST, (row.frame for row in rows))
@@ -104,6 +124,13 @@ def parse_split(text: str) -> Shares:
     raise UsageError(f"--split {text!r} is not a split, allowed: three percentages that make 100", "for example --split 72,8,20")
 
 
+def parse_unit(text: str) -> Unit:
+    """The unit of depth files. Raises UsageError when it is none that has metres."""
+    if text != "relative" and re.fullmatch(UNIT, text):
+        return text
+    raise UsageError(f"--unit {text!r} is not a unit of depth, allowed: {METRIC_UNITS}", "for example --unit mm")
+
+
 def _domain(ws: Workspace, name: str, domain: str | None, notes: list[str]) -> str:
     if domain is not None:
         return check_name("domain", domain)
@@ -115,6 +142,13 @@ def _domain(ws: Workspace, name: str, domain: str | None, notes: list[str]) -> s
         )
     notes.append(f"domain {name!r} taken from the dataset's name")
     return name
+
+
+def _distorted(frame_set: FrameSet) -> list[str]:
+    sources = dict.fromkeys(
+        recording.camera.source for recording in frame_set.recordings if recording.camera and recording.camera.distorted
+    )
+    return [f"{source} states a lens distortion, which the manifest's pinhole leaves out: pictures stay as they are" for source in sources]
 
 
 def _official(frame_set: FrameSet) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from core import strict_yaml
 from core.files import read_text_of_user
 from core.pinhole import Pinhole
 
@@ -18,8 +20,13 @@ _KINDS: Final = "a 3×3 matrix, or fx, fy, cx and cy"
 _LARGEST: Final = 1 << 20
 OFF_CENTRE: Final = 0.2
 """Share of a side by which a principal point may miss the centre: intrinsics of half the resolution miss it by 0.25."""
-_MATRICES: Final = ("intrinsic_matrix", "camera_matrix", "K", "k")
+_MATRICES: Final = ("intrinsic_matrix", "camera_matrix", "Camera_Matrix", "cameraMatrix", "K", "k")
 _NESTS: Final = ("intrinsics", "intrinsic", "camera", "color", "rgb")
+_DISTORTIONS: Final = ("distortion_coefficients", "Distortion_Coefficients", "dist_coeffs", "D", "d")
+_SIZES: Final = (("height", "width"), ("image_height", "image_width"), ("image_Height", "image_Width"))
+_OPENCV_HEADER: Final = re.compile(r"\A%YAML[: ]1\.[0-9]+[ \t]*\n")
+_OPENCV_TAG: Final = re.compile(r"^([ \t]*[\w.-]+:)[ \t]+!!opencv-(?:nd-)?matrix[ \t]*$", re.MULTILINE)
+_ROS_END: Final = re.compile(r"\n(?:---|\.\.\.)[ \t]*\n?\Z")
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,8 @@ class StatedCamera:
     cy: float
     size: tuple[int, int] | None
     source: str
+    distorted: bool = False
+    """Whether the file states a lens distortion, which a pinhole leaves out."""
 
     def on(self, size: tuple[int, int]) -> Pinhole:
         """The camera on pictures of `size`. Raises ValueError when it cannot be theirs."""
@@ -89,27 +98,41 @@ def _from_mapping(path: Path) -> StatedCamera | None:
         except ValueError as error:
             raise ValueError(f"is not readable as JSON ({error})") from error
     else:
-        from core import strict_yaml
-
         try:
-            document = strict_yaml.parse(text)
+            document = strict_yaml.parse(_plain_yaml(text))
         except ValueError as error:
             raise ValueError(f"is not readable as YAML ({error})") from error
     if not isinstance(document, dict):
         return None
     for part in (document, *(document[name] for name in _NESTS if isinstance(document.get(name), dict))):
         size = _size(part) or _size(document)
+        distorted = any(number != 0 for name in _DISTORTIONS for number in _flat(_data(part.get(name))))
         if all(name in part for name in ("fx", "fy", "cx", "cy")):
-            return _checked([part[name] for name in ("fx", "fy", "cx", "cy")], size, path.name)
+            return replace(_checked([part[name] for name in ("fx", "fy", "cx", "cy")], size, path.name), distorted=distorted)
         for name in _MATRICES:
             if name in part:
-                matrix = part[name]["data"] if isinstance(part[name], dict) and "data" in part[name] else part[name]
-                return _from_matrix(_flat(matrix), size, path.name)
+                return replace(_from_matrix(_flat(_data(part[name])), size, path.name), distorted=distorted)
     return None
 
 
+def _data(matrix: Any) -> Any:
+    return matrix["data"] if isinstance(matrix, dict) and "data" in matrix else matrix
+
+
+def _plain_yaml(text: str) -> str:
+    """A camera file as plain YAML, line for line.
+
+    OpenCV's `cv::FileStorage` begins with `%YAML:1.0`, which is no YAML directive, or with `%YAML 1.2`, and tags its matrices; `rostopic echo`
+    ends a message with `---`. Only these are taken out: any other tag stays, and is refused.
+    """
+    header = _OPENCV_HEADER.match(text)
+    if header:
+        text = "\n" + text[header.end() :]
+    return _OPENCV_TAG.sub(r"\1", _ROS_END.sub("\n", text))
+
+
 def _size(part: dict[str, Any]) -> tuple[int, int] | None:
-    for height, width in (("height", "width"), ("image_height", "image_width")):
+    for height, width in _SIZES:
         if type(part.get(height)) is int and type(part.get(width)) is int:
             return part[height], part[width]
     return None

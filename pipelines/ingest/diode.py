@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pipelines.ingest.adapter import FrameSet, Options, Pair, Recording, folders, natural, refuse
+from core.stream_order import natural
+from pipelines.ingest.adapter import FrameSet, Options, Pair, Recording, folders, refuse
 from pipelines.ingest.cameras import StatedCamera
-from validation.decode import FrameFileError, image_size, read_depth, read_mask
-from validation.manifest import Split
+from validation.decode import read_depth, read_mask
+from validation.headers import FrameFileError, image_size
+from validation.rows import Split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,6 +58,7 @@ class Diode:
         "{train,val}/indoors/scene_*/scan_*/NAME.png with NAME_depth.npy and NAME_depth_mask.npy, "
         "from the folder that holds train/ and val/, or from one of them"
     )
+    registered = True
 
     def recognises(self, root: Path) -> bool:
         """A split with indoors/scene_*/ is here."""
@@ -86,7 +89,7 @@ class Diode:
         if faults:
             raise refuse(root, faults, f"arrange it as {self.layout}")
         notes.append(f"no intrinsics file: {CAMERA.source} is assumed (fx = {CAMERA.fx}, fy = {CAMERA.fy} at 1024×768)")
-        return FrameSet([recording for recording in recordings if recording.pairs], "m", options.camera or "diode-faro", notes)
+        return FrameSet([recording for recording in recordings if recording.pairs], "m", options.camera or "faro-focus-s350", notes)
 
 
 def _homes(root: Path) -> list[tuple[Split, Path]]:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Final
 
 from core.errors import VortexError
-from pipelines.ingest.adapter import FrameSet, Options, Pair, Recording, folders, natural, refuse
+from core.stream_order import natural
+from pipelines.ingest.adapter import FrameSet, Options, Pair, Recording, folders, refuse
 from pipelines.ingest.cameras import find_camera
 from validation.manifest import MANIFEST, load_manifest
 
 TEACHER: Final = "da3-metric-large"
-_FILE: Final = re.compile(r"[0-9]{1,9}\.(png|npy)")
+_FILE: Final = re.compile(r"[0-9]{1,9}\.(?i:png|npy)")
 
 
 class FemtoBolt:
@@ -23,6 +24,7 @@ class FemtoBolt:
         "rgb/NNNNN.png, depth/NNNNN.npy (ToF) and da3_depth/NNNNN.npy (reference), confidence/NNNNN.npy and manifest.jsonl optional, "
         "in the folder or in one folder a sequence"
     )
+    registered = True
 
     def recognises(self, root: Path) -> bool:
         """rgb/ and da3_depth/ are here, or one folder down."""
@@ -94,7 +96,7 @@ def _files(folder: Path, name: str, suffix: str, where: str, faults: list[str]) 
     if not (folder / name).is_dir():
         faults.append(f"{where}{name}/ is missing")
         return {}
-    paths = [path for path in (folder / name).iterdir() if _FILE.fullmatch(path.name) and path.suffix == suffix]
+    paths = [path for path in (folder / name).iterdir() if _FILE.fullmatch(path.name) and path.suffix.lower() == suffix]
     if not paths:
         faults.append(f"{where}{name}/ holds no NNNNN{suffix}")
     return {path.stem: path for path in paths}

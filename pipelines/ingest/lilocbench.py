@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from core.files import read_text_of_user
+from core.stream_order import seconds
+from core.strict_yaml import parse
 from pipelines.ingest.adapter import FrameSet, Options, Pair, Recording, folders, refuse
 from pipelines.ingest.cameras import StatedCamera
+from pipelines.ingest.register import Lens, Rig, register
 from pipelines.ingest.tum import WITHIN, associate
-from validation.decode import FrameFileError, image_size, read_depth
+from validation.decode import read_depth
+from validation.headers import FrameFileError, image_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from pipelines.ingest.register import Lens, Rig
 
 CAMERA: Final = "camera_front"
 EXTRINSICS: Final = "extrinsics_depth_to_color.yaml"
@@ -44,8 +46,6 @@ class RegisteredDepth:
 
     def read(self) -> NDArray[Any]:
         """Depth in metres, 0 where the colour camera sees nothing that the depth camera measured."""
-        from pipelines.ingest.register import register
-
         return register(read_depth(self.origin, "mm"), self.rig)
 
 
@@ -56,6 +56,7 @@ class LilocBench:
         f"{CAMERA}/color/images/ and {CAMERA}/depth/images/ with SEC.NSEC.png, intrinsics.yaml beside each images/, "
         f"and {CAMERA}/{EXTRINSICS}, in the folder or in one folder a sequence"
     )
+    registered = True
 
     def recognises(self, root: Path) -> bool:
         """A front camera is here, or one folder down."""
@@ -74,7 +75,7 @@ class LilocBench:
         for name, folder in cameras:
             where = f"{name}/" if name else ""
             rig = _rig(folder, where, faults)
-            colours, depths = (_images(folder, kind, where, faults) for kind in ("color", "depth"))
+            colours, depths = _stamped(*(_images(folder, kind, where, faults) for kind in ("color", "depth")))
             pairs = associate([stamp for stamp, _ in colours], [stamp for stamp, _ in depths])
             if colours and depths and not pairs:
                 faults.append(f"{where}color and depth have no two stamps within {WITHIN * 1000:.0f} ms")
@@ -106,23 +107,28 @@ def _cameras(root: Path) -> list[tuple[str, Path]]:
     return [(folder.name, folder / CAMERA) for folder in folders(root) if (folder / CAMERA).is_dir()]
 
 
-def _images(folder: Path, kind: str, where: str, faults: list[str]) -> list[tuple[float, Path]]:
-    """(stamp in seconds, file), in order."""
+def _stamped(*kinds: list[Path]) -> list[list[tuple[float, Path]]]:
+    """(seconds, file) of each kind in order; one recorder wrote them all, so they are read in one way."""
+    times = iter(seconds([path.stem for paths in kinds for path in paths]))
+    return [sorted(zip([next(times) for _ in paths], paths, strict=True)) for paths in kinds]
+
+
+def _images(folder: Path, kind: str, where: str, faults: list[str]) -> list[Path]:
     images = folder / kind / "images"
     if not images.is_dir():
         faults.append(f"{where}{kind}/images/ is missing")
         return []
-    stamped = []
+    paths = []
     for path in images.iterdir():
         if path.name.startswith(".") or path.suffix.lower() != ".png":
             continue
         if _STAMP.fullmatch(path.stem):
-            stamped.append((float(path.stem), path))
+            paths.append(path)
         else:
             faults.append(f"{where}{kind}/images/{path.name}: its name is not a stamp, allowed: SEC.NSEC.png")
-    if not stamped:
+    if not paths:
         faults.append(f"{where}{kind}/images/ holds no SEC.NSEC.png")
-    return sorted(stamped)
+    return paths
 
 
 def _rig(folder: Path, where: str, faults: list[str]) -> Rig | None:
@@ -136,16 +142,12 @@ def _rig(folder: Path, where: str, faults: list[str]) -> Rig | None:
             faults.append(f"{where}{file}: {reason}")
     if len(parts) < 3:
         return None
-    from pipelines.ingest.register import Rig
-
     translation, quaternion, inverse = parts[EXTRINSICS]
     rig = Rig.from_quaternion(parts["depth/intrinsics.yaml"], parts["color/intrinsics.yaml"], translation, quaternion)
     return rig.inverse() if inverse else rig
 
 
 def _mapping(path: Path) -> dict[str, Any]:
-    from core.strict_yaml import parse
-
     if path.stat().st_size > _LARGEST:
         raise ValueError(f"is larger than {_LARGEST} bytes")
     document = parse(read_text_of_user(path))
@@ -156,8 +158,6 @@ def _mapping(path: Path) -> dict[str, Any]:
 
 def _lens(intrinsics: dict[str, Any]) -> Lens:
     """A camera as ROS writes it: K, width, height, distortion_model, distortion_coefficients (or D)."""
-    from pipelines.ingest.register import Lens
-
     matrix = _numbers(intrinsics.get("K", intrinsics.get("k")), 9, "K")
     fx, _, cx, _, fy, cy = matrix[:6]
     if min(fx, fy) <= 0 or (matrix[1], matrix[3], *matrix[6:]) != (0, 0, 0, 0, 1):

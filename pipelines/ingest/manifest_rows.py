@@ -13,11 +13,14 @@ from core.progress import NamedProgress
 from pipelines.ingest.adapter import FrameSet, Pair, Recording, Source, printable, refuse
 from pipelines.ingest.cameras import StatedCamera
 from pipelines.ingest.role_checks import checked_size, relative, sources, text_size, unit_of
-from validation.manifest import Frame, Split, stream_split
+from validation.manifest import stream_split
+from validation.rows import Frame, Split
 
 Shares = tuple[int, int, int]
 SHARES: Final[Shares] = (72, 8, 20)
 """Percent of a stream for training, for the gap, and for validation."""
+UNNAMED: Final = "unnamed"
+"""What a camera is called that neither the format nor the user has a name for."""
 LONGEST_ID: Final = 200
 
 
@@ -105,7 +108,7 @@ def _row(
         domain=request.domain,
         split=split,
         sequence=_label(recording.name) or request.name,
-        camera=frame_set.camera or request.name,
+        camera=recording.sensor or frame_set.camera or UNNAMED,
         intrinsics=intrinsics,
         rgb=places["rgb"],
         depth=places.get("depth"),

@@ -31,6 +31,7 @@ class Plain:
         "images/, rgb/ or color/ beside depth/ with the same stems, in the folder or in one folder a sequence; "
         "K.txt or a json/yaml of intrinsics and segmentation/ optional"
     )
+    registered = True
 
     def recognises(self, root: Path) -> bool:
         """A colour folder and depth/ are here, or one folder down."""
@@ -45,7 +46,7 @@ class Plain:
         if options.unit is None:
             raise IngestError(
                 f"{printable(root)}: plain folders do not say the unit of their depth",
-                "state it: --unit mm (most cameras), --unit m or --unit m/5000",
+                "state it: --unit mm (most cameras), --unit m, or --unit m/N for Nths of a metre (m/5000, m/256)",
             )
         faults: list[str] = []
         notes: list[str] = []
@@ -75,18 +76,44 @@ def _pairs(folder: Path, where: str, options: Options, faults: list[str], notes:
     if not (folder / "depth").is_dir():
         faults.append(f"{where}depth/ is missing")
         return []
-    colours = by_stem(_files(folder / colour_folders[0], PICTURES), faults)
-    depths = by_stem(_files(folder / "depth", MAPS), faults)
-    masks = by_stem(_files(folder / "segmentation", MAPS), faults) if (folder / "segmentation").is_dir() else {}
+    before = len(faults)
+    colours = by_stem(_files(folder / colour_folders[0], PICTURES, where, faults), faults)
+    depths = by_stem(_files(folder / "depth", MAPS, where, faults), faults)
+    if len(faults) > before:
+        return []
+    masks = _masks(folder / "segmentation", where, colours, faults)
     both, unpaired, remarks = pair_up(colours, depths, options, where)
     faults += unpaired
     notes += remarks
     return [Pair(stem=stem, rgb=colours[stem], depth=depths[stem], segmentation=masks.get(stem)) for stem in both]
 
 
+def _masks(folder: Path, where: str, colours: dict[str, Path], faults: list[str]) -> dict[str, Path]:
+    """Class masks by stem. Some may be missing or too many, which is remarked on; that none fits is a fault."""
+    if not folder.is_dir():
+        return {}
+    masks = by_stem(_with_suffix(folder, MAPS), faults)
+    files = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    if files and colours and not masks.keys() & colours.keys():
+        faults.append(
+            f"{where}segmentation/: none of its {len(files)} files ({files[0]}) is the mask of a picture ({min(colours)}), "
+            "allowed: the picture's name with .png or .npy"
+        )
+    return masks
+
+
 def _colours(folder: Path) -> list[str]:
     return [name for name in COLOURS if (folder / name).is_dir()]
 
 
-def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+def _files(folder: Path, suffixes: tuple[str, ...], where: str, faults: list[str]) -> list[Path]:
+    """The files of a folder that are read; that there are only others is one fault, not one a frame."""
+    files = _with_suffix(folder, suffixes)
+    others = sorted(path.name for path in folder.iterdir() if path.suffix and not path.name.startswith("."))
+    if others and not files:
+        faults.append(f"{where}{folder.name}/: holds {len(others)} files ({others[0]}), none of them is a {' or '.join(suffixes)}")
+    return files
+
+
+def _with_suffix(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes and not path.name.startswith("."))

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from pipelines.ingest.adapter import FrameSet, IngestError, Pair, Source, printable
-from validation.decode import FrameFileError, Header, read_header
-from validation.manifest import Unit
+from validation.headers import FrameFileError, Header, read_header
+from validation.rows import METRIC_UNITS, Unit
 
 MEDIA: Final = ("rgb", "depth", "tof", "tof_confidence", "teacher_depth", "segmentation")
 """The roles that a native set can fill, in the order in which they are checked and written."""
@@ -56,7 +56,7 @@ def checked_size(root: Path, pair: Pair, frame_set: FrameSet, faults: list[str])
             file = source if isinstance(source, Path) else source.origin
             faults.append(printable(error.message.replace(str(file), name, 1)))
         if role in METRIC and unit_of(role, source, frame_set) is None:
-            faults.append(f"{name}: the set does not say the unit of {role}, allowed: mm, m or m/5000")
+            faults.append(f"{name}: the set does not say the unit of {role}, allowed: {METRIC_UNITS}")
         if role == "teacher_depth" and frame_set.teacher is None:
             faults.append(f"{name}: the set does not say whose depth this is, allowed: a teacher's name and unit")
     if len(faults) > before:
@@ -90,7 +90,7 @@ def _unfit(role: str, header: Header, unit: Unit | None, name: str) -> str | Non
         allowed = "a 16-bit grey PNG, or a .npy of floats or uint16"
         if fits and steps and unit == "m":
             fault = f"{name}: found whole numbers, which cannot be metres"
-            raise IngestError(f"{fault}; nothing was added", "state --unit mm or --unit m/5000")
+            raise IngestError(f"{fault}; nothing was added", "state --unit mm, or --unit m/N for Nths of a metre")
     return None if fits else f"{name}: found a {header}, allowed: {allowed}"
 
 

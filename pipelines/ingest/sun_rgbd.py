@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from core.depth import MILLIMETRES
-from pipelines.ingest.adapter import PICTURES, FrameSet, Options, Pair, Recording, natural, refuse
+from core.stream_order import natural, stream_key
+from pipelines.ingest.adapter import PICTURES, FrameSet, Options, Pair, Recording, refuse
 from pipelines.ingest.cameras import StatedCamera, find_camera
 from pipelines.ingest.sun_toolbox import SENSORS, Toolbox, frame_key
-from validation.decode import image_size, read_steps
+from validation.decode import read_steps
+from validation.headers import image_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,6 +62,7 @@ class SunRgbd:
 
     in_painted = True
     """`--filled-depth` is possible."""
+    registered = True
 
     def recognises(self, root: Path) -> bool:
         """A frame folder with image/, depth and intrinsics.txt lies somewhere below."""
@@ -88,12 +91,10 @@ class SunRgbd:
             raise refuse(root, faults, f"arrange it as {self.layout}")
         notes += pairing.notes()
         recordings = [
-            Recording("" if name == "." else name, sorted(pairs, key=lambda pair: natural(pair.stem)), None)
+            Recording("" if name == "." else name, _in_order(pairs), None, None if options.camera else _sensor(root / name))
             for name, pairs in sorted(streams.items(), key=lambda stream: natural(stream[0]))
         ]
-        sensors = {sensor for name in streams if (sensor := frame_key(root.resolve() / name).partition("/")[0]) in SENSORS}
-        camera = SENSORS[sensors.pop()] if len(sensors) == 1 else "sun-rgbd"
-        return FrameSet(recordings, "mm", options.camera or camera, notes)
+        return FrameSet(recordings, "mm", options.camera, notes)
 
 
 class _Pairing:
@@ -165,6 +166,16 @@ class _Pairing:
         elif counts["in no list"]:
             notes.append(f"{counts['in no list']} of {total} frames are in no list of allsplit.mat: they are of split gap")
         return notes
+
+
+def _sensor(stream: Path) -> str | None:
+    """The camera of a stream, by the folder of its sensor."""
+    return SENSORS.get(frame_key(stream.resolve()).partition("/")[0])
+
+
+def _in_order(pairs: list[Pair]) -> list[Pair]:
+    order = stream_key(pair.stem for pair in pairs)
+    return sorted(pairs, key=lambda pair: order(pair.stem))
 
 
 def _walk(root: Path) -> Iterator[tuple[Path, set[str], set[str]]]:

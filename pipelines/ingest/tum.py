@@ -29,6 +29,7 @@ class Tum:
     """Recordings of the TUM RGB-D benchmark, and what other tools write in its layout."""
 
     layout = "rgb.txt and depth.txt ('stamp path' lines) with the pictures they name, in the folder or in one folder a sequence"
+    registered = True
 
     def recognises(self, root: Path) -> bool:
         """Both lists are here, or one folder down."""
@@ -96,7 +97,7 @@ def _list(folder: Path, name: str, where: str, faults: list[str]) -> list[tuple[
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         stamp, _, relative = line.strip().partition(" ")
-        if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", stamp) or not math.isfinite(float(stamp)) or not relative.strip():
+        if not re.fullmatch(r"-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?", stamp) or not math.isfinite(float(stamp)) or not relative.strip():
             faults.append(f"{where}{name} line {number}: found {line[:60]!r}, allowed: 'stamp path'")
             continue
         try:

@@ -11,15 +11,18 @@ import numpy.typing as npt
 
 from core.classes import IGNORE
 from core.progress import Progress
+from models.teachers.merge import SOURCES
 from pipelines.data.datasets import Dataset
-from pipelines.report.pictures import UNKNOWN, Picture, Tile, class_colours, depth_range, save_grid, turbo
+from pipelines.report.pictures import UNKNOWN, Picture, Tile, class_colours, depth_range, edges_on_colour, save_grid, turbo
 from validation.decode import read_confidence, read_depth, read_rgb, read_segmentation
-from validation.manifest import UNIT_METRES, Frame, file, load_manifest
+from validation.manifest import file, load_manifest
+from validation.rows import Frame, metres_of
 
 _HEADS: Final = {
     "rgb": "colour",
     "depth": "depth",
     "tof": "ToF depth",
+    "edges": "depth edges on colour",
     "tof_confidence": "ToF confidence",
     "teacher_depth": "teacher depth",
     "segmentation": "classes",
@@ -39,12 +42,12 @@ def contact_sheet(dataset: Dataset, path: Path, *, frames: int = 8, on_frame: Pr
     """
     everything = load_manifest(dataset.manifest)
     selection = spread(everything, frames)
-    roles = [role for role in _HEADS if any(role in frame.files() for frame in selection)]
     maps: list[dict[str, Any]] = []
     for number, frame in enumerate(selection, 1):
         maps.append(_read(dataset.root, frame))
         if on_frame:
             on_frame(number, len(selection))
+    roles = [role for role in _HEADS if any(role in read for read in maps)]
     metric = [depth for read, frame in zip(maps, selection, strict=True) for depth in _metric(read, frame)]
     depths = depth_range(metric) if metric else None
     shape = maps[0]["rgb"].shape
@@ -79,6 +82,9 @@ def _read(root: Path, frame: Frame) -> dict[str, Any]:
         read["depth"] = read_depth(file(root, frame.depth), frame.depth_unit)
     if frame.tof and frame.tof_unit:
         read["tof"] = read_depth(file(root, frame.tof), frame.tof_unit)
+    reference = read.get("depth", read.get("tof"))
+    if reference is not None:
+        read["edges"] = edges_on_colour(read["rgb"], reference)
     if frame.tof_confidence:
         read["tof_confidence"] = read_confidence(file(root, frame.tof_confidence))
     if frame.teacher_depth and frame.teacher_unit:
@@ -91,7 +97,7 @@ def _read(root: Path, frame: Frame) -> dict[str, Any]:
 
 
 def _metric(read: dict[str, Any], frame: Frame) -> list[Depth]:
-    teacher = frame.teacher_unit is not None and UNIT_METRES[frame.teacher_unit] is not None
+    teacher = frame.teacher_unit is not None and metres_of(frame.teacher_unit) is not None
     return [read[role] for role in ("depth", "tof", *(("teacher_depth",) if teacher else ())) if role in read]
 
 
@@ -101,6 +107,8 @@ def _tile(role: str, frame: Frame, read: dict[str, Any], depths: tuple[float, fl
     if role not in read:
         return Tile(None, "none")
     values = read[role]
+    if role == "edges":
+        return Tile(values, "red: borders of what is nearer")
     if role == "segmentation":
         labelled = float((values != IGNORE).mean())
         makers = f" by {_short(frame.segmentation_teacher)}" if frame.segmentation_teacher else ""
@@ -119,8 +127,6 @@ def _tile(role: str, frame: Frame, read: dict[str, Any], depths: tuple[float, fl
 
 def _sources(values: npt.NDArray[np.uint8]) -> Tile:
     """Who decided each pixel: the geometry, an outlined object, or nobody."""
-    from models.teachers.merge import SOURCES
-
     table = np.full((256, 3), UNKNOWN, np.uint8)
     table[: len(_SOURCE_COLOURS)] = [colour for _, colour in _SOURCE_COLOURS]
     shares = [

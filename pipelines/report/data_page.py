@@ -12,15 +12,20 @@ import numpy as np
 
 from core.errors import VortexError
 from core.files import write_atomic
-from pipelines.report.pictures import Picture, class_colours, depth_range, fit, turbo
+from core.printable import clean
+from pipelines.report.pictures import Picture, class_colours, depth_range, edges_on_colour, fit, turbo
+from pipelines.validate.validation_report import by_weight
+from validation.decode import read_depth, read_rgb, read_segmentation
+from validation.manifest import file, read_manifest
+from validation.questions import REGISTERED
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from pipelines.validate import DataReport
+    from pipelines.validate.validation_report import DataReport
     from validation.checks import Check
-    from validation.manifest import Frame
     from validation.profile import Drift
+    from validation.rows import Frame
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
 _WIDTH: Final = 200
@@ -47,12 +52,14 @@ def data_page(report: DataReport, path: Path) -> Path:
     """
     import jinja2
 
-    from pipelines.validate import by_weight
-
     bad = [check for check in report.checks if not check.passed]
     rows = _rows(Path(report.manifest), {name for check in bad for name in check.frames})
-    pictures = {name: _pictures(Path(report.manifest).parent, frame) for name, frame in rows.items()}
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined)
+    beside = {name for check in bad if check.name == REGISTERED for name in check.frames}
+    root = Path(report.manifest).parent
+    pictures = {name: _pictures(root, frame, edges=name in beside) for name, frame in rows.items()}
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, finalize=_clean
+    )
     page = environment.get_template("data_page.html").render(
         report=report,
         verdict="passed" if report.passed else "refused",
@@ -65,9 +72,17 @@ def data_page(report: DataReport, path: Path) -> Path:
     return path
 
 
-def _rows(manifest: Path, ids: set[str]) -> dict[str, Frame]:
-    from validation.manifest import read_manifest
+def _clean(value: object) -> object:
+    """What the template writes, wherever in it: nothing but what can be read, and no secret. Markup of this page stays markup."""
+    from markupsafe import Markup
 
+    if not isinstance(value, str) or value.startswith("data:image/"):
+        return value
+    text = clean(value)
+    return Markup(text) if isinstance(value, Markup) else text
+
+
+def _rows(manifest: Path, ids: set[str]) -> dict[str, Frame]:
     return {frame.id: frame for frame in read_manifest(manifest) if frame.id in ids} if ids else {}
 
 
@@ -79,11 +94,8 @@ def _examples(check: Check, rows: dict[str, Frame], pictures: dict[str, tuple[tu
     ]
 
 
-def _pictures(root: Path, frame: Frame) -> tuple[tuple[str, str], ...]:
-    """What of a frame can be decoded: colour, each depth in its own range, classes."""
-    from validation.decode import read_depth, read_rgb, read_segmentation
-    from validation.manifest import file
-
+def _pictures(root: Path, frame: Frame, *, edges: bool = False) -> tuple[tuple[str, str], ...]:
+    """What of a frame can be decoded: colour, each depth in its own range, classes; with `edges`, the borders of depth on colour."""
     pictures: list[tuple[str, str]] = []
 
     def show(label: str, relative: str | None, draw: Any) -> None:
@@ -106,6 +118,10 @@ def _pictures(root: Path, frame: Frame) -> tuple[tuple[str, str], ...]:
     ):
         if unit is not None:
             show(label, relative, lambda path, unit=unit: _turbo(read_depth(path, unit), unit))
+    reference, unit = (frame.depth, frame.depth_unit) if frame.depth else (frame.tof, frame.tof_unit)
+    if edges and unit is not None:
+        colour = file(root, frame.rgb)
+        show("depth edges", reference, lambda path, unit=unit: (edges_on_colour(read_rgb(colour), read_depth(path, unit)), False, ""))
     show("classes", frame.segmentation, lambda path: (class_colours(read_segmentation(path)), True, ""))
     return tuple(pictures)
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from core.classes import CLASSES, IGNORE, PALETTE
 from core.files import write_atomic
+from validation.registration import depth_edges
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,6 +24,9 @@ NO_DEPTH: Final = (58, 58, 62)
 """A grey that turbo does not have: pixels without depth."""
 UNKNOWN: Final = (255, 0, 255)
 """Class ids that do not exist: they should be seen."""
+EDGE: Final = (230, 30, 30)
+_SMALL: Final = 300
+"""Columns at which pictures are looked at: a line of one pixel would be lost when a larger one is reduced."""
 _PAPER, _INK, _FAINT = (255, 255, 255), "#1b1f24", "#5b6570"
 _MARGIN, _GAP, _GROUP_GAP, _LINE = 24, 6, 22, 20
 _LEGENDS: Final = (*zip(CLASSES, PALETTE, strict=True), ("unlabelled", (0, 0, 0)))
@@ -65,6 +69,26 @@ def class_colours(mask: npt.NDArray[np.integer[Any]]) -> Picture:
     table[: len(PALETTE)] = PALETTE
     table[IGNORE] = 0
     return table[mask.astype(np.uint8)]
+
+
+def edges_on_colour(rgb: Picture, depth: npt.NDArray[np.float32]) -> Picture:
+    """The colour picture in grey, with the borders of what is nearer in red: where depth lies on colour, they run along what is seen.
+
+    `depth` is in metres, of any resolution.
+    """
+    import cv2
+
+    grey: Picture = cv2.cvtColor(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    size = (rgb.shape[0], rgb.shape[1])
+    rows, columns = depth_edges(np.where(np.isfinite(depth), depth, np.float32(0)))
+    marks = np.zeros(size, np.uint8)
+    marks[
+        np.clip(((rows + 0.5) * size[0] / depth.shape[0]).astype(np.intp), 0, size[0] - 1),
+        np.clip(((columns + 0.5) * size[1] / depth.shape[1]).astype(np.intp), 0, size[1] - 1),
+    ] = 1
+    thick = max(1, round(size[1] / _SMALL))
+    grey[cv2.dilate(marks, np.ones((thick, thick), np.uint8)) > 0] = EDGE
+    return grey
 
 
 def depth_range(depths: Iterable[npt.NDArray[np.floating[Any]]]) -> tuple[float, float]:

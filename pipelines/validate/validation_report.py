@@ -15,6 +15,7 @@ from core.files import sha256_file
 from validation import waivers
 from validation.checks import Check
 from validation.policies import load_policies
+from validation.questions import names
 from validation.waivers import Waived
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def verdict(ws: Workspace, ref: DataRef) -> Verdict | None:
     """The remembered answer, None when there is none that still holds: a waiver that expired or changed takes it away, and so does an edit."""
     try:
         record = json.loads(record_path(ws, ref, ref.kind).read_text(encoding="utf-8"))
-        if record.pop("seal") != _seal(record):
+        if record.pop("seal") != seal(record):
             return None
         reference = record["reference"] and record["reference"]["sha256"]
         recorded = (record["version"], record["digest"], record["kind"], record["policies"], reference)
@@ -128,10 +129,11 @@ def verdict(ws: Workspace, ref: DataRef) -> Verdict | None:
 def record_text(report: DataReport) -> str:
     """The report as it is kept: sealed with the SHA-256 of all that it says."""
     record = json.loads(json.dumps(asdict(report), allow_nan=False))
-    return json.dumps({**record, "seal": _seal(record)}, indent=1) + "\n"
+    return json.dumps({**record, "seal": seal(record)}, indent=1) + "\n"
 
 
-def _seal(record: dict[str, object]) -> str:
+def seal(record: dict[str, object]) -> str:
+    """SHA-256 of all that a record says."""
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
@@ -160,8 +162,6 @@ def today() -> datetime.date:
 
 
 def _still_waived(ws: Workspace, used: tuple[Waived, ...]) -> bool:
-    from validation.questions import names
-
     try:
         now = waivers.load_waivers(ws.root / waivers.FILE, names(), today())
     except VortexError:

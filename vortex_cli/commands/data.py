@@ -36,14 +36,6 @@ WIDE: Final = 100
 """Columns of a terminal from which on every column of `vortex data list` has room."""
 
 
-class DepthUnit(StrEnum):
-    """What one step of a stored depth value is."""
-
-    mm = "mm"
-    m = "m"
-    m_5000 = "m/5000"
-
-
 class Teacher(StrEnum):
     """Teachers that a synthetic world can play: one that speaks metres, one with the unbounded inverse depth that V1 fell for, none."""
 
@@ -80,12 +72,17 @@ def add(
     ] = None,
     domain: Annotated[str | None, typer.Option(help="The place the frames show; a new one is written into vortex.toml.")] = None,
     kind: Annotated[str | None, typer.Option(help="Bounds in validation/policies.yaml to judge by; default: the domain's.")] = None,
-    unit: Annotated[DepthUnit | None, typer.Option(help="Unit of the depth files; plain folders need it.")] = None,
+    unit: Annotated[
+        str | None, typer.Option(metavar="UNIT", help="Unit of the depth files: mm, m, or m/N (m/5000); plain folders need it.")
+    ] = None,
     split: Annotated[
         str | None,
         typer.Option(metavar="T,G,V", help="Percent of each stream for training, gap, validation; default: official splits, or 72,8,20."),
     ] = None,
-    camera: Annotated[str | None, typer.Option(help="Name of the camera; every metric carries it.")] = None,
+    camera: Annotated[
+        str | None, typer.Option(help="Name of the camera; every metric carries it; default: the format's sensor, or unnamed.")
+    ] = None,
+    every: Annotated[int, typer.Option(min=1, metavar="N", help="Take each N-th frame of a stream.")] = 1,
     pairs_only: Annotated[bool, typer.Option("--pairs-only", help="Leave frames out that lack colour or depth.")] = False,
     filled: Annotated[bool, typer.Option("--filled-depth", help="Take in-painted depth, where a set has it beside the measured.")] = False,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Copies at a time, and processes that decode; the frames are the same.")] = 2,
@@ -97,7 +94,7 @@ def add(
 
     Example: vortex data add kitchen ~/frames/kitchen --format 7scenes --domain kitchen
     """
-    from pipelines.ingest.add import add_dataset, parse_split
+    from pipelines.ingest.add import add_dataset, parse_split, parse_unit
 
     with console.progress() as display:
         task = display.add_task("checking", total=None)
@@ -108,11 +105,12 @@ def add(
             format=format_,
             domain=domain,
             kind=kind,
-            unit=unit.value if unit else None,
+            unit=parse_unit(unit) if unit else None,
             split=parse_split(split) if split else None,
             camera=camera,
             pairs_only=pairs_only,
             filled=filled,
+            every=every,
             workers=workers,
             on_frame=lambda what, count, total: display.update(task, description=what, completed=count, total=total),
         )
@@ -140,7 +138,7 @@ def synth(
 
     Example: vortex data synth practice --world corridor --frames 120 --seed 7
     """
-    from pipelines.synthetic import synthesise
+    from pipelines.synthetic.dataset import synthesise
 
     with console.progress() as display:
         task = display.add_task(f"rendering {world}", total=frames)

@@ -12,7 +12,7 @@ from pipelines.ingest.nyu.official import official_splits, with_validation
 from pipelines.ingest.taxonomies import table_894
 
 if TYPE_CHECKING:
-    from validation.manifest import Split
+    from validation.rows import Split
 
 NAME: Final = "nyu_depth_v2_labeled.mat"
 SPLITS: Final = "splits.mat"
@@ -32,6 +32,7 @@ class NyuLabelled:
 
     layout = f"{NAME} with {SPLITS} and {MAPPING} beside it"
     in_painted = True
+    registered = True
 
     def recognises(self, root: Path) -> bool:
         """The file of that name is here."""

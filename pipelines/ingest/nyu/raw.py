@@ -6,12 +6,13 @@ import re
 from pathlib import Path
 from typing import Final
 
+from core.stream_order import seconds
 from pipelines.ingest.adapter import FrameSet, Options, Pair, Recording, folders, refuse
 from pipelines.ingest.nyu.kinect import KINECT, unit_faults
 from pipelines.ingest.nyu.netpbm import RawColour, RawDepth
 from pipelines.ingest.tum import WITHIN, associate
 
-_FILE: Final = re.compile(r"([rd])-([0-9]{1,12}\.[0-9]{1,9})-([0-9]{1,12})\.(ppm|pgm)")
+_FILE: Final = re.compile(r"([rd])-([0-9]{1,12}\.[0-9]{1,9})-([0-9]{1,12})\.(?i:(ppm|pgm))")
 UNREGISTERED: Final = "raw Kinect depth is not registered to the colour picture: towards the borders its pixels lie tens of columns beside what they belong to"
 
 
@@ -22,6 +23,7 @@ class NyuRaw:
     """
 
     layout = "r-STAMP-N.ppm + d-STAMP-N.pgm in the folder or in one folder a scene"
+    registered = False
 
     def recognises(self, root: Path) -> bool:
         """Any file of the layout here, or one folder down."""
@@ -62,9 +64,12 @@ class NyuRaw:
 
 
 def _stamped(folder: Path, letter: str) -> list[tuple[float, Path]]:
-    matches = ((_FILE.fullmatch(path.name), path) for path in folder.iterdir())
+    matches = [(match, path) for path in folder.iterdir() if (match := _FILE.fullmatch(path.name))]
     suffix = {"r": "ppm", "d": "pgm"}[letter]
-    return sorted((float(match[2]), path) for match, path in matches if match and match[1] == letter and match[4] == suffix)
+    times = seconds([match[2] for match, _ in matches])  # of both cameras, which one recorder wrote
+    return sorted(
+        (time, path) for time, (match, path) in zip(times, matches, strict=True) if (match[1], match[4].lower()) == (letter, suffix)
+    )
 
 
 def _scenes(root: Path) -> list[Path]:

@@ -10,15 +10,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.classes import CLASSES
 from core.errors import VortexError
 from core.files import locked, sha256_file
 from core.progress import Notice
+from models import checkpoint
 from pipelines.exam.sets import exam_sets
 from pipelines.frame_arrays import load_arrays
-from pipelines.hub.classes import class_pixels, untaught
+from pipelines.hub.classes import class_pixels
 from pipelines.hub.open import actor, commit, hub
-from pipelines.pack import packs_folder
+from pipelines.pack.preparing import packs_folder
+from pipelines.ship.export.contract import contract
 from pipelines.ship.export.onnx import OPSET, holds, write_onnx
 from pipelines.ship.export.parity import NOISE, measure_parity, noise
 from pipelines.workspace import Workspace
@@ -49,15 +50,13 @@ def export(ws: Workspace, name: str, *, domain: str | None = None, record: bool 
     import onnxruntime
     import torch
 
-    from models import checkpoint
-
     report = on_step or (lambda _: None)
     registry = hub(ws)
     version = registry.get(name)
     student, _ = checkpoint.load(registry.artifact_path(version.checkpoint))
     path = export_path(ws, version)
     with locked(path.with_suffix(".lock"), _PATIENCE):
-        metadata = _metadata(version, class_pixels(registry, version)) | {"vortex.torch": str(torch.__version__)}
+        metadata = contract(version, class_pixels(registry, version)) | {"vortex.torch": str(torch.__version__)}
         if not (_recorded(version, path) and holds(path, metadata)):
             report(f"exporting {version.name} at {version.size[0]}x{version.size[1]}")
             write_onnx(student, version.size, path, metadata)
@@ -152,18 +151,3 @@ def _recorded(version: Version, path: Path) -> bool:
     """Whether the file at `path` is the recorded export, byte for byte."""
     exported = newest(version)
     return exported is not None and path.is_file() and sha256_file(path) == exported.artifact.sha256
-
-
-def _metadata(version: Version, pixels: dict[str, int] | None) -> dict[str, str]:
-    """What a program that has nothing but the file must know. `pixels` are the labelled ones of each class that it was trained on."""
-    height, width = version.size
-    trained = "not counted" if pixels is None else ",".join(f"{name}={count}" for name, count in pixels.items())
-    return {
-        "vortex.version": version.name,
-        "vortex.checkpoint_sha256": version.checkpoint.sha256,
-        "vortex.size": f"{height}x{width}",
-        "vortex.classes": ",".join(CLASSES),
-        "vortex.classes_trained": "none" if untaught(pixels) else trained,
-        "vortex.depth_unit": "m",
-        "vortex.input": "rgb, 1x3xHxW, float32 in [0, 1]",
-    }

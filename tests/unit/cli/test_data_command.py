@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from core.errors import UsageError
 from pipelines.data.pointer import FETCH
-from pipelines.synthetic import synthesise
+from pipelines.synthetic.dataset import synthesise
 from pipelines.workspace import Workspace, load
+from tests.unit.pipelines.ingest.test_ingest import plain
 from vortex_cli import console
 from vortex_cli.app import app
 
@@ -48,6 +52,18 @@ def test_changes_behind_dvcs_back_are_named_without_git(workspace: Workspace, mo
     empty = run(ws, "data", "diff", "d751713988987e9331980363e24189ce", "now")[0]
     assert " 12 " in empty and "s0-" not in empty
     assert "settings" not in out and " world " in out
+
+
+def test_options_of_add_reach_the_frames(workspace: Workspace, tmp_path: Path) -> None:
+    source = plain(tmp_path / "s", 10)
+    out, _ = run(
+        workspace, "data", "add", "s", str(source), "--domain", "rooms", "--unit", "m/256", "--every", "2", "--camera", "d435", "--json"
+    )
+    card = json.loads(out)
+    assert (card["cameras"], card["settings"]["unit"], card["settings"]["every"]) == (["d435"], "m/256", 2)
+    assert sum(card["frames"].values()) == 5 and card["registered"] is True
+    with pytest.raises(UsageError, match=r"--unit 'cm' is not a unit of depth, allowed: m, mm, or m/N"):
+        run(workspace, "data", "add", "t", str(source), "--domain", "rooms", "--unit", "cm")
 
 
 def test_a_new_reference_is_named(workspace: Workspace) -> None:

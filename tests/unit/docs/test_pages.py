@@ -71,7 +71,7 @@ def test_the_reference_has_every_option_of_every_command_below_its_heading() -> 
     assert below.keys() == reference.keys()
     for path, command in reference.items():
         for parameter in command.params:
-            option = parameter.opts[-1] if parameter.param_type_name == "option" else parameter.metavar.strip("[]")
+            option = parameter.opts[-1] if parameter.param_type_name == "option" else parameter.metavar
             assert re.search(rf"{re.escape(option)}(?![\w-])", below[path] + common), f"{path}: {option} is not in the reference"
             assert parameter.help, f"{path}: {option} has no help"
 
@@ -143,3 +143,14 @@ def test_every_decision_has_its_date_and_says_something() -> None:
 )
 def test_an_anchor_is_what_github_makes_of_a_heading(heading: str, fragment: str) -> None:
     assert GENERATED["anchor"](heading) == fragment
+
+
+def test_the_page_of_data_states_unit_splits_and_registration_of_every_format() -> None:
+    from pipelines.ingest import ADAPTERS
+
+    page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    rows = {row[0].strip("` "): row[1:] for line in page.splitlines() if len(row := re.split(r"(?<!\\)\|", line)[1:-1]) == 6}
+    assert [cell.strip() for cell in rows["--format"]] == ["layout", "unit of depth", "no depth", "splits", "depth on colour"]
+    for format_, adapter in ADAPTERS.items():
+        cells = [cell.strip() for cell in rows[format_]]
+        assert all(cells) and cells[-1].startswith("registered" if adapter.registered else "**not registered**"), format_

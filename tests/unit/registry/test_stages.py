@@ -39,7 +39,7 @@ def promote(ledger: Ledger, version: str, upto: str = "production", seq: int | N
 def test_nothing_is_in_a_channel_at_first(filled: Ledger) -> None:
     state = channel_state(filled, CHANNEL)
     assert (state.seq, state.production, dict(state.current)) == (0, None, {})
-    assert history(filled, device=CHANNEL.device) == []
+    assert list(history(filled, device=CHANNEL.device)) == []
 
 
 def test_a_promotion_records_each_stage_and_moves_the_channel(filled: Ledger) -> None:
@@ -47,7 +47,7 @@ def test_a_promotion_records_each_stage_and_moves_the_channel(filled: Ledger) ->
     state = channel_state(filled, CHANNEL)
     assert state.seq == 3
     assert dict(state.current) == dict.fromkeys(LADDER, "v10")
-    events = history(filled, device=CHANNEL.device, domain=CHANNEL.domain)
+    events = list(history(filled, device=CHANNEL.device, domain=CHANNEL.domain))
     assert [event.head["stage"] for event in events] == list(LADDER)
     assert {(event.actor, event.reason, event.commit) for event in events} == {("Grace", "night run", "abc")}
     assert events[0].body == {"checks": [{"name": "rmse"}]}
@@ -133,7 +133,7 @@ def test_stages_must_be_on_the_ladder(filled: Ledger, stages: list[str]) -> None
 def test_an_unknown_version_is_not_promoted(filled: Ledger, version: str) -> None:
     with pytest.raises(VortexError, match="is not registered"):
         promote(filled, version)
-    assert history(filled, device=CHANNEL.device) == []
+    assert list(history(filled, device=CHANNEL.device)) == []
 
 
 def test_aliases_are_valid_and_never_shared() -> None:

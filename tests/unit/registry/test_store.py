@@ -35,7 +35,7 @@ def test_any_client_reads_runs_metrics_inputs_artifacts_versions_and_aliases(hub
     record_promotion(hub.ledger, channel, "v6", [StageJudgement("candidate", True), StageJudgement("staging", True)], 0, actor="Ada")
     hub.refresh_aliases(channel)
 
-    client = MlflowClient(hub.tracking_uri)
+    client = MlflowClient(hub.tracking_uri.reveal())
     run = client.get_run(new.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.params["recipe.optimizer.encoder_lr"] == "3e-05"

@@ -179,6 +179,13 @@ def test_frames_are_ordered_by_number_and_apart_by_sequence() -> None:
     assert beside_of((ids, split), (split == "train").astype(int)) == 0
 
 
+def test_frames_are_ordered_by_decimal_time() -> None:
+    _, split = stream("t" * 29 + "ggg" + "v" * 8)
+    stamps = np.array([f"{round(1551915398 + index * 0.05, 4)}" for index in range(40)], object)
+    assert beside_of((stamps, split)) == 0
+    assert beside_of((stamps, split[::-1].copy())) == 0 and beside_of((stamps, stream("tv" * 20)[1])) == 19
+
+
 def test_copies_stay_within_a_split_and_leaks_cross_it() -> None:
     _, split = stream("tttgvv")
     content = np.array([5, 6, 5, 7, 5, 6], np.uint64)

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from core.errors import UsageError, VortexError
-from pipelines.ingest.adapter import natural
 from pipelines.ingest.add import add_dataset, parse_split
 from pipelines.ingest.cameras import StatedCamera, find_camera
 from pipelines.ingest.tum import associate
@@ -135,6 +134,16 @@ def test_frames_of_two_sizes_are_refused(workspace: Workspace, tmp_path: Path) -
         add_dataset(workspace, "s", source, domain="rooms", unit="mm")
 
 
+def test_time_stamps_without_trailing_zeros_are_split_by_time(workspace: Workspace, tmp_path: Path) -> None:
+    source = plain(tmp_path / "s", 40)
+    for part in ("rgb", "depth"):
+        for index in range(40):
+            (source / part / f"{index}.png").rename(source / part / f"{round(1551915398 + index * 0.05, 4)}.png")
+    frames = load_manifest(add_dataset(workspace, "s", source, domain="rooms", unit="mm").dataset.manifest)
+    times = [float(frame.id) for frame in frames]
+    assert times == sorted(times) and [frame.split for frame in frames] == ["train"] * 29 + ["gap"] * 3 + ["val"] * 8
+
+
 def test_split_texts() -> None:
     assert parse_split("72,8,20") == (72, 8, 20) and parse_split("0, 0, 100") == (0, 0, 100)
     for text in ("", "80,20", "72,8,21", "-1,1,100", "a,b,c", "72.0,8,20"):
@@ -153,9 +162,52 @@ def test_an_empty_sequence_is_said_and_a_set_of_them_refused(workspace: Workspac
         add_dataset(workspace, "t", tmp_path / "t", domain="rooms", unit="mm")
 
 
-def test_people_count() -> None:
-    assert natural("a²") == [(1, 0, "a²")], "a digit of Unicode is no number that int() reads"
-    assert sorted(["frame10", "frame2", "a1b", "1", "01.5"], key=natural) == ["1", "01.5", "a1b", "frame2", "frame10"]
+OPENCV = """%YAML 1.2
+---
+calibration_time: "Sat 28 Nov 2026 12:00:00 PM UTC"
+image_width: 640
+image_height: 480
+camera_matrix: !!opencv-matrix
+   rows: 3
+   cols: 3
+   dt: d
+   data: [ 5.0000000000000000e+02, 0., 320., 0., 501., 240., 0., 0.,
+       1. ]
+distortion_coefficients: !!opencv-matrix
+   rows: 5
+   cols: 1
+   dt: d
+   data: [ -2.6637260909660682e-01, -3.8588898922304653e-02,
+       1.7831947042852964e-03, -2.8122100441115472e-04, 0. ]
+avg_reprojection_error: 3.6e-01
+"""
+"""What cv::FileStorage writes at the end of a calibration."""
+ROS = """image_width: 640
+image_height: 480
+camera_name: head_camera
+camera_matrix:
+  rows: 3
+  cols: 3
+  data: [500.000000, 0.000000, 320.000000, 0.000000, 501.000000, 240.000000, 0.000000, 0.000000, 1.000000]
+distortion_model: plumb_bob
+distortion_coefficients:
+  rows: 1
+  cols: 5
+  data: [0.1, -0.2, 0.0, 0.0, 0.000000]
+projection_matrix:
+  rows: 3
+  cols: 4
+  data: [498.0, 0.0, 321.0, 0.0, 0.0, 499.0, 241.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+"""
+"""What camera_calibration and camera_info_manager write."""
+ROS_MESSAGE = """height: 480
+width: 640
+distortion_model: "plumb_bob"
+D: [0.1, -0.2, 0.0, 0.0, 0.0]
+K: [500.0, 0.0, 320.0, 0.0, 501.0, 240.0, 0.0, 0.0, 1.0]
+R: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+P: [498.0, 0.0, 321.0, 0.0, 0.0, 499.0, 241.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+"""
 
 
 @pytest.mark.parametrize(
@@ -169,6 +221,12 @@ def test_people_count() -> None:
         ("ros.yaml", "K: [500, 0, 320, 0, 501, 240, 0, 0, 1]\nD: [0, 0]\n"),
         ("opencv.yml", "camera_matrix:\n  rows: 3\n  cols: 3\n  data: [500, 0, 320, 0, 501, 240, 0, 0, 1]\n"),
         ("lists.yaml", "camera_matrix: [[500, 0, 320], [0, 501, 240], [0, 0, 1]]\n"),
+        ("opencv2.yml", OPENCV.replace("%YAML 1.2", "%YAML:1.0")),
+        ("opencv4.yaml", OPENCV),
+        ("windows.yml", "\ufeff" + OPENCV.replace("\n", "\r\n")),
+        ("sample.yml", OPENCV.replace("camera_matrix", "Camera_Matrix")),
+        ("calibrated.yaml", ROS),
+        ("echo.yaml", 'header: \n  seq: 12\n  frame_id: "camera"\n' + ROS_MESSAGE + "---\n"),
     ],
 )
 def test_intrinsics_in_every_spelling(tmp_path: Path, name: str, text: str) -> None:
@@ -189,7 +247,9 @@ def test_intrinsics_in_every_spelling(tmp_path: Path, name: str, text: str) -> N
         ("a.json", '{"K": "text"}'),
         ("a.json", '{"fx": true, "fy": 1, "cx": 1, "cy": 1}'),
         ("a.json", '{"K": ["a", 0, 1, 0, 1, 1, 0, 0, 1]}'),
-        ("a.yaml", "%YAML:1.0\nK: !!opencv-matrix"),
+        ("a.yaml", "%YAML:1.0\n---\nK: !!opencv-matrix\n   rows: 3\n   cols: 3\n   dt: d\n   data: [ 500., 0., 320. ]\n"),
+        ("a.yaml", "%YAML:1.0\n---\nK: !!python/object/apply:os.getcwd []\n"),
+        ("a.yaml", "%YAML:1.0\n---\nK: !!opencv-matrix"),
     ],
 )
 def test_broken_intrinsics_are_named(tmp_path: Path, name: str, text: str) -> None:
@@ -197,6 +257,13 @@ def test_broken_intrinsics_are_named(tmp_path: Path, name: str, text: str) -> No
     faults: list[str] = []
     assert find_camera(tmp_path, faults) is None
     assert len(faults) == 1 and faults[0].startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize("text", [OPENCV, ROS, ROS_MESSAGE])
+def test_the_size_comes_with_the_camera(tmp_path: Path, text: str) -> None:
+    (tmp_path / "camera.yaml").write_text(text)
+    camera = find_camera(tmp_path, [])
+    assert camera and camera.size == (480, 640) and camera.on((240, 320)).fx == 250 and camera.distorted
 
 
 def test_two_cameras_are_one_too_many(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from pipelines.ingest.lilocbench import LilocBench, RegisteredDepth
 from pipelines.ingest.register import Rig
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.native_sets import SIZE, lens_yaml, pose_yaml, write, write_lilocbench
-from validation.decode import FrameFileError, read_depth
+from validation.decode import read_depth
+from validation.headers import FrameFileError
 from validation.manifest import load_manifest
 
 
@@ -44,6 +45,22 @@ def test_pairs_by_stamp_and_registers(workspace: Workspace, tmp_path: Path) -> N
     # 59 mm to the side at 1 m and f = 38.5: the last two columns are beyond the depth camera's view.
     assert (depth[:, 62:] == 0).all() and np.median(depth[5:40, 5:55]) == pytest.approx(1.0, abs=0.01)
     assert depth.max() < 1.1, "65535 is not a distance"
+
+
+def test_nanoseconds_that_nobody_padded_are_read_as_such(tmp_path: Path) -> None:
+    camera = write_lilocbench(tmp_path / "s", 30)
+    for path in sorted(camera.glob("*/images/*.png")):
+        whole, _, nanoseconds = path.stem.partition(".")
+        path.rename(path.with_name(f"{whole}.{int(nanoseconds)}.png"))
+    pairs = LilocBench().read(tmp_path / "s", Options()).recordings[0].pairs
+    # 66666603 ns of .066666603 is read as .66666603 when it is taken for a decimal: it lies beside the tenth picture then.
+    assert [pair.stem for pair in pairs][:3] == ["1690000000.0", "1690000000.66666603", "1690000000.133333445"] and len(pairs) == 30
+    late = [
+        int(pair.depth.origin.stem.partition(".")[2]) - int(pair.stem.partition(".")[2])
+        for pair in pairs
+        if isinstance(pair.depth, RegisteredDepth)
+    ]
+    assert all(abs(nanoseconds - 4_000_000) < 1000 for nanoseconds in late)
 
 
 def test_sizes_of_depth_and_colour_may_differ(workspace: Workspace, tmp_path: Path) -> None:

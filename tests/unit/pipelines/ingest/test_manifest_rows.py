@@ -21,7 +21,8 @@ from pipelines.ingest.add import Added, add_dataset
 from pipelines.ingest.cameras import StatedCamera
 from pipelines.ingest.frame_files import encodable
 from pipelines.workspace import Workspace
-from validation.decode import FrameFileError, read_confidence, read_depth, read_segmentation
+from validation.decode import read_confidence, read_depth, read_segmentation
+from validation.headers import FrameFileError
 from validation.manifest import load_manifest
 
 SIZE = (16, 24)
@@ -52,6 +53,7 @@ class Fake:
 
     found: FrameSet
     layout: str = "anything"
+    registered: bool = True
     asked: list[Options] = field(default_factory=list)
 
     def recognises(self, root: Path) -> bool:
@@ -169,7 +171,7 @@ def test_a_failure_stops_the_threads_before_the_folder_goes(workspace: Workspace
     with pytest.raises(VortexError, match="interrupted: dataset 's' was not added"):
         add(workspace, monkeypatch, pairs, workers=3, on_frame=interrupt)
     assert not any((workspace.build / "staging").iterdir()) and not any(workspace.data.iterdir())
-    with pytest.raises(UsageError, match="0 workers"):
+    with pytest.raises(UsageError, match="--workers 0 is not allowed"):
         add(workspace, monkeypatch, pairs, workers=0)
 
 

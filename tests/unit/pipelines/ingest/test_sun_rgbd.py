@@ -19,7 +19,8 @@ from pipelines.ingest.sun_toolbox import SunMask, frame_key
 from pipelines.ingest.taxonomies import SUN37, six_of_nyu40
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.native_sets import SIZE, K, colour, rotated, write, write_sun, write_sun_frame, write_toolbox
-from validation.decode import FrameFileError, read_depth, read_segmentation
+from validation.decode import read_depth, read_segmentation
+from validation.headers import FrameFileError
 from validation.manifest import load_manifest
 
 STREAM = "kv2/align_kv2"
@@ -57,7 +58,13 @@ def test_each_frame_has_its_own_camera(workspace: Workspace, tmp_path: Path) -> 
     frame = frames["kv2_align_kv2-000003"]
     assert len(frames) == 10 and frame.sequence == STREAM and frame.intrinsics and frame.intrinsics.fx == 60.25
     other = frames["xtion_sun3ddata_brown_brown-000000"]
-    assert other.intrinsics and other.intrinsics.fx == 58.5 and other.supervision == "none" and other.camera == "sun-rgbd"
+    assert (
+        other.intrinsics
+        and other.intrinsics.fx == 58.5
+        and other.supervision == "none"
+        and other.camera == "xtion"
+        and frame.camera == "kinect-v2"
+    )
     assert frame.depth and frame.depth_unit == "mm"
     depth = read_depth(added.dataset.root / frame.depth, "mm")
     assert (depth[:4, :4] == 0).all() and depth[10, 10] == pytest.approx(1.003)

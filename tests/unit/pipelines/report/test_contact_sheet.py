@@ -14,7 +14,8 @@ from core.errors import VortexError
 from pipelines.data.datasets import Dataset, DatasetCard
 from pipelines.report import pictures
 from pipelines.report.contact_sheet import _sources, contact_sheet, spread
-from validation.manifest import Frame, load_manifest, write_manifest
+from validation.manifest import load_manifest, write_manifest
+from validation.rows import Frame
 
 
 def dataset(root: Path, count: int = 5) -> Dataset:
@@ -71,6 +72,21 @@ def test_depth_range_ignores_what_is_no_depth() -> None:
     depth[8:12] = 0
     assert pictures.depth_range([depth]) == (2.0, 2.5)
     assert pictures.depth_range([]) == (0.0, 5.0) == pictures.depth_range([np.zeros((8, 8), np.float32)])
+
+
+def test_the_overlay_draws_the_borders_of_depth_where_they_lie_on_colour() -> None:
+    rgb = np.full((96, 128, 3), (40, 80, 160), np.uint8)
+    depth = np.full((96, 128), 3, np.float32)
+    depth[30:60, 50:90] = 1
+    depth[0, 0] = np.nan
+    red = (pictures.edges_on_colour(rgb, depth) == (230, 30, 30)).all(2)
+    assert red[29:31, 50:90].any(0).all() and red[59:61, 50:90].any(0).all()
+    assert red[30:60, 49:51].any(1).all() and red[30:60, 89:91].any(1).all() and red.sum() <= 150
+    assert (pictures.edges_on_colour(rgb, depth)[~red] == pictures.edges_on_colour(rgb, depth)[95, 127]).all(), (
+        "the rest is the picture in grey"
+    )
+    coarse = (pictures.edges_on_colour(rgb, depth[::2, ::2]) == (230, 30, 30)).all(2)
+    assert coarse[28:32, 52:88].any(0).sum() >= 18 and not coarse[:26].any() and not coarse[34:56, 56:84].any()
 
 
 def test_fitting_keeps_the_aspect_and_exact_colours() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,10 +17,11 @@ from models.student import Prediction, Student, StudentConfig
 from pipelines.data.datasets import DatasetCard, new_dataset
 from pipelines.hub.open import hub
 from pipelines.ship.export import PARITY_DOMAIN, export, export_path, newest, parity_checks, parity_frames
+from pipelines.ship.export.contract import contract
 from pipelines.ship.export.onnx import DEPTH, INPUT, LOGITS, OPSET, holds, write_onnx
 from pipelines.ship.export.parity import measure_parity, noise, session
 from pipelines.workspace import Workspace, load
-from registry.records import Artifact, Export
+from registry.records import Artifact, DataUse, Export, Metrics
 from tests.unit.pipelines.conftest import SIZE, write_frames
 
 
@@ -73,6 +76,16 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(VortexError, match=r"tiny\.onnx: no space left on the disk; nothing was written"):
         write_onnx(Tiny(), SIZE, tmp_path / "tiny.onnx", {})  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_file_normalises_by_itself_so_that_doing_it_before_is_another_picture(exported: Path, student: Student):
+    raw = noise(SIZE, 1).astype(np.float32).transpose(0, 3, 1, 2) / 255
+    mean, deviation = (np.array(values, np.float32)[:, None, None] for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    run = session(exported)
+    with torch.no_grad():
+        expected = student(torch.from_numpy(raw)).depth.numpy()
+    assert np.abs(run.run([DEPTH], {INPUT: raw})[0] - expected).max() < 1e-4
+    assert np.abs(run.run([DEPTH], {INPUT: (raw - mean) / deviation})[0] - expected).max() > 1e-3
 
 
 def test_parity_holds_and_notices(exported: Path, student: Student):
@@ -132,6 +145,10 @@ def test_export_is_recorded(workspace: Workspace, make_version: Callable[..., st
     assert steps[-2] == f"exporting {name} at {SIZE[0]}x{SIZE[1]}"
     assert again.artifact.sha256 == sha256_file(path) == sha256_file(hub(workspace).artifact_path(again.artifact))
     assert sha256_file(stored) == made.artifact.sha256, "what the first event names is still there"
+    assert properties["vortex.colour_order"] == "RGB" and properties["vortex.normalisation"].startswith("inside")
+    assert properties["vortex.domain"] == version.domain and properties["vortex.camera"] == "not recorded"
+    page = (Path(__file__).parents[4] / "docs" / "onnx.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"`(vortex\.[a-z0-9_]+)`", page)) == {key for key in properties if key.startswith("vortex.")}
 
 
 def test_parity_uses_the_frames_that_judge_the_domain(workspace: Workspace, make_version: Callable[..., str]):
@@ -165,3 +182,13 @@ def test_an_export_is_held_against_the_bound_of_staging_alone(depth_m: float | N
         detail={PARITY_DOMAIN: "rooms"},
     )
     assert [(check.name, check.found, check.passed) for check in parity_checks(exported)] == [("onnx-parity", answer, passed)]
+
+
+def test_the_contract_names_the_cameras_of_the_training_s_own_data(workspace: Workspace, make_version: Callable[..., str]):
+    version = hub(workspace).get(make_version())
+    use = DataUse("hall", "rooms", "room", "ab" * 32, None, True, {"train": 3})
+    measured = [
+        Metrics("rooms", camera, "val-pooled-10m/1", dataset, "ab" * 32, {}, 3) for camera, dataset in (("d455", "hall"), ("zed", "x"))
+    ]
+    told = contract(dataclasses.replace(version, data=(use,), metrics=tuple(measured)), {"floor": 7, "glass": 0})
+    assert (told["vortex.camera"], told["vortex.classes_trained"]) == ("d455", "floor=7,glass=0")

@@ -32,7 +32,7 @@ def test_every_stage_on_the_way_is_judged_and_recorded(arena: Arena):
     assert [(entry.stage, entry.state) for entry in report.stages] == [(stage, "passed") for stage in STAGES]
     assert report.sentence() == f"{name} is now in production on host/rooms"
     assert set(state(arena.ws).values()) == {name} and len(state(arena.ws)) == 3
-    entries = history(hub(arena.ws).ledger, device="host")
+    entries = list(history(hub(arena.ws).ledger, device="host"))
     assert [(entry.kind, entry.head["stage"], entry.reason) for entry in entries][-1] == ("channel.promoted", "production", "first")
     assert all(check["passed"] for entry in entries for check in (entry.body or {})["checks"])
     client = hub(arena.ws).store._client
@@ -63,7 +63,7 @@ def test_a_worse_version_is_refused_and_that_is_recorded(arena: Arena):
     assert report.sentence() == f"{worse} is refused for production on host/rooms: not-worse-rmse"
     assert not report.undecided
     assert state(arena.ws) == {"candidate": worse, "staging": worse, "production": good}
-    last = history(hub(arena.ws).ledger, device="host")[-1]
+    last = list(history(hub(arena.ws).ledger, device="host"))[-1]
     (answer,) = [check["found"] for check in (last.body or {})["checks"] if not check["passed"]]
     assert last.kind == "channel.refused" and answer.startswith("worse: 0.5") and "10 frames worth 10.0 independent ones" in answer
 
@@ -88,7 +88,7 @@ def test_too_little_to_say_wants_a_person_who_answers_for_it(arena: Arena):
     with pytest.raises(UsageError, match="--override without a reason"):
         arena.promote(unclear, override=True, reason="  ")
     assert arena.promote(unclear, override=True, reason="lighter, tried on the robot").passed
-    entry = history(hub(arena.ws).ledger, device="host")[-1]
+    entry = list(history(hub(arena.ws).ledger, device="host"))[-1]
     (waived,) = [check for check in (entry.body or {})["checks"] if check["waiver"]]
     assert waived["name"] == "not-worse-rmse" and waived["waiver"].endswith(": lighter, tried on the robot") and not waived["passed"]
     from registry import events
