@@ -98,18 +98,19 @@ def workspace() -> Workspace:
 
 def stdout() -> Console:
     """Console for results. 120 columns when piped, so that a table never folds to 80 in a log."""
-    from vortex_cli.terminal import Terminal
-
-    silence.end()
-    return Terminal(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120)
+    return _terminal(soft_wrap=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120)
 
 
 def stderr() -> Console:
     """Console for progress, remarks and errors."""
+    return _terminal(stderr=True)
+
+
+def _terminal(**options: Any) -> Console:
     from vortex_cli.terminal import Terminal
 
     silence.end()
-    return Terminal(stderr=True, highlight=False)
+    return Terminal(highlight=False, **options)
 
 
 def emit(payload: object, *renderables: RenderableType) -> None:

@@ -154,3 +154,10 @@ def test_the_page_of_data_states_unit_splits_and_registration_of_every_format() 
     for format_, adapter in ADAPTERS.items():
         cells = [cell.strip() for cell in rows[format_]]
         assert all(cells) and cells[-1].startswith("registered" if adapter.registered else "**not registered**"), format_
+
+
+def test_the_page_of_data_lists_every_format() -> None:
+    from pipelines.ingest import ADAPTERS
+
+    table = (ROOT / "docs" / "data.md").read_text(encoding="utf-8").partition("| `--format` |")[2].partition("\n\n")[0]
+    assert sorted(re.findall(r"^\| `([a-z0-9-]+)` \|", table, re.MULTILINE)) == sorted(ADAPTERS)
