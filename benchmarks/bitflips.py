@@ -25,7 +25,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from validation.decode import FrameFileError, read_depth, read_rgb, read_segmentation
+from validation.decode import read_depth, read_rgb, read_segmentation
+from validation.headers import FrameFileError
 
 Pixels = NDArray[Any]
 SIZE = (96, 128)

@@ -32,9 +32,9 @@ from pipelines.evaluate.student import evaluate_student
 from pipelines.experiments.seeded_run import SeededRun, begun, read_record, write_record
 from pipelines.hub.open import hub
 from pipelines.init import init
-from pipelines.pack import packs_folder
+from pipelines.pack.preparing import packs_folder
 from pipelines.runs.events import TrainEvent
-from pipelines.synthetic import synthesise
+from pipelines.synthetic.dataset import synthesise
 from pipelines.train.driver.run import train
 from pipelines.train.plan.decide import decide
 from pipelines.train.plan.gather import gather

@@ -52,7 +52,7 @@ def prepare(root: Path, frames: int) -> None:
 
 def run(root: Path, count: Path | None = None, kill_at: int | None = None) -> None:
     """Label. Every file event below `root` is counted; at number `kill_at` the process ends as a power cut would end it."""
-    from pipelines.label import label
+    from pipelines.label.run import label
     from pipelines.workspace import load
 
     seen = {"events": 0, "publishing": 0}

@@ -27,8 +27,9 @@ from benchmarks.rivals import loaders as rivals
 from models import augment
 from pipelines.data.datasets import resolve
 from pipelines.init import init
-from pipelines.pack import Pack, Selection, packs_folder, prepare
 from pipelines.pack.loader import Loader
+from pipelines.pack.preparing import packs_folder, prepare
+from pipelines.pack.reading import Pack, Selection
 from pipelines.pack.sampler import epoch_order
 from pipelines.recipes.recipe import load
 

@@ -23,10 +23,11 @@ from pathlib import Path
 import torch
 
 from pipelines.init import init
-from pipelines.profile import Profile, profile
+from pipelines.profile.measurement import profile
+from pipelines.profile.record import Profile
 from pipelines.recipes import recipe as recipes
 from pipelines.runs.events import TrainEvent
-from pipelines.synthetic import synthesise
+from pipelines.synthetic.dataset import synthesise
 from pipelines.train.driver.run import train
 from pipelines.train.plan.decide import decide
 from pipelines.train.plan.gather import gather

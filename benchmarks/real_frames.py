@@ -25,7 +25,7 @@ from pipelines import workspace
 from pipelines.data import datasets
 from pipelines.frame_arrays import load_arrays
 from pipelines.init import init
-from pipelines.pack import packs_folder
+from pipelines.pack.preparing import packs_folder
 from validation.manifest import load_manifest
 
 SETS = {

@@ -19,8 +19,9 @@ from pipelines.experiments.replay.charts import draw
 from pipelines.experiments.replay.page import page
 from pipelines.experiments.replay.place import workspace_for
 from pipelines.experiments.replay.results import Replay
-from pipelines.experiments.replay.run import Watch, replay
+from pipelines.experiments.replay.run import replay
 from pipelines.experiments.replay.scales import SCALES, Scale
+from pipelines.experiments.replay.version_runs import Watch
 from pipelines.experiments.seeded_run import write_record
 
 DOCS = Path(__file__).parents[1] / "docs"

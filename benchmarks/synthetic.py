@@ -24,7 +24,8 @@ def main() -> None:
     """Film both worlds into a temporary folder and print a line for each."""
     import cv2
 
-    from pipelines.synthetic import WORLDS, Job, render_dataset
+    from pipelines.synthetic.dataset import Job, render_dataset
+    from pipelines.synthetic.worlds import WORLDS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=120)

@@ -30,9 +30,10 @@ from models import augment, augment_device
 from models.student import Student, StudentConfig
 from pipelines.data.datasets import resolve
 from pipelines.init import init
-from pipelines.pack import Pack, Selection, packs_folder
-from pipelines.pack import prepare as pack_frames
 from pipelines.pack.loader import Loader
+from pipelines.pack.preparing import packs_folder
+from pipelines.pack.preparing import prepare as pack_frames
+from pipelines.pack.reading import Pack, Selection
 from pipelines.pack.sampler import epoch_order, loader_processes
 from pipelines.recipes.recipe import load
 from pipelines.train.plan.switches import NATIVE_BF16, Switches

@@ -6,11 +6,9 @@ that may be called `core` or `models`.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pwd
 import stat
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -28,6 +26,11 @@ DVC_PLACE: Final = "/var/tmp/dvc/repo"
 """Where DVC keeps its notes on files, for all users of the machine, unless DVC_SITE_CACHE_DIR names another folder."""
 
 
+WAITING: Final = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""OpenMP's threads spin while they wait for each other. Beside other work on the machine that takes its cores, and twice the CPU time a
+frame; asleep they cost a quiet machine next to nothing (`make bench-neighbours`)."""
+
+
 def prepare() -> None:
     """Make this process's environment one that libraries work in. Repeating it changes nothing.
 
@@ -37,6 +40,8 @@ def prepare() -> None:
     _name_the_user()
     _give_a_home()
     _give_dvc_a_place()
+    for name, value in WAITING.items():
+        os.environ.setdefault(name, value)
 
 
 def temporary() -> Path:
@@ -49,6 +54,8 @@ def socket_folder() -> Path:
 
     Raises VortexError where no place is short enough.
     """
+    import hashlib  # this module is loaded by every command, `--help` too
+
     named = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR", "")
     place = Path(named).absolute() if named and _writable(Path(named)) else Path(_temporary_root())
     if len(os.fsencode(place)) + RAY_NEEDS <= LONGEST_SOCKET:
@@ -113,6 +120,8 @@ def _writable(folder: Path) -> bool:
 
 
 def _temporary_root() -> str:
+    import tempfile  # draws in random and hashlib, which `--help` does without
+
     try:
         return tempfile.gettempdir()
     except FileNotFoundError as error:

@@ -117,7 +117,7 @@ def _records(parameters: list[Any], context: Any) -> dict[str, str]:
 
 
 def _argument(parameter: Any) -> str:
-    name = parameter.metavar.strip("[]") + ("…" if parameter.nargs == -1 else "")
+    name = parameter.metavar + ("…" if parameter.nargs == -1 else "")
     return name if parameter.required else f"[{name}]"
 
 

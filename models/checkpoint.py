@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from core.classes import CLASSES
+from models.encoders import ENCODERS
 from models.tensors import CheckpointError, read_metadata, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from models.student import Student, StudentConfig
-
-__all__ = ["FORMAT", "CheckpointError", "load", "read_header", "save"]
 
 FORMAT: Final = 1
 """Version of the header's layout; a higher one comes from a newer Vortex and is refused."""
@@ -61,7 +60,6 @@ def load(path: Path, encoder: str | None = None) -> tuple[Student, dict[str, Any
 
     Raises CheckpointError for a file that is missing, damaged, not finite, of another architecture or of another class order.
     """
-    from models.encoders import ENCODERS
     from models.student import StudentConfig
 
     header = read_header(path)

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 from core.errors import VortexError
 from pipelines import workspace
+from pipelines.compare.versions import compare
+from pipelines.hub.open import hub
 from pipelines.init import init
+from pipelines.report.predictions import draw
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -77,10 +80,6 @@ def prepare(folder: Path | None) -> Workspace:
 
 def summary(ws: Workspace, seconds: float) -> DemoSummary:
     """Read the two versions back from the registry, compare them frame by frame, and draw what they see."""
-    from pipelines.compare.versions import compare
-    from pipelines.hub.open import hub
-    from pipelines.report.predictions import draw
-
     versions = [hub(ws).get(name) for name in (BASE, SPECIALIST)]
     measured = [_by_domain(version) for version in versions]
     domains = ("rooms", "corridor")

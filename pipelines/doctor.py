@@ -18,8 +18,16 @@ from urllib.parse import urlsplit
 
 from core.errors import VortexError
 from core.machine import cores
-from pipelines import workspace
+from pipelines import git, workspace
+from pipelines.data import checkout, datasets
+from pipelines.data.connection import without_password
+from pipelines.data.pointer import FETCH, unfetched
+from pipelines.data.repository import unreadable_settings
+from pipelines.data.versioning import unversioned_changes
+from pipelines.hub.open import hub
+from pipelines.runs.slurm.queue import missing_programs
 from pipelines.workspace import Workspace
+from registry.audit import ledger_faults
 
 NEEDED = ("torch", "torchvision", "timm", "ray", "mlflow", "dvc", "great-expectations", "albumentations", "onnx", "onnxruntime")
 SHOWN = 5
@@ -70,12 +78,9 @@ def _git() -> Finding:
 
 
 def _slurm() -> Finding:
-    sbatch = shutil.which("sbatch")
-    return (
-        Finding("slurm", "ok", sbatch)
-        if sbatch
-        else Finding("slurm", "optional", "no sbatch on the PATH", "log in to a cluster's login node to submit jobs")
-    )
+    if missing := missing_programs():
+        return Finding("slurm", "optional", f"no {', '.join(missing)} on the PATH", "log in to a cluster's login node to submit jobs")
+    return Finding("slurm", "ok", str(shutil.which("sbatch")))
 
 
 def _workspace(folder: Path | None) -> Iterator[Finding]:
@@ -105,8 +110,6 @@ def _workspace(folder: Path | None) -> Iterator[Finding]:
 
 
 def _commit(ws: Workspace) -> Finding:
-    from pipelines import git
-
     head = git.head(ws.root)
     if head.problem:
         return Finding("commit", "missing", f"{head.problem}: versions would record commit {head.commit or 'unknown'}", head.remedy)
@@ -116,10 +119,6 @@ def _commit(ws: Workspace) -> Finding:
 
 
 def _data(ws: Workspace) -> Finding:
-    from pipelines.data import checkout, datasets
-    from pipelines.data.pointer import FETCH, unfetched
-    from pipelines.data.versioning import unversioned_changes
-
     if not (ws.root / "data.dvc").exists():
         return Finding("data", "missing", "no data.dvc", f"run: vortex init {ws.root}")
     names = [dataset.name for dataset in datasets.listing(ws)]
@@ -146,16 +145,12 @@ def _remote(ws: Workspace) -> Finding:
     try:
         config = Config(dvc_dir=str(ws.root / ".dvc"))
     except ConfigError as error:
-        from pipelines.data.repository import unreadable_settings
-
         raise unreadable_settings(ws, error) from error
     name = config["core"].get("remote")
     if not name:
         return Finding(
             "dvc remote", "optional", "none configured", "dvc remote add --default store /path/or/ssh/url keeps a copy of every dataset"
         )
-    from pipelines.data.connection import without_password
-
     url = config["remote"].get(name, {}).get("url")
     if not url:
         return Finding(
@@ -172,9 +167,6 @@ def _ledger(ws: Workspace) -> Finding:
     finding = _reach(ws, "ledger", ws.ledger_url, "the first registered version makes it")
     if finding.state != "ok" or "does not exist" in finding.found:
         return finding
-    from pipelines.hub.open import hub
-    from registry.audit import ledger_faults
-
     head, faults = ledger_faults(hub(ws).ledger)
     events = f"{head.seq} event{'s' if head.seq != 1 else ''}, hash chain intact"
     if not faults:
@@ -186,8 +178,6 @@ def _ledger(ws: Workspace) -> Finding:
 
 def _artifacts(ws: Workspace) -> Finding:
     """Whether every version's checkpoint lies below today's artifact root. Their bytes are not read."""
-    from pipelines.hub.open import hub
-
     registry, root = hub(ws), ws.artifact_root
     if _reach(ws, "ledger", ws.ledger_url, "").state != "ok":
         return Finding("artifacts", "optional", "not looked at, for the ledger cannot be read")

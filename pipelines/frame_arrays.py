@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.progress import Progress
-from pipelines.pack import Selection, prepare
 from pipelines.pack.decoding import Arrays, unpack
+from pipelines.pack.preparing import prepare
+from pipelines.pack.reading import Selection
 
 if TYPE_CHECKING:
     from pipelines.data.datasets import DataRef
-    from validation.manifest import Frame
-
-__all__ = ["Arrays", "FrameArrays", "load_arrays"]
+    from validation.rows import Frame
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def load_arrays(
     """The arrays of `frames` of `ref` at `size` (H, W). The first call for a dataset and size packs it into the folder `packs`.
 
     Metric depth is kept in whole millimetres (what the sensors and the files give); beyond 65.5 m it is invalid.
-    Raises VortexError as `pipelines.pack.prepare` does.
+    Raises VortexError as `pipelines.pack.preparing.prepare` does.
     """
     pack = prepare(packs, ref, size, progress=on_progress).pack
     return FrameArrays(tuple(frames), Selection(pack, pack.find([frame.id for frame in frames])))

@@ -14,6 +14,8 @@ from typing import Any
 from core.errors import UsageError, VortexError
 from core.files import write_atomic
 from pipelines import workspace
+from pipelines.data.datasets import find, resolve
+from pipelines.hub.open import hub
 from pipelines.workspace import Workspace
 
 USAGE = "python -m pipelines.receipt FOLDER FILE dataset|metrics|exports|versions NAME…"
@@ -25,14 +27,10 @@ def receipt(ws: Workspace, kind: str, names: list[str]) -> dict[str, Any]:
         return {name: _dataset(ws, name) for name in names}
     if kind not in ("versions", "metrics", "exports"):
         raise UsageError(f"{kind!r} is no kind of receipt", USAGE)
-    from pipelines.hub.open import hub
-
     return {name: _version(hub(ws).get(name), kind) for name in names}
 
 
 def _dataset(ws: Workspace, name: str) -> dict[str, Any]:
-    from pipelines.data.datasets import find, resolve
-
     card = find(ws, name).card
     return {"digest": resolve(ws, name_or_manifest=name).digest, "frames": card.frames, "segmentation": card.segmentation}
 

@@ -13,6 +13,7 @@ from typing import Final
 from core.errors import UsageError, VortexError
 from core.files import locked
 from core.progress import Notice
+from pipelines.profile import record
 from pipelines.runs import listing
 from pipelines.runs.folder import run_folder
 from pipelines.runs.slurm import limits, queue
@@ -50,8 +51,9 @@ def request_of(ws: Workspace, options: JobOptions, before: JobRecord | None = No
     """What a job asks for: what is said here, else what the run's job `before` had, else the partition's settings in `vortex.toml`, else
     what the cluster gives by itself. A wall is asked for anew each time.
 
-    Raises UsageError for a partition that does not exist or a time beyond its limit, VortexError where there is no SLURM.
+    Raises UsageError for a partition that does not exist or a time beyond its limit, VortexError where SLURM, or a part of it, is missing.
     """
+    queue.require_programs()
     name, gres, account, requeue = options.partition, options.gres, options.account, options.requeue
     if before:
         name, gres, account = name or before.partition, gres or before.gres, account or before.account
@@ -72,11 +74,11 @@ def request_of(ws: Workspace, options: JobOptions, before: JobRecord | None = No
 
 
 def submit(ws: Workspace, plan: TrainPlan, request: Request) -> JobRecord:
-    """Lay the run out, hand it to SLURM, and record the job in its folder. Where SLURM refuses, a new run leaves nothing behind.
+    """Lay the run out, hand it to SLURM, and record the job in its folder. Where that fails, a new run leaves nothing behind.
 
     Raises UsageError for a run that somebody works on: of two that submit it at once, the second waits and is then told of the first's job.
     """
-    from pipelines.train.driver.run import lay_out
+    from pipelines.train.driver.run import lay_out  # here, so that a dry run and a refusal do without torch
 
     folder = plan.folder(ws)
     if "%" in str(folder):
@@ -88,7 +90,7 @@ def submit(ws: Workspace, plan: TrainPlan, request: Request) -> JobRecord:
             listing.require_idle(ws, plan.run)
         try:
             job_id = _sbatch(ws, plan, folder, request)
-        except VortexError:
+        except (VortexError, OSError):
             if not plan.resumed:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -106,13 +108,13 @@ def require_utilisation(ws: Workspace, plan: TrainPlan, request: Request, say: N
     settings = ws.config.partitions.get(request.partition)
     if settings is None or settings.min_utilisation is None:
         return
-    from pipelines import profile
-
-    prediction = profile.latest(ws, plan)
+    prediction = record.latest(ws, plan)
     if prediction is None:
         _require_device(plan, request)
-        prediction = profile.profile(ws, plan, report=say)
-    profile.require_utilisation(prediction, settings.min_utilisation, request.partition)
+        from pipelines.profile.measurement import profile  # here, so that a plan whose profile is kept is judged without torch
+
+        prediction = profile(ws, plan, report=say)
+    record.require_utilisation(prediction, settings.min_utilisation, request.partition)
 
 
 def _require_device(plan: TrainPlan, request: Request) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from core.errors import VortexError
 from core.files import inside, sha256_file
@@ -20,9 +20,7 @@ from registry.channels import Channel
 from registry.events import VersionExported, VersionMeasured, VersionRegistered, run_scope
 from registry.ledger import Contradiction, Ledger, Transaction
 from registry.records import Artifact, Export, Metrics, NewVersion, Summary, Version, WeightsEdge
-
-if TYPE_CHECKING:
-    from registry.store import MlflowStore
+from registry.store import MlflowStore
 
 FIRST_FREE: Final = len(SHIPPED) + 1
 
@@ -45,8 +43,6 @@ class Hub:
     @cached_property
     def store(self) -> MlflowStore:
         """MLflow, opened (and on first use created) when it is first needed: that costs seconds."""
-        from registry.store import MlflowStore
-
         return MlflowStore(self.tracking_uri, self.artifact_root)
 
     def summaries(self) -> list[Summary]:

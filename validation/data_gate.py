@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from validation.checks import Check
 from validation.policies import Policies
+from validation.table import suite_table
 
 if TYPE_CHECKING:
     from validation.statistics import Statistics
@@ -36,9 +37,9 @@ class DataJudgement:
 
 def judge_statistics(statistics: Statistics, kind: str, policies: Policies) -> DataJudgement:
     """Judge frames that were measured before. Raises VortexError for an unknown kind."""
+    from validation.expectations import judge  # three seconds of great-expectations: a plan, and frames that are read, do without
+
     bounds = policies.data.kind(kind)
-    from validation.expectations import judge
-    from validation.table import suite_table
 
     table = suite_table(statistics, bounds, policies.data)
     splits = {str(name): int(count) for name, count in table["split"].value_counts().items()}

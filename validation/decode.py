@@ -9,41 +9,22 @@ from typing import TYPE_CHECKING
 from core.classes import CLASSES, IGNORE
 from core.depth import INVALID_STEP
 from validation.headers import (
-    PIXEL_CAP,
     READ_HINT,
     FrameFileError,
     Header,
     beginning,
     check_end,
-    image_size,
     intact_jpeg,
     intact_png,
     most_bytes,
     parse,
-    read_header,
     refuse_odd,
 )
-from validation.manifest import Unit, metres_of
+from validation.rows import Unit, metres_of
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-
-__all__ = [
-    "PIXEL_CAP",
-    "FrameFileError",
-    "Header",
-    "image_size",
-    "metres",
-    "read_confidence",
-    "read_depth",
-    "read_header",
-    "read_mask",
-    "read_rgb",
-    "read_segmentation",
-    "read_steps",
-    "read_stored_depth",
-]
 
 
 def read_rgb(path: Path) -> npt.NDArray[np.uint8]:

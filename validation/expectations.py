@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from core.classes import CLASSES
 from validation.checks import Check
 from validation.policies import DataPolicy, Kind
 from validation.questions import Question, limits, number, questions
 
-if TYPE_CHECKING:
-    import pandas as pd
+os.environ["GX_ANALYTICS_ENABLED"] = "false"  # great-expectations reads it while it is imported
+
+import great_expectations as gx
+import great_expectations.expectations as gxe
+
+from validation.within import ExpectColumnValuesWithin
 
 SHOWN = 5
 """Example frames named with a check."""
@@ -36,11 +42,6 @@ def _columns(question: Question) -> Sequence[str]:
 
 
 def _expectations(question: Question, most_share: float) -> Iterator[Any]:
-    _engine()
-    import great_expectations.expectations as gxe
-
-    from validation.within import ExpectColumnValuesWithin
-
     meta = {"check": question.name}
     common = {"column": question.column, "meta": meta}
     if question.form == "empty":
@@ -65,7 +66,6 @@ def _run(table: pd.DataFrame, suite: Sequence[tuple[Question, Any]]) -> dict[str
 
     Raises RuntimeError when the engine itself failed: that is no verdict on the data.
     """
-    gx = _engine()
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     definition = context.data_sources.add_pandas("frames").add_dataframe_asset("statistics").add_batch_definition_whole_dataframe("all")
@@ -90,14 +90,6 @@ def _run(table: pd.DataFrame, suite: Sequence[tuple[Question, Any]]) -> dict[str
 
 def _name(result: Any) -> str:
     return str(result.expectation_config.meta["check"])
-
-
-def _engine() -> Any:
-    """great-expectations with its telemetry off: it reads the switch when it is imported."""
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    import great_expectations
-
-    return great_expectations
 
 
 def _check(question: Question, table: pd.DataFrame, results: Sequence[Any]) -> Check:

@@ -22,8 +22,10 @@ from scipy.stats import rankdata
 from core.classes import CLASSES, IGNORE
 from core.depth import TOF_CONFIDENT
 from core.errors import VortexError
-from validation.manifest import Frame, file
+from validation.decode import read_confidence, read_depth, read_rgb, read_segmentation
+from validation.manifest import file
 from validation.pixels import depth_bins, look, roughness, sample
+from validation.rows import Frame
 
 Map: TypeAlias = NDArray[np.float32]
 Counts: TypeAlias = NDArray[np.uint16]
@@ -101,8 +103,6 @@ class Row:
 
 def measure(root: Path, frame: Frame) -> Row:
     """Statistics of one frame; whatever is wrong with its files is in the row."""
-    from validation.decode import read_confidence, read_depth, read_rgb, read_segmentation
-
     row = Row()
     reader = _Reader(root, frame, row)
     rgb: NDArray[np.uint8] | None = reader.read("rgb", read_rgb)

@@ -16,37 +16,7 @@ from typing import Any, BinaryIO, Final
 
 from core.errors import VortexError
 from core.files import inside, staged_file
-from validation.rows import (
-    ROLES,
-    Frame,
-    RowFault,
-    Split,
-    Supervision,
-    Unit,
-    metres_of,
-    parse,
-    refuse_twice,
-    short,
-    to_mapping,
-)
-
-__all__ = [
-    "LEGACY_DOMAIN",
-    "MANIFEST",
-    "ROLES",
-    "Frame",
-    "ManifestError",
-    "Split",
-    "Supervision",
-    "Unit",
-    "count_rows",
-    "file",
-    "load_manifest",
-    "metres_of",
-    "read_manifest",
-    "stream_split",
-    "write_manifest",
-]
+from validation.rows import Frame, RowFault, Split, parse, refuse_twice, short, to_mapping
 
 MANIFEST: Final = "manifest.jsonl"
 """Name of a dataset's manifest in its folder."""

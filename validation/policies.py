@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 
+from core import strict_yaml
 from core.errors import VortexError
 from core.files import read_text_of_user
 from validation.promotion.policies import PromotionPolicy
@@ -169,8 +170,6 @@ class Policies(Strict):
 
 def load_policies(path: Path | None = None) -> Policies:
     """Read `policies.yaml` (default: the one beside this module). Raises VortexError listing every fault of the file."""
-    from core import strict_yaml
-
     path = path or FILE
     try:
         raw = strict_yaml.parse(read_text_of_user(path))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from core.classes import CLASSES, IGNORE
-from validation.policies import Bounds, DataPolicy, Kind, MapBounds
+from validation.policies import Bounds, DataPolicy, Kind, MapBounds, load_policies
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,8 +99,6 @@ ACROSS: Final = "no-leaks-across"
 
 def names() -> tuple[str, ...]:
     """Every name that a check can have, whatever the kind."""
-    from validation.policies import load_policies
-
     policy = load_policies().data
     data_checks = [question.name for question in questions(next(iter(policy.kinds.values())), policy)]
     return (*dict.fromkeys(data_checks), REGISTERED, ACROSS, *DRIFT)

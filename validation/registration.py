@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 
 from validation.checks import Check
@@ -197,7 +198,6 @@ class _Edges(NamedTuple):
     def of(cls, name: str, rgb: NDArray[np.uint8], depth: Floats) -> _Edges | None:
         """None for a frame with too few edges."""
         import cv2
-        import scipy.fft
 
         height, width = rgb.shape[:2]
         size = (max(1, round(height * min(WIDTH, width) / width)), min(WIDTH, width))
@@ -262,8 +262,6 @@ class _Correlation:
 
     def _measured(self, scale: float) -> _Peak:
         """The peak of all frames, of no strength where every other frame by itself has it elsewhere: then chance made it."""
-        import scipy.fft
-
         padded = _padded(self.size)
         halves = [np.zeros((padded[0], padded[1] // 2 + 1), np.complex64) for _ in range(2)]
         for number, frame in enumerate(self.edges):
@@ -278,7 +276,6 @@ class _Correlation:
     def _offsets(self, spectrum: Spectrum) -> Floats:
         """How well depth fits when it is moved by each offset, [2 reach + 1, 2 reach + 1], no offset in the middle."""
         import cv2
-        import scipy.fft
 
         reach = _reach(self.size)
         sums = np.roll(scipy.fft.irfft2(spectrum, _padded(self.size)), (reach, reach), (0, 1))[: 2 * reach + 1, : 2 * reach + 1]
@@ -344,8 +341,6 @@ def _reach(size: tuple[int, int]) -> int:
 
 def _padded(size: tuple[int, int]) -> tuple[int, int]:
     """A size for the transform at which an offset within reach does not come round from the other side."""
-    import scipy.fft
-
     return (
         int(scipy.fft.next_fast_len(size[0] + _reach(size), real=True)),
         int(scipy.fft.next_fast_len(size[1] + _reach(size), real=True)),

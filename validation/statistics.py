@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from core.files import staged_file
 from validation.frames import MAPS, VERSION, Counts, Row, measure
-from validation.manifest import Frame
 from validation.pixels import BINS
+from validation.rows import Frame
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
 
+from core import strict_yaml
 from core.errors import VortexError
 from core.files import read_text_of_user
 from validation.checks import Check
@@ -80,8 +81,6 @@ def load_waivers(path: Path, checks: tuple[str, ...], today: datetime.date) -> t
         return ()
     except (OSError, UnicodeDecodeError) as error:
         raise VortexError(f"{path}: cannot be read ({error})", "mend or remove the file") from error
-    from core import strict_yaml
-
     try:
         raw = strict_yaml.parse(text)
     except ValueError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.errors import VortexError
 from core.shipped import SHIPPED
 from vortex_cli import console
 
@@ -13,7 +14,6 @@ def complete_recipes(incomplete: str) -> list[str]:
 
 def complete_versions(incomplete: str) -> list[str]:
     """Names of versions; none outside a workspace."""
-    from core.errors import VortexError
     from pipelines.hub.open import hub
 
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 import sys
@@ -67,6 +66,8 @@ def stderr() -> Console:
 def emit(payload: object, *renderables: RenderableType) -> None:
     """Print the result of a command: `payload` as one JSON document under `--json`, otherwise the renderables."""
     if session.json:
+        import json  # a millisecond, which `--help` does without
+
         text = json.dumps(plain(payload), indent=2, ensure_ascii=False, allow_nan=False)
         try:
             text.encode(sys.stdout.encoding or "utf-8")

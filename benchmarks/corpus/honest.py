@@ -11,7 +11,8 @@ import numpy as np
 
 from benchmarks.corpus.sets import SIZE, Delivery
 from core.pinhole import Pinhole
-from validation.manifest import Frame, stream_split
+from validation.manifest import stream_split
+from validation.rows import Frame
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from core.errors import VortexError
 from pipelines.validate.registration import by_camera
 from validation import registration
 from validation.data_gate import judge_statistics
-from validation.manifest import Frame, load_manifest
+from validation.manifest import load_manifest
 from validation.policies import load_policies
 from validation.profile import Profile, checks, compare, profile
-from validation.rows import to_mapping
+from validation.rows import Frame, to_mapping
 from validation.statistics import gather
 
 Array = NDArray[Any]
@@ -108,7 +108,8 @@ class Delivery:
 
 def rendered(folder: Path, world: str, seed: int = 0, frames: int = FRAMES, size: tuple[int, int] = SIZE) -> Delivery:
     """An honest set of a synthetic world, with a metric teacher."""
-    from pipelines.synthetic import WORLDS, Job, render_dataset
+    from pipelines.synthetic.dataset import Job, render_dataset
+    from pipelines.synthetic.worlds import WORLDS
 
     folder.mkdir(parents=True)
     rows = render_dataset(folder, Job(world, world, frames, seed, size, "metric"))

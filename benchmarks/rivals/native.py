@@ -8,7 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from validation.manifest import Frame, write_manifest
+from validation.manifest import write_manifest
+from validation.rows import Frame
 
 MEAN, STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
 DISTINCT = 32

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from models.teachers.contract import AnyTeacher, Role, TeacherError, Unit
+from models.teachers.da2 import DepthAnything2, DepthAnything2MetricSettings, DepthAnything2Settings
+from models.teachers.da3 import DepthAnything3, DepthAnything3Settings
+from models.teachers.geometric import Geometric, GeometricSettings
+from models.teachers.sam2 import Sam2, Sam2Settings
 from models.teachers.settings import read_settings
+from models.teachers.yolo import Yolo, YoloSettings
 
 if TYPE_CHECKING:
     from models.teachers.contract import DepthTeacher
@@ -16,38 +21,26 @@ Settings = Mapping[str, object]
 
 
 def _da2(settings: Settings) -> DepthTeacher:
-    from models.teachers.da2 import DepthAnything2, DepthAnything2Settings
-
     return DepthAnything2("da2", read_settings(DepthAnything2Settings, "da2", settings))
 
 
 def _da2_metric(settings: Settings) -> DepthTeacher:
-    from models.teachers.da2 import DepthAnything2, DepthAnything2MetricSettings
-
     return DepthAnything2("da2-metric", read_settings(DepthAnything2MetricSettings, "da2-metric", settings))
 
 
 def _da3(settings: Settings) -> DepthTeacher:
-    from models.teachers.da3 import DepthAnything3, DepthAnything3Settings
-
     return DepthAnything3(read_settings(DepthAnything3Settings, "da3", settings))
 
 
 def _yolo(settings: Settings) -> AnyTeacher:
-    from models.teachers.yolo import Yolo, YoloSettings
-
     return Yolo(read_settings(YoloSettings, "yolo", settings))
 
 
 def _sam2(settings: Settings) -> AnyTeacher:
-    from models.teachers.sam2 import Sam2, Sam2Settings
-
     return Sam2(read_settings(Sam2Settings, "sam2", settings))
 
 
 def _geometric(settings: Settings) -> AnyTeacher:
-    from models.teachers.geometric import Geometric, GeometricSettings
-
     return Geometric(read_settings(GeometricSettings, "geometric", settings))
 
 

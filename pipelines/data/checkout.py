@@ -8,6 +8,7 @@ from core.errors import VortexError
 from core.progress import NamedProgress
 from pipelines.data import version_names
 from pipelines.data.contents import require_all
+from pipelines.data.datasets import resolve
 from pipelines.data.listings import Listing, present, read
 from pipelines.data.pointer import EMPTY_DIR, data_hash, pointer
 from pipelines.data.publication import settle
@@ -98,8 +99,6 @@ def _changes(listing: Listing | None, now: Listing) -> dict[str, str]:
 
 def _verify(ws: Workspace, target: version_names.Named) -> dict[str, str]:
     """Dataset → digest, for each one that the version recorded. Raises VortexError when a digest is another."""
-    from pipelines.data.datasets import resolve
-
     digests = {use.name: resolve(ws, name_or_manifest=use.name).digest for use in target.uses}
     wrong = [
         f"{use.name}: recorded {use.digest[:12]}, found {digests[use.name][:12]}" for use in target.uses if digests[use.name] != use.digest

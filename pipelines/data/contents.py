@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import VortexError
 from pipelines.workspace import Workspace
+from validation.manifest import MANIFEST, read_manifest
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -100,8 +101,6 @@ def _belongs(relative: str) -> bool:
 
 def _named_below(ws: Workspace, folder: str) -> list[str]:
     """Files below `folder`, relative to `data/`, that a row of its dataset's manifest names."""
-    from validation.manifest import MANIFEST, read_manifest
-
     dataset, _, within = folder.partition("/")
     manifest = ws.data / dataset / MANIFEST
     if not manifest.is_file():

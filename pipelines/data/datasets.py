@@ -20,7 +20,8 @@ from pipelines.data.digests import dataset_digest
 from pipelines.data.pointer import FETCH, data_hash, unfetched
 from pipelines.data.publication import pending, publish, refuse_existing, settle, staging_folder
 from pipelines.workspace import FILE, NAME, Workspace
-from validation.manifest import LEGACY_DOMAIN, MANIFEST, Supervision, read_manifest
+from validation.manifest import LEGACY_DOMAIN, MANIFEST, read_manifest
+from validation.rows import Supervision
 
 CARD: Final = "dataset.json"
 OUTSIDE: Final = "outside:"

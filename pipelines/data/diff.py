@@ -17,7 +17,8 @@ from pipelines.data.pointer import pointer
 from pipelines.data.publication import settle
 from pipelines.data.repository import repository
 from pipelines.workspace import Workspace
-from validation.manifest import MANIFEST, Frame, read_manifest
+from validation.manifest import MANIFEST, read_manifest
+from validation.rows import Frame
 
 if TYPE_CHECKING:
     from dvc.repo import Repo

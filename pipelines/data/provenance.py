@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from core.files import inside
-from validation.manifest import Frame
+from validation.rows import Frame
 
 Label = Literal["depth", "segmentation"]
 Described = dict[str, dict[str, Any]]

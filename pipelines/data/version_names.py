@@ -10,7 +10,9 @@ from core.errors import VortexError
 from pipelines import git
 from pipelines.data import listings
 from pipelines.data.pointer import EMPTY_DIR, data_hash, pointer, recorded_hash
+from pipelines.hub.open import hub
 from pipelines.workspace import Workspace
+from registry.records import DataEdge
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -35,8 +37,6 @@ class Named:
 def resolve(ws: Workspace, repo: Repo, what: str) -> Named:
     """The version of `data/` that `what` names. Raises VortexError when there is none, or more than one."""
     if _VERSION.fullmatch(what):
-        from pipelines.hub.open import hub
-
         return _of_version(hub(ws).get(what))
     match = _HASH.fullmatch(what)
     if match:
@@ -80,9 +80,6 @@ def _of_version(version: Version) -> Named:
 
 def _hashes(ws: Workspace, repo: Repo) -> list[str]:
     """Every `.dir` hash that the pointer, the cache or the registry speaks of."""
-    from pipelines.hub.open import hub
-    from registry.records import DataEdge
-
     edges = [edge for version in hub(ws).summaries() for edge in version.parents if isinstance(edge, DataEdge)]
     # A dataset outside of data/ is recorded by its digest, which is no hash of data/.
     recorded = [edge.hash for edge in edges if edge.hash.endswith(".dir")]

@@ -9,17 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import VortexError
+from models.metrics import CAP_M, DepthMetrics
 from pipelines.compare.frame_errors import COUNT, SQUARED, FrameErrors
 from pipelines.data.datasets import for_domain, resolve
 from pipelines.evaluate.student import truth_of, truth_source
 from pipelines.frame_arrays import load_arrays
-from pipelines.pack import packs_folder
+from pipelines.pack.preparing import packs_folder
 from pipelines.workspace import Workspace
 from validation.manifest import load_manifest
 
 if TYPE_CHECKING:
     from pipelines.data.datasets import DataRef
-    from validation.manifest import Frame
+    from validation.rows import Frame
 
 CONSTANT: Final = "constant"
 MEAN_MAP: Final = "mean_map"
@@ -34,8 +35,6 @@ def baseline_maps(ws: Workspace, ref: DataRef, frames: Sequence[Frame], size: tu
     Where the domain has no training frame with truth in this workspace they are made of `frames` of `ref`, the judged ones themselves,
     which are then harder to beat. Raises VortexError when these have no truth either.
     """
-    from models.metrics import CAP_M
-
     total, count = np.zeros(size), np.zeros(size)
     for source, of_source in list(_training(ws, ref.domain)) or [(ref, list(frames))]:
         for truth in _truths(ws, source, of_source, size):
@@ -52,8 +51,6 @@ def baseline_maps(ws: Workspace, ref: DataRef, frames: Sequence[Frame], size: tu
 
 def baseline_errors(ws: Workspace, ref: DataRef, frames: Sequence[Frame], size: tuple[int, int]) -> dict[str, FrameErrors]:
     """Baseline → its errors on `frames` of `ref` at `size` (H, W), as a version's are measured."""
-    from models.metrics import DepthMetrics
-
     maps = baseline_maps(ws, ref, frames, size)
     metrics = {name: DepthMetrics() for name in maps}
     for truth in _truths(ws, ref, frames, size, limit=None):

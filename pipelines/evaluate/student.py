@@ -14,14 +14,16 @@ from core.classes import CLASSES, IGNORE
 from core.depth import RANGES_M, TOF_CONFIDENT
 from core.errors import VortexError
 from core.progress import Progress
+from models.metrics import PROTOCOL, DepthMetrics, SegmentationMetrics
 from pipelines.compare.frame_errors import CONFUSION, COUNT, SQUARED, FrameErrors
+from pipelines.frame_arrays import load_arrays
 
 if TYPE_CHECKING:
-    from models.metrics import DepthMetrics, SegmentationMetrics
     from models.student import Student
     from pipelines.data.datasets import DataRef
-    from pipelines.frame_arrays import Arrays, FrameArrays
-    from validation.manifest import Frame
+    from pipelines.frame_arrays import FrameArrays
+    from pipelines.pack.decoding import Arrays
+    from validation.rows import Frame
 
 Reference = Literal["reference", "tof_depth", "teacher_depth"]
 
@@ -60,9 +62,6 @@ def evaluate_student(
     resized to it, bilinearly, and compared with truth of that size.
     Raises VortexError when there is nothing to judge by, or a file is missing or broken.
     """
-    from models.metrics import DepthMetrics, SegmentationMetrics
-    from pipelines.frame_arrays import load_arrays
-
     reference = truth_source(ref, frames)
     arrays = load_arrays(packs, ref, frames, size, on_progress=on_packing)
     judged = arrays if truth_size in (None, size) else load_arrays(packs, ref, frames, truth_size, on_progress=on_packing)
@@ -120,8 +119,6 @@ def truth_source(ref: DataRef, frames: Sequence[Frame]) -> Reference:
 
 def base_protocol(split: str, reference: Reference) -> str:
     """The metrics' protocol, saying which split was measured and, where it was not the reference, by what."""
-    from models.metrics import PROTOCOL
-
     suffix = {"reference": "", "tof_depth": "+tof", "teacher_depth": "+teacher"}[reference]
     return f"{split}-{PROTOCOL.partition('-')[2]}{suffix}"
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from core.errors import GateRefused, VortexError
 from core.progress import Progress
+from models import checkpoint
 from pipelines.compare.frame_errors import COUNT
 from pipelines.data.datasets import DataRef, for_domain, resolve
 from pipelines.device import choose_device
@@ -15,12 +16,13 @@ from pipelines.evaluate.baselines import baseline_figures
 from pipelines.evaluate.protocol import protocol
 from pipelines.evaluate.student import Evaluation, evaluate_student
 from pipelines.hub.open import actor, commit, hub
-from pipelines.pack import packs_folder
-from pipelines.validate import passed
+from pipelines.pack.preparing import packs_folder
+from pipelines.validate.validation_report import passed
 from pipelines.workspace import Workspace
 from registry.records import Artifact, Metrics
 from registry.versions import Hub
-from validation.manifest import LEGACY_DOMAIN, Frame, load_manifest
+from validation.manifest import LEGACY_DOMAIN, load_manifest
+from validation.rows import Frame
 
 
 def evaluate(
@@ -42,8 +44,6 @@ def evaluate(
     Raises GateRefused for data that has not passed validation, VortexError for an unknown version, domain or dataset, for weights
     that are not those that were registered, and for a set without frames of that split.
     """
-    from models import checkpoint
-
     registry = hub(ws)
     record = registry.get(version)
     sets = data_to_measure(ws, data=data, domain=domain, own=record.domain, split=split)

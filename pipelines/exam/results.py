@@ -10,19 +10,20 @@ import numpy as np
 
 from core.errors import VortexError
 from core.progress import NamedProgress, Progress
+from models import checkpoint
 from pipelines.compare.frame_errors import FrameErrors
 from pipelines.device import choose_device
 from pipelines.evaluate.student import base_protocol, evaluate_student, truth_source
 from pipelines.evaluate.version import record_of, with_protocols
 from pipelines.exam.sets import ExamSet
 from pipelines.hub.open import actor, commit
-from pipelines.pack import packs_folder
+from pipelines.pack.preparing import packs_folder
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
     from registry.records import Metrics, Version
     from registry.versions import Hub
-    from validation.manifest import Frame
+    from validation.rows import Frame
 
 Place = tuple[str, str]
 """A dataset's name, and one of its cameras."""
@@ -117,8 +118,6 @@ def _measured(
     record: bool,
     on_progress: NamedProgress | None,
 ) -> Iterator[tuple[Place, Result]]:
-    from models import checkpoint
-
     device = choose_device("auto")
     student, _ = checkpoint.load(registry.artifact_path(version.checkpoint))
     student.to(device)

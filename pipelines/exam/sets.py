@@ -7,9 +7,10 @@ from typing import Literal
 
 from core.errors import VortexError
 from pipelines.data.datasets import DataRef, Dataset, for_domain, listing, resolve
-from pipelines.validate import passed
+from pipelines.validate.validation_report import passed
 from pipelines.workspace import FILE, Workspace
-from validation.manifest import Frame, load_manifest
+from validation.manifest import load_manifest
+from validation.rows import Frame
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,9 @@ from pipelines.ingest.adapter import Adapter, printable
 from pipelines.ingest.diode import Diode
 from pipelines.ingest.femto_bolt import FemtoBolt
 from pipelines.ingest.lilocbench import LilocBench
-from pipelines.ingest.nyu import NyuLabelled, NyuRaw, NyuSync
+from pipelines.ingest.nyu.labelled import NyuLabelled
+from pipelines.ingest.nyu.raw import NyuRaw
+from pipelines.ingest.nyu.sync import NyuSync
 from pipelines.ingest.plain import Plain
 from pipelines.ingest.seven_scenes import SevenScenes
 from pipelines.ingest.sun_rgbd import SunRgbd

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from core.errors import VortexError
 from core.stream_order import natural, stream_key
 from pipelines.ingest.cameras import StatedCamera
-from validation.manifest import Split, Unit
+from validation.rows import Split, Unit
 
 SHOWN: Final = 50
 PICTURES: Final = (".png", ".jpg", ".jpeg")

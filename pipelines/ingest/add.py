@@ -17,9 +17,9 @@ from pipelines.ingest.left_over import left_over
 from pipelines.ingest.manifest_rows import SHARES, UNNAMED, Request, Row, Shares, plan
 from pipelines.ingest.survey import doubts, survey
 from pipelines.workspace import Workspace, check_name, load
-from validation.manifest import MANIFEST, Unit, write_manifest
+from validation.manifest import MANIFEST, write_manifest
 from validation.policies import load_policies
-from validation.rows import METRIC_UNITS, UNIT
+from validation.rows import METRIC_UNITS, UNIT, Unit
 
 
 @dataclass(frozen=True)

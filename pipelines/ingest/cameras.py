@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from core import strict_yaml
 from core.files import read_text_of_user
 from core.pinhole import Pinhole
 
@@ -97,8 +98,6 @@ def _from_mapping(path: Path) -> StatedCamera | None:
         except ValueError as error:
             raise ValueError(f"is not readable as JSON ({error})") from error
     else:
-        from core import strict_yaml
-
         try:
             document = strict_yaml.parse(_plain_yaml(text))
         except ValueError as error:

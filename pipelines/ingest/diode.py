@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 from core.stream_order import natural
 from pipelines.ingest.adapter import FrameSet, Options, Pair, Recording, folders, refuse
 from pipelines.ingest.cameras import StatedCamera
-from validation.decode import FrameFileError, image_size, read_depth, read_mask
-from validation.manifest import Split
+from validation.decode import read_depth, read_mask
+from validation.headers import FrameFileError, image_size
+from validation.rows import Split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,7 +15,7 @@ from core.errors import VortexError
 from pipelines.ingest.adapter import Derived, printable
 from pipelines.ingest.manifest_rows import Item, Row
 from pipelines.ingest.role_checks import METRIC
-from validation.decode import FrameFileError
+from validation.headers import FrameFileError
 
 if TYPE_CHECKING:
     import numpy as np

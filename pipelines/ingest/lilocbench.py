@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.files import read_text_of_user
 from core.stream_order import seconds
+from core.strict_yaml import parse
 from pipelines.ingest.adapter import FrameSet, Options, Pair, Recording, folders, refuse
 from pipelines.ingest.cameras import StatedCamera
+from pipelines.ingest.register import Lens, Rig, register
 from pipelines.ingest.tum import WITHIN, associate
-from validation.decode import FrameFileError, image_size, read_depth
+from validation.decode import read_depth
+from validation.headers import FrameFileError, image_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from pipelines.ingest.register import Lens, Rig
 
 CAMERA: Final = "camera_front"
 EXTRINSICS: Final = "extrinsics_depth_to_color.yaml"
@@ -45,8 +46,6 @@ class RegisteredDepth:
 
     def read(self) -> NDArray[Any]:
         """Depth in metres, 0 where the colour camera sees nothing that the depth camera measured."""
-        from pipelines.ingest.register import register
-
         return register(read_depth(self.origin, "mm"), self.rig)
 
 
@@ -143,16 +142,12 @@ def _rig(folder: Path, where: str, faults: list[str]) -> Rig | None:
             faults.append(f"{where}{file}: {reason}")
     if len(parts) < 3:
         return None
-    from pipelines.ingest.register import Rig
-
     translation, quaternion, inverse = parts[EXTRINSICS]
     rig = Rig.from_quaternion(parts["depth/intrinsics.yaml"], parts["color/intrinsics.yaml"], translation, quaternion)
     return rig.inverse() if inverse else rig
 
 
 def _mapping(path: Path) -> dict[str, Any]:
-    from core.strict_yaml import parse
-
     if path.stat().st_size > _LARGEST:
         raise ValueError(f"is larger than {_LARGEST} bytes")
     document = parse(read_text_of_user(path))
@@ -163,8 +158,6 @@ def _mapping(path: Path) -> dict[str, Any]:
 
 def _lens(intrinsics: dict[str, Any]) -> Lens:
     """A camera as ROS writes it: K, width, height, distortion_model, distortion_coefficients (or D)."""
-    from pipelines.ingest.register import Lens
-
     matrix = _numbers(intrinsics.get("K", intrinsics.get("k")), 9, "K")
     fx, _, cx, _, fy, cy = matrix[:6]
     if min(fx, fy) <= 0 or (matrix[1], matrix[3], *matrix[6:]) != (0, 0, 0, 0, 1):

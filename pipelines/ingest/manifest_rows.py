@@ -13,7 +13,8 @@ from core.progress import NamedProgress
 from pipelines.ingest.adapter import FrameSet, Pair, Recording, Source, printable, refuse
 from pipelines.ingest.cameras import StatedCamera
 from pipelines.ingest.role_checks import checked_size, relative, sources, text_size, unit_of
-from validation.manifest import Frame, Split, stream_split
+from validation.manifest import stream_split
+from validation.rows import Frame, Split
 
 Shares = tuple[int, int, int]
 SHARES: Final[Shares] = (72, 8, 20)

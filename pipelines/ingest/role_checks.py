@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from pipelines.ingest.adapter import FrameSet, IngestError, Pair, Source, printable
-from validation.decode import FrameFileError, Header, read_header
-from validation.manifest import Unit
-from validation.rows import METRIC_UNITS
+from validation.headers import FrameFileError, Header, read_header
+from validation.rows import METRIC_UNITS, Unit
 
 MEDIA: Final = ("rgb", "depth", "tof", "tof_confidence", "teacher_depth", "segmentation")
 """The roles that a native set can fill, in the order in which they are checked and written."""

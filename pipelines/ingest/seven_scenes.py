@@ -9,7 +9,7 @@ from typing import Final
 from core.files import read_text_of_user
 from pipelines.ingest.adapter import FrameSet, Options, Pair, Recording, by_stem, folders, pair_up, refuse
 from pipelines.ingest.cameras import StatedCamera, find_camera
-from validation.manifest import Split
+from validation.rows import Split
 
 _LISTS: Final[dict[str, Split | None]] = {"TrainSplit.txt": None, "TestSplit.txt": "test"}
 """The official lists of a scene's sequences. Those of the test stay test; the set has no validation part, so each training sequence is split

@@ -14,7 +14,8 @@ from core.stream_order import natural, stream_key
 from pipelines.ingest.adapter import PICTURES, FrameSet, Options, Pair, Recording, refuse
 from pipelines.ingest.cameras import StatedCamera, find_camera
 from pipelines.ingest.sun_toolbox import SENSORS, Toolbox, frame_key
-from validation.decode import image_size, read_steps
+from validation.decode import read_steps
+from validation.headers import image_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pipelines.ingest.taxonomies import look_up, table_37
-from validation.decode import FrameFileError
-from validation.manifest import Split
+from validation.headers import FrameFileError
+from validation.rows import Split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

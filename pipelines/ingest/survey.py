@@ -11,7 +11,8 @@ from core.depth import INVALID_STEP, MILLIMETRES
 from pipelines.ingest.adapter import printable
 from pipelines.ingest.manifest_rows import Row
 from pipelines.ingest.role_checks import METRIC
-from validation.decode import FrameFileError, read_depth, read_rgb
+from validation.decode import read_depth, read_rgb
+from validation.headers import FrameFileError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from core.classes import CLASSES, IGNORE
-from validation.decode import FrameFileError
+from validation.headers import FrameFileError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -23,7 +23,7 @@ from pipelines.label.inputs import fitted, stored_depth, view
 from pipelines.label.plan import Task, depth_source
 from pipelines.label.work import Fault, Mark, file_name
 from validation.decode import metres
-from validation.manifest import Frame
+from validation.rows import Frame
 
 if TYPE_CHECKING:
     from models.teachers.contract import AnyTeacher

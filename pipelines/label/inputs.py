@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from core.errors import VortexError
 from models.teachers.contract import View
 from validation import decode
-from validation.manifest import Frame, Unit, file
+from validation.manifest import file
+from validation.rows import Frame, Unit
 
 
 def view(root: Path, frame: Frame) -> View:

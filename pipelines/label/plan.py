@@ -18,7 +18,8 @@ from pipelines.data.pointer import data_hash
 from pipelines.data.provenance import Described, Label, Records, work_key
 from pipelines.data.versioning import refuse_unversionable, unversioned_changes
 from pipelines.label.choice import LABELS, SelectedTeacher
-from validation.manifest import Frame, Split, load_manifest
+from validation.manifest import load_manifest
+from validation.rows import Frame, Split
 
 if TYPE_CHECKING:
     from pipelines.workspace import Workspace

@@ -18,7 +18,8 @@ from pipelines.data.publication import link, revise, staging_folder
 from pipelines.label.plan import LabelPlan
 from pipelines.label.work import Mark, Work
 from pipelines.workspace import Workspace
-from validation.manifest import MANIFEST, Frame, write_manifest
+from validation.manifest import MANIFEST, write_manifest
+from validation.rows import Frame
 
 RUNS: Final = "label_runs"
 """The card's setting that says, by key, which runs of teachers labelled the dataset."""

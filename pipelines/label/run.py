@@ -21,7 +21,7 @@ from pipelines.label.publish import publish
 from pipelines.label.shard import alone, together
 from pipelines.label.work import Mark, Work, dataset_lock, unfinished
 from pipelines.runs.stop import Stop, Stopped, stop_on_signals
-from validation.manifest import Split
+from validation.rows import Split
 
 if TYPE_CHECKING:
     from models.teachers.contract import AnyTeacher

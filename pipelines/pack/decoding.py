@@ -13,9 +13,11 @@ from core.depth import FARTHEST_M, MILLIMETRES
 from core.errors import VortexError
 from core.files import inside
 from pipelines.pack.layout import ROLES
+from validation import decode
+from validation.headers import FrameFileError
 
 if TYPE_CHECKING:
-    from validation.manifest import Frame
+    from validation.rows import Frame
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -42,7 +44,6 @@ def decode_frame(root: Path, frame: Frame, size: tuple[int, int]) -> Arrays:
 
     Invalid depth and what lies beyond 65.5 m become 0. Raises VortexError naming the frame and the file that is missing or broken.
     """
-    from validation import decode
 
     def file(relative: str) -> Path:
         path = inside(root, relative)
@@ -75,7 +76,7 @@ def decode_frame(root: Path, frame: Frame, size: tuple[int, int]) -> Arrays:
             arrays["tof_confidence"] = ((arrays["tof_depth"] > 0) * np.uint8(CERTAIN)).astype(np.uint8)
         if frame.segmentation:
             arrays["segmentation"] = nearest(decode.read_segmentation(file(frame.segmentation)))
-    except decode.FrameFileError as error:
+    except FrameFileError as error:
         raise VortexError(f"frame {frame.id!r}: {error.message}", error.hint, error.details) from error
     return arrays
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from core.classes import IGNORE
 from core.errors import UsageError, VortexError
-from validation.manifest import Split
+from validation.rows import Split
 
 FORMAT: Final = 1
 INDEX: Final = "index.json"

@@ -39,7 +39,7 @@ from pipelines.pack.layout import (
 from pipelines.pack.reading import table_digest
 
 if TYPE_CHECKING:
-    from validation.manifest import Frame
+    from validation.rows import Frame
 
 _AHEAD: Final = 4
 """Frames that wait for each thread: enough that none idles, few enough that memory stays flat."""

@@ -11,10 +11,12 @@ import numpy.typing as npt
 
 from core.classes import IGNORE
 from core.progress import Progress
+from models.teachers.merge import SOURCES
 from pipelines.data.datasets import Dataset
 from pipelines.report.pictures import UNKNOWN, Picture, Tile, class_colours, depth_range, edges_on_colour, save_grid, turbo
 from validation.decode import read_confidence, read_depth, read_rgb, read_segmentation
-from validation.manifest import Frame, file, load_manifest, metres_of
+from validation.manifest import file, load_manifest
+from validation.rows import Frame, metres_of
 
 _HEADS: Final = {
     "rgb": "colour",
@@ -125,8 +127,6 @@ def _tile(role: str, frame: Frame, read: dict[str, Any], depths: tuple[float, fl
 
 def _sources(values: npt.NDArray[np.uint8]) -> Tile:
     """Who decided each pixel: the geometry, an outlined object, or nobody."""
-    from models.teachers.merge import SOURCES
-
     table = np.full((256, 3), UNKNOWN, np.uint8)
     table[: len(_SOURCE_COLOURS)] = [colour for _, colour in _SOURCE_COLOURS]
     shares = [

@@ -13,15 +13,18 @@ import numpy as np
 from core.errors import VortexError
 from core.files import write_atomic
 from pipelines.report.pictures import Picture, class_colours, depth_range, edges_on_colour, fit, turbo
+from pipelines.validate.validation_report import by_weight
+from validation.decode import read_depth, read_rgb, read_segmentation
+from validation.manifest import file, read_manifest
 from validation.questions import REGISTERED
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from pipelines.validate import DataReport
+    from pipelines.validate.validation_report import DataReport
     from validation.checks import Check
-    from validation.manifest import Frame
     from validation.profile import Drift
+    from validation.rows import Frame
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
 _WIDTH: Final = 200
@@ -48,8 +51,6 @@ def data_page(report: DataReport, path: Path) -> Path:
     """
     import jinja2
 
-    from pipelines.validate import by_weight
-
     bad = [check for check in report.checks if not check.passed]
     rows = _rows(Path(report.manifest), {name for check in bad for name in check.frames})
     beside = {name for check in bad if check.name == REGISTERED for name in check.frames}
@@ -69,8 +70,6 @@ def data_page(report: DataReport, path: Path) -> Path:
 
 
 def _rows(manifest: Path, ids: set[str]) -> dict[str, Frame]:
-    from validation.manifest import read_manifest
-
     return {frame.id: frame for frame in read_manifest(manifest) if frame.id in ids} if ids else {}
 
 
@@ -84,9 +83,6 @@ def _examples(check: Check, rows: dict[str, Frame], pictures: dict[str, tuple[tu
 
 def _pictures(root: Path, frame: Frame, *, edges: bool = False) -> tuple[tuple[str, str], ...]:
     """What of a frame can be decoded: colour, each depth in its own range, classes; with `edges`, the borders of depth on colour."""
-    from validation.decode import read_depth, read_rgb, read_segmentation
-    from validation.manifest import file
-
     pictures: list[tuple[str, str]] = []
 
     def show(label: str, relative: str | None, draw: Any) -> None:

@@ -11,14 +11,18 @@ import numpy.typing as npt
 
 from core.classes import IGNORE
 from core.progress import Progress
+from models import checkpoint
 from pipelines.evaluate.student import truth_of, truth_source
 from pipelines.evaluate.version import data_to_measure
+from pipelines.frame_arrays import load_arrays
 from pipelines.hub.classes import class_pixels, untaught
+from pipelines.hub.open import hub
+from pipelines.pack.preparing import packs_folder
 from pipelines.report.pictures import Tile, class_colours, depth_range, error_colours, save_grid, turbo
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
-    from validation.manifest import Frame
+    from validation.rows import Frame
 
 _CELL_WIDTH: Final = 240
 _ERROR_STEPS: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
@@ -41,11 +45,6 @@ def draw(
     All depth shares one scale and all errors another, both drawn below. Raises VortexError as `evaluate` does.
     """
     import torch
-
-    from models import checkpoint
-    from pipelines.frame_arrays import load_arrays
-    from pipelines.hub.open import hub
-    from pipelines.pack import packs_folder
 
     registry = hub(ws)
     record = registry.get(version)

@@ -23,7 +23,8 @@ from pipelines.synthetic.scene import Scene
 from pipelines.synthetic.shot import camera_at, shoot
 from pipelines.synthetic.worlds import world as find_world
 from pipelines.workspace import Workspace, check_name, load
-from validation.manifest import MANIFEST, Frame, Split, stream_split, write_manifest
+from validation.manifest import MANIFEST, stream_split, write_manifest
+from validation.rows import Frame, Split
 
 SIZE: Final = (240, 320)
 SIDES: Final = (32, 2048)

@@ -9,7 +9,7 @@ import numpy as np
 from core.errors import VortexError
 from pipelines.synthetic.parts import Floats
 from pipelines.synthetic.textures import noise
-from validation.manifest import Unit
+from validation.rows import Unit
 
 TEACHERS: Final[dict[str, tuple[str, Unit]]] = {"metric": ("synthetic-metric", "m"), "relative": ("synthetic-relative", "relative")}
 """Name and unit of what each teacher writes."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from core.errors import VortexError
 from core.progress import Progress
 from validation.frames import VERSION
-from validation.manifest import Frame, count_rows, read_manifest
+from validation.manifest import count_rows, read_manifest
+from validation.rows import Frame
 from validation.statistics import Statistics, gather, load, save, stored_digest
 
 if TYPE_CHECKING:

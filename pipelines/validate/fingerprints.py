@@ -17,6 +17,7 @@ from core.files import write_atomic
 from pipelines.validate.cached import statistics_of
 from pipelines.workspace import Workspace
 from validation.near import Pictures, twins_across
+from validation.table import moving_of, pictures_of
 
 if TYPE_CHECKING:
     from pipelines.data.datasets import DataRef
@@ -71,8 +72,6 @@ class Fingerprints:
 
 def fingerprints_of(ws: Workspace, ref: DataRef, ids: Collection[str]) -> Fingerprints:
     """The fingerprints of the frames `ids` of a set, from the statistics that the data gate keeps; frames that are new are read."""
-    from validation.table import moving_of, pictures_of
-
     statistics, _, _ = statistics_of(ws, ref)
     table = statistics.table
     rows = table["id"].isin(ids).to_numpy(bool)

@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING
 from core.errors import GateRefused, VortexError
 from core.files import read_text_of_user, write_atomic
 from core.progress import Progress
+from pipelines.validate.across import leaks_across
+from pipelines.validate.cached import statistics_of
+from pipelines.validate.registration import registration_of
 from pipelines.validate.validation_report import DataReport, Reference, record_path, reference_path, reference_sha256, today
 from validation import waivers
-from validation.data_gate import all_ignore_batch
+from validation.data_gate import all_ignore_batch, judge_statistics
 from validation.policies import load_policies
+from validation.profile import checks, compare, parse, profile
+from validation.questions import names
+from validation.registration import check
 
 if TYPE_CHECKING:
     from pipelines.data.datasets import DataRef
@@ -47,17 +53,8 @@ def validate(
     policies = load_policies()
     judged_as = kind or ref.kind
     bounds = policies.data.kind(judged_as)
-    from validation.questions import names
-
     waiving = waivers.load_waivers(ws.root / waivers.FILE, names(), today())
     reference = None if as_reference else _reference(ws, ref.domain)
-    from pipelines.validate.across import leaks_across
-    from pipelines.validate.cached import statistics_of
-    from pipelines.validate.registration import registration_of
-    from validation.data_gate import judge_statistics
-    from validation.profile import checks, compare, profile
-    from validation.registration import check
-
     statistics, read, table = statistics_of(ws, ref, progress=progress, workers=workers)
     judgement = judge_statistics(statistics, judged_as, policies)
     ours = profile(statistics, domain=ref.domain, name=ref.name, digest=ref.digest, kind=judged_as, made=today().isoformat())
@@ -114,8 +111,6 @@ def _reference(ws: Workspace, domain: str) -> Profile | None:
     path = reference_path(ws, domain)
     if not path.is_file():
         return None
-    from validation.profile import parse
-
     try:
         text = read_text_of_user(path)
     except (OSError, UnicodeDecodeError) as error:

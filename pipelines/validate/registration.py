@@ -17,8 +17,9 @@ from core.errors import VortexError
 from core.files import write_atomic
 from pipelines.validate.cached import statistics_path
 from validation.decode import read_depth, read_rgb
-from validation.manifest import Frame, file, read_manifest
+from validation.manifest import file, read_manifest
 from validation.registration import FRAMES, VERSION, Registration, measure
+from validation.rows import Frame
 
 if TYPE_CHECKING:
     from pipelines.data.datasets import DataRef

@@ -9,7 +9,6 @@ from pathlib import Path
 from core.errors import GateRefused, UsageError, VortexError
 from core.progress import Progress
 from pipelines.data import datasets
-from pipelines.validate.gate_run import validate
 from pipelines.validate.validation_report import DataReport
 from pipelines.workspace import Workspace
 from validation.manifest import read_manifest
@@ -64,6 +63,8 @@ def judge(
         progress = on_set(name)
         try:
             ref = datasets.resolve(ws, name_or_manifest=name)
+            from pipelines.validate.gate_run import validate  # here, so that a malformed manifest is refused without scipy and pandas
+
             reports.append(validate(ws, ref, kind=kind, as_reference=as_reference, workers=workers, progress=progress))
         except VortexError as error:
             if len(names) == 1:

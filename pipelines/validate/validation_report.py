@@ -14,6 +14,7 @@ from core.files import sha256_file
 from validation import waivers
 from validation.checks import Check
 from validation.policies import load_policies
+from validation.questions import names
 from validation.waivers import Waived
 
 if TYPE_CHECKING:
@@ -147,8 +148,6 @@ def today() -> datetime.date:
 
 
 def _still_waived(ws: Workspace, used: tuple[Waived, ...]) -> bool:
-    from validation.questions import names
-
     try:
         now = waivers.load_waivers(ws.root / waivers.FILE, names(), today())
     except VortexError:

@@ -18,7 +18,8 @@ from pipelines.ingest.adapter import Options
 from pipelines.ingest.add import add_dataset
 from pipelines.workspace import Workspace
 from validation.decode import read_depth
-from validation.manifest import Unit, file, load_manifest
+from validation.manifest import file, load_manifest
+from validation.rows import Unit
 
 COUNT = 25
 SIZE = (48, 64)

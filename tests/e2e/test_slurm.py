@@ -17,10 +17,11 @@ import torch
 from core.errors import GateRefused, UsageError, VortexError
 from core.files import locked
 from models.tensors import read_tensors
-from pipelines import profile
 from pipelines import submit as submitting
 from pipelines import workspace as workspaces
 from pipelines.hub.open import hub
+from pipelines.profile.measurement import profile
+from pipelines.profile.record import latest
 from pipelines.runs import listing
 from pipelines.runs.slurm.job import JobRecord
 from pipelines.runs.slurm.job_options import JobOptions
@@ -223,10 +224,10 @@ def test_a_partition_is_spared_a_training_that_would_leave_it_idle(ws: Workspace
     settings.write_text(settings.read_text() + "\n[partitions.short]\nmin_utilisation = 1.0\n")
     demanding, said = workspaces.load(ws.root), []
     plan, asked = tiny(demanding, 1), submitting.request_of(demanding, JobOptions())
-    made = profile.profile(demanding, plan, seconds=0.2)  # is found again, as one that was measured on a node would be
+    made = profile(demanding, plan, seconds=0.2)  # is found again, as one that was measured on a node would be
     with pytest.raises(GateRefused, match=r"partition short asks for 100%"):
         submitting.require_utilisation(demanding, plan, asked, said.append)
-    assert profile.latest(demanding, plan) == made and said == []
+    assert latest(demanding, plan) == made and said == []
     submitting.require_utilisation(ws, plan, asked, said.append)  # without a demand nothing is measured
     if not torch.cuda.is_available():
         elsewhere = plan.model_copy(update={"device": "cuda"})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,6 +26,8 @@ def head(
 
     Example: vortex audit head --sign release.pem > head.json
     """
+    import json
+
     from pipelines.hub.audit import head as ledger_head
 
     console.write(json.dumps(ledger_head(console.workspace(), sign)))

@@ -138,7 +138,7 @@ def synth(
 
     Example: vortex data synth practice --world corridor --frames 120 --seed 7
     """
-    from pipelines.synthetic import synthesise
+    from pipelines.synthetic.dataset import synthesise
 
     with console.progress() as display:
         task = display.add_task(f"rendering {world}", total=frames)

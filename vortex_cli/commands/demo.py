@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import shlex
 import sys
 import time
 from pathlib import Path
@@ -42,6 +41,8 @@ def demo(
 
     Example: vortex demo
     """
+    import shlex
+
     from pipelines.demo import prepare, summary
 
     started = time.monotonic()

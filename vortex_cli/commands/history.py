@@ -21,7 +21,7 @@ TABLE_ROWS = 100
 
 def history(
     version: Annotated[
-        str | None, typer.Argument(metavar="[VERSION]", help="Only what concerns this version.", autocompletion=complete_versions)
+        str | None, typer.Argument(metavar="VERSION", help="Only what concerns this version.", autocompletion=complete_versions)
     ] = None,
     domain: Annotated[str | None, typer.Option("--domain", metavar="D", help="Only promotions in this domain.")] = None,
     device: Annotated[str | None, typer.Option("--device", metavar="X", help="Only promotions on this device.")] = None,

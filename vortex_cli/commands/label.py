@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +16,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.progress import Progress
 
-    from pipelines.label import LabelPlan, LabelReport
+    from pipelines.label.plan import LabelPlan
+    from pipelines.label.run import LabelReport
 
 
 class Split(StrEnum):
@@ -47,10 +47,10 @@ def label(
 
     Example: vortex label kitchen --teachers da3,yolo,sam2,geometric --workers 2
     """
-    from pipelines import label as pipeline
+    from pipelines.label.run import label as carry_out
 
     with console.progress() as display:
-        report = pipeline.label(
+        report = carry_out(
             console.workspace(),
             name,
             [word for word in teachers.replace(" ", "").split(",") if word],
@@ -97,6 +97,8 @@ def _settings(words: list[str] | tuple[str, ...]) -> dict[str, dict[str, object]
 
 
 def _value(key: str, text: str) -> object:
+    import tomllib
+
     from pipelines.workspace import PLACES
 
     try:

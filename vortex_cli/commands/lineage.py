@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def lineage(
     version: Annotated[
-        str | None, typer.Argument(metavar="[VERSION]", help="Only this one's family.", autocompletion=complete_versions)
+        str | None, typer.Argument(metavar="VERSION", help="Only this one's family.", autocompletion=complete_versions)
     ] = None,
     data: Annotated[bool, typer.Option("--data/--no-data", help="Show teachers and data sets below each version.")] = True,
 ) -> None:

@@ -10,7 +10,7 @@ from vortex_cli import console
 from vortex_cli.options import parse_size
 
 if TYPE_CHECKING:
-    from pipelines.pack import Prepared
+    from pipelines.pack.preparing import Prepared
 
 
 def pack(
@@ -27,7 +27,7 @@ def pack(
     Example: vortex pack rooms --size 240x320
     """
     from pipelines.data import datasets
-    from pipelines.pack import packs_folder, prepare
+    from pipelines.pack.preparing import packs_folder, prepare
 
     ws = console.workspace()
     height_and_width = parse_size(size, least=32, example="240x320")

@@ -13,7 +13,7 @@ from vortex_cli import console
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from pipelines.profile import Profile
+    from pipelines.profile.record import Profile
     from pipelines.workspace import Partition
 
 
@@ -31,14 +31,16 @@ def profile(
 
     Example: vortex profile v6 --domain corridor --partition gpu
     """
-    from pipelines.profile import profile as measure
-    from pipelines.profile import require_utilisation
+    from pipelines.profile.record import require_utilisation
     from pipelines.train.plan.decide import decide
     from pipelines.train.plan.gather import gather
 
     ws = console.workspace()
     threshold = None if partition is None else _threshold(ws.config.partitions, partition)
-    prediction = measure(ws, decide(options, gather(ws, options)), seconds=seconds, report=console.note)
+    plan = decide(options, gather(ws, options))
+    from pipelines.profile.measurement import profile as measure  # here, so that what cannot be planned is refused without torch
+
+    prediction = measure(ws, plan, seconds=seconds, report=console.note)
     console.emit(prediction, *_tables(prediction))
     if threshold is not None:
         require_utilisation(prediction, threshold, str(partition))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def recipes(
     name: Annotated[
-        str | None, typer.Argument(metavar="[vN]", help="Show this recipe (or recipe file) whole.", autocompletion=complete_recipes)
+        str | None, typer.Argument(metavar="vN", help="Show this recipe (or recipe file) whole.", autocompletion=complete_recipes)
     ] = None,
 ) -> None:
     """List the shipped recipes with what each changed, measured and taught; or show one.

@@ -9,14 +9,12 @@ from core.files import write_atomic
 from pipelines.compare.verdict import FEWEST_EFFECTIVE
 from pipelines.experiments.ablate.arm_runs import ArmRun, carry_out, run_name
 from pipelines.experiments.ablate.effects import Ablation, judge
-from pipelines.experiments.ablate.factor import Factor, arms
+from pipelines.experiments.ablate.factor import arms
 from pipelines.runs.events import Emit, TrainEvent
 from pipelines.train.plan.options import TrainOptions
 from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.train.worker.validation import validation_data
 from pipelines.workspace import Workspace
-
-__all__ = ["MOST_SEEDS", "Ablation", "Factor", "ablate"]
 
 MOST_SEEDS = 100
 FEWEST_FRAMES = 2

@@ -21,8 +21,6 @@ from pipelines.experiments.seeded_run import write_record
 from pipelines.recipes import recipe as recipes
 from pipelines.workspace import Workspace
 
-__all__ = ["Watch", "replay"]
-
 SPENT = "seconds"
 """The file with the seconds that a replay took, interruptions left out."""
 

@@ -12,10 +12,12 @@ from core.machine import cores
 from core.progress import NamedProgress
 from pipelines.data.datasets import Dataset, listing, resolve
 from pipelines.experiments.replay.scales import Scale
-from pipelines.synthetic import synthesise
-from pipelines.validate import validate, verdict
+from pipelines.synthetic.dataset import synthesise
+from pipelines.validate.gate_run import validate
+from pipelines.validate.validation_report import verdict
 from pipelines.workspace import Workspace, load
-from validation.manifest import Frame, load_manifest
+from validation.manifest import load_manifest
+from validation.rows import Frame
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pipelines.ingest.nyu.official import official_splits, with_validation
 from pipelines.ingest.taxonomies import table_894
 
 if TYPE_CHECKING:
-    from validation.manifest import Split
+    from validation.rows import Split
 
 NAME: Final = "nyu_depth_v2_labeled.mat"
 SPLITS: Final = "splits.mat"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pipelines.ingest.taxonomies import look_up
-from validation.decode import PIXEL_CAP, FrameFileError
+from validation.headers import PIXEL_CAP, FrameFileError
 
 if TYPE_CHECKING:
     import h5py

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from validation.decode import PIXEL_CAP, FrameFileError
+from validation.headers import PIXEL_CAP, FrameFileError
 
 if TYPE_CHECKING:
     import numpy as np

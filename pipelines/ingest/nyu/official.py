@@ -12,7 +12,7 @@ from pipelines.ingest.nyu.matlab import read_variables
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from validation.manifest import Split
+    from validation.rows import Split
 
 VALIDATION: Final = 10
 """Percent of a room kind's training frames that its last scenes must hold before no more are taken."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from core.errors import UsageError, VortexError
 from pipelines.runs.slurm.limits import parse_limit
 from pipelines.runs.wall import SLURM_END, SLURM_START
 
+PROGRAMS: Final = ("scontrol", "sbatch", "srun")
+"""What submitting takes: SLURM is asked by the first, gets the job by the second, and submitit takes a machine without the third for none of SLURM's."""
 PATIENCE: Final = 60.0
 """Seconds that a command of SLURM may take; a busy controller answers within its own message timeout, 10 s unless set higher."""
 ITS_TURN: Final = ("None", "Priority", "Resources", "Dependency", "BeginTime")
@@ -33,6 +36,21 @@ class ClusterPartition:
     def minutes(self) -> int | None:
         """The limit of a job that asks for none."""
         return self.default_minutes or self.max_minutes
+
+
+def missing_programs() -> list[str]:
+    """The commands of SLURM that submitting takes and that no folder of PATH has."""
+    return [name for name in PROGRAMS if shutil.which(name) is None]
+
+
+def require_programs() -> None:
+    """Raise VortexError naming the commands of SLURM that are missing, and where they were looked for."""
+    if missing := missing_programs():
+        folders = os.environ.get("PATH", os.defpath).replace(os.pathsep, ", ")
+        raise VortexError(
+            f"this machine cannot submit to SLURM: no {' and no '.join(missing)} in the folders of PATH ({folders})",
+            "submit from a login node of the cluster, or put SLURM's bin/ on PATH (often: module load slurm)",
+        )
 
 
 def ask(*command: str) -> str:

@@ -11,11 +11,12 @@ from core.classes import CLASSES
 from core.errors import VortexError
 from core.files import locked, sha256_file
 from core.progress import Notice
+from models import checkpoint
 from pipelines.data.datasets import resolve
 from pipelines.frame_arrays import load_arrays
 from pipelines.hub.classes import class_pixels, untaught
 from pipelines.hub.open import actor, commit, hub
-from pipelines.pack import packs_folder
+from pipelines.pack.preparing import packs_folder
 from pipelines.ship.export.onnx import OPSET, holds, write_onnx
 from pipelines.ship.export.parity import NOISE, measure_parity, noise
 from pipelines.workspace import Workspace
@@ -42,8 +43,6 @@ def export(ws: Workspace, name: str, *, record: bool = True, on_step: Notice | N
     """
     import onnxruntime
     import torch
-
-    from models import checkpoint
 
     report = on_step or (lambda _: None)
     registry = hub(ws)

@@ -14,7 +14,7 @@ from pipelines.data.datasets import DataRef, listing, resolve
 from pipelines.device import Device, choose_device
 from pipelines.exam.leaks import Leak, training_leaks
 from pipelines.hub.open import commit_remarks, hub
-from pipelines.pack import packs_folder
+from pipelines.pack.preparing import packs_folder
 from pipelines.recipes import recipe as recipes
 from pipelines.recipes.schema import Recipe
 from pipelines.train.plan import sources

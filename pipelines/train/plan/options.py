@@ -27,7 +27,7 @@ class TrainOptions:
     """
 
     recipe: Annotated[
-        str | None, Option("A shipped recipe (v1…v9) or a recipe file.", metavar="[RECIPE]", argument=True, completes="recipes")
+        str | None, Option("A shipped recipe (v1…v9) or a recipe file.", metavar="RECIPE", argument=True, completes="recipes")
     ] = None
     from_version: Annotated[str | None, Option("Fine-tune this version's weights.", name="--from", metavar="vK", completes="versions")] = (
         None

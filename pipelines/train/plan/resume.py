@@ -15,7 +15,7 @@ from core.errors import VortexError
 from core.shipped import SHIPPED
 from pipelines.device import require_gpu
 from pipelines.hub.open import hub
-from pipelines.pack import packs_folder
+from pipelines.pack.preparing import packs_folder
 from pipelines.recipes import recipe as recipes
 from pipelines.recipes.schema import TOLD
 from pipelines.runs.folder import PLAN, run_folder

@@ -12,14 +12,16 @@ from pydantic import BaseModel, ConfigDict
 from core.errors import UsageError, VortexError
 from core.shipped import SHIPPED
 from pipelines.data.datasets import DataRef, for_domain, listing, resolve
+from pipelines.data.provenance import teachers_behind
 from pipelines.recipes.schema import Recipe, Stage
 from pipelines.workspace import Workspace
 from registry.records import DataState
+from validation.manifest import LEGACY_DOMAIN, load_manifest
 
 if TYPE_CHECKING:
     from registry.records import Version
     from registry.versions import Hub
-    from validation.manifest import Frame
+    from validation.rows import Frame
 
 
 class Start(BaseModel):
@@ -72,8 +74,6 @@ class DataPlan(BaseModel):
 
     def load(self) -> dict[str, list[Frame]]:
         """The frames to train and to validate on."""
-        from validation.manifest import load_manifest
-
         frames = load_manifest(self.manifest)
         return {split: pick(frames, split, self.limit) for split in ("train", "val")}
 
@@ -163,8 +163,6 @@ def named_data(ws: Workspace, domain: str | None, manifests: Sequence[str]) -> t
 
 def _named(ws: Workspace, name: str, domain: str | None) -> DataRef:
     """One dataset or manifest. Rows with the legacy keys name no domain, so theirs is the one that was asked for."""
-    from validation.manifest import LEGACY_DOMAIN
-
     ref = resolve(ws, name_or_manifest=name)
     if ref.domain != LEGACY_DOMAIN:
         return ref
@@ -199,9 +197,6 @@ def recipe_data(ws: Workspace, recipe: Recipe) -> tuple[tuple[DataRef, ...], ...
 
 def describe(ref: DataRef, limit: int | None, state: DataState) -> DataPlan:
     """Read a dataset's manifest and say how it will be used. Raises ManifestError for a faulty one."""
-    from pipelines.data.provenance import teachers_behind
-    from validation.manifest import load_manifest
-
     frames = load_manifest(ref.manifest)
     train = pick(frames, "train", limit)
     return DataPlan(

@@ -15,8 +15,9 @@ from models import augment, checkpoint
 from models.anchor import Anchor, fisher
 from models.student import Student
 from models.tensors import CheckpointError, digest, read_tensors, write_tensors
-from pipelines.pack import Selection, prepare
 from pipelines.pack.loader import Loader
+from pipelines.pack.preparing import prepare
+from pipelines.pack.reading import Selection
 from pipelines.recipes.schema import AugmentationRecipe
 from pipelines.train.plan.sources import DataPlan
 from pipelines.train.plan.train_plan import TrainPlan

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from models import augment, augment_device
-from pipelines.pack import Selection, prepare
 from pipelines.pack.loader import Batch, Loader
-from pipelines.pack.reading import Order
+from pipelines.pack.preparing import prepare
+from pipelines.pack.reading import Order, Selection
 from pipelines.pack.sampler import Sampler, loader_processes
 from pipelines.train.plan.sources import StagePlan
 from pipelines.train.plan.switches import Switches

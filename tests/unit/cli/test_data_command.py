@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from core.errors import UsageError
 from pipelines.data.pointer import FETCH
-from pipelines.synthetic import synthesise
+from pipelines.synthetic.dataset import synthesise
 from pipelines.workspace import Workspace, load
 from tests.unit.pipelines.ingest.test_ingest import plain
 from vortex_cli import console

@@ -51,7 +51,16 @@ def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setattr(pwd, "getpwuid", nobody)
     before = dict(os.environ)
     environment.prepare()
-    assert os.environ == before | {"PYTHONSAFEPATH": "1"}
+    assert os.environ == before | {"PYTHONSAFEPATH": "1"} | environment.WAITING
+
+
+def test_threads_wait_asleep_unless_the_user_wants_them_to_spin() -> None:
+    os.environ.pop("OMP_WAIT_POLICY", None)
+    environment.prepare()
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    os.environ["OMP_WAIT_POLICY"] = "ACTIVE"
+    environment.prepare()
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
 
 
 def test_dvc_gets_a_place_where_the_common_one_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

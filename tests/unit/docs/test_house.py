@@ -24,6 +24,14 @@ def test_a_circle_would_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert house.circles([house.Source(tmp_path / f"{name}.py") for name in "abcd"]) == [["a", "b", "c"]]
 
 
+def test_modules_import_each_other_at_their_top() -> None:
+    late = house.late_imports(house.sources())
+    row = next(line for line in MAP.read_text().splitlines() if line.startswith("| imports of own modules inside functions"))
+    assert len(late) <= int(row.split("|")[3]), (
+        f"an import inside a function spares a caller a heavy library, or belongs to the top: {late}"
+    )
+
+
 def test_a_variable_is_called_what_it_is() -> None:
     vague, bindings = house.vague_names(house.sources())
     assert bindings > 10_000

@@ -71,7 +71,7 @@ def test_the_reference_has_every_option_of_every_command_below_its_heading() -> 
     assert below.keys() == reference.keys()
     for path, command in reference.items():
         for parameter in command.params:
-            option = parameter.opts[-1] if parameter.param_type_name == "option" else parameter.metavar.strip("[]")
+            option = parameter.opts[-1] if parameter.param_type_name == "option" else parameter.metavar
             assert re.search(rf"{re.escape(option)}(?![\w-])", below[path] + common), f"{path}: {option} is not in the reference"
             assert parameter.help, f"{path}: {option} has no help"
 

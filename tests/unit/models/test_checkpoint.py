@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save_file
 from core.classes import CLASSES
 from core.errors import VortexError
 from models import checkpoint, legacy
-from models.checkpoint import CheckpointError
 from models.legacy import CLASS_ORDER
 from models.student import Student, StudentConfig
+from models.tensors import CheckpointError
 
 SMALL = "mobilenetv3_small_100"
 META = {"recipe": "v6", "epoch": 4, "rmse": 0.5}

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from pipelines.workspace import Workspace
-from validation.manifest import Frame, write_manifest
+from validation.manifest import write_manifest
+from validation.rows import Frame
 
 SIZE = (64, 96)
 

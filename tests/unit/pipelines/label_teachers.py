@@ -17,7 +17,8 @@ from models.teachers import TEACHERS, TeacherKind
 from models.teachers.contract import Boxes, DepthMap, Masks, TeacherError, View
 from pipelines.data.datasets import DatasetCard, new_dataset
 from pipelines.workspace import Workspace
-from validation.manifest import Frame, load_manifest, write_manifest
+from validation.manifest import load_manifest, write_manifest
+from validation.rows import Frame
 
 SIZE = (24, 32)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pipelines.pack import Pack, writing
+from pipelines.pack import writing
 from pipelines.pack.layout import ROLES, array_file
-from validation.manifest import Frame
+from pipelines.pack.reading import Pack
+from validation.rows import Frame
 
 
 def sparse_pack(folder: Path, frames: int, size: tuple[int, int]) -> Pack:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pipelines.data.datasets import DatasetCard, new_dataset
 from pipelines.workspace import Workspace
-from validation.manifest import Frame, write_manifest
+from validation.manifest import write_manifest
+from validation.rows import Frame
 
 
 def row(name: str, split: str = "train", *, masked: bool = False) -> Frame:

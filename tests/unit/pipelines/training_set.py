@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.workspace import Workspace
-from validation.manifest import Frame, write_manifest
+from validation.manifest import write_manifest
+from validation.rows import Frame
 
 SIZE = (64, 96)
 FILES = (48, 64)

@@ -12,8 +12,8 @@ import numpy as np
 
 from core.classes import IGNORE
 from validation.data_gate import DataJudgement, judge_statistics
-from validation.manifest import Frame, Split
 from validation.policies import load_policies
+from validation.rows import Frame, Split
 from validation.statistics import gather
 
 SIZE = (48, 64)

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from validation import decode
-from validation.decode import FrameFileError, image_size, read_confidence, read_depth, read_header, read_rgb, read_segmentation
+from validation.decode import read_confidence, read_depth, read_rgb, read_segmentation
+from validation.headers import FrameFileError, image_size, read_header
 
 DEPTH = np.arange(24 * 32, dtype=np.uint16).reshape(24, 32) * 80
 
@@ -166,5 +166,5 @@ def test_real_frames(real_frames: Path) -> None:
     depth = read_depth(real_frames / "kitchen_kinect" / "frame-000000.depth.png", "mm")
     assert depth.shape == (480, 640) and 1.5 < np.median(depth[depth > 0]) < 2.5 and depth.max() < 10
     assert read_rgb(real_frames / "kitchen_kinect" / "frame-000000.color.jpg").shape == (480, 640, 3)
-    header = decode.read_header(real_frames / "office_hololens" / "depth" / "00003.png", whole=True)
+    header = read_header(real_frames / "office_hololens" / "depth" / "00003.png", whole=True)
     assert (header.kind, header.bits, header.size) == ("png", 16, (360, 540))

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from validation import headers
-from validation.decode import FrameFileError, read_depth, read_header, read_mask, read_rgb, read_segmentation, read_steps
+from validation.decode import read_depth, read_mask, read_rgb, read_segmentation, read_steps
+from validation.headers import FrameFileError, read_header
 
 SIZE = (24, 32)
 DEPTH = np.arange(24 * 32, dtype=np.uint16).reshape(SIZE) * 80

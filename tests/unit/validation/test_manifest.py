@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from core.errors import VortexError
 from core.pinhole import Pinhole
 from validation import manifest
-from validation.manifest import Frame, ManifestError, file, load_manifest, read_manifest, stream_split, write_manifest
+from validation.manifest import ManifestError, file, load_manifest, read_manifest, stream_split, write_manifest
+from validation.rows import Frame
 
 ROW: dict[str, Any] = {
     "id": "frame-000001",

@@ -9,9 +9,9 @@ import pytest
 
 from tests.unit.validation.frame_sets import SIZE, FrameSet
 from validation import frames as measuring
-from validation.manifest import Frame
 from validation.policies import load_policies
 from validation.profile import compare, parse, profile
+from validation.rows import Frame
 from validation.statistics import PIECE, Statistics, gather, load, save, stored_digest
 
 

@@ -21,7 +21,8 @@ from pipelines.data.datasets import DatasetCard, new_dataset
 from pipelines.data.pointer import EMPTY_DIR, data_hash, unfetched
 from pipelines.data.versioning import unversioned_changes, version
 from pipelines.workspace import Workspace
-from validation.manifest import Frame, ManifestError, write_manifest
+from validation.manifest import ManifestError, write_manifest
+from validation.rows import Frame
 
 
 def make(ws: Workspace, name: str, count: int = 5, domain: str = "rooms", trouble: Callable[[Path], None] | None = None) -> None:

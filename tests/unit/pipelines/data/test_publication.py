@@ -17,7 +17,8 @@ from pipelines.data import datasets, digests, publication
 from pipelines.data.pointer import data_hash
 from pipelines.data.versioning import unversioned_changes, version
 from pipelines.workspace import Workspace
-from validation.manifest import Frame, write_manifest
+from validation.manifest import write_manifest
+from validation.rows import Frame
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from pipelines import workspace as workspaces
 from pipelines.data.pointer import unfetched
 from pipelines.data.remote import pull, push
 from pipelines.data.versioning import unversioned_changes
-from pipelines.synthetic import synthesise
+from pipelines.synthetic.dataset import synthesise
 from pipelines.workspace import Workspace
 from tests.unit.pipelines import sshd
 

@@ -12,7 +12,7 @@ from models.student import Prediction, Student, StudentConfig
 from pipelines.data.datasets import resolve
 from pipelines.evaluate.student import evaluate_student, pooled_rmse
 from pipelines.frame_arrays import load_arrays
-from pipelines.pack import packs_folder
+from pipelines.pack.preparing import packs_folder
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.conftest import SIZE, write_frames
 from validation.manifest import load_manifest, write_manifest

@@ -15,7 +15,8 @@ from pipelines.ingest.add import add_dataset
 from pipelines.ingest.diode import Diode, MaskedDepth
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.native_sets import SIZE, write, write_diode, write_diode_frame
-from validation.decode import FrameFileError, read_depth
+from validation.decode import read_depth
+from validation.headers import FrameFileError
 from validation.manifest import load_manifest
 
 

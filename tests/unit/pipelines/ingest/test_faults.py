@@ -13,7 +13,7 @@ from core.errors import VortexError
 from pipelines.ingest.adapter import printable
 from pipelines.ingest.add import add_dataset
 from pipelines.workspace import Workspace
-from validation.decode import FrameFileError
+from validation.headers import FrameFileError
 from validation.manifest import load_manifest
 
 SIZE = (16, 24)

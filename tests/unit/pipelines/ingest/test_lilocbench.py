@@ -16,7 +16,8 @@ from pipelines.ingest.lilocbench import LilocBench, RegisteredDepth
 from pipelines.ingest.register import Rig
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.native_sets import SIZE, lens_yaml, pose_yaml, write, write_lilocbench
-from validation.decode import FrameFileError, read_depth
+from validation.decode import read_depth
+from validation.headers import FrameFileError
 from validation.manifest import load_manifest
 
 

@@ -21,7 +21,8 @@ from pipelines.ingest.add import Added, add_dataset
 from pipelines.ingest.cameras import StatedCamera
 from pipelines.ingest.frame_files import encodable
 from pipelines.workspace import Workspace
-from validation.decode import FrameFileError, read_confidence, read_depth, read_segmentation
+from validation.decode import read_confidence, read_depth, read_segmentation
+from validation.headers import FrameFileError
 from validation.manifest import load_manifest
 
 SIZE = (16, 24)

@@ -18,7 +18,7 @@ from core.classes import CLASSES
 from core.errors import VortexError
 from pipelines.ingest.adapter import Options
 from pipelines.ingest.add import add_dataset
-from pipelines.ingest.nyu import NyuLabelled
+from pipelines.ingest.nyu.labelled import NyuLabelled
 from pipelines.ingest.nyu.official import with_validation
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.nyu_sets import (
@@ -30,7 +30,8 @@ from tests.unit.pipelines.nyu_sets import (
     write_labelled,
     write_splits,
 )
-from validation.decode import FrameFileError, read_depth, read_rgb, read_segmentation
+from validation.decode import read_depth, read_rgb, read_segmentation
+from validation.headers import FrameFileError
 from validation.manifest import load_manifest
 
 SCENES = [f"{room}_{number:04d}" for room in ("kitchen", "office") for number in (1, 2, 3) for _ in range(3)] + ["cafe_0001"] * 4

@@ -12,8 +12,9 @@ import pytest
 from core.errors import VortexError
 from pipelines.ingest.adapter import Options
 from pipelines.ingest.add import add_dataset
-from pipelines.ingest.nyu import NyuRaw, NyuSync
 from pipelines.ingest.nyu.netpbm import RawColour, RawDepth, metres
+from pipelines.ingest.nyu.raw import NyuRaw
+from pipelines.ingest.nyu.sync import NyuSync
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.nyu_sets import (
     colour,
@@ -21,7 +22,8 @@ from tests.unit.pipelines.nyu_sets import (
     write_raw,
     write_sync,
 )
-from validation.decode import FrameFileError, read_depth, read_rgb
+from validation.decode import read_depth, read_rgb
+from validation.headers import FrameFileError
 from validation.manifest import load_manifest
 
 

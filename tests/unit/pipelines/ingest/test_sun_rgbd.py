@@ -19,7 +19,8 @@ from pipelines.ingest.sun_toolbox import SunMask, frame_key
 from pipelines.ingest.taxonomies import SUN37, six_of_nyu40
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.native_sets import SIZE, K, colour, rotated, write, write_sun, write_sun_frame, write_toolbox
-from validation.decode import FrameFileError, read_depth, read_segmentation
+from validation.decode import read_depth, read_segmentation
+from validation.headers import FrameFileError
 from validation.manifest import load_manifest
 
 STREAM = "kv2/align_kv2"

@@ -9,7 +9,7 @@ import pytest
 
 from core.classes import CLASSES, IGNORE
 from pipelines.ingest.taxonomies import NYU40, SUN37, look_up, refuse_thirteen, six_of_nyu40, table_37, table_40, table_894
-from validation.decode import FrameFileError
+from validation.headers import FrameFileError
 
 EXPECTED = {
     "void": None,

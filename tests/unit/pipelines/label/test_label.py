@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from core.errors import UsageError, VortexError
 from pipelines.data import datasets
 from pipelines.data.versioning import unversioned_changes
-from pipelines.label import label
+from pipelines.label.run import label
 from pipelines.label.work import unfinished
 from pipelines.workspace import Workspace, load
 from registry.records import TeacherEdge

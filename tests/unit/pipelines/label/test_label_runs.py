@@ -15,8 +15,8 @@ import pytest
 from core.errors import GateRefused, Interrupted, VortexError
 from core.files import locked
 from models.teachers.contract import DepthMap, View
-from pipelines.label import LabelReport, label
 from pipelines.label.answers import usable_depth
+from pipelines.label.run import LabelReport, label
 from pipelines.label.work import unfinished
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.label_teachers import REFERENCE, SIZE, Depth, content, frames, install, rows
@@ -172,7 +172,7 @@ def _mounted(workspace: Workspace, tmp_path: Path, mount: str) -> subprocess.Com
     if tried.returncode:
         pytest.skip(f"no mount can be made here: {tried.stderr.strip()}")
     script = (
-        "import sys; from pathlib import Path; from pipelines.workspace import load; from pipelines.label import label\n"
+        "import sys; from pathlib import Path; from pipelines.workspace import load; from pipelines.label.run import label\n"
         "from models.teachers import TEACHERS; from tests.unit.pipelines.label_teachers import TINY; TEACHERS.update(TINY)\n"
         "from core.errors import VortexError\n"
         "try: label(load(Path(sys.argv[1])), 'place', ['da3', 'geometric'])\n"

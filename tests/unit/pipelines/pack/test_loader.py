@@ -15,9 +15,10 @@ import torch
 from core.errors import VortexError
 from models import augment
 from pipelines.data.datasets import DataRef, resolve
-from pipelines.pack import Selection, prepare
 from pipelines.pack.layout import ROLES
 from pipelines.pack.loader import Batch, Loader
+from pipelines.pack.preparing import prepare
+from pipelines.pack.reading import Selection
 from pipelines.pack.sampler import epoch_order
 from pipelines.recipes.recipe import load
 from pipelines.workspace import Workspace

@@ -20,13 +20,15 @@ import pytest
 from core.errors import UsageError, VortexError
 from pipelines.data.datasets import DataRef, resolve
 from pipelines.frame_arrays import load_arrays
-from pipelines.pack import Pack, PackError, pack, packs_folder, prepare
 from pipelines.pack.decoding import decode_frame
-from pipelines.pack.layout import FORMAT, INDEX, check_size, is_folder_of, is_staging_of
+from pipelines.pack.layout import FORMAT, INDEX, PackError, check_size, is_folder_of, is_staging_of
+from pipelines.pack.preparing import pack, packs_folder, prepare
+from pipelines.pack.reading import Pack
 from pipelines.workspace import Workspace
 from pipelines.workspace import load as load_workspace
 from tests.unit.pipelines.training_set import SIZE, fill, publish
-from validation.manifest import Frame, load_manifest, write_manifest
+from validation.manifest import load_manifest, write_manifest
+from validation.rows import Frame
 
 ROOT = Path(__file__).parents[4]
 
@@ -284,7 +286,7 @@ import time
 from pathlib import Path
 from pipelines import workspace
 from pipelines.data.datasets import resolve
-from pipelines.pack import prepare
+from pipelines.pack.preparing import prepare
 def stall(done, total):
     print(done, flush=True)
     time.sleep(60)
@@ -296,7 +298,7 @@ prepare(Path({str(packs)!r}), ref, {SIZE!r}, progress=stall)
     packer.send_signal(signal.SIGKILL)
     packer.wait()
     packer.stdout.close()
-    assert len(left_in(packs)) == 1 and is_staging_of("set", left_in(packs)[0])
+    assert len(left_in(packs)) == 1 and is_staging_of("outside:set", left_in(packs)[0])
     made = prepare(packs, ref, SIZE)
     assert made.built and left_in(packs) == [made.pack.path.name]
 

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.pack.sampler import Mixing, Sampler, epoch_order, frames_drawn, with_labels
 from pipelines.train.plan.sources import pick
-from validation.manifest import Frame
+from validation.rows import Frame
 
 
 def test_every_frame_is_drawn_once_and_each_epoch_in_a_new_order() -> None:

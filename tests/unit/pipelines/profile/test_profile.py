@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from core.errors import GateRefused
 from pipelines import workspace as workspaces
 from pipelines.hub.open import hub
-from pipelines.profile import Profile, latest, profile, require_utilisation
+from pipelines.profile.measurement import profile
 from pipelines.profile.prediction import predict, remedies
-from pipelines.profile.record import cost_digest, profiles
+from pipelines.profile.record import Profile, cost_digest, latest, profiles, require_utilisation
 from pipelines.profile.rehearsal import Rehearsal
 from pipelines.profile.timing import Timings
 from pipelines.runs.folder import runs_folder

@@ -14,7 +14,8 @@ from core.errors import VortexError
 from pipelines.data.datasets import Dataset, DatasetCard
 from pipelines.report import pictures
 from pipelines.report.contact_sheet import _sources, contact_sheet, spread
-from validation.manifest import Frame, load_manifest, write_manifest
+from validation.manifest import load_manifest, write_manifest
+from validation.rows import Frame
 
 
 def dataset(root: Path, count: int = 5) -> Dataset:

@@ -14,7 +14,8 @@ import pytest
 from core.errors import VortexError
 from pipelines.data import datasets
 from pipelines.report.data_page import data_page
-from pipelines.validate import DataReport, validate
+from pipelines.validate.gate_run import validate
+from pipelines.validate.validation_report import DataReport
 from pipelines.workspace import Workspace, load
 from tests.unit.validation.frame_sets import SIZE, FrameSet
 from validation.checks import Check

@@ -29,8 +29,8 @@ def exam_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with the dataset `rooms`, validated: 40 training frames, 10 to be judged by, each of a sequence of its own."""
     from pipelines.data.datasets import resolve
     from pipelines.init import init
-    from pipelines.synthetic import synthesise
-    from pipelines.validate import validate
+    from pipelines.synthetic.dataset import synthesise
+    from pipelines.validate.gate_run import validate
 
     ws = init(tmp_path_factory.mktemp("exam") / "workspace")
     synthesise(ws, "rooms", world="rooms", frames=60, seed=1, size=SIZE)

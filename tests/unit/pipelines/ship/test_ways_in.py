@@ -370,8 +370,8 @@ def its_set_was_added_twice_with_another_split(arena: Arena) -> str:
 
 def film_another(ws: Workspace) -> None:
     """A second validated set of the domain."""
-    from pipelines.synthetic import synthesise
-    from pipelines.validate import validate
+    from pipelines.synthetic.dataset import synthesise
+    from pipelines.validate.gate_run import validate
 
     synthesise(ws, "more", world="rooms", domain="rooms", frames=60, seed=7, size=SIZE)
     assert validate(ws, resolve(ws, name_or_manifest="more")).passed

@@ -8,8 +8,7 @@ import pytest
 
 from core.errors import VortexError
 from pipelines.data import datasets
-from pipelines.synthetic import synthesise
-from pipelines.synthetic.dataset import Job
+from pipelines.synthetic.dataset import Job, synthesise
 from pipelines.workspace import Workspace
 from validation.manifest import load_manifest, stream_split
 

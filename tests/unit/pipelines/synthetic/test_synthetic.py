@@ -14,15 +14,17 @@ from core.classes import CLASSES
 from core.errors import VortexError
 from core.pinhole import Pinhole
 from pipelines.data import datasets
-from pipelines.synthetic import WORLDS, Job, World, render_dataset, synthesise
+from pipelines.synthetic.dataset import Job, render_dataset, synthesise
 from pipelines.synthetic.parts import Spot, Surface, columns
 from pipelines.synthetic.render import Camera, cast, rays
 from pipelines.synthetic.scene import Pose, Scene, compiled, new_spot
 from pipelines.synthetic.shade import render
 from pipelines.synthetic.shot import camera_at, shoot
 from pipelines.synthetic.teacher import predict
+from pipelines.synthetic.worlds import WORLDS, World
 from pipelines.workspace import Workspace, load
-from validation.decode import image_size, read_confidence, read_depth, read_rgb, read_segmentation
+from validation.decode import read_confidence, read_depth, read_rgb, read_segmentation
+from validation.headers import image_size
 from validation.manifest import load_manifest
 
 FLOOR = Surface("plain", label="floor")

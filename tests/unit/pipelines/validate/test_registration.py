@@ -13,7 +13,7 @@ from pipelines.data.datasets import resolve
 from pipelines.ingest.add import add_dataset
 from pipelines.ingest.register import Lens, Rig, register
 from pipelines.report.data_page import data_page
-from pipelines.validate import validate
+from pipelines.validate.gate_run import validate
 from pipelines.validate.registration import registration_of
 from pipelines.workspace import Workspace
 from tests.unit.validation.test_registration import moved, scenes

@@ -20,8 +20,10 @@ from typer.testing import CliRunner, Result
 from core.errors import GateRefused, VortexError
 from pipelines.data import datasets
 from pipelines.data.datasets import DataRef
-from pipelines.validate import github, junit, passed, validate, validation_report, verdict
-from pipelines.validate.validation_report import today
+from pipelines.validate import validation_report
+from pipelines.validate.formats import github, junit
+from pipelines.validate.gate_run import validate
+from pipelines.validate.validation_report import passed, today, verdict
 from pipelines.workspace import Workspace
 from tests.unit.validation.frame_sets import SIZE, FrameSet, data_judgement
 from validation.manifest import ManifestError, write_manifest
@@ -313,7 +315,8 @@ def test_a_malformed_manifest_is_refused_before_the_engine_is_imported(workspace
 def test_real_frames_pass_as_their_kind(
     workspace: Workspace, real_frames: Path, name: str, pattern: str, depth: str, kinds: tuple[str, ...]
 ) -> None:
-    from validation.manifest import Frame, stream_split
+    from validation.manifest import stream_split
+    from validation.rows import Frame
 
     root = real_frames / name
     pictures = sorted(root.glob(pattern))[::5] if name != "home_realsense" else sorted(root.glob("color/*"))

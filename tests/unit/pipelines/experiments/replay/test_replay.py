@@ -23,15 +23,17 @@ from pipelines.experiments.replay.findings import LAST, NYU
 from pipelines.experiments.replay.page import MARK, generated, number, page
 from pipelines.experiments.replay.place import workspace_for
 from pipelines.experiments.replay.results import Replay, RunRecord, Score
-from pipelines.experiments.replay.run import Watch, replay
+from pipelines.experiments.replay.run import replay
 from pipelines.experiments.replay.scales import SCALES, Scale
 from pipelines.experiments.replay.sets import PLACES, RELATIVE, judged_frames, prepare
+from pipelines.experiments.replay.version_runs import Watch
 from pipelines.hub.open import hub
 from pipelines.init import init
 from pipelines.recipes import recipe as recipes
 from pipelines.recipes.schema import Recipe
 from pipelines.runs.folder import runs_folder
-from pipelines.synthetic import WORLDS, synthesise
+from pipelines.synthetic.dataset import synthesise
+from pipelines.synthetic.worlds import WORLDS
 from pipelines.train.plan.resume import resume
 from validation.manifest import load_manifest
 from vortex_cli import console

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from benchmarks.trainings.processes import alive, until
 from core.errors import UsageError, VortexError
 from pipelines import submit as submitting
 from pipelines import workspace as workspaces
+from pipelines.runs import listing
 from pipelines.runs.events import Journal
 from pipelines.runs.slurm import job, queue, segment, stamps
 from pipelines.runs.slurm.job_options import JobOptions
@@ -22,6 +25,7 @@ from pipelines.runs.slurm.script import Request, script, warning_seconds
 from pipelines.runs.slurm.segment import progress
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.training_runs import tiny
+from vortex_cli.app import app
 
 GOLDEN = Path(__file__).parents[4] / "golden"
 CASES = {
@@ -91,12 +95,47 @@ def test_the_warning_comes_after_the_beginning_even_when_it_is_a_minute_early() 
     assert warning_seconds(submitting.LEAST_MINUTES) + 60 < 60 * submitting.LEAST_MINUTES
 
 
-def test_a_machine_without_slurm_says_so_in_one_line(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def programs(folder: Path, *names: str) -> None:
+    """Stand-ins for commands of SLURM: `scontrol` knows the partitions of SHOWN, the others can be found."""
+    (folder / "partitions").write_text(SHOWN)
+    for name in names:
+        (folder / name).write_text(f"#!/bin/sh\n{shutil.which('cat')} {folder}/partitions\n" if name == "scontrol" else "")
+        (folder / name).chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("present", "missing"),
+    [
+        ((), "no scontrol and no sbatch and no srun"),
+        (("scontrol",), "no sbatch and no srun"),
+        (("scontrol", "sbatch"), "no srun"),
+        (("scontrol", "srun"), "no sbatch"),
+    ],
+)
+def test_a_machine_without_slurm_or_a_part_of_it_is_told_what_is_missing_and_where(
+    ws: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, present: tuple[str, ...], missing: str
+) -> None:
+    programs(tmp_path, *present)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{tmp_path}/more")
+    words = ["submit", str(ws.root / "tiny.yaml"), "--domain", "rooms", "--allow-unvalidated", "--workspace", str(ws.root)]
+    error = CliRunner().invoke(app, words).exception
+    assert isinstance(error, VortexError)
+    assert error.message == f"this machine cannot submit to SLURM: {missing} in the folders of PATH ({tmp_path}, {tmp_path}/more)"
+    assert "login node" in error.hint and not (ws.build / "runs").exists()
+
+
+def test_without_slurm_nothing_is_known_of_a_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(VortexError, match="scontrol is not on this machine") as caught:
-        submitting.request_of(workspace, JobOptions(partition="gpu"))
-    assert "login node" in caught.value.hint
     assert queue.job_states(["7"]) is None and queue.job_states([]) == {}
+
+
+def test_an_sbatch_that_does_not_start_leaves_no_run(ws: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    programs(tmp_path, "scontrol", "sbatch", "srun")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    request = submitting.request_of(ws, JobOptions(partition="short"))
+    with pytest.raises(OSError, match="Exec format error: 'sbatch'"):
+        submitting.submit(ws, tiny(ws), request)
+    assert request.minutes == 30 and listing.runs(ws) == []
 
 
 @pytest.mark.parametrize(

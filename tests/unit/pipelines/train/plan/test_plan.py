@@ -89,7 +89,7 @@ def test_a_recipe_whose_datasets_exist_runs_stage_by_stage_as_published(ws: Work
 
 def test_data_that_has_not_passed_is_refused_until_it_has(ws: Workspace) -> None:
     from pipelines.data.datasets import resolve
-    from pipelines.validate import validate
+    from pipelines.validate.gate_run import validate
 
     with pytest.raises(GateRefused, match="small has not been validated") as caught:
         planned(ws, recipe="v6", domain="rooms", encoder_weights="none")

@@ -16,9 +16,10 @@ from core.errors import UsageError, VortexError
 from models import augment, augment_device
 from pipelines import workspace as workspaces
 from pipelines.data.datasets import resolve
-from pipelines.pack import Selection, packs_folder
-from pipelines.pack import prepare as pack_frames
 from pipelines.pack.loader import Loader
+from pipelines.pack.preparing import packs_folder
+from pipelines.pack.preparing import prepare as pack_frames
+from pipelines.pack.reading import Selection
 from pipelines.pack.sampler import epoch_order
 from pipelines.recipes.recipe import load
 from pipelines.runs.events import TrainEvent

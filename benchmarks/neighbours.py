@@ -1,0 +1,191 @@
+"""What other work on the machine costs training, evaluation, a Ray worker and ONNX Runtime, when their threads wait asleep and when they spin.
+
+    make bench-neighbours        (benchmarks/neighbours.py [--rounds 5] [--seconds 6] [--size 96x128] [--smoke])
+
+Each kind of work runs in a process of its own, alone and beside one busy loop a core, once in the environment that `core.environment`
+prepares and once with the waiting that OpenMP and ONNX Runtime choose by themselves. The four take turns within each round; what is
+printed is the median of the rounds. Targets: CPU time a frame beside busy loops ≤ 1.2× of alone, and alone ≥ 0.95× of the frames a second
+of spinning threads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import repeat
+from pathlib import Path
+
+from core import environment
+from core.machine import cores
+
+WORKS = ("training", "evaluation", "ray worker", "onnx runtime")
+BATCH = 8
+SPINNING = "VORTEX_BENCH_SPINS"
+"""Set in the processes whose threads wait as the libraries choose."""
+CPU_RATIO, SPEED_RATIO = 1.2, 0.95
+
+
+def main() -> None:
+    """Measure every kind of work in turn, print the table; exit 1 when a target is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=6.0, help="of each turn")
+    parser.add_argument("--size", default="96x128", help="H x W")
+    parser.add_argument("--work", choices=WORKS, help="be the process that works, and print what it did")
+    parser.add_argument("--smoke", action="store_true", help="one short round of evaluation, asleep: does it work at all?")
+    options = parser.parse_args()
+    if options.work:
+        height, width = (int(side) for side in options.size.split("x"))
+        print(json.dumps(work(options.work, (height, width), options.seconds)))
+        return
+    if options.smoke:
+        options.rounds, options.seconds, options.size = 1, 0.2, "64x96"
+    print(f"{cores()} cores, batches of {BATCH} at {options.size}, {options.rounds} rounds of {options.seconds:g} s")
+    print(
+        f"{'work':14} {'threads':9} {'alone: frames/s':>16} {'CPU ms/frame':>13} {'beside: frames/s':>17} {'CPU ms/frame':>13} {'ratio':>6}"
+    )
+    met = [_report(kind, options) for kind in (WORKS[1:2] if options.smoke else WORKS)]
+    sys.exit(0 if all(met) or options.smoke else 1)
+
+
+def _report(kind: str, options: argparse.Namespace) -> bool:
+    rates: dict[tuple[bool, bool], list[tuple[float, float]]] = {}
+    ways = (False,) if options.smoke else (False, True)
+    for _ in range(options.rounds):
+        for spins in ways:
+            for beside in (False, True):
+                with busy_loops(cores() if beside else 0):
+                    rates.setdefault((spins, beside), []).append(_turn(kind, spins, options))
+    median = {key: tuple(statistics.median(column) for column in zip(*turns, strict=True)) for key, turns in rates.items()}
+    for spins in ways:
+        alone, beside = median[spins, False], median[spins, True]
+        words = f"{kind:14} {'spinning' if spins else 'asleep':9} {alone[0]:16.1f} {alone[1]:13.1f} {beside[0]:17.1f} {beside[1]:13.1f}"
+        print(f"{words} {beside[1] / alone[1]:6.2f}")
+    cpu, speed = median[False, True][1] / median[False, False][1], median[False, False][0] / median[ways[-1], False][0]
+    good = cpu <= CPU_RATIO and speed >= SPEED_RATIO
+    print(
+        f"{'':14} asleep / spinning, alone: {speed:.3f} of the speed (≥ {SPEED_RATIO}), beside: {cpu:.2f}× the CPU (≤ {CPU_RATIO})  {'met' if good else 'MISSED'}"
+    )
+    return good
+
+
+def _turn(kind: str, spins: bool, options: argparse.Namespace) -> tuple[float, float]:
+    """Frames a second, and milliseconds of CPU a frame."""
+    variables = dict(os.environ)
+    for name in environment.WAITING:
+        variables.pop(name, None)
+    if spins:
+        variables[SPINNING] = "1"
+    command = [sys.executable, "-m", "benchmarks.neighbours", "--work", kind, "--seconds", str(options.seconds), "--size", options.size]
+    result = subprocess.run(command, env=variables, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
+    frames, seconds, cpu = json.loads(result.stdout.splitlines()[-1])
+    return frames / seconds, 1000 * cpu / frames
+
+
+@contextmanager
+def busy_loops(count: int) -> Iterator[None]:
+    """So many processes that never wait."""
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+def work(kind: str, size: tuple[int, int], seconds: float) -> tuple[int, float, float]:
+    """Frames, seconds and seconds of CPU of a kind of work, in an environment that is prepared unless this process was told to spin."""
+    if not os.environ.get(SPINNING):
+        environment.prepare()
+    if kind == "ray worker":
+        import ray
+
+        ray.init(num_cpus=cores(), include_dashboard=False, log_to_driver=False, _temp_dir=str(environment.socket_folder()))
+        try:
+            frames, duration, cpu = ray.get(ray.remote(work).options(num_cpus=cores()).remote("training", size, seconds))
+            return int(frames), float(duration), float(cpu)
+        finally:
+            ray.shutdown()
+    step = {"training": _training, "evaluation": _evaluation, "onnx runtime": _onnx}[kind](size)
+    step(), step()
+    started, cpu = time.perf_counter(), time.process_time()
+    frames = 0
+    while time.perf_counter() - started < seconds:
+        step()
+        frames += BATCH
+    return frames, time.perf_counter() - started, time.process_time() - cpu
+
+
+def _training(size: tuple[int, int]) -> Callable[[], None]:
+    import torch
+
+    from benchmarks.train import packed, real_batches, trainer
+    from pipelines.train.plan.switches import Switches
+
+    torch.set_num_threads(cores())
+    switches = Switches.for_device("cpu")
+    with tempfile.TemporaryDirectory() as folder:
+        batch = next(real_batches(packed(Path(folder), 16, size, fast=True), BATCH, torch.device("cpu"), switches))
+    turn = trainer(switches, repeat(batch), encoder="efficientvit_b1", device=torch.device("cpu"))
+
+    def step() -> None:
+        turn(1)
+
+    return step
+
+
+def _evaluation(size: tuple[int, int]) -> Callable[[], None]:
+    import torch
+
+    from models.student import Student, StudentConfig
+
+    torch.set_num_threads(cores())
+    torch.manual_seed(0)
+    student, images = Student(StudentConfig(size=size)).eval(), torch.rand(BATCH, 3, *size)
+
+    def step() -> None:
+        with torch.inference_mode():
+            student(images)
+
+    return step
+
+
+def _onnx(size: tuple[int, int]) -> Callable[[], None]:
+    import numpy as np
+    import onnxruntime
+    import torch
+
+    from models.student import Student, StudentConfig
+    from pipelines.ship.export.onnx import INPUT, write_onnx
+    from pipelines.ship.export.parity import session
+
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "student.onnx"
+        write_onnx(Student(StudentConfig(size=size)).eval(), size, path, {})
+        if os.environ.get(SPINNING):
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = cores()
+            runtime = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        else:
+            runtime = session(path, threads=cores())
+    image = np.zeros((1, 3, *size), np.float32)
+
+    def step() -> None:
+        for _ in range(BATCH):
+            runtime.run(None, {INPUT: image})
+
+    return step
+
+
+if __name__ == "__main__":
+    main()
