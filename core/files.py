@@ -7,16 +7,27 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import BinaryIO, Final
 
 from core.errors import VortexError
 
 NEARLY_FULL: Final = 1 << 20
 """Free bytes below which a write that failed without a reason is taken to have failed for want of space."""
+
+LARGEST_TEXT: Final = 64 << 20
+"""Bytes of a text that a person wrote; the frame list of a day's stream has five million."""
+SPECIAL: Final = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFDIR: "a folder",
+}
 
 _CACHE: Final = "/files/md5/"
 """In the path of every file that DVC's cache holds."""
@@ -125,12 +136,43 @@ def locked(path: Path, timeout: float = 60.0) -> Iterator[None]:
         lock.release()
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a plain file to read its bytes.
+
+    Raises OSError, and for a named pipe, a device, a socket or a folder too: a pipe would be waited for, and some devices never end.
+    """
+    _refuse_special(os.stat(path), path)
+    # What lies there may be another thing by now.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _refuse_special(os.fstat(descriptor), path)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _refuse_special(state: os.stat_result, path: Path) -> None:
+    kind = SPECIAL.get(stat.S_IFMT(state.st_mode))
+    if kind:
+        raise OSError(errno.EINVAL, f"{kind} is not a file", str(path))
+
+
+def read_regular(path: Path, largest: int) -> bytes:
+    """The bytes of a plain file that has at most `largest`. Raises OSError, for a larger one and what is no plain file too."""
+    with open_regular(path) as stream:
+        content = stream.read(largest + 1)
+    if len(content) > largest:
+        raise OSError(errno.EFBIG, f"has more than {largest:,} bytes", str(path))
+    return content
+
+
 def read_text_of_user(path: Path) -> str:
     """The text of a file that a person may have written, with whatever editor: its lines end in a line feed, and it has no byte order mark.
 
     It is UTF-8, or UTF-16 where a byte order mark says so. Raises OSError and UnicodeDecodeError: the caller knows what the file is.
     """
-    content = path.read_bytes()
+    content = read_regular(path, LARGEST_TEXT)
     wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     text = content.decode("utf-16" if wide else "utf-8-sig")
     return text.replace("\r\n", "\n").replace("\r", "\n")
@@ -161,5 +203,5 @@ def inside(root: Path, relative: str) -> Path:
 
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
-    with open(path, "rb") as stream:
+    with open_regular(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

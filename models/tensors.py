@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import VortexError
-from core.files import staged_file
+from core.files import open_regular, staged_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +33,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     """Read a safetensors file's metadata without torch and without its tensors. Raises CheckpointError."""
     try:
         size = path.stat().st_size
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             prefix = stream.read(8)
             length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else HEADER_CAP + 1
             if length > min(HEADER_CAP, size - 8):
@@ -105,7 +105,8 @@ def read_pickle(path: Path) -> Any:
     try:
         with warnings.catch_warnings(), safe_globals([scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype, *numbers]):
             warnings.simplefilter("ignore")  # remarks on the pickle's protocol: what matters is said by the errors below
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with open_regular(path) as stream:
+                return torch.load(stream, map_location="cpu", weights_only=True)
     except OSError as error:
         raise _unreadable(path, error) from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:

@@ -18,19 +18,22 @@ from urllib.parse import urlsplit
 
 from core.errors import VortexError
 from core.machine import cores
+from core.secret import SecretUrl
 from pipelines import git, workspace
 from pipelines.data import checkout, datasets
-from pipelines.data.connection import without_password
+from pipelines.data.connection import shown
 from pipelines.data.pointer import FETCH, unfetched
 from pipelines.data.repository import unreadable_settings
 from pipelines.data.versioning import unversioned_changes
 from pipelines.hub.open import hub
 from pipelines.runs.slurm.queue import missing_programs
 from pipelines.workspace import Workspace
-from registry.audit import ledger_faults
+from registry.audit import artifact_faults, ledger_faults
 
 NEEDED = ("torch", "torchvision", "timm", "ray", "mlflow", "dvc", "great-expectations", "albumentations", "onnx", "onnxruntime")
 SHOWN = 5
+HASHED_BYTES = 500_000_000
+"""Of the versions on channels: half a second on one core; a checkpoint and its export have about 40 MB."""
 MIN_FREE_GB = 5.0
 """A demo workspace takes well under 1 GB; a real run keeps a checkpoint of 21 MB (61 MB with optimiser state) an epoch."""
 
@@ -97,6 +100,7 @@ def _workspace(folder: Path | None) -> Iterator[Finding]:
         ("registry", _tracking),
         ("ledger", _ledger),
         ("artifacts", _artifacts),
+        ("aliases", _aliases),
         ("disk", _disk),
     ):
         try:
@@ -156,7 +160,7 @@ def _remote(ws: Workspace) -> Finding:
         return Finding(
             "dvc remote", "missing", f"the default is {name}, which DVC does not know", f"dvc remote add {name} /path/or/ssh/url"
         )
-    return Finding("dvc remote", "ok", f"{name}: {without_password(url)}")
+    return Finding("dvc remote", "ok", f"{name}: {shown(url)}")
 
 
 def _tracking(ws: Workspace) -> Finding:
@@ -177,29 +181,54 @@ def _ledger(ws: Workspace) -> Finding:
 
 
 def _artifacts(ws: Workspace) -> Finding:
-    """Whether every version's checkpoint lies below today's artifact root. Their bytes are not read."""
+    """Whether every version's checkpoint lies below today's artifact root, and the files of those on a channel are what was registered."""
     registry, root = hub(ws), ws.artifact_root
     if _reach(ws, "ledger", ws.ledger_url, "").state != "ok":
         return Finding("artifacts", "optional", "not looked at, for the ledger cannot be read")
     if not isinstance(root, Path):
         return Finding("artifacts", "ok", f"at {urlsplit(root).scheme}://{urlsplit(root).hostname or ''}")
     shown = str(root.relative_to(ws.root) if root.is_relative_to(ws.root) else root)
-    away = [
-        version for version in registry.versions() if "://" not in version.checkpoint.uri and not (root / version.checkpoint.uri).exists()
-    ]
+    versions = registry.versions()
+    away = [version for version in versions if "://" not in version.checkpoint.uri and not (root / version.checkpoint.uri).exists()]
     places = {version.name: registry.found_elsewhere(version.checkpoint.uri) for version in away}
     lost = [name for name, place in places.items() if place is None]
     if lost:
         names = ", ".join(lost[:SHOWN]) + (" …" if len(lost) > SHOWN else "")
         return Finding("artifacts", "missing", f"no checkpoint of {names} below {shown}", "move the old artifact root's folders there")
+    hashed, faults = artifact_faults(registry, [version for version in versions if version.stages], HASHED_BYTES)
+    if faults:
+        more = f"; and {len(faults) - 1} more: vortex audit verify" if len(faults) > 1 else ""
+        return Finding("artifacts", "missing", f"{faults[0].found}{more}", faults[0].remedy)
     elsewhere = sorted({str(place) for place in places.values()})
+    found = shown
     if elsewhere:
         found = f"{len(away)} of the checkpoints lie below {', '.join(elsewhere)}, an earlier artifact root, and are used there"
-        return Finding("artifacts", "ok", found)
-    return Finding("artifacts", "ok", shown)
+    checked = f"; {hashed} files of versions on a channel hashed again, `vortex audit verify` hashes all" if hashed else ""
+    return Finding("artifacts", "ok", f"{found}{checked}")
 
 
-def _reach(ws: Workspace, name: str, uri: str, when: str) -> Finding:
+def _aliases(ws: Workspace) -> Finding:
+    """Whether MLflow's aliases are where the ledger says. MLflow takes seconds to open, so only where there are channels."""
+    from pipelines.hub.open import hub
+    from registry.audit import alias_faults
+    from registry.stages import channel_states
+
+    registry = hub(ws)
+    if any(_reach(ws, name, uri, "").state != "ok" for name, uri in (("registry", ws.tracking_uri), ("ledger", ws.ledger_url))):
+        return Finding("aliases", "optional", "not looked at, for the registry or the ledger cannot be reached or written")
+    channels = channel_states(registry.ledger)
+    if not channels:
+        return Finding("aliases", "ok", "no channel holds a version yet")
+    faults = alias_faults(registry, registry.versions())
+    if faults:
+        more = f"; and {len(faults) - 1} more: vortex audit verify --mlflow" if len(faults) > 1 else ""
+        return Finding("aliases", "missing", f"alias {faults[0].found}{more}", faults[0].remedy)
+    count = f"{len(channels)} channel{'s' if len(channels) > 1 else ''}"
+    return Finding("aliases", "ok", f"MLflow's aliases of {count} are where the ledger says")
+
+
+def _reach(ws: Workspace, name: str, url: SecretUrl, when: str) -> Finding:
+    uri = url.reveal()
     parts = urlsplit(uri)
     if parts.scheme.startswith("sqlite"):
         path = Path(uri.partition(":///")[2])

@@ -8,11 +8,13 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import UsageError, VortexError
 from core.files import locked, read_text_of_user, write_atomic
+from core.secret import SecretUrl
 
 FILE = "vortex.toml"
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
@@ -105,15 +107,22 @@ class Workspace:
     def artifact_root(self) -> Path | str:
         """Where MLflow keeps artifacts: a folder, or an object-store URI when the setting has a scheme."""
         value = _expand("artifact_root", self.config.artifact_root)
-        return value if "://" in value else self._path("artifact_root", self.config.artifact_root)
+        if "://" not in value:
+            return self._path("artifact_root", self.config.artifact_root)
+        if value != str(SecretUrl(value)):  # it would stand in the ledger with every artifact
+            raise VortexError(
+                f"{self.root / FILE}: artifact_root {SecretUrl(value)} holds a user, a password or a query, allowed: the place alone",
+                "give the access in the environment, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            )
+        return value
 
     @property
-    def tracking_uri(self) -> str:
+    def tracking_uri(self) -> SecretUrl:
         """MLflow's store; a relative sqlite path is relative to the workspace."""
         return self._uri("tracking_uri", self.config.tracking_uri)
 
     @property
-    def ledger_url(self) -> str:
+    def ledger_url(self) -> SecretUrl:
         """SQLAlchemy URL of the ledger; a relative sqlite path is relative to the workspace."""
         return self._uri("ledger", self.config.ledger)
 
@@ -185,7 +194,7 @@ class Workspace:
     def _path(self, key: str, value: str) -> Path:
         return (self.root / _expand(key, value)).absolute()
 
-    def _uri(self, key: str, value: str) -> str:
+    def _uri(self, key: str, value: str) -> SecretUrl:
         value = _expand(key, value)
         scheme, separator, rest = value.partition("://")
         kind = scheme.partition("+")[0]
@@ -194,10 +203,16 @@ class Workspace:
             safe = f"{scheme}://…" if separator else value[:60]
             allowed = ", ".join("sqlite:///FILE" if each == "sqlite" else f"{each}://…" for each in STORES[key])
             raise VortexError(f"{self.root / FILE}: {key} is {safe!r}, allowed: {allowed}", f"leave {key} out for the embedded default")
+        try:
+            _ = None if kind == "sqlite" else urlsplit(value).port
+        except ValueError as error:
+            raise VortexError(
+                f"{self.root / FILE}: {key} = {SecretUrl(value)} has no address ({error})", "write the server as scheme://host:port"
+            ) from error
         scheme, separator, rest = value.partition(":///")
         if separator and scheme.startswith("sqlite") and not rest.startswith("/"):
-            return f"{scheme}:///{(self.root / rest).absolute()}"
-        return value
+            return SecretUrl(f"{scheme}:///{(self.root / rest).absolute()}")
+        return SecretUrl(value)
 
 
 def check_name(what: str, name: str) -> str:

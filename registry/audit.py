@@ -77,15 +77,21 @@ def mlflow_faults(hub: Hub, versions: Sequence[Version]) -> list[Fault]:
             faults.append(Fault("mlflow", f"{version.name}: its run was deleted in MLflow", f"bring it back with: {command}"))
         elif version.run_id not in runs.values():
             faults.append(Fault("mlflow", f"{version.name}: its version of the MLflow model was deleted", REPAIR, repairable=True))
+    return [*faults, *alias_faults(hub, versions)]
+
+
+def alias_faults(hub: Hub, versions: Sequence[Version]) -> list[Fault]:
+    """Aliases that MLflow has otherwise than the ledger says; an alias is asked for the run behind it, because MLflow counts anew."""
     run_of = {version.name: version.run_id for version in versions}
     name_of = {version.run_id: version.name for version in versions}
     expected = {
         state.channel.alias(stage): version for state in stages.channel_states(hub.ledger) for stage, version in state.current.items()
     }
     aliases = hub.store.aliases()
+    faults = []
     for alias in sorted(expected.keys() | filter(_ours, aliases)):
         name, number = expected.get(alias), aliases.get(alias)
-        run = runs.get(number or 0, "")
+        run = hub.store.run_behind(alias) or ""
         if name is None:
             found = f"{alias} points at {name_of.get(run, 'another model')}, and the ledger has nothing there"
         elif number is None:
@@ -98,19 +104,26 @@ def mlflow_faults(hub: Hub, versions: Sequence[Version]) -> list[Fault]:
     return faults
 
 
-def artifact_faults(hub: Hub, versions: Sequence[Version]) -> tuple[int, list[Fault]]:
-    """How many stored files were hashed again, and which of them are gone or changed."""
+def artifact_faults(hub: Hub, versions: Sequence[Version], most: int | None = None) -> tuple[int, list[Fault]]:
+    """How many stored files were hashed again, and which of them are gone or changed.
+
+    With `most`, that many bytes are hashed at most; of what is left, existence and size are looked at.
+    """
     files: dict[Artifact, str] = {}
     for version in versions:
         for artifact in _artifacts(version):
             files.setdefault(artifact, version.name)
-    faults = []
+    hashed, faults = 0, []
     for artifact, name in files.items():
+        verify = most is None or artifact.bytes <= most
+        if verify:
+            hashed += 1
+            most = most and most - artifact.bytes
         try:
-            hub.artifact_path(artifact)
+            hub.artifact_path(artifact, verify=verify)
         except VortexError as error:
             faults.append(Fault("artifacts", f"{name}: {error.message}", error.hint))
-    return len(files), faults
+    return hashed, faults
 
 
 def repair_mlflow(hub: Hub, versions: Sequence[Version]) -> None:
@@ -137,6 +150,8 @@ def _ours(alias: str) -> bool:
 
 def _artifacts(version: Version) -> Iterator[Artifact]:
     yield version.checkpoint
+    if version.fingerprints:
+        yield version.fingerprints
     yield from (export.artifact for export in version.exports)
     yield from (metrics.errors for metrics in version.metrics if metrics.errors)
 

@@ -47,6 +47,11 @@ class ChannelState:
         """The version in production, or None."""
         return self.current.get("production")
 
+    def before(self, version: str) -> tuple[str, ...]:
+        """Those of `earlier` that were in production before `version` was the last time. Raises ValueError when it never was."""
+        newest_first = self.earlier[::-1]
+        return newest_first[newest_first.index(version) + 1 :][::-1]
+
     def stage_of(self, version: str) -> str | None:
         """The highest stage that `version` holds here, or None."""
         return next((stage for stage in reversed(STAGES) if self.current.get(stage) == version), None)

@@ -12,12 +12,15 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import VortexError
+from core.secret import SecretUrl
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 ADVISORY_LOCK: Final = 0x766F7274
 """Key of the lock that PostgreSQL writers queue on; "vort" in ASCII."""
+
+CONNECT_TIMEOUT_S: Final = 10
 
 SCHEMA: Final = 2
 """1: events and claims. 2: the schema has a number, and PostgreSQL too refuses an event that does not take the next number."""
@@ -107,40 +110,31 @@ def tables() -> SimpleNamespace:
     return SimpleNamespace(metadata=metadata, events=events, claims=claims, schema=schema)
 
 
-def sqlite_path(url: str) -> Path | None:
+def sqlite_path(url: SecretUrl) -> Path | None:
     """The file that a sqlite URL names, else None."""
-    scheme, _, rest = url.partition(":///")
+    scheme, _, rest = url.reveal().partition(":///")
     return Path(rest) if scheme.split("+")[0] == "sqlite" else None
 
 
-def for_sqlalchemy(url: str) -> str:
+def for_sqlalchemy(url: SecretUrl) -> str:
     """The URL as SQLAlchemy, and whoever uses it, understands it: in a sqlite file's path `?`, `#` and `%` are nothing but letters.
 
     With its driver named MLflow does not make the folder itself, which it would call by the quoted path.
     """
     path = sqlite_path(url)
     if path is None:
-        return url
+        return url.reveal()
     from sqlalchemy import URL
 
     return URL.create("sqlite+pysqlite", database=str(path)).render_as_string()
 
 
-def shown(url: str) -> str:
-    """A database as an error may show it: the file, or the URL without its password."""
-    path = sqlite_path(url)
-    if path:
-        return str(path)
-    from sqlalchemy import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except (ArgumentError, ValueError):  # not a URL at all: show no more of it than cannot be a password
-        return f"{url.partition('://')[0][:20]}://…"
+def shown(url: SecretUrl) -> str:
+    """A database as an error shows it: the file, or where the URL leads."""
+    return str(sqlite_path(url) or url)
 
 
-def read(url: str, query: str, values: Mapping[str, object], timeout: float, guarded: bool = True) -> Iterator[tuple[Any, ...]]:
+def read(url: SecretUrl, query: str, values: Mapping[str, object], timeout: float, guarded: bool = True) -> Iterator[tuple[Any, ...]]:
     """Rows of a query; none while the tables do not exist.
 
     sqlite is read through the standard library: importing SQLAlchemy takes 0.3 s, a third of what a listing may take.
@@ -166,7 +160,7 @@ def read(url: str, query: str, values: Mapping[str, object], timeout: float, gua
         server.dispose()
 
 
-def look(url: str, timeout: float) -> Condition:
+def look(url: SecretUrl, timeout: float) -> Condition:
     """The condition of the database at `url`; nothing is created."""
     path = sqlite_path(url)
     if path is not None:
@@ -191,7 +185,7 @@ def condition(connection: Connection) -> Condition:
     return _sqlite_state(ask) if connection.dialect.name == "sqlite" else _postgres_state(ask)
 
 
-def require(url: str, state: Condition, guarded: bool = True) -> bool:
+def require(url: SecretUrl, state: Condition, guarded: bool = True) -> bool:
     """Whether the tables are there. Raises VortexError for a newer schema, and Unguarded where `guarded` and a trigger is missing."""
     if state.schema > SCHEMA:
         raise VortexError(
@@ -203,7 +197,7 @@ def require(url: str, state: Condition, guarded: bool = True) -> bool:
     return state.schema > 0
 
 
-def unguarded(url: str, state: Condition) -> Unguarded:
+def unguarded(url: SecretUrl, state: Condition) -> Unguarded:
     """The error that names the triggers which are missing."""
     return Unguarded(
         f"ledger {shown(url)}: its hash chain is intact, but {missing_triggers(state)}",
@@ -218,14 +212,16 @@ def missing_triggers(state: Condition) -> str:
     return f"its {triggers} missing, switched off or replaced: anyone can change events unhindered"
 
 
-def engine(url: str, timeout: float) -> Engine:
+def engine(url: SecretUrl, timeout: float) -> Engine:
     """A fresh engine without a pool: a transaction is one connection, and nothing is shared across forks."""
     from sqlalchemy import create_engine, event
     from sqlalchemy.pool import NullPool
 
     path = sqlite_path(url)
     if path is None:
-        return create_engine(url, poolclass=NullPool)
+        # libpq by itself waits for minutes for a host that does not answer.
+        patience = {} if "connect_timeout" in url.reveal() else {"connect_timeout": CONNECT_TIMEOUT_S}
+        return create_engine(url.reveal(), poolclass=NullPool, connect_args=patience)
     server = create_engine("sqlite://", creator=lambda: _open_sqlite(path, timeout, create=True), poolclass=NullPool)
     event.listen(server, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     return server
@@ -264,7 +260,7 @@ def queue_up(connection: Connection, timeout: float) -> None:
 
 
 @contextmanager
-def explained(url: str) -> Iterator[None]:
+def explained(url: SecretUrl) -> Iterator[None]:
     """Turn what a database driver raises into one line that says what to do."""
     try:
         yield
@@ -344,7 +340,7 @@ def _schema(ask: Ask) -> int:
     return int(ask("SELECT max(version) FROM ledger_schema")[0][0] or 1)
 
 
-def _in_words(url: str, message: str) -> VortexError:
+def _in_words(url: SecretUrl, message: str) -> VortexError:
     where = f"ledger {shown(url)}"
     message = message.strip().splitlines()[0] if message.strip() else "no message"
     low = message.lower()

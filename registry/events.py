@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final, Literal, Self
 
 from registry import records
 from registry.channels import Channel, ChannelState
-from registry.ledger import Claim, Contradiction, Entry, NotUnderstood
+from registry.ledger import Claim, Contradiction, Entry, NotUnderstood, Reader
 from registry.records import Artifact, DataUse, Export, Headline, Metrics, NewVersion, VersionEdge
 from registry.state import State, VersionState, WholeVersion
 
@@ -368,10 +368,16 @@ class ChannelRolledBack(ChannelEvent, kind="channel.rolled_back"):
 
     @staticmethod
     def fold_head(entry: Entry, state: State) -> None:
-        """The channel has moved one step back. Raises Contradiction for a move that is not the next."""
+        """The channel has moved back. Raises Contradiction for a move that is not the next, or leads to what was not there before."""
         channel = _before_move(entry, state)
-        current = {**channel.current, entry.head["stage"]: entry.head["version"]}
-        state.channels[entry.subject] = ChannelState(channel.channel, entry.head["seq"], current, channel.earlier[:-1])
+        version = entry.head["version"]
+        if version not in channel.earlier:
+            raise Contradiction(
+                f"the chain breaks at event {entry.seq}: it takes channel {entry.subject} back to {version}, which was not in production there",
+                AUDIT,
+            )
+        current = {**channel.current, entry.head["stage"]: version}
+        state.channels[entry.subject] = ChannelState(channel.channel, entry.head["seq"], current, channel.before(version))
 
     def sentence(self) -> Sentence:
         """To which version, and from which."""
@@ -417,6 +423,12 @@ def type_of(entry: Entry) -> type[Event]:
         what = f"a {entry.kind!r} of shape {shape}, and this vortex knows shapes up to {event_type.shape}"
         raise NotUnderstood(f"ledger event {entry.seq} is {what}", NEWER)
     return event_type
+
+
+def require_known(source: Reader) -> None:
+    """Raise NotUnderstood for an entry of a kind that this vortex does not know, whatever it is about: it may change anything."""
+    for entry in source.entries(without=tuple(KINDS), bodies=False, first=1):
+        type_of(entry)
 
 
 def parse(entry: Entry) -> Event:

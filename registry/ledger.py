@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol
 
 from core.errors import VortexError
-from core.files import locked, write_atomic
+from core.files import locked, read_regular, write_atomic
+from core.printable import clean
+from core.secret import SecretUrl
 from registry import database
 from registry.records import to_json
 
@@ -35,8 +37,12 @@ GENESIS: Final = "0" * 64
 Claim = tuple[str, int]
 """Something that can be taken once: a version's number, a run's registration, a channel's next move."""
 
+LARGEST_HEAD: Final = 4096
+
 HEAD_COLUMNS: Final = "seq, previous, hash, kind, subject, at, actor, reason, git_commit, head"
 COLUMNS: Final = (*HEAD_COLUMNS.split(", "), "body")
+PAGE: Final = 1000
+"""Entries that a long reading holds at once: some megabytes."""
 HASHED: Final = tuple(name for name in COLUMNS if name != "hash")
 """What an event's hash is taken over."""
 
@@ -131,14 +137,18 @@ class Reader(ABC):
         kinds: Sequence[str] = (),
         without: Sequence[str] = (),
         subject: str | None = None,
+        naming: str | None = None,
+        after: int | None = None,
         bodies: bool = True,
+        first: int | None = None,
         last: int | None = None,
     ) -> list[Entry]:
-        """Entries of these kinds (`without` those) and this subject, oldest first, or the newest `last` of them.
+        """Entries of these kinds (`without` those), this subject, and whose head has the text `naming` as a value; those with a number
+        greater than `after`. Oldest first: all, the `first` or the newest `last` of them.
 
         None while the ledger does not exist.
         """
-        rows = self._rows(*_select(kinds, without, subject, bodies, last))
+        rows = self._rows(*_select(kinds, without, subject, bodies, naming=naming, after=after, first=first, last=last))
         if last is not None:
             rows.reverse()
         try:
@@ -147,6 +157,22 @@ class Reader(ABC):
             return [Entry._make((*row[:9], head, json.loads(row[10]) if bodies else None)) for row, head in zip(rows, heads, strict=True)]
         except (ValueError, TypeError):
             return [_entry(row) for row in rows]
+
+    def each(self, **which: Any) -> Iterator[Entry]:
+        """The same entries, oldest first, without ever holding many of them.
+
+        They are read page by page, and between two pages nothing is held open: a slow reader must not keep others from writing.
+        """
+        after = 0
+        while page := self.entries(**which, after=after, first=PAGE):
+            yield from page
+            after = page[-1].seq
+
+    def subjects(self, kinds: Sequence[str]) -> list[str]:
+        """What entries of these kinds are about, each once."""
+        names = {f"kind{number}": kind for number, kind in enumerate(kinds)}
+        rows = self._rows(f"SELECT DISTINCT subject FROM events WHERE kind IN ({', '.join(f':{name}' for name in names)})", names)
+        return sorted(str(row[0]) for row in rows)
 
     def claimed(self, scope: str, number: int) -> str | None:
         """The subject of the event that took `number` in `scope`, or None while it is free."""
@@ -176,20 +202,23 @@ class Transaction(Reader):
         return list(self._connection.execute(text(query), dict(values)))
 
     def append(self, event: Recordable, *, actor: str, reason: str = "", commit: str | None = None) -> Entry:
-        """Add one event, after all others; it takes the numbers that it claims, which no other event can have."""
+        """Add one event, after all others; it takes the numbers that it claims, which no other event can have.
+
+        It keeps no secret that a reason or a setting may hold, and no character that commands the terminal of who reads it.
+        """
         tables = database.tables()
         shape = {"shape": event.shape} if event.shape > 1 else {}
         row: dict[str, Any] = {
             "seq": self.head.seq + 1,
             "previous": self.head.hash,
             "kind": event.kind,
-            "subject": _clean(event.subject),
+            "subject": _stored(clean(event.subject)),
             "at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "actor": _clean(actor),
-            "reason": _clean(reason),
-            "git_commit": _clean(commit) if commit else None,
-            "head": canonical(event.head() | shape),
-            "body": canonical(event.body()),
+            "actor": _stored(clean(actor)),
+            "reason": _stored(clean(reason)),
+            "git_commit": _stored(clean(commit)) if commit else None,
+            "head": canonical(_clean_values(to_json(event.head() | shape))),
+            "body": canonical(_clean_values(to_json(event.body()))),
         }
         row["hash"] = chained(row)
         self._connection.execute(tables.events.insert(), row)
@@ -206,8 +235,8 @@ class Ledger(Reader):
     `guarded` is False for the audit, which reads a ledger also where its triggers are missing.
     """
 
-    def __init__(self, url: str, timeout: float = 60.0, head_file: Path | None = None, *, guarded: bool = True) -> None:
-        self.url = url
+    def __init__(self, url: SecretUrl | str, timeout: float = 60.0, head_file: Path | None = None, *, guarded: bool = True) -> None:
+        self.url = SecretUrl.of(url)
         self.timeout = timeout
         self.head_file = head_file
         self.guarded = guarded
@@ -327,7 +356,11 @@ class Ledger(Reader):
     def _written(self) -> ChainHead:
         """The head in the file."""
         try:
-            return ChainHead.parse(self.head_file.read_text("utf-8", "replace"), str(self.head_file)) if self.head_file else ChainHead()
+            return (
+                ChainHead.parse(read_regular(self.head_file, LARGEST_HEAD).decode("utf-8", "replace"), str(self.head_file))
+                if self.head_file
+                else ChainHead()
+            )
         except FileNotFoundError:
             return ChainHead()
 
@@ -368,7 +401,7 @@ class Ledger(Reader):
 
 def canonical(value: object) -> str:
     """JSON with one spelling: sorted keys, no spaces, UTF-8, no NaN. Records are converted; lone surrogates are replaced."""
-    return _clean(json.dumps(to_json(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False))
+    return _stored(json.dumps(to_json(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False))
 
 
 def chained(row: Mapping[str, Any]) -> str:
@@ -380,7 +413,7 @@ def chained(row: Mapping[str, Any]) -> str:
 _ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def _follow(url: str, head: ChainHead, rows: Iterable[Sequence[Any]]) -> Iterator[ChainHead]:
+def _follow(url: SecretUrl, head: ChainHead, rows: Iterable[Sequence[Any]]) -> Iterator[ChainHead]:
     """The head after each of these rows of all columns, the first of which follows `head`. Raises VortexError where the chain breaks."""
     for raw in rows:
         row = dict(zip(COLUMNS, raw, strict=True))
@@ -398,7 +431,7 @@ def _follow(url: str, head: ChainHead, rows: Iterable[Sequence[Any]]) -> Iterato
         yield head
 
 
-def _require_noted(url: str, head: ChainHead, noted: ChainHead, where: str) -> None:
+def _require_noted(url: SecretUrl, head: ChainHead, noted: ChainHead, where: str) -> None:
     """Raise VortexError unless `head`, of the event at which `noted` was noted or of the last one before it, is that."""
     if head.ledger and noted.ledger != head.ledger:
         raise VortexError(
@@ -414,7 +447,15 @@ def _require_noted(url: str, head: ChainHead, noted: ChainHead, where: str) -> N
 
 
 def _select(
-    kinds: Sequence[str], without: Sequence[str], subject: str | None, bodies: bool, last: int | None = None
+    kinds: Sequence[str],
+    without: Sequence[str],
+    subject: str | None,
+    bodies: bool,
+    *,
+    naming: str | None = None,
+    after: int | None = None,
+    first: int | None = None,
+    last: int | None = None,
 ) -> tuple[str, dict[str, object]]:
     values: dict[str, object] = {}
     where = []
@@ -425,8 +466,15 @@ def _select(
     if subject is not None:
         where.append("subject = :subject")
         values["subject"] = subject
+    if naming is not None:
+        where.append("head LIKE :naming ESCAPE '!'")
+        text = canonical(naming)
+        values["naming"] = f"%{''.join(f'!{letter}' if letter in '!%_' else letter for letter in text)}%"
+    if after is not None:
+        where.append("seq > :after")
+        values["after"] = after
     conditions = f" WHERE {' AND '.join(where)}" if where else ""
-    order = "" if last is None else f" DESC LIMIT {int(last)}"
+    order = f" DESC LIMIT {int(last)}" if last is not None else f" LIMIT {int(first)}" if first is not None else ""
     return f"SELECT {HEAD_COLUMNS}{', body' if bodies else ''} FROM events{conditions} ORDER BY seq{order}", values
 
 
@@ -437,12 +485,21 @@ def _entry(row: Sequence[Any]) -> Entry:
         raise VortexError(f"ledger event {row[0]} is not readable: {error}", "restore the ledger from a backup") from error
 
 
-def _clean(text: str) -> str:
+def _clean_values(value: Any) -> Any:
+    """Every text of a value as JSON knows it, keys too, as others may show it."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        return {clean(key): _clean_values(item) for key, item in value.items()}
+    return [_clean_values(item) for item in value] if isinstance(value, list) else value
+
+
+def _stored(text: str) -> str:
     # PostgreSQL cannot store NUL, and neither database a lone surrogate from a file name or a terminal.
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
-def _broken(url: str, seq: int, fault: str) -> VortexError:
+def _broken(url: SecretUrl, seq: int, fault: str) -> VortexError:
     return VortexError(
         f"{database.shown(url)}: the chain breaks at event {seq}: {fault}",
         "someone changed the ledger behind Vortex's back: restore it from a backup, and compare what differs from there on",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import VortexError
+from core.files import open_regular
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Key
@@ -79,9 +80,7 @@ def opened(text: str, payload_type: str, key_files: Sequence[Path], where: str) 
 def read(path: Path) -> str:
     """A small file as text. Raises VortexError when it cannot be read, or is not small."""
     try:
-        if not path.is_file():
-            raise VortexError(f"{path}: is not a file", "name a file")
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             data = stream.read(LARGEST + 1)
     except OSError as error:
         raise VortexError(f"{path}: cannot be read ({error.strerror or error})", "check the path and its permissions") from error

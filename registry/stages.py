@@ -10,7 +10,7 @@ from core.errors import VortexError
 from core.stages import STAGES
 from registry import events
 from registry.channels import Channel, ChannelState
-from registry.events import ChannelJudged, ChannelPromoted, ChannelRefused, ChannelRolledBack, VersionRegistered
+from registry.events import ChannelEvent, ChannelJudged, ChannelPromoted, ChannelRefused, ChannelRolledBack, VersionRegistered
 from registry.ledger import Entry, Ledger, Transaction
 
 
@@ -41,6 +41,13 @@ def channel_states(source: Ledger | Transaction) -> list[ChannelState]:
 def channel_entries(source: Ledger | Transaction) -> list[Entry]:
     """Everything that has moved a channel."""
     return source.entries(without=(*events.kinds(scope="version"), *events.kinds(folds=False)), bodies=False)
+
+
+def entries_of_channels_with(source: Ledger | Transaction, version: str) -> list[Entry]:
+    """Everything that has moved a channel on which `version` was ever promoted; nothing of other channels is read."""
+    moves = {"without": (*events.kinds(scope="version"), *events.kinds(folds=False)), "bodies": False}
+    channels = {entry.subject for entry in source.entries(**moves, naming=version)}
+    return [entry for channel in sorted(channels) for entry in source.entries(**moves, subject=channel)]
 
 
 def record_promotion(
@@ -82,18 +89,26 @@ def record_promotion(
         return recorded
 
 
+def newest_move(ledger: Ledger, channel: Channel) -> ChannelEvent | None:
+    """What moved the channel last; None where nothing did."""
+    entries = ledger.entries(without=events.kinds(folds=False), subject=str(channel), last=1)
+    event = events.parse(entries[0]) if entries else None
+    return event if isinstance(event, ChannelEvent) else None
+
+
 def rollback(
     ledger: Ledger,
     channel: Channel,
     *,
+    to: str | None = None,
     actor: str,
     reason: str = "",
     commit: str | None = None,
     expected_seq: int | None = None,
 ) -> ChannelRolledBack:
-    """Put the version that was in production before back there, as a new event; repeated, it goes back further.
+    """Put the version `to`, or the one that was in production before, back there, as a new event; repeated, it goes back further.
 
-    Raises VortexError when there is none, ChannelMoved when `expected_seq` is given and the channel has moved since.
+    Raises VortexError when that was not in production there before, ChannelMoved when `expected_seq` is given and the channel has moved since.
     """
     with ledger.transaction() as tx:
         state = channel_state(tx, channel)
@@ -105,7 +120,13 @@ def rollback(
         if not state.earlier:
             why = f"{state.production} is its first production version" if state.production else "nothing is in production there"
             raise VortexError(f"channel {channel} has nothing to roll back to: {why}", "promote another version instead: vortex promote")
-        event = ChannelRolledBack(channel, state.earlier[-1], "production", state.seq + 1, state.production)
+        if to is not None and to not in state.earlier:
+            raise VortexError(
+                f"{to} was not in production on {channel} before {state.production}; what it can go back to: "
+                f"{', '.join(dict.fromkeys(reversed(state.earlier)))}",
+                "name one of these with --to, or promote another version: vortex promote",
+            )
+        event = ChannelRolledBack(channel, to or state.earlier[-1], "production", state.seq + 1, state.production)
         tx.append(event, actor=actor, reason=reason, commit=commit)
         return event
 

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 
 from core.errors import VortexError
 from core.files import locked, sha256_file, staged_file
+from core.secret import SecretUrl, hide
 from registry import artifacts, database
 from registry.records import Artifact, DataUse
 
@@ -25,6 +26,8 @@ HEAD_TAG: Final = "vortex.ledger.head"
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 BATCH: Final = {"metrics": 1000, "params": 100}
 """The most that MLflow takes in one `log_batch`."""
+PATIENCE: Final = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "6", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1"}
+"""How long a server may be silent, in seconds, and how often it is asked again: by itself MLflow waits for a quarter of an hour."""
 LONGEST: Final = {"params": 6000, "tags": 5000}
 """The longest values that MLflow takes."""
 
@@ -36,11 +39,11 @@ class MlflowStore:
     when the store cannot be reached.
     """
 
-    def __init__(self, tracking_uri: str, artifact_root: Path | str) -> None:
-        self.tracking_uri = tracking_uri
+    def __init__(self, tracking_uri: SecretUrl | str, artifact_root: Path | str) -> None:
+        self.tracking_uri = SecretUrl.of(tracking_uri)
         self.artifact_root = artifact_root
-        self._file = database.sqlite_path(tracking_uri)
-        self._url = database.for_sqlalchemy(tracking_uri)
+        self._file = database.sqlite_path(self.tracking_uri)
+        self._url = database.for_sqlalchemy(self.tracking_uri)
         self._location = artifact_root.absolute().as_uri() if isinstance(artifact_root, Path) else artifact_root
         with self._explained("open"), self._initialisation_lock(), _default_location(self._location):
             self._client: Any = _client(self._url)
@@ -67,7 +70,7 @@ class MlflowStore:
         """Log parameters, nested ones as `a.b`; values that are too long for MLflow are cut there (the ledger keeps them whole)."""
         from mlflow.entities import Param
 
-        flat = [Param(key, str(value)[: LONGEST["params"]]) for key, value in _flat(params)]
+        flat = [Param(key, hide(str(value))[: LONGEST["params"]]) for key, value in _flat(params)]
         self._log(run_id, "params", flat)
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
@@ -90,20 +93,32 @@ class MlflowStore:
         with self._explained("record a run's data"):
             self._client.log_inputs(run_id, datasets=inputs)
 
-    def log_artifact(self, run_id: str, path: Path, folder: str = "") -> Artifact:
-        """Store a file with a run; it is whole or absent. Raises VortexError when the disk is full."""
+    def log_artifact(self, run_id: str, path: Path, folder: str) -> Artifact:
+        """Store a file with a run, under `folder` and its SHA-256: what is there is never overwritten, and it is whole or absent.
+
+        Raises VortexError when the disk is full, when other bytes lie under that SHA-256, or when the file changes meanwhile.
+        """
         digest, size = sha256_file(path), path.stat().st_size
-        within = f"{folder}/{path.name}" if folder else path.name
+        below = f"{folder}/{digest}"
         if isinstance(self.artifact_root, Path):
             # Where MLflow would put it, but computed from today's artifact root: the location in its database may be an older one.
-            relative = f"{run_id}/artifacts/{within}"
-            with staged_file(self.artifact_root / relative) as staging:
-                shutil.copyfile(path, staging)
+            relative = f"{run_id}/artifacts/{below}/{path.name}"
+            target = self.artifact_root / relative
+            if not target.is_file():
+                with staged_file(target) as staging:
+                    shutil.copyfile(path, staging)
+                    if sha256_file(staging) != digest:
+                        raise VortexError(f"{path}: was changed while it was stored", "run the command again")
+            elif sha256_file(target) != digest:
+                raise VortexError(
+                    f"{target}: holds other bytes than those that it is named after",
+                    "it was changed or cut off: move it away, and run the command again",
+                )
             return Artifact(relative, digest, size)
         with self._explained("store an artifact"):
-            self._client.log_artifact(run_id, str(path), folder or None)
+            self._client.log_artifact(run_id, str(path), below)
             uri = str(self._client.get_run(run_id).info.artifact_uri)
-        return Artifact(f"{uri.rstrip('/')}/{within}", digest, size)
+        return Artifact(f"{uri.rstrip('/')}/{below}/{path.name}", digest, size)
 
     def location(self, run_id: str) -> str:
         """Where MLflow has a run's artifacts, as a URI."""
@@ -123,7 +138,7 @@ class MlflowStore:
         A version of the same run that no ledger entry acknowledges (a crash came between) is taken up again.
         """
         with self._explained("register a model version"):
-            cut = {key: value[: LONGEST["tags"]] for key, value in tags.items()}
+            cut = {key: hide(value)[: LONGEST["tags"]] for key, value in tags.items()}
             self._client.get_run(run_id)  # MLflow would take a version of a run that it does not know
             versions = self._client.search_model_versions(f"name = '{MODEL}' and run_id = '{run_id}'")
             if versions:
@@ -148,6 +163,21 @@ class MlflowStore:
         """Take an alias of the model away."""
         with self._explained("remove an alias"):
             self._client.delete_registered_model_alias(MODEL, alias)
+
+    def run_behind(self, alias: str) -> str | None:
+        """The run of the version that an alias points at; None where the model has no such alias."""
+        from mlflow.exceptions import MlflowException
+
+        with self._explained("read an alias"):
+            number = self._client.get_registered_model(MODEL).aliases.get(alias)
+            if number is None:
+                return None
+            try:
+                return str(self._client.get_model_version(MODEL, number).run_id)
+            except MlflowException as error:
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # deleted meanwhile
+                    return None
+                raise
 
     def aliases(self) -> dict[str, int]:
         """Every alias of the model → the model version that it points at."""
@@ -264,7 +294,9 @@ class MlflowStore:
 
 def _client(tracking_uri: str) -> Any:
     os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_ALLOW_PICKLE_DESERIALIZATION="false")
-    for name in ("alembic", "mlflow"):
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
+    for name in ("alembic", "mlflow", "urllib3"):
         logging.getLogger(name).setLevel(logging.ERROR)
     from mlflow import MlflowClient
 

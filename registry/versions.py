@@ -5,16 +5,18 @@ from __future__ import annotations
 import gc
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from core.errors import VortexError
 from core.files import inside, sha256_file
+from core.secret import SecretUrl
 from core.shipped import SHIPPED
+from core.stages import STAGES
 from registry import artifacts, database, events, stages
 from registry.channels import Channel
 from registry.events import VersionExported, VersionMeasured, VersionRegistered, run_scope
@@ -31,14 +33,16 @@ log = logging.getLogger("vortex.registry")
 class Hub:
     """The registry of one workspace: the ledger says what is, MLflow holds runs, metrics, inputs and artifacts."""
 
-    tracking_uri: str
+    tracking_uri: SecretUrl
     artifact_root: Path | str
     ledger: Ledger
 
     @classmethod
-    def open(cls, tracking_uri: str, artifact_root: Path | str, ledger_url: str, head_file: Path | None = None) -> Hub:
+    def open(
+        cls, tracking_uri: SecretUrl | str, artifact_root: Path | str, ledger_url: SecretUrl | str, head_file: Path | None = None
+    ) -> Hub:
         """A hub over these places; `head_file` is where the ledger's head is noted. Touches nothing yet."""
-        return cls(tracking_uri, artifact_root, Ledger(ledger_url, head_file=head_file))
+        return cls(SecretUrl.of(tracking_uri), artifact_root, Ledger(ledger_url, head_file=head_file))
 
     @cached_property
     def store(self) -> MlflowStore:
@@ -58,9 +62,10 @@ class Hub:
     def get(self, name: str) -> Version:
         """One version. Raises VortexError saying which exist."""
         with self._reading():
+            events.require_known(self.ledger)
             own = self.ledger.entries(kinds=events.kinds(scope="version"), subject=name)
             if any(entry.kind == VersionRegistered.kind for entry in own):
-                return events.fold([*own, *stages.channel_entries(self.ledger)]).whole_versions()[0]
+                return events.fold([*own, *stages.entries_of_channels_with(self.ledger, name)]).whole_versions()[0]
         raise _unknown(name, [summary.name for summary in self.summaries()])
 
     def find(self, name: str) -> Version | None:
@@ -115,7 +120,7 @@ class Hub:
     def artifact_path(self, artifact: Artifact, *, verify: bool = True) -> Path:
         """The artifact as a local file, fetched when it is remote; it may lie below an artifact root that was set earlier.
 
-        Raises VortexError when it is gone, or when its bytes are not those that were recorded.
+        Raises VortexError when it is gone, or when its bytes are not those that were recorded; their number alone unless `verify`.
         """
         if "://" in artifact.uri:
             path = self.store.fetch(artifact.uri)
@@ -123,7 +128,7 @@ class Hub:
             path = self._here(artifact.uri) or self._elsewhere(artifact.uri)
         if not path.is_file():
             raise VortexError(f"{path}: the artifact is gone", "restore it from a backup of the artifact root, or train or export it again")
-        if verify and (path.stat().st_size != artifact.bytes or sha256_file(path) != artifact.sha256):
+        if path.stat().st_size != artifact.bytes or (verify and sha256_file(path) != artifact.sha256):
             raise VortexError(
                 f"{path}: its content is not what was registered (sha256 {artifact.sha256[:12]}…, {artifact.bytes} bytes)",
                 "the file was changed or cut off: restore it from a backup",
@@ -171,14 +176,41 @@ class Hub:
         if head.seq:
             self._cache("tag of the ledger's head", lambda: self.store.note_head(head.text()))
 
+    def reach_store(self) -> bool:
+        """Open MLflow, unless that was done; False, and a warning, where it cannot be.
+
+        Done before a channel is moved: MLflow takes seconds to open, and between the ledger's commit and its alias should lie none.
+        """
+        return self._cache("aliases", lambda: self.store)
+
     def refresh_aliases(self, channel: Channel) -> None:
-        """Set the channel's MLflow aliases to what the ledger says. They are a cache: a failure is logged, the promotion stands."""
-        state = stages.channel_state(self.ledger, channel)
-        for stage, name in state.current.items():
-            self._cache(
-                f"alias of {channel} {stage}", lambda n=name, s=stage: self.store.set_alias(channel.alias(s), self.restore_model(n))
-            )
+        """Set the channel's MLflow aliases to what the ledger says, and touch none that is right.
+
+        They are a cache: a failure is logged, the promotion stands. Nothing is written after the alias of production, by which a rollback
+        that is repeated sees whether it was finished. A process that had read the ledger before another one moved the channel may write
+        last; it looks again, and puts that right.
+        """
         self.note_head()
+        before = None
+        while before != (state := stages.channel_state(self.ledger, channel)).seq:
+            before = state.seq
+            for stage in STAGES:
+                name = state.current.get(stage)
+                self._cache(f"alias of {channel} {stage}", partial(self._refresh_alias, channel.alias(stage), name))
+
+    def aliases_stale(self, channel: Channel) -> bool:
+        """Whether an alias of the channel is not on the run that the ledger has there. Raises VortexError where MLflow cannot be asked."""
+        current = stages.channel_state(self.ledger, channel).current
+        expected = {stage: self.get(current[stage]).run_id if stage in current else None for stage in STAGES}
+        return any(self.store.run_behind(channel.alias(stage)) != run for stage, run in expected.items())
+
+    def _refresh_alias(self, alias: str, name: str | None) -> None:
+        run = self.store.run_behind(alias)
+        if name is None:
+            if run is not None:
+                self.store.drop_alias(alias)
+        elif run != self.get(name).run_id:
+            self.store.set_alias(alias, self.restore_model(name))
 
     def restore_model(self, name: str) -> int:
         """MLflow's version of this one, found by its run because MLflow counts anew after a deletion, and made again where it was deleted."""
@@ -204,11 +236,13 @@ class Hub:
         for version in weights if new.derived else ():
             self.get(version)
 
-    def _cache(self, what: str, write: Any) -> None:
+    def _cache(self, what: str, write: Callable[[], object]) -> bool:
         try:
             write()
         except VortexError as error:
             log.warning("the ledger has it, but MLflow's %s could not be set: %s", what, error)
+            return False
+        return True
 
 
 def append_registration(

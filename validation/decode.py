@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from core.classes import CLASSES, IGNORE
 from core.depth import INVALID_STEP
+from core.files import open_regular
 from validation.headers import (
     READ_HINT,
     FrameFileError,
@@ -18,7 +19,6 @@ from validation.headers import (
     intact_png,
     most_bytes,
     parse,
-    refuse_odd,
 )
 from validation.rows import Unit, metres_of
 
@@ -112,8 +112,7 @@ def read_confidence(path: Path) -> npt.NDArray[np.float32]:
 def _load(path: Path) -> tuple[Header, bytes]:
     """The header, judged before the rest is read, and the whole file."""
     try:
-        refuse_odd(path)
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             length = os.fstat(stream.fileno()).st_size
             data = beginning(stream)
             header = parse(path, data)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import os
 import re
-import stat
 import struct
 import zlib
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, Literal
 
 from core.errors import VortexError
+from core.files import open_regular
 
 PIXEL_CAP: Final = 64_000_000
 """Largest picture: a header may claim any size, and decoding would allocate it."""
@@ -65,8 +65,7 @@ def read_header(path: Path, *, whole: bool = False) -> Header:
     Raises FrameFileError when the file is missing, of another kind, larger than the cap, or ends early.
     """
     try:
-        refuse_odd(path)
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             header = parse(path, beginning(stream))
             length = os.fstat(stream.fileno()).st_size
             if whole:
@@ -98,12 +97,6 @@ def _pixel_bytes(header: Header) -> int:
 
 def _npy_bytes(header: Header) -> int:
     return header.end + header.size[0] * header.size[1] * header.channels * header.bits // 8
-
-
-def refuse_odd(path: Path) -> None:
-    """Raise FrameFileError for what is not a plain file: opening a named pipe would wait for ever."""
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise FrameFileError(f"{path}: is not a file, allowed: a PNG, JPEG or .npy file", READ_HINT)
 
 
 def parse(path: Path, data: bytes) -> Header:

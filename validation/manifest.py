@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import codecs
 import json
-import os
-import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from core.errors import VortexError
-from core.files import inside, staged_file
+from core.files import inside, open_regular, staged_file
 from validation.rows import Frame, RowFault, Split, parse, refuse_twice, short, to_mapping
 
 MANIFEST: Final = "manifest.jsonl"
@@ -45,9 +43,7 @@ def read_manifest(path: Path) -> Iterator[Frame]:
     ids: dict[str, int] = {}
     legacy: int | None = None
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise ManifestError(f"{path}: is not a file, allowed: a manifest.jsonl", "name a manifest, or a dataset of `vortex data list`")
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             for number, line in _lines(stream, faults):
                 try:
                     if legacy is None:
@@ -160,7 +156,7 @@ def _lines(stream: BinaryIO, faults: _Faults) -> Iterator[tuple[int, bytes]]:
 
 def count_rows(path: Path) -> int:
     """Lines of a manifest that are not blank: a total for progress, not a judgement."""
-    with open(path, "rb") as stream:
+    with open_regular(path) as stream:
         return sum(1 for _ in _lines(stream, _Faults(path)))
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from core.files import staged_file
+from core.files import sha256_file, staged_file, write_atomic
 from validation.frames import MAPS, VERSION, Counts, Row, measure
 from validation.pixels import BINS
 from validation.rows import Frame
@@ -147,16 +147,20 @@ def save(path: Path, statistics: Statistics, digest: str) -> None:
     metadata = {**(table.schema.metadata or {}), b"vortex.digest": digest.encode(), b"vortex.statistics": str(VERSION).encode()}
     with staged_file(path) as staging:
         pq.write_table(table.replace_schema_metadata(metadata), staging, compression="zstd", row_group_size=65536)
+        sha256 = sha256_file(staging)
+    write_atomic(_sum_path(path), sha256)
 
 
 def stored_digest(path: Path) -> str | None:
-    """The digest of the set that a table describes; None when there is no such table, or one of another version or damaged."""
+    """The digest of the set that a table describes; None when there is no such table, one of another version, or one that `save` did not write."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
+        if _sum_path(path).read_text() != sha256_file(path):
+            return None
         metadata = pq.read_schema(path).metadata or {}
-    except (OSError, pa.ArrowException):
+    except (OSError, ValueError, pa.ArrowException):
         return None
     digest = metadata.get(b"vortex.digest")
     return digest.decode() if digest is not None and metadata.get(b"vortex.statistics") == str(VERSION).encode() else None
@@ -188,6 +192,11 @@ def load(path: Path, *, keys: bool = False) -> Statistics | None:
             return Statistics(table, counts, bins, file.read(columns=["key"]).column("key").to_pandas())
     except (OSError, KeyError, ValueError, pa.ArrowException):
         return None
+
+
+def _sum_path(path: Path) -> Path:
+    """Where the SHA-256 of a table's file is kept."""
+    return path.with_suffix(".sha256")
 
 
 def _totals(bins: dict[str, Counts]) -> dict[str, Totals]:

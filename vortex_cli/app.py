@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
+from vortex_cli import console
 from vortex_cli.commands import (
     ablate,
     audit,
@@ -35,10 +37,13 @@ from vortex_cli.commands import (
     validate,
     versions,
 )
+from vortex_cli.group import Group
 from vortex_cli.options import as_command
 
 app = typer.Typer(
     name="vortex",
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -58,9 +63,26 @@ def register(group: typer.Typer, function: Callable[..., None], panel: str, name
     )(as_command(function))
 
 
-data_app = typer.Typer(no_args_is_help=True, help="Frames and their versions: put in, make, look at, push, pull, check out, diff.")
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        console.write(f"vortex {version('vortex')}")
+        raise typer.Exit
+
+
+@app.callback()
+def vortex(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Show the version, and stop.")] = False,
+) -> None:
+    """From teacher to robot, with every version accounted for."""
+
+
+data_app = typer.Typer(
+    cls=Group, no_args_is_help=True, help="Frames and their versions: put in, make, look at, push, pull, check out, diff."
+)
 audit_app = typer.Typer(
-    no_args_is_help=True, help="The ledger's head, to be kept elsewhere, and all else compared with what the ledger says."
+    cls=Group, no_args_is_help=True, help="The ledger's head, to be kept elsewhere, and all else compared with what the ledger says."
 )
 
 register(app, init.init, "Start")

@@ -5,14 +5,18 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import re
 import sys
+import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from core.errors import VortexError
 from core.option import Option
+from core.printable import clean, escaped
+from core.secret import hide
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -35,7 +39,50 @@ class Session:
         self.__dict__.update(saved.__dict__)
 
 
+class _Silence:
+    """A line on a terminal, after a second in which nothing was to be seen: a command that loads its libraries is not one that hangs."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._timer: threading.Timer | None = None
+        self._shows = False
+
+    @contextmanager
+    def watched(self, command: str) -> Iterator[None]:
+        """Say that `command` is at work, where the block shows nothing for a second. What it shows first takes the line's place."""
+        if session.json or not sys.stderr.isatty():
+            yield
+            return
+        self._timer = threading.Timer(PATIENCE_S, self._say, (command,))
+        self._timer.daemon = True
+        self._timer.start()
+        try:
+            yield
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        """There is something to be seen now."""
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if self._shows:
+                self._shows = False
+                sys.stderr.write("\r\x1b[2K")
+                sys.stderr.flush()
+
+    def _say(self, command: str) -> None:
+        with self._lock:
+            if self._timer is not None:
+                self._shows = True
+                sys.stderr.write(f"{command} is getting ready …")
+                sys.stderr.flush()
+
+
 session = Session()
+silence = _Silence()
+PATIENCE_S = 1.0
 BOUNDLESS = 10_000
 """Columns of a terminal on which every table has room."""
 MOST_DETAILS = 50
@@ -51,45 +98,114 @@ def workspace() -> Workspace:
 
 def stdout() -> Console:
     """Console for results. 120 columns when piped, so that a table never folds to 80 in a log."""
-    from rich.console import Console
+    from vortex_cli.terminal import Terminal
 
-    return Console(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120)
+    silence.end()
+    return Terminal(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120)
 
 
 def stderr() -> Console:
     """Console for progress, remarks and errors."""
-    from rich.console import Console
+    from vortex_cli.terminal import Terminal
 
-    return Console(stderr=True, highlight=False)
+    silence.end()
+    return Terminal(stderr=True, highlight=False)
 
 
 def emit(payload: object, *renderables: RenderableType) -> None:
-    """Print the result of a command: `payload` as one JSON document under `--json`, otherwise the renderables."""
-    if session.json:
-        import json  # a millisecond, which `--help` does without
+    """Print the result of a command: `payload` as one JSON document under `--json`, otherwise the renderables.
 
-        text = json.dumps(plain(payload), indent=2, ensure_ascii=False, allow_nan=False)
-        try:
-            text.encode(sys.stdout.encoding or "utf-8")
-        except UnicodeEncodeError:  # an ASCII terminal, or a file name that is no text: JSON has its own spelling for both
-            text = json.dumps(plain(payload), indent=2, allow_nan=False)
-        sys.stdout.write(text + "\n")
+    What a generator yields is an array, written an item a line as it comes: a listing of any length takes the memory of one item.
+    """
+    if session.json:
+        silence.end()
+        if isinstance(payload, Iterator):
+            _write_array(payload)
+            return
+        sys.stdout.write(document(payload) + "\n")
         return
     console = stdout()
-    for renderable in renderables:  # a line for a pipe is one line; a terminal folds between words
-        console.print(renderable, markup=False, soft_wrap=isinstance(renderable, str) and not console.is_terminal)
+    for renderable in renderables:
+        if isinstance(renderable, str):
+            say(console, renderable)
+        else:
+            console.print(renderable, markup=False)
+
+
+def _write_array(items: Iterator[object]) -> None:
+    opening = "[\n"
+    for item in items:
+        sys.stdout.write(f"{opening}{document(item, indent=None)}")
+        opening = ",\n"
+    sys.stdout.write("[]\n" if opening == "[\n" else "\n]\n")
+
+
+def document(payload: object, indent: int | None = 2) -> str:
+    """`payload` as one JSON document, without secrets. What is no printable character is spelt as JSON spells it."""
+    import json  # a millisecond, which `--help` does without
+
+    try:
+        text = json.dumps(payload, indent=indent, ensure_ascii=False, allow_nan=False, default=plain)
+    except (ValueError, TypeError):  # a number that is not finite, or a key that is no text
+        text = json.dumps(plain(payload), indent=indent, ensure_ascii=False, allow_nan=False)
+    text = escaped(hide(text))
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # an ASCII terminal, or a file name that is no text: JSON has its own spelling for both
+        return json.dumps(json.loads(text), indent=indent, allow_nan=False)
+    return text
+
+
+def answer(message: str) -> None:
+    """Say something from within a signal's handler, where whatever was being printed is not finished."""
+    os.write(2, f"\n{clean(message)}\n".encode(errors="backslashreplace"))
 
 
 def write(text: str) -> None:
-    """Print a result that is already text (JUnit XML, GitHub annotations) exactly as it is."""
+    """Print a result that is already text (JUnit XML, GitHub annotations, the lines of a log), cleaned and otherwise as it is."""
+    silence.end()
+    text = clean(text)
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
 
 
 def note(message: str) -> None:
     """Say something on the way (what was inferred, where a picture lies); on stderr, so that pipes stay clean."""
+    say(stderr(), message)
+
+
+def say(console: Console, message: str, prefix: str = "", style: str = "") -> None:
+    """Print a message after a prefix of its own style.
+
+    A terminal gets lines that end between words, and stand under the second column where the message has columns; a pipe gets one line.
+    """
     from rich.text import Text
 
-    stderr().print(Text(message), soft_wrap=True)
+    lines = folded(prefix + clean(message), console.width) if console.is_terminal else [prefix + message]
+    for number, line in enumerate(lines):
+        text = Text(line)
+        if number == 0:
+            text.stylize(style, 0, len(prefix))
+        console.print(text, soft_wrap=True)
+
+
+def folded(message: str, width: int) -> list[str]:
+    """A message in lines of at most `width` columns. A word that is longer, such as a path, has a line to itself: it can be copied whole."""
+    import textwrap
+
+    lines = []
+    for line in message.splitlines() or [""]:
+        head = re.match(r"\S{1,12} {2,}(?=\S)", line)  # `data     rooms …`
+        indent = " " * len(head[0] if head else re.match(r" *", line)[0])  # type: ignore[index]
+        lines += textwrap.wrap(
+            line,
+            width,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+            drop_whitespace=True,
+            replace_whitespace=False,
+        ) or [""]
+    return lines
 
 
 def rule(title: str) -> None:
@@ -99,16 +215,42 @@ def rule(title: str) -> None:
 
 def fail(error: VortexError) -> None:
     """Print an error for a person: the line, its details, and what to do."""
-    from rich.text import Text
-
     console = stderr()
-    console.print(Text.assemble(("error: ", "bold red"), error.message), soft_wrap=True)
+    say(console, error.message, "error: ", "bold red")
     for detail in error.details[:MOST_DETAILS]:
-        console.print(Text(f"  - {detail}"), soft_wrap=True)
+        say(console, detail, "  - ")
     if len(error.details) > MOST_DETAILS:
-        console.print(Text(f"  - and {len(error.details) - MOST_DETAILS:,} more"), soft_wrap=True)
+        say(console, f"and {len(error.details) - MOST_DETAILS:,} more", "  - ")
     if error.hint:
-        console.print(Text.assemble(("  try: ", "bold"), error.hint), soft_wrap=True)
+        say(console, error.hint, "  try: ", "bold")
+
+
+def traceback(cause: BaseException) -> None:
+    """Print where an error came from, on stderr."""
+    from traceback import format_exception
+
+    silence.end()
+    sys.stderr.write(clean("".join(format_exception(cause))))
+
+
+def hush_libraries() -> None:
+    """What a library logs or warns of is cleaned too, wherever its own handlers write it."""
+    import logging
+    import warnings
+
+    factory, formatted = logging.getLogRecordFactory(), warnings.formatwarning
+    if getattr(factory, "cleans", False):
+        return
+
+    def record(*args: Any, **fields: Any) -> logging.LogRecord:
+        entry = factory(*args, **fields)
+        with suppress(TypeError, ValueError):  # a library's own mistake in its message: logging says so where it writes it
+            entry.msg, entry.args = clean(entry.getMessage()), ()
+        return entry
+
+    record.cleans = True  # type: ignore[attr-defined]
+    logging.setLogRecordFactory(record)
+    warnings.formatwarning = lambda *args, **fields: clean(formatted(*args, **fields))
 
 
 Column = tuple[str, Literal["left", "right", "center"]] | str
@@ -135,7 +277,7 @@ def table(
     return rich_table
 
 
-def fitting(columns: Sequence[Column], rows: Sequence[Sequence[object]], spare: Sequence[str]) -> Table:
+def fitting(columns: Sequence[Column], rows: Sequence[Sequence[object]], spare: Sequence[str], title: str = "") -> Table:
     """A table whose cells are never broken: where a terminal is too narrow, columns are left out, in the order of `spare`.
 
     Where even the others do not fit, they fold: nothing is cropped.
@@ -144,10 +286,10 @@ def fitting(columns: Sequence[Column], rows: Sequence[Sequence[object]], spare: 
     for dropped in range(len(spare) + 1):
         indices = [index for index, name in enumerate(names) if name not in spare[:dropped]]
         part = [columns[index] for index in indices], [[row[index] for index in indices] for row in rows]
-        rich_table = table(*part, whole=names)
+        rich_table = table(*part, title, whole=names)
         if console.measure(rich_table, options=console.options.update(width=BOUNDLESS)).maximum <= console.width:
             return rich_table
-    return table(*part)
+    return table(*part, title)
 
 
 def markup(text: str) -> RenderableType:
@@ -173,8 +315,8 @@ def progress(*fields: str) -> Iterator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 
-    columns: list[Any] = [TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn()]
-    columns += [TextColumn(f"{{task.fields[{field}]}}") for field in fields]
+    columns: list[Any] = [TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn()]
+    columns += [TextColumn(f"{{task.fields[{field}]}}", markup=False) for field in fields]
     console = stderr()
     with RichProgress(*columns, TimeRemainingColumn(), console=console, disable=session.json or not console.is_terminal) as display:
         yield display

@@ -6,10 +6,9 @@ import io
 import os
 import sys
 
-from core import environment
+from core import environment, secret
 from core.errors import Interrupted, VortexError
 from vortex_cli import console
-from vortex_cli.app import app
 
 
 def main() -> None:
@@ -18,6 +17,9 @@ def main() -> None:
         _mend_streams()
         _refuse_nowhere()
         environment.prepare()
+        secret.remember_environment()
+        from vortex_cli.app import app  # here, so that Ctrl-C while it loads is answered in words too
+
         app()
     except VortexError as error:
         _end(error, error, error.exit_code)
@@ -57,9 +59,7 @@ def _refuse_nowhere() -> None:
 
 def _end(error: VortexError, cause: BaseException, code: int) -> None:
     if console.session.traceback:
-        import traceback
-
-        traceback.print_exception(cause)
+        console.traceback(cause)
     console.fail(error)
     sys.exit(code)
 

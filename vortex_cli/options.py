@@ -39,9 +39,11 @@ def as_command(function: Callable[..., None]) -> Callable[..., None]:
 
     def command(**values: Any) -> None:
         console.session.restore(_taken(console.Session, values))
+        console.hush_libraries()
         options = {name: _taken(kind, values) for name, kind in classes.items()}
         try:
-            function(**options, **values)
+            with console.silence.watched(f"vortex {function.__name__.strip('_')}"):
+                function(**options, **values)
         except KeyboardInterrupt as error:  # typer would end the process here, without a word
             raise Interrupted("interrupted", "run the same command again") from error
 

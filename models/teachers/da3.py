@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from core.files import LARGEST_TEXT, read_regular
 from core.pinhole import Pinhole
 from models.teachers.contract import DepthMap, TeacherError, View
 from models.teachers.isolated import Isolated
@@ -171,7 +172,7 @@ def _no_environment(fault: str) -> TeacherError:
 def _check_metric(folder: Path) -> None:
     """Refuse Depth Anything 3 checkpoints other than the metric ones: their depth has no unit, and no field of the output says so."""
     try:
-        name = json.loads((folder / "config.json").read_bytes()).get("model_name", "")
+        name = json.loads(read_regular(folder / "config.json", LARGEST_TEXT)).get("model_name", "")
     except (ValueError, AttributeError) as error:
         raise TeacherError(
             f"teacher da3: {folder}/config.json is not a model's configuration ({error})", "fetch the weights again"

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import VortexError
-from core.files import sha256_file
+from core.files import LARGEST_TEXT, read_regular, sha256_file
 from models.teachers.contract import TeacherError
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def read_config(teacher: str, folder: Path, model_types: tuple[str, ...]) -> Map
     """The model's config.json. Raises TeacherError when it is damaged, or is of a model of another kind than `model_types`."""
     path = folder / "config.json"
     try:
-        config = json.loads(path.read_bytes())
+        config = json.loads(read_regular(path, LARGEST_TEXT))
         model_type = config.get("model_type")
     except (ValueError, AttributeError) as error:
         raise TeacherError(f"teacher {teacher}: {path} is not a model's configuration ({error})", "fetch the weights again") from error

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit, urlunsplit
 
 from core.errors import VortexError
 from core.files import staged_file
+from core.secret import SecretUrl
 from pipelines.data.repository import reason
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def connect(repo: Repo, name: str | None) -> Remote:
         raise VortexError(
             f"remote {name!r} cannot be used: {reason(error)}", "install that package beside vortex, or name another remote"
         ) from error
-    url = without_password(str(repo.config["remote"][name.lower()].get("url", path)))
+    url = shown(str(repo.config["remote"][name.lower()].get("url", path)))
     if cls.protocol == "local" and Path(path).is_relative_to(repo.dvc_dir):  # what an empty `url =` means to DVC
         raise VortexError(f"remote {name!r} is DVC's own folder {path}, allowed: a folder elsewhere", _remedy("local", name))
     if config.get("worktree") or config.get("version_aware"):
@@ -127,6 +127,11 @@ def connect(repo: Repo, name: str | None) -> Remote:
     except Exception as error:  # asyncssh, botocore and aiohttp each raise a family of their own; none of it is the user's fault
         raise VortexError(f"remote {name!r} ({url}) cannot be reached: {_why(error)}", _remedy(cls.protocol, name)) from error
     return Remote(name, url, fs, root)
+
+
+def shown(url: str) -> str:
+    """A remote's URL, or the folder that it is, as it may be printed."""
+    return str(SecretUrl(url)) if "://" in url else url
 
 
 def is_missing(error: OSError) -> bool:
@@ -161,11 +166,3 @@ def _remedy(protocol: str, name: str) -> str:
 
 def _oid(path: str) -> str:
     return "".join(path.rsplit("/", 2)[-2:])
-
-
-def without_password(url: str) -> str:
-    """A remote's URL as it may be printed: without the password that it may hold."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return urlunsplit(parts._replace(netloc=f"{parts.username}:…@{parts.netloc.rpartition('@')[2]}"))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.depth import millimetres
 from core.errors import VortexError
+from core.files import open_regular
 from pipelines.ingest.adapter import Derived, printable
 from pipelines.ingest.manifest_rows import Item, Row
 from pipelines.ingest.role_checks import METRIC
@@ -135,7 +136,7 @@ def copy(source: Path, target: Path) -> None:
 
     Never a hard link: DVC makes what it caches read-only, and would do so to the user's own file.
     """
-    with open(source, "rb") as reader, open(target, "xb") as writer:
+    with open_regular(source) as reader, open(target, "xb") as writer:
         remaining = os.fstat(reader.fileno()).st_size
         while remaining > 0 and (copied := _range(reader.fileno(), writer.fileno(), remaining)):
             remaining -= copied

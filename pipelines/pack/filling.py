@@ -87,6 +87,7 @@ class Filler:
             out[slots] = ROLES[role].missing
             return
         rows, stored = pack.tables[role][frames], pack.arrays[role]
+        pack.check(role, rows)
         if role in TEACHERS:
             arrays[HAS_TEACHER][slots[rows != ABSENT]] = True
         for slot, row in zip(slots.tolist(), rows.tolist(), strict=True):

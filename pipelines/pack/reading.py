@@ -42,7 +42,10 @@ _BLOCK = 4096
 
 @dataclass(frozen=True)
 class Pack:
-    """The frames of a dataset at one size, in the manifest's order. Everything is mapped: opening reads the index and no pixel."""
+    """The frames of a dataset at one size, in the manifest's order. Everything is mapped: opening reads the tables and no pixel.
+
+    Nothing of it is believed without its digest: of a table the SHA-256 when it is opened, of a row of pixels the CRC-32 when it is first read.
+    """
 
     path: Path
     index: Index
@@ -53,15 +56,21 @@ class Pack:
     _splits: NDArray[np.uint8] = field(repr=False)
     _offsets: NDArray[np.int64] = field(repr=False)
     _ids: NDArray[np.uint8] = field(repr=False)
+    _checksums: dict[str, NDArray[np.uint32]] = field(repr=False)
+    _checked: dict[str, NDArray[np.bool_]] = field(repr=False)
+    """Role → which rows this process has found to be what was packed."""
 
     @classmethod
     def open(cls, path: Path) -> Pack:
-        """Map the pack in the folder `path`. Raises PackError for a file that is missing or of another length."""
+        """Map the pack in the folder `path`. Raises PackError for a file that is missing or of another length, and for a changed table."""
         index = read_index(path)
         sizes = {entry.file: entry.bytes for entry in index.arrays.values()} | {name: entry.bytes for name, entry in index.tables.items()}
         for name, size in sizes.items():
             _check_length(path / name, size)
         _check_shape(path, index)
+        faults = _table_faults(path, index)
+        if faults:
+            raise PackError(f"{path}: {faults[0]}", AGAIN, faults if len(faults) > 1 else ())
         arrays = {}
         for role, entry in index.arrays.items():
             shape = (entry.rows, *ROLES[role].shape(index.size))
@@ -69,7 +78,10 @@ class Pack:
         tables: dict[str, Rows] = {role: _map(path / rows_file(role), np.dtype("<i4"), (index.frames,)) for role in index.arrays}
         splits = _map(path / SPLITS, np.dtype(np.uint8), (index.frames,))
         offsets = _map(path / OFFSETS, np.dtype("<i8"), (index.frames + 1,))
-        return cls(path, index, arrays, tables, splits, offsets, _map(path / IDS, np.dtype(np.uint8), (index.tables[IDS].bytes,)))
+        ids = _map(path / IDS, np.dtype(np.uint8), (index.tables[IDS].bytes,))
+        checksums = {role: _map(path / checksums_file(role), np.dtype("<u4"), (entry.rows,)) for role, entry in index.arrays.items()}
+        checked = {role: np.zeros(entry.rows, bool) for role, entry in index.arrays.items()}
+        return cls(path, index, arrays, tables, splits, offsets, ids, checksums, checked)
 
     def __len__(self) -> int:
         return self.index.frames
@@ -119,9 +131,22 @@ class Pack:
         return frames
 
     def stored(self, frame: int) -> dict[str, NDArray[Any]]:
-        """A frame's roles as stored, without copying."""
-        rows = {role: int(table[frame]) for role, table in self.tables.items()}
-        return {role: self.arrays[role][row] for role, row in rows.items() if row != ABSENT}
+        """A frame's roles as stored, without copying. Raises PackError as `check` does."""
+        rows = {role: table[frame : frame + 1] for role, table in self.tables.items()}
+        for role, row in rows.items():
+            self.check(role, row)
+        return {role: self.arrays[role][int(row[0])] for role, row in rows.items() if row[0] != ABSENT}
+
+    def check(self, role: str, rows: Rows) -> None:
+        """Compare rows of a role (-1: none) with their checksums, each once in a process: who reads pixels asks this first.
+
+        Raises PackError, naming its frame, for one that is not what was packed.
+        """
+        checked = self._checked[role]
+        for row in rows[~checked[rows] & (rows != ABSENT)].tolist():
+            if not self._intact(role, row):
+                raise PackError(f"{self.path}: {self._damage(role, [row])}", AGAIN)
+            checked[row] = True
 
     @property
     def touched(self) -> bool:
@@ -131,28 +156,30 @@ class Pack:
 
     def verify(self, progress: Progress | None = None) -> None:
         """Read every byte. Raises PackError that lists each damaged array with its first damaged frame, and each damaged table."""
-        faults = [
-            f"{name}: its SHA-256 is not that of the index"
-            for name, entry in self.index.tables.items()
-            if sha256_file(self.path / name) != entry.sha256
-        ]
+        faults = _table_faults(self.path, self.index)
         total, done = sum(entry.rows for entry in self.index.arrays.values()), 0
         for role, entry in self.index.arrays.items():
-            checksums = np.fromfile(self.path / checksums_file(role), np.dtype("<u4"))
             damaged = []
-            for row, pixels in enumerate(self.arrays[role]):
-                if zlib.crc32(pixels.data) != checksums[row]:
+            for row in range(entry.rows):
+                if not self._intact(role, row):
                     damaged.append(row)
                 done += 1
                 if progress and (done % 64 == 0 or done == total):
                     progress(done, total)
             if damaged:
-                owner = np.flatnonzero(self.tables[role] == damaged[0])
-                whose = f", the first that of frame {self.id(int(owner[0]))!r}" if len(owner) else ""
-                faults.append(f"{entry.file}: {len(damaged)} of {entry.rows} rows are damaged{whose}")
+                faults.append(self._damage(role, damaged))
         if faults:
             details = faults if len(faults) > 1 else []
             raise PackError(f"{self.path}: {faults[0]}", AGAIN, details[:_SHOWN])
+
+    def _intact(self, role: str, row: int) -> bool:
+        return zlib.crc32(self.arrays[role][row].data) == int(self._checksums[role][row])
+
+    def _damage(self, role: str, rows: list[int]) -> str:
+        entry = self.index.arrays[role]
+        owner = np.flatnonzero(self.tables[role] == rows[0])
+        whose = f", the first that of frame {self.id(int(owner[0]))!r}" if len(owner) else ""
+        return f"{entry.file}: {len(rows)} of {entry.rows} rows are damaged{whose}"
 
 
 @dataclass(frozen=True)
@@ -179,6 +206,12 @@ class Selection:
 def table_digest(content: bytes) -> str:
     """SHA-256 of a table's bytes."""
     return hashlib.sha256(content).hexdigest()
+
+
+def _table_faults(path: Path, index: Index) -> list[str]:
+    return [
+        f"{name}: its SHA-256 is not that of the index" for name, entry in index.tables.items() if sha256_file(path / name) != entry.sha256
+    ]
 
 
 def _check_length(path: Path, size: int) -> None:

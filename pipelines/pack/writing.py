@@ -92,7 +92,7 @@ def write_pack(
 
     `about` gives the index its name, manifest and digests. Raises OSError when the disk is full, VortexError for a broken file.
     """
-    checksums = {role: no_checksums(count) for role, count in plan.counts.items()}
+    checksums = {role: np.zeros(count, "<u4") for role, count in plan.counts.items()}
     with ExitStack() as stack:
         files = {role: stack.enter_context(_preallocated(folder / array_file(role), plan, role, size)) for role in plan.counts}
 
@@ -104,11 +104,6 @@ def write_pack(
 
         _in_threads(work, frames(), len(plan.splits), workers, progress)
     write_tables(folder, plan, checksums, size, about)
-
-
-def no_checksums(count: int) -> NDArray[np.uint32]:
-    """Room for the checksums of so many rows."""
-    return np.zeros(count, "<u4")
 
 
 def write_tables(folder: Path, plan: Plan, checksums: dict[str, NDArray[np.uint32]], size: tuple[int, int], about: dict[str, str]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from core.errors import VortexError
 from core.files import write_atomic
+from core.printable import clean
 from pipelines.report.pictures import Picture, class_colours, depth_range, edges_on_colour, fit, turbo
 from pipelines.validate.validation_report import by_weight
 from validation.decode import read_depth, read_rgb, read_segmentation
@@ -56,7 +57,9 @@ def data_page(report: DataReport, path: Path) -> Path:
     beside = {name for check in bad if check.name == REGISTERED for name in check.frames}
     root = Path(report.manifest).parent
     pictures = {name: _pictures(root, frame, edges=name in beside) for name, frame in rows.items()}
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, finalize=_clean
+    )
     page = environment.get_template("data_page.html").render(
         report=report,
         verdict="passed" if report.passed else "refused",
@@ -67,6 +70,16 @@ def data_page(report: DataReport, path: Path) -> Path:
     )
     write_atomic(path, page.encode("utf-8", "replace"))
     return path
+
+
+def _clean(value: object) -> object:
+    """What the template writes, wherever in it: nothing but what can be read, and no secret. Markup of this page stays markup."""
+    from markupsafe import Markup
+
+    if not isinstance(value, str) or value.startswith("data:image/"):
+        return value
+    text = clean(value)
+    return Markup(text) if isinstance(value, Markup) else text
 
 
 def _rows(manifest: Path, ids: set[str]) -> dict[str, Frame]:

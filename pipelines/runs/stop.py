@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Literal
@@ -38,8 +38,9 @@ class Requeue(Interrupted):
 class Stop:
     """Whether to stop, and why: somebody asked for it, or the wall is near."""
 
-    def __init__(self, wall: Wall | None = None) -> None:
+    def __init__(self, wall: Wall | None = None, on_asked: Callable[[], None] | None = None) -> None:
         self.wall = wall
+        self._on_asked = on_asked
         self._reason: Reason | None = None
         self._signalled = False
 
@@ -67,6 +68,8 @@ class Stop:
             raise KeyboardInterrupt
         self._signalled = True
         self._reason = self._reason or "asked"
+        if self._on_asked:
+            self._on_asked()
 
 
 def requeued() -> bool:
@@ -75,10 +78,13 @@ def requeued() -> bool:
 
 
 @contextmanager
-def stop_on_signals(wall: Wall | None = None) -> Iterator[Stop]:
-    """Turn signals, and a wall, into a request while the block runs; the handlers before it come back after it."""
+def stop_on_signals(wall: Wall | None = None, on_asked: Callable[[], None] | None = None) -> Iterator[Stop]:
+    """Turn signals, and a wall, into a request while the block runs; the handlers before it come back after it.
+
+    `on_asked` is called from within the first signal's handler: the answer that somebody waits for.
+    """
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    stop = Stop(wall)
+    stop = Stop(wall, on_asked)
     stop.listen()
     try:
         yield stop

@@ -15,7 +15,7 @@ from pipelines.exam.leaks import leaks, lineage_of
 from pipelines.exam.results import Place, Result, results
 from pipelines.exam.sets import ExamSet, exam_sets
 from pipelines.hub.classes import class_pixels
-from pipelines.ship.export import export, newest, parity_evidence
+from pipelines.ship.export import PARITY_DOMAIN, export, newest, parity_evidence
 from pipelines.workspace import Workspace
 from registry.channels import Channel
 from registry.lineage import weights_line
@@ -96,10 +96,10 @@ def _device_input(request: Request) -> DeviceInput:
 
 
 def _parity(request: Request) -> ExportParity | None:
-    """Of the version's ONNX export, which is made now where there is none."""
-    exported = newest(request.version)
-    if exported is None:
-        exported = export(request.ws, request.version.name, record=not request.dry_run, on_step=request.on_step)
+    """Of the version's ONNX export on frames of the channel's domain: exported and measured now where that was not done."""
+    exported, domain = newest(request.version), request.channel.domain
+    if exported is None or exported.detail.get(PARITY_DOMAIN) != domain:
+        exported = export(request.ws, request.version.name, domain=domain, record=not request.dry_run, on_step=request.on_step)
     return parity_evidence(exported)
 
 

@@ -11,12 +11,11 @@ from core.progress import NamedProgress, Notice
 from core.stages import STAGES
 from pipelines.hub.open import actor, commit, hub
 from pipelines.ship.evidence import Request, gather
+from pipelines.ship.export import newest
 from pipelines.workspace import Workspace
-from registry import stages as registry_stages
 from registry.channels import Channel
 from registry.records import Version
-from registry.stages import StageJudgement, channel_state, channel_states, record_promotion
-from registry.versions import Hub
+from registry.stages import StageJudgement, channel_state, record_promotion
 from validation.checks import Check
 from validation.policies import load_policies
 from validation.promotion.gate import Undecided
@@ -73,19 +72,6 @@ class PromotionReport:
         return f"{self.version} {'would be' if self.dry_run else 'is now'} in {self.stage} on {self.channel}{instead}"
 
 
-@dataclass(frozen=True)
-class RollbackReport:
-    """Which version came back to production on a channel, and which left it."""
-
-    channel: str
-    version: str
-    replaced: str | None
-
-    def sentence(self) -> str:
-        """The outcome in words."""
-        return f"{self.version} is back in production on {self.channel}; {self.replaced} left it"
-
-
 def promote(
     ws: Workspace,
     name: str,
@@ -105,8 +91,8 @@ def promote(
     that it holds there already are not judged again. The first refusal ends it; that is recorded too, and reported, not raised. A missing
     export is made on the way. With `override` a check that found too little to say lets it pass, and `reason`, which must then be
     given, is recorded with that check. With `dry_run` nothing is recorded at all.
-    Raises ChannelMoved, recording nothing, when another promotion came first; VortexError for an unknown version, domain or device, and
-    for a domain without an exam.
+    Raises ChannelMoved, recording nothing, when another promotion came first; VortexError for an unknown version, domain or device, for
+    a domain without an exam, and for a checkpoint or an export whose bytes are gone or are not those that were recorded.
     """
     if stage not in STAGES:
         raise UsageError(f"unknown stage {stage!r}; the stages are: {', '.join(STAGES)}", "name one of them with --stage")
@@ -115,6 +101,9 @@ def promote(
     registry = hub(ws)
     registry.ledger.verify()
     version = registry.get(name)
+    exported = newest(version)
+    for artifact in (version.checkpoint, *([exported.artifact] if exported else ())):
+        registry.artifact_path(artifact)  # hashed again: what is shipped is what was registered
     channel = _channel(ws, version, device, domain)
     policy = load_policies().promotion
     state = channel_state(registry.ledger, channel)
@@ -142,29 +131,14 @@ def promote(
         for entry in reports
         if entry.state in ("passed", "refused")
     ]
-    if dry_run or not judgements:
+    if dry_run:
         return report
-    record_promotion(registry.ledger, channel, version.name, judgements, state.seq, actor=actor(), reason=reason, commit=commit(ws))
-    registry.refresh_aliases(channel)
-    return dataclasses.replace(report, recorded=True)
-
-
-def rollback(ws: Workspace, *, device: str | None = None, domain: str | None = None, reason: str = "") -> RollbackReport:
-    """Put the version that was in production before back there. The ledger keeps both; repeated, it goes back further.
-
-    `domain` defaults to the only one with a version in production on the device. Raises VortexError when there is nothing to go back to.
-    """
-    registry = hub(ws)
-    registry.ledger.verify()
-    device = ws.device(device)
-    if domain is None:
-        domain = _only_domain(registry, device)
-    ws.domain(domain)
-    channel = Channel(device, domain)
-    state = channel_state(registry.ledger, channel)
-    event = registry_stages.rollback(registry.ledger, channel, actor=actor(), reason=reason, commit=commit(ws), expected_seq=state.seq)
-    registry.refresh_aliases(channel)
-    return RollbackReport(str(channel), event.version, event.replaced)
+    reached = registry.reach_store()
+    if judgements:
+        record_promotion(registry.ledger, channel, version.name, judgements, state.seq, actor=actor(), reason=reason, commit=commit(ws))
+    if reached:
+        registry.refresh_aliases(channel)
+    return dataclasses.replace(report, recorded=bool(judgements))
 
 
 def _channel(ws: Workspace, version: Version, device: str | None, domain: str | None) -> Channel:
@@ -174,14 +148,3 @@ def _channel(ws: Workspace, version: Version, device: str | None, domain: str | 
         raise VortexError(f"{version.name} has no target domain; this workspace has: {domains}", "name the channel's domain with --domain")
     ws.domain(domain)
     return Channel(ws.device(device), domain)
-
-
-def _only_domain(registry: Hub, device: str) -> str:
-    domains = sorted(
-        state.channel.domain for state in channel_states(registry.ledger) if state.channel.device == device and state.production
-    )
-    if len(domains) == 1:
-        return domains[0]
-    if not domains:
-        raise VortexError(f"nothing is in production on {device}", "promote a version first: vortex promote VERSION --stage production")
-    raise UsageError(f"which domain? {device} has versions in production for: {', '.join(domains)}", "name one with --domain")

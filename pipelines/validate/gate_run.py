@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from core.errors import GateRefused, VortexError
@@ -14,7 +13,7 @@ from core.progress import Progress
 from pipelines.validate.across import leaks_across
 from pipelines.validate.cached import statistics_of
 from pipelines.validate.registration import registration_of
-from pipelines.validate.validation_report import DataReport, Reference, record_path, reference_path, reference_sha256, today
+from pipelines.validate.validation_report import DataReport, Reference, record_path, record_text, reference_path, reference_sha256, today
 from validation import waivers
 from validation.data_gate import all_ignore_batch, judge_statistics
 from validation.policies import load_policies
@@ -90,7 +89,7 @@ def validate(
         policies=policies.data.digest,
     )
     try:
-        write_atomic(record_path(ws, ref, judged_as), json.dumps(asdict(report), indent=1, allow_nan=False) + "\n")
+        write_atomic(record_path(ws, ref, judged_as), record_text(report))
     except VortexError as error:
         return replace(report, unkept=error.message)
     return report

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from core.errors import VortexError
 from core.files import write_atomic
 from pipelines.validate.cached import statistics_path
+from pipelines.validate.validation_report import seal
 from validation.decode import read_depth, read_rgb
 from validation.manifest import file, read_manifest
 from validation.registration import FRAMES, VERSION, Registration, measure
@@ -36,9 +37,9 @@ def registration_of(ws: Workspace, ref: DataRef) -> dict[str, Registration]:
     if (kept := _kept(path, measurement)) is not None:
         return kept
     cameras = by_camera(ref.root, read_manifest(ref.manifest))
-    payload = {"of": measurement, "cameras": {camera: asdict(registration) for camera, registration in cameras.items()}}
+    payload = json.loads(json.dumps({"of": measurement, "cameras": {camera: asdict(each) for camera, each in cameras.items()}}))
     with suppress(VortexError):  # a read-only workspace, a full disk: the next run measures again
-        write_atomic(path, json.dumps(payload, indent=1) + "\n")
+        write_atomic(path, json.dumps({**payload, "seal": seal(payload)}, indent=1) + "\n")
     return cameras
 
 
@@ -54,7 +55,7 @@ def by_camera(root: Path, frames: Iterable[Frame]) -> dict[str, Registration]:
 def _kept(path: Path, measurement: str) -> dict[str, Registration] | None:
     try:
         payload = json.loads(path.read_text(encoding="utf-8"))
-        if payload["of"] != measurement:
+        if payload.pop("seal") != seal(payload) or payload["of"] != measurement:
             return None
         return {camera: Registration(**{**values, "examples": tuple(values["examples"])}) for camera, values in payload["cameras"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

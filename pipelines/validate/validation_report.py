@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -106,14 +107,16 @@ def passed(ws: Workspace, ref: DataRef, *, use: Use = "training") -> bool | None
 
 
 def verdict(ws: Workspace, ref: DataRef) -> Verdict | None:
-    """The remembered answer, None when there is none that still holds: a waiver that expired or changed takes it away."""
+    """The remembered answer, None when there is none that still holds: a waiver that expired or changed takes it away, and so does an edit."""
     try:
         record = json.loads(record_path(ws, ref, ref.kind).read_text(encoding="utf-8"))
+        if record.pop("seal") != seal(record):
+            return None
         reference = record["reference"] and record["reference"]["sha256"]
         recorded = (record["version"], record["digest"], record["kind"], record["policies"], reference)
         waived = tuple(Waived(**entry) for entry in record["waivers"])
         answer, use = record["passed"], record["use"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         # Derived files may be deleted or damaged at any time: then the answer is simply not known.
         return None
     current = (VERSION, ref.digest, ref.kind, load_policies().data.digest, reference_sha256(ws, ref.domain))
@@ -121,6 +124,17 @@ def verdict(ws: Workspace, ref: DataRef) -> Verdict | None:
         return None
     used = tuple(waiver for waiver in waived if waiver.state == "used")
     return Verdict(answer, use, used) if not used or _still_waived(ws, used) else None
+
+
+def record_text(report: DataReport) -> str:
+    """The report as it is kept: sealed with the SHA-256 of all that it says."""
+    record = json.loads(json.dumps(asdict(report), allow_nan=False))
+    return json.dumps({**record, "seal": seal(record)}, indent=1) + "\n"
+
+
+def seal(record: dict[str, object]) -> str:
+    """SHA-256 of all that a record says."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def record_path(ws: Workspace, ref: DataRef, kind: str) -> Path:

@@ -1,1 +1,1 @@
-"""One file a noun or verb; each is registered in `vortex_cli/main.py`."""
+"""One file a noun or verb; each is registered in `vortex_cli/app.py`."""

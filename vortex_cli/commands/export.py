@@ -16,8 +16,8 @@ def export(
 ) -> None:
     """Write a version as ONNX at the size it was trained at, and measure how far it is from the trained network.
 
-    Both run on real validation frames of the version's own data; where those are not here, on seeded noise, and it says so.
-    Exit 3 when they differ by more than validation/policies.yaml allows.
+    Both run on the frames that judge the version's domain; where those are not here, on seeded noise, which proves nothing to a gate.
+    Exit 3 when they differ by more than validation/policies.yaml allows, or were compared on less than it asks.
 
     Example: vortex export v10
     """
@@ -35,7 +35,7 @@ def export(
             ("check", "asked", "found", ""),
             [(check.name, check.asked, check.found, console.verdict(check.passed)) for check in checks],
             f"{version} as ONNX, opset {exported.opset}, input 1x3x{wording.size(exported.size or ())}, {wording.megabytes(exported.artifact.bytes)}",
-            f"compared on {exported.frames} frames of {'seeded noise: the data that it saw is not here' if exported.parity_on == 'noise' else exported.parity_on}",
+            f"compared on {exported.frames} frames of {'seeded noise: no frames that judge its domain are here' if exported.parity_on == 'noise' else exported.parity_on}",
         ),
     )
     if exported.detail["host_only"]:
@@ -43,6 +43,6 @@ def export(
     console.note(f"file: {path}")
     if not all(check.passed for check in checks):
         raise GateRefused(
-            f"{version}: the ONNX file differs from the trained network: {checks[0].found}",
+            f"{version}: the ONNX file is not proven to answer as the trained network: {checks[0].found}",
             "it is recorded, and no stage beyond candidate accepts it",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -46,14 +47,19 @@ def history(
         registry.get(version)
     # A ledger can be long: a table shows its newest lines, machines get all of it.
     newest = last or (None if console.session.json else TABLE_ROWS)
-    entries = recorded.history(registry.ledger, version=version, domain=domain, device=device, last=newest)
-    if not entries:
+    of_all = recorded.history(registry.ledger, version=version, domain=domain, device=device, last=newest)
+    first = next(of_all, None)
+    if first is None:
         console.note("nothing recorded" + (" for that" if version or domain or device else " yet; it begins with: vortex train v6"))
-    elif not last and newest and len(entries) == newest:
-        console.note(f"the newest {newest} lines; more with --last N, all with --json")
-    with registry.ledger.understood():
-        tables = [table(entries)] if entries else []
-    console.emit([payload(entry) for entry in entries], *tables)
+        console.emit([])
+    elif console.session.json:
+        console.emit(payload(entry) for entry in chain([first], of_all))
+    else:
+        entries = [first, *of_all]
+        if not last and len(entries) == newest:
+            console.note(f"the newest {newest} lines; more with --last N, all with --json")
+        with registry.ledger.understood():
+            console.emit([], table(entries))
 
 
 def payload(entry: Entry) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,11 +11,17 @@ from vortex_cli import console, wording
 from vortex_cli.completion import complete_versions
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
     from rich.text import Text
 
     from registry.lineage import Node
     from registry.records import Summary
+
+
+PRETTY_NODES = 200
+"""Above this many versions the tree is written without rich, which takes 0.3 ms a line."""
+BRANCH, DOWN = "├─ ", "↓ "
+INDENTS = {BRANCH: "│  "}
+"""What stands to the left of all that is below such a mark."""
 
 
 def lineage(
@@ -25,6 +32,7 @@ def lineage(
 ) -> None:
     """Show which version was made from which: by weights or by recipe, with its teachers and its data.
 
+    Below each version stand its branches, indented, and after the arrow, not indented, the child from which most versions descend.
     A version in brackets was named as a parent but is not registered here. One with weights of data that had not passed its gate says so,
     however far back that was.
 
@@ -43,8 +51,14 @@ def lineage(
     roots = [branch(forest, version)] if version else forest
     by_name = {summary.name: summary for summary in summaries}
     remarks = unproven(summaries)
-    trees = (_tree(root, by_name, remarks, version, data) for root in roots)
-    console.emit([{**_payload(node), "unproven": remarks.get(node.name)} for node in _every(roots)], *trees)
+    if console.session.json:
+        console.emit({**_payload(node), "unproven": remarks.get(node.name)} for node in _every(roots))
+        return
+    size, lines = _count(roots), _lines(roots, lambda node: _label(node, by_name.get(node.name), remarks, version), data)
+    if size > PRETTY_NODES:
+        console.write("\n".join(f"{guide}{text.plain}" for guide, text in lines))
+    else:
+        console.emit([], *(_line(guide, text) for guide, text in lines))
 
 
 def _every(forest: list[Node]) -> list[Node]:
@@ -61,17 +75,42 @@ def _payload(node: Node) -> dict[str, Any]:
     return {"name": node.name, "declared": node.declared, "parents": parents, "children": [child.name for child in node.children]}
 
 
-def _tree(root: Node, summaries: dict[str, Summary], remarks: dict[str, str], focus: str | None, data: bool) -> RenderableType:
-    from rich.tree import Tree
+def _count(forest: list[Node]) -> int:
+    return sum(1 for _ in _every(forest))
 
-    tree_view = Tree(_label(root, summaries.get(root.name), remarks, focus), guide_style="dim")
-    waiting = [(root, tree_view)]
+
+def _lines(forest: list[Node], label: Callable[[Node], Text], data: bool) -> Iterator[tuple[str, Text]]:
+    """The forest from top to bottom: what stands to the left of each line, and the line.
+
+    Of a version's children the one from which most descend goes on straight below it, and only the others are indented. So a line of
+    descent of any length has one column, and every step to the right halves what is left: ten thousand versions need 13 at most.
+    """
+    sizes = _sizes(forest)
+    waiting = [("", "", root) for root in reversed(forest)]
     while waiting:
-        node, at = waiting.pop()
+        guide, mark, node = waiting.pop()
+        yield guide + mark, label(node)
+        below = guide + INDENTS.get(mark, "")
+        *branches, main = sorted(node.children, key=lambda child: sizes[child.name]) if node.children else [None]
         if data and node.others:
-            at.add(_others(node))
-        waiting.extend((child, at.add(_label(child, summaries.get(child.name), remarks, focus))) for child in node.children)
-    return tree_view
+            yield below + ("│   " if main else "    "), _others(node)
+        if main is not None:
+            waiting.append((below, DOWN, main))
+            waiting.extend((below, BRANCH, child) for child in sorted(branches, key=node.children.index, reverse=True) if child)
+
+
+def _sizes(forest: list[Node]) -> dict[str, int]:
+    """How many versions there are in each one's part of the forest, itself counted."""
+    sizes: dict[str, int] = {}
+    for node in reversed(list(_every(forest))):  # children before their parents
+        sizes[node.name] = 1 + sum(sizes[child.name] for child in node.children)
+    return sizes
+
+
+def _line(guide: str, text: Text) -> Text:
+    from rich.text import Text
+
+    return Text.assemble((guide, "dim"), text)
 
 
 def _label(node: Node, summary: Summary | None, remarks: dict[str, str], focus: str | None) -> Text:

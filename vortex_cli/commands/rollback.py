@@ -7,18 +7,27 @@ from typing import Annotated
 import typer
 
 from vortex_cli import console
+from vortex_cli.completion import complete_versions
 
 
 def rollback(
     device: Annotated[str | None, typer.Option("--device", help="Device of the channel; default: the only configured one.")] = None,
     domain: Annotated[str | None, typer.Option("--domain", help="Domain of the channel; default: the only one in production.")] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to", metavar="VERSION", help="Back to this one; can be repeated. Default: one step.", autocompletion=complete_versions
+        ),
+    ] = None,
     reason: Annotated[str, typer.Option("--reason", help="Why; kept in the ledger.")] = "",
 ) -> None:
     """Take a channel back to the version that was in production before; the history keeps both.
 
+    Repeated, it goes back further; a rollback that was ended within is finished first. With --to nothing happens a second time.
+
     Example: vortex rollback --domain corridor --reason "late braking at the glass door"
     """
-    from pipelines.ship.promote import rollback as roll
+    from pipelines.ship.rollback import rollback as roll
 
-    report = roll(console.workspace(), device=device, domain=domain, reason=reason)
+    report = roll(console.workspace(), device=device, domain=domain, to=to, reason=reason)
     console.emit(report, report.sentence())

@@ -47,7 +47,7 @@ def show(
 
     registry = hub(console.workspace())
     record = registry.get(version)
-    entries = recorded.history(registry.ledger, version=version)
+    entries = list(recorded.history(registry.ledger, version=version))
     payload = {**{key: value for key, value in vars(record).items() if key != "headline"}, "headline": record.headline}
     payload["stages"] = [{"channel": channel, "stage": stage} for channel, stage in record.stages]
     pixels = class_pixels(registry, record)

@@ -54,10 +54,13 @@ def train(
     if dry_run:
         console.emit(plan)
         return
-    from pipelines.train.driver.run import train as carry_out  # torch and Ray take seconds to import, and a dry run needs neither
-
     with console.progress("state") as display:
-        result = carry_out(ws, plan, Display(display, several=len(plan.stages) > 1).show, wall=deadline)
+        shown = Display(display, several=len(plan.stages) > 1)
+        shown.wait("loading libraries")
+        from pipelines.train.driver.run import train as carry_out  # torch and Ray take seconds, and a dry run needs neither
+
+        shown.wait("preparing")
+        result = carry_out(ws, plan, shown.show, wall=deadline, on_asked=lambda: console.answer(ASKED))
     console.emit(result, *_result(result))
     console.note(_following(result))
 
@@ -80,21 +83,42 @@ BAR_AND_TIME = 24 + len("0:00:00") + len("/") + 4
 """Columns of the bar, the remaining time, and the gaps."""
 
 
+ASKED = "stopping after this step, and keeping what was trained; Ctrl-C again stops at once"
+
+
 class Display:
     """Events as a progress bar on a terminal, and one line an epoch everywhere, which names its stage where there are `several`."""
 
     def __init__(self, display: Progress, several: bool = False) -> None:
         self._display, self._several = display, several
         self._tasks: dict[str, Any] = {}
+        self._waiting: Any = None
+
+    def wait(self, doing: str) -> None:
+        """Show what is being done while there is nothing to count; a pipe gets a line of it, once."""
+        if self._display.disable:
+            self._line(f"{doing} …")
+        elif self._waiting is None:
+            self._waiting = self._display.add_task(doing, total=None, state="")
+        else:
+            self._display.update(self._waiting, description=doing, visible=True)
+
+    def _no_longer_wait(self) -> None:
+        if self._waiting is not None:
+            self._display.update(self._waiting, visible=False)
 
     def show(self, event: TrainEvent) -> None:
         """Take one event in."""
+        if event.kind in ("reading", "step"):
+            self._no_longer_wait()
         if event.kind == "reading":
             self._bar("packing frames", event.step, event.steps)
             if event.message:
                 self._line(event.message)
-        elif event.kind == "started" and event.epoch:
-            self._line(f"{event.stage}: continues after epoch {event.epoch} of {event.epochs}")
+        elif event.kind == "started":
+            if event.epoch:
+                self._line(f"{event.stage}: continues after epoch {event.epoch} of {event.epochs}")
+            self.wait(f"{event.stage}: first step")
         elif event.kind == "step":
             self._bar(event.stage, event.epoch * event.steps + event.step, event.epochs * event.steps, self._state(event))
         elif event.kind == "epoch":
@@ -120,7 +144,7 @@ class Display:
 
     def _line(self, text: str) -> None:
         if not console.session.json:
-            self._display.console.print(text, markup=False, soft_wrap=True)
+            console.say(self._display.console, text)
 
 
 def epoch_line(event: TrainEvent) -> str:
@@ -143,7 +167,7 @@ def _result(result: TrainResult) -> list[RenderableType]:
     ]  # fmt: skip
     title = f"{version.name}: best epoch {result.best_epoch}, trained in {result.seconds:.0f} s as {result.run}"
     numbers: Any = [(name, "right") for name in ("frames", "RMSE m", "AbsRel", "δ1", "mIoU %")]
-    return [console.table(["domain", "camera", "dataset", *numbers], rows, title)]
+    return [console.fitting(["domain", "camera", "dataset", *numbers], rows, ("δ1", "AbsRel", "frames", "domain"), title)]
 
 
 def _following(result: TrainResult) -> str:

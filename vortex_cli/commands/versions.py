@@ -38,7 +38,7 @@ def versions(
     if len(listed) > PRETTY_ROWS and not console.session.json:
         console.write(_aligned(*_cells(listed, domain)))
     else:
-        console.emit([_payload(summary) for summary in listed], *([_table(listed, domain)] if listed else []))
+        console.emit((_payload(summary) for summary in listed), *([_table(listed, domain)] if listed else []))
 
 
 def _concerns(summary: Summary, domain: str) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from core.files import open_regular
 from pipelines.ingest.taxonomies import look_up
 from validation.headers import PIXEL_CAP, FrameFileError
 
@@ -39,7 +40,7 @@ class Labelled:
 def is_hdf5(path: Path) -> bool:
     """Whether the file begins as HDF5 does; MATLAB puts 512 bytes of its own before that."""
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             start = stream.read(520)
     except OSError:
         return False

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from core.files import open_regular
 from validation.headers import PIXEL_CAP, FrameFileError
 
 if TYPE_CHECKING:
@@ -43,9 +43,7 @@ def read_layout(path: Path, magic: str, largest: int) -> Layout:
     Raises FrameFileError when it is missing, another kind of file, too large, cut short, or too long.
     """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise FrameFileError(f"{path}: is not a file, allowed: a binary {magic} picture", _HINT)
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             start = stream.read(_LONGEST_HEADER)
             length = os.fstat(stream.fileno()).st_size
     except OSError as error:
@@ -122,7 +120,7 @@ def _pixels(path: Path, layout: Layout, dtype: str, channels: int) -> NDArray[An
 
     count = layout.size[0] * layout.size[1] * channels
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             stream.seek(layout.start)
             values = np.fromfile(stream, dtype, count)
     except OSError as error:

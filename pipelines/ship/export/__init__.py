@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.classes import CLASSES
 from core.errors import VortexError
 from core.files import locked, sha256_file
 from core.progress import Notice
 from models import checkpoint
-from pipelines.data.datasets import resolve
+from pipelines.exam.sets import exam_sets
 from pipelines.frame_arrays import load_arrays
-from pipelines.hub.classes import class_pixels, untaught
+from pipelines.hub.classes import class_pixels
 from pipelines.hub.open import actor, commit, hub
 from pipelines.pack.preparing import packs_folder
+from pipelines.ship.export.contract import contract
 from pipelines.ship.export.onnx import OPSET, holds, write_onnx
 from pipelines.ship.export.parity import NOISE, measure_parity, noise
 from pipelines.workspace import Workspace
 from registry.records import Artifact, Export, Version
 from validation.checks import Check
-from validation.manifest import load_manifest
 from validation.policies import load_policies
 from validation.promotion.evidence import ExportParity
 from validation.promotion.gates.onnx_parity import OnnxParity, judge
@@ -31,14 +33,18 @@ FORMAT = "onnx"
 JETSON_SIZE = (240, 320)
 """The size (H, W) that the Jetson's budget and its fusion are made for; a version of any other size runs on hosts only."""
 PARITY_FRAMES = 16
+PARITY_DOMAIN: Final = "parity_domain"
+"""In an export's detail: the domain of the frames that its parity was measured on, None for noise."""
 _PATIENCE = 600.0  # seconds to wait for another process that exports the same version
 
+log = logging.getLogger("vortex.export")
 
-def export(ws: Workspace, name: str, *, record: bool = True, on_step: Notice | None = None) -> Export:
-    """Write version `name` as ONNX at its trained size, measure its parity, store and record both.
+
+def export(ws: Workspace, name: str, *, domain: str | None = None, record: bool = True, on_step: Notice | None = None) -> Export:
+    """Write version `name` as ONNX at its trained size, measure its parity on frames of `domain` (default: its own), store and record both.
 
     The file lies at `build/exports/vN/` too. `record=False` leaves MLflow and the ledger as they are.
-    A file that is there already, made of the same weights, is kept; its parity is measured all the same.
+    A file that is there already is kept where its SHA-256 is that of the recorded export; its parity is measured all the same.
     Raises VortexError for an unknown version, weights that are not those registered, or a student that cannot be exported.
     """
     import onnxruntime
@@ -50,17 +56,19 @@ def export(ws: Workspace, name: str, *, record: bool = True, on_step: Notice | N
     student, _ = checkpoint.load(registry.artifact_path(version.checkpoint))
     path = export_path(ws, version)
     with locked(path.with_suffix(".lock"), _PATIENCE):
-        metadata = _metadata(version, class_pixels(registry, version)) | {"vortex.torch": str(torch.__version__)}
-        if not holds(path, metadata):
+        metadata = contract(version, class_pixels(registry, version)) | {"vortex.torch": str(torch.__version__)}
+        if not (_recorded(version, path) and holds(path, metadata)):
             report(f"exporting {version.name} at {version.size[0]}x{version.size[1]}")
             write_onnx(student, version.size, path, metadata)
-        frames, source = parity_frames(ws, version)
-        report(f"comparing {version.name} with its file on {len(frames)} frames of {source}")
-        parity = measure_parity(student, path, frames)
+        digest = sha256_file(path)
+        frames = parity_frames(ws, version, domain or version.domain or next((use.domain for use in version.data), None))
+        report(f"comparing {version.name} with its file on {len(frames.rgb)} frames of {frames.source}")
+        parity = measure_parity(student, path, frames.rgb)
+        artifact = Artifact(str(path), digest, path.stat().st_size)
         if record:
             artifact = registry.store.log_artifact(version.run_id, path, "exports")
-        else:
-            artifact = Artifact(str(path), sha256_file(path), path.stat().st_size)
+    if artifact.sha256 != digest:
+        raise VortexError(f"{path}: was changed while its parity was measured", "run the command again")
     exported = Export(
         artifact,
         FORMAT,
@@ -69,9 +77,14 @@ def export(ws: Workspace, name: str, *, record: bool = True, on_step: Notice | N
         OPSET,
         parity.depth_m,
         parity.class_agreement,
-        source,
+        frames.source,
         parity.frames,
-        {"torch": str(torch.__version__), "onnxruntime": str(onnxruntime.__version__), "host_only": version.size != JETSON_SIZE},
+        {
+            "torch": str(torch.__version__),
+            "onnxruntime": str(onnxruntime.__version__),
+            "host_only": version.size != JETSON_SIZE,
+            PARITY_DOMAIN: frames.domain,
+        },
     )
     if record:
         registry.add_export(version.name, exported, actor=actor(), commit=commit(ws))
@@ -88,7 +101,9 @@ def parity_evidence(exported: Export) -> ExportParity | None:
     """How far the export is from the student, as the parity gate reads it; None where that was not measured."""
     if exported.parity_m is None or exported.class_agreement is None:
         return None
-    return ExportParity(exported.parity_m, exported.class_agreement)
+    return ExportParity(
+        exported.parity_m, exported.class_agreement, exported.frames, exported.parity_on, exported.detail.get(PARITY_DOMAIN) is None
+    )
 
 
 def parity_checks(exported: Export) -> list[Check]:
@@ -103,35 +118,36 @@ def export_path(ws: Workspace, version: Version) -> Path:
     return ws.build / "exports" / version.name / f"{version.name}-{height}x{width}.onnx"
 
 
-def parity_frames(ws: Workspace, version: Version) -> tuple[NDArray[np.uint8], str]:
-    """Frames [N, H, W, 3] to measure parity on, evenly spread over a set's validation frames, and the set's name.
+@dataclass(frozen=True)
+class ParityFrames:
+    """Frames [N, H, W, 3] to measure parity on, the names of their sets, and their domain; None for noise, whose source is `noise`."""
 
-    The set is one that the version was trained on, its own domain's first; where none is in this workspace as the version saw it,
-    the frames are seeded noise, named `noise`.
-    """
-    for use in sorted(version.data, key=lambda use: use.domain != version.domain):
-        try:
-            ref = resolve(ws, name_or_manifest=use.name)
-        except VortexError:  # not (or no longer) here, or broken: the next set, or noise, and the record says which
-            continue
-        frames = [frame for frame in load_manifest(ref.manifest) if frame.split == "val"]
-        if ref.digest != use.digest or not frames:
-            continue
-        sample = [frames[index] for index in np.unique(np.linspace(0, len(frames) - 1, PARITY_FRAMES).astype(int))]
-        return np.stack([row["rgb"] for row in load_arrays(packs_folder(ws), ref, sample, version.size)]), use.name
-    return noise(version.size), NOISE
+    rgb: NDArray[np.uint8]
+    source: str
+    domain: str | None
 
 
-def _metadata(version: Version, pixels: dict[str, int] | None) -> dict[str, str]:
-    """What a program that has nothing but the file must know. `pixels` are the labelled ones of each class that it was trained on."""
-    height, width = version.size
-    trained = "not counted" if pixels is None else ",".join(f"{name}={count}" for name, count in pixels.items())
-    return {
-        "vortex.version": version.name,
-        "vortex.checkpoint_sha256": version.checkpoint.sha256,
-        "vortex.size": f"{height}x{width}",
-        "vortex.classes": ",".join(CLASSES),
-        "vortex.classes_trained": "none" if untaught(pixels) else trained,
-        "vortex.depth_unit": "m",
-        "vortex.input": "rgb, 1x3xHxW, float32 in [0, 1]",
-    }
+def parity_frames(ws: Workspace, version: Version, domain: str | None) -> ParityFrames:
+    """Frames evenly spread over those that judge `domain`; where there are none here that can be read, seeded noise."""
+    try:
+        sets = exam_sets(ws, domain) if domain else ()
+        frames = [(exam_set.ref, frame) for exam_set in sets for frame in exam_set.frames]
+        places = np.unique(np.linspace(0, len(frames) - 1, PARITY_FRAMES).astype(int)) if frames else ()
+        sample = [frames[place] for place in places]
+        rgb = [
+            row["rgb"]
+            for exam_set in sets
+            for row in load_arrays(packs_folder(ws), exam_set.ref, [frame for ref, frame in sample if ref == exam_set.ref], version.size)
+        ]
+    except VortexError as error:  # no such domain, no exam, a broken set: the record says that it is noise
+        log.warning("parity of %s is measured on noise: %s", version.name, error)
+        rgb = []
+    if not rgb:
+        return ParityFrames(noise(version.size), NOISE, None)
+    return ParityFrames(np.stack(rgb), ", ".join(dict.fromkeys(ref.name for ref, _ in sample)), domain)
+
+
+def _recorded(version: Version, path: Path) -> bool:
+    """Whether the file at `path` is the recorded export, byte for byte."""
+    exported = newest(version)
+    return exported is not None and path.is_file() and sha256_file(path) == exported.artifact.sha256

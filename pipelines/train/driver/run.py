@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,8 +63,16 @@ def lay_out(plan: TrainPlan, folder: Path) -> None:
             RunState(staging).write()
 
 
-def train(ws: Workspace, plan: TrainPlan, on_event: Emit, *, wall: Wall | None = None, register: bool = True) -> TrainResult:
-    """Carry a plan out and register what comes of it; with `register=False` it stays a run.
+def train(
+    ws: Workspace,
+    plan: TrainPlan,
+    on_event: Emit,
+    *,
+    wall: Wall | None = None,
+    register: bool = True,
+    on_asked: Callable[[], None] | None = None,
+) -> TrainResult:
+    """Carry a plan out and register what comes of it; with `register=False` it stays a run. `on_asked` is called when a signal asks to stop.
 
     A failure marks the MLflow run as failed and registers nothing. When the wall is near, the best student so far becomes a version
     that says it is truncated, or nothing when the job is to be requeued. Raises Interrupted (Requeue for the latter) with the command
@@ -71,7 +80,7 @@ def train(ws: Workspace, plan: TrainPlan, on_event: Emit, *, wall: Wall | None =
     """
     folder = plan.folder(ws)
     try:
-        with stop_on_signals(wall) as stop:
+        with stop_on_signals(wall, on_asked) as stop:
             if not plan.resumed:
                 lay_out(plan, folder)
             with locked(folder / LOCK, timeout=1.0):

@@ -8,9 +8,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from core.errors import GateRefused, Interrupted, VortexError
 from vortex_cli import console, main
@@ -95,7 +97,7 @@ def test_importing_the_command_line_stays_light() -> None:
         "tomllib",
         "json",
     ]
-    code = f"import sys, vortex_cli.main; print([name for name in {heavy!r} if name in sys.modules])"
+    code = f"import sys, vortex_cli.main, vortex_cli.app; print([name for name in {heavy!r} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip()
     assert found == "[]"
 
@@ -116,7 +118,7 @@ def test_errors_end_in_one_funnel(
     def refuse() -> None:
         raise raised
 
-    monkeypatch.setattr(main, "app", refuse)
+    monkeypatch.setattr("vortex_cli.app.app", refuse)
     with pytest.raises(SystemExit) as caught:
         main.main()
     captured = capsys.readouterr()
@@ -144,7 +146,7 @@ def test_ctrl_c_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(main, "app", interrupted)
+    monkeypatch.setattr("vortex_cli.app.app", interrupted)
     with pytest.raises(SystemExit) as caught:
         main.main()
     assert caught.value.code == 130 and "interrupted" in capsys.readouterr().err
@@ -171,3 +173,58 @@ def test_arguments_are_upper_case(name: str) -> None:
 
     result = CliRunner().invoke(app, [*name.split()[1:], "--help"])
     assert "NAME" in result.output and "{name}" not in result.output and "{path}" not in result.output
+
+
+@pytest.mark.parametrize("words, meant", [
+    ("infer", "vortex evaluate"), ("predict", "vortex evaluate"), ("ls", "vortex versions"), ("list", "vortex versions"), ("log", "vortex logs"),
+    ("status", "vortex runs"), ("deploy", "vortex promote"), ("rm", "vortex rollback"), ("ui", "mlflow ui"), ("fit", "vortex train"),
+    ("data ls", "vortex data list"), ("data rm", "dvc add data"), ("data import", "vortex data add"), ("audit check", "vortex audit verify"),
+])  # fmt: skip
+def test_a_word_that_is_no_command_is_answered_by_what_it_means(words: str, meant: str) -> None:
+    result = CliRunner().invoke(app, words.split(), env={"COLUMNS": "200"})
+    assert result.exit_code == 2 and "No such command" in result.stderr and meant in result.stderr
+
+
+def test_every_meaning_is_a_command_and_every_word_is_none() -> None:
+    from vortex_cli.group import MEANINGS
+
+    group: Any = typer.main.get_command(app)
+    for name, meanings in MEANINGS.items():
+        commands = group.commands[name.split()[1]].commands if " " in name else group.commands
+        for command, words in meanings.items():
+            first, _, second = command.partition(" ")
+            assert first in commands and (not second or second in commands[first].commands)
+            assert not set(words.split()) & set(commands) - {first}, command
+
+
+@pytest.mark.parametrize("words", ["-h", "show -h", "data -h", "data add -h", "audit head -h"])
+def test_short_and_long_help_are_the_same(words: str) -> None:
+    short, long = (CliRunner().invoke(app, line.split()) for line in (words, words.replace("-h", "--help")))
+    assert short.exit_code == 0 and short.output == long.output
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    from importlib.metadata import version
+
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.output) == (0, f"vortex {version('vortex')}\n")
+
+
+@pytest.mark.parametrize(
+    "words", [["a\x1b[31mb"], ["show", "v6", "\x1b[31m"], ["--\x1b[31m"], ["show", "--\x9b31m"], ["data", "\u202egnp"]]
+)
+def test_what_was_typed_is_quoted_and_not_obeyed(words: list[str]) -> None:
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert not set(result.output + result.stderr) & set("\x1b\x9b\u202e")
+
+
+def test_lines_for_a_terminal_end_between_words_and_a_path_stays_whole() -> None:
+    path = "/data/" + "very-long-name/" * 8 + "sheet.png"
+    lines = console.folded(
+        f"data     rooms and kitchen, of which there are many frames, and they lie in the folder {path} and nowhere else", 80
+    )
+    assert [line for line in lines if len(line) > 80] == [f"         {path}"]
+    assert lines[0] == "data     rooms and kitchen, of which there are many frames, and they lie in the"
+    assert all(line.startswith("         ") for line in lines[1:])
+    assert console.folded("a\n  b", 80) == ["a", "  b"]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import zlib
 from pathlib import Path
+
+import numpy as np
 
 from pipelines.pack import writing
 from pipelines.pack.layout import ROLES, array_file
@@ -23,7 +26,8 @@ def sparse_pack(folder: Path, frames: int, size: tuple[int, int]) -> Pack:
     ]  # fmt: skip
     plan = writing.Plan.of(rows)
     about = {"name": "sparse", "manifest": "/manifest.jsonl", "manifest_sha256": "0" * 64, "digest": "0" * 64}
-    writing.write_tables(folder, plan, {role: writing.no_checksums(count) for role, count in plan.counts.items()}, size, about)
+    checksums = {role: np.full(count, zlib.crc32(bytes(ROLES[role].row_bytes(size))), "<u4") for role, count in plan.counts.items()}
+    writing.write_tables(folder, plan, checksums, size, about)
     for role, count in plan.counts.items():
         with open(folder / array_file(role), "wb") as stream:
             os.truncate(stream.fileno(), count * ROLES[role].row_bytes(size))

@@ -10,7 +10,10 @@ import pytest
 
 from pipelines import doctor
 from pipelines.doctor import Finding
+from pipelines.hub.open import hub
 from pipelines.workspace import Workspace
+from registry.channels import Channel
+from registry.stages import StageJudgement, record_promotion
 
 
 def findings(ws: Workspace) -> dict[str, Finding]:
@@ -27,6 +30,7 @@ def test_a_fresh_workspace_lacks_nothing_needed(workspace: Workspace) -> None:
         "registry": "ok",
         "ledger": "ok",
         "artifacts": "ok",
+        "aliases": "ok",
     }
     assert found["ledger"].found.startswith("mlruns/ledger.db does not exist yet")
 
@@ -44,6 +48,26 @@ def test_the_ledger_is_walked_and_checkpoints_are_looked_for(workspace: Workspac
     shutil.rmtree(workspace.root / "mlruns" / "artifacts")
     lost = {finding.name: finding for finding in doctor.doctor(workspace.root)}["artifacts"]
     assert (lost.state, lost.found) == ("missing", "no checkpoint of v10 below larger disk") and "move the old" in lost.remedy
+
+
+def test_files_and_aliases_of_a_channel_are_compared_with_the_ledger(workspace: Workspace, make_version: Callable[..., str]) -> None:
+    name, other = make_version(), make_version()
+    registry, channel = hub(workspace), Channel("host", "rooms")
+    judgements = [StageJudgement(stage, True) for stage in ("candidate", "staging", "production")]
+    record_promotion(registry.ledger, channel, name, judgements, 0, actor="test")
+    registry.refresh_aliases(channel)
+    found = findings(workspace)
+    assert found["aliases"].found == "MLflow's aliases of 1 channel are where the ledger says"
+    assert found["artifacts"].found.startswith("mlruns/artifacts; 1 files of versions on a channel hashed again")
+    registry.store.set_alias(channel.alias("production"), registry.get(other).mlflow_version)
+    path = registry.artifact_path(registry.get(name).checkpoint)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    found = findings(workspace)
+    assert found["aliases"].state == "missing" and found["aliases"].remedy.endswith("vortex audit verify --repair")
+    assert found["aliases"].found == f"alias production-ON-host-FOR-rooms points at {other}, the ledger has {name} there"
+    assert found["artifacts"].state == "missing" and "its content is not what was registered" in found["artifacts"].found
 
 
 def _spoil_store(root: Path) -> None:

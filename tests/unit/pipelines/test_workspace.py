@@ -52,8 +52,8 @@ def test_environment_variables_expand_and_unset_ones_are_named(workspace: Worksp
 
 
 def test_relative_sqlite_stays_in_the_workspace(workspace: Workspace) -> None:
-    assert workspace.tracking_uri == f"sqlite:///{workspace.root}/mlruns/mlflow.db"
-    assert workspace.ledger_url == f"sqlite:///{workspace.root}/mlruns/ledger.db"
+    assert workspace.tracking_uri.reveal() == f"sqlite:///{workspace.root}/mlruns/mlflow.db"
+    assert workspace.ledger_url.reveal() == f"sqlite:///{workspace.root}/mlruns/ledger.db"
 
 
 def test_unknown_domain_and_device_list_what_exists(workspace: Workspace) -> None:

@@ -253,7 +253,7 @@ def test_a_run_that_was_deleted_in_mlflow_is_named_with_the_command_that_restore
     assert fault.found == "v10: its run was deleted in MLflow"
     assert fault.remedy == f"bring it back with: mlflow runs restore --run-id {run_id}"
     words = [str(Path(sys.executable).parent / "mlflow"), *fault.remedy.partition(": ")[2].split()[1:]]
-    subprocess.run(words, env=os.environ | {"MLFLOW_TRACKING_URI": place.tracking_uri}, check=True, capture_output=True)
+    subprocess.run(words, env=os.environ | {"MLFLOW_TRACKING_URI": place.tracking_uri.reveal()}, check=True, capture_output=True)
     assert faults(place, mlflow=True) == []
 
 

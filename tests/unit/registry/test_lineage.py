@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
+from rich.text import Text
 
 from core.errors import VortexError
 from registry.lineage import Node, branch, tree
@@ -84,3 +85,42 @@ def test_a_long_line_of_descent_does_not_overflow_the_stack() -> None:
 
 def test_nothing_makes_no_tree() -> None:
     assert tree([]) == []
+
+
+def text_of(forest: list[Node]) -> list[str]:
+    from vortex_cli.commands.lineage import _lines
+
+    return [f"{guide}{text.plain}" for guide, text in _lines(forest, lambda node: Text(node.name), data=True)]
+
+
+def test_the_child_from_which_most_descend_goes_on_straight_and_the_others_are_indented() -> None:
+    versions = [*FAMILY, one("v12", ("weights", "v9")), one("v13", ("weights", "v12")), one("v14", ("weights", "v6"))]
+    assert text_of(tree(versions)) == [
+        "v1",
+        "v5",
+        "↓ v6",
+        "│   teacher da3  data rooms@",
+        "├─ v10",
+        "│  │   recipe v7",
+        "│  ↓ v11",
+        "├─ v14",
+        "↓ v9",
+        "│   data corridor@",
+        "↓ v12",
+        "↓ v13",
+    ]
+
+
+@pytest.mark.parametrize("side", [(), ("v{}0000",)])
+def test_every_version_is_drawn_at_any_depth_and_no_line_is_far_to_the_right(side: tuple[str, ...]) -> None:
+    line = [one(f"v{number}", ("weights", f"v{number - 1}")) for number in range(10, 2010)]
+    twigs = [one(name.format(number), ("weights", f"v{number}")) for number in range(10, 2009) for name in side]
+    lines = text_of(tree(line + twigs))
+    assert {line.split()[-1] for line in lines} == {"v9", *(version.name for version in line + twigs)} and len(lines) == 2001 + len(twigs)
+    assert max(map(len, lines)) < 20
+    assert "↓ v1500" in lines
+
+
+def test_a_bushy_tree_is_at_most_as_wide_as_the_logarithm_of_its_size() -> None:
+    versions = [one(f"v{number}", ("weights", f"v{number // 2}")) for number in range(2, 4096)]
+    assert max(line.count("│") for line in text_of(tree(versions))) <= 11

@@ -11,7 +11,8 @@ import pytest
 from core.errors import VortexError
 from pipelines.hub.history import history
 from registry.channels import Channel
-from registry.ledger import Ledger
+from registry.events import ChannelRolledBack
+from registry.ledger import Contradiction, Ledger
 from registry.records import NewVersion
 from registry.stages import ChannelMoved, StageJudgement, channel_state, record_promotion, rollback
 from registry.versions import append_registration
@@ -38,7 +39,7 @@ def promote(ledger: Ledger, version: str, upto: str = "production", seq: int | N
 def test_nothing_is_in_a_channel_at_first(filled: Ledger) -> None:
     state = channel_state(filled, CHANNEL)
     assert (state.seq, state.production, dict(state.current)) == (0, None, {})
-    assert history(filled, device=CHANNEL.device) == []
+    assert list(history(filled, device=CHANNEL.device)) == []
 
 
 def test_a_promotion_records_each_stage_and_moves_the_channel(filled: Ledger) -> None:
@@ -46,7 +47,7 @@ def test_a_promotion_records_each_stage_and_moves_the_channel(filled: Ledger) ->
     state = channel_state(filled, CHANNEL)
     assert state.seq == 3
     assert dict(state.current) == dict.fromkeys(LADDER, "v10")
-    events = history(filled, device=CHANNEL.device, domain=CHANNEL.domain)
+    events = list(history(filled, device=CHANNEL.device, domain=CHANNEL.domain))
     assert [event.head["stage"] for event in events] == list(LADDER)
     assert {(event.actor, event.reason, event.commit) for event in events} == {("Grace", "night run", "abc")}
     assert events[0].body == {"checks": [{"name": "rmse"}]}
@@ -84,6 +85,26 @@ def test_rollback_goes_back_through_production(filled: Ledger) -> None:
     assert rollback(filled, CHANNEL, actor="Grace").version == "v10"
 
 
+def test_rollback_goes_back_to_what_is_named(filled: Ledger) -> None:
+    for version in ("v10", "v11", "v10", "v12", "v13"):
+        promote(filled, version)
+    assert rollback(filled, CHANNEL, to="v10", actor="Grace").replaced == "v13"
+    state = channel_state(filled, CHANNEL)
+    assert (state.production, state.earlier, state.seq) == ("v10", ("v10", "v11"), 16), "the last time that it was in production counts"
+    with pytest.raises(VortexError, match=r"v12 was not in production on host/corridor before v10; what it can go back to: v11, v10$"):
+        rollback(filled, CHANNEL, to="v12", actor="Grace")
+    assert rollback(filled, CHANNEL, actor="Grace").version == "v11"
+
+
+def test_a_move_back_to_what_was_not_there_is_no_history(filled: Ledger) -> None:
+    promote(filled, "v10")
+    filled.append(ChannelRolledBack(CHANNEL, "v11", "production", 4, "v10"), actor="eve")
+    with pytest.raises(
+        Contradiction, match=r"chain breaks at event 8: it takes channel host/corridor back to v11, which was not in production"
+    ):
+        channel_state(filled, CHANNEL)
+
+
 def test_rollback_refuses_an_empty_or_moved_channel(filled: Ledger) -> None:
     with pytest.raises(VortexError, match="nothing is in production"):
         rollback(filled, CHANNEL, actor="Grace")
@@ -112,7 +133,7 @@ def test_stages_must_be_on_the_ladder(filled: Ledger, stages: list[str]) -> None
 def test_an_unknown_version_is_not_promoted(filled: Ledger, version: str) -> None:
     with pytest.raises(VortexError, match="is not registered"):
         promote(filled, version)
-    assert history(filled, device=CHANNEL.device) == []
+    assert list(history(filled, device=CHANNEL.device)) == []
 
 
 def test_aliases_are_valid_and_never_shared() -> None:

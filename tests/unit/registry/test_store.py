@@ -35,7 +35,7 @@ def test_any_client_reads_runs_metrics_inputs_artifacts_versions_and_aliases(hub
     record_promotion(hub.ledger, channel, "v6", [StageJudgement("candidate", True), StageJudgement("staging", True)], 0, actor="Ada")
     hub.refresh_aliases(channel)
 
-    client = MlflowClient(hub.tracking_uri)
+    client = MlflowClient(hub.tracking_uri.reveal())
     run = client.get_run(new.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.params["recipe.optimizer.encoder_lr"] == "3e-05"
@@ -52,7 +52,7 @@ def test_any_client_reads_runs_metrics_inputs_artifacts_versions_and_aliases(hub
     assert version.tags["vortex.version"] == "v6"
     assert version.tags["vortex.parent.recipe"] == "v5"
     assert [one.version for one in client.search_model_versions(f"name = '{MODEL}' and tags.`vortex.version` = 'v6'")] == [version.version]
-    downloaded = Path(client.download_artifacts(new.run_id, "checkpoint/best.safetensors"))
+    downloaded = Path(client.download_artifacts(new.run_id, f"checkpoint/{new.checkpoint.sha256}/best.safetensors"))
     assert downloaded.read_text() == new.run_id
 
 
@@ -97,7 +97,7 @@ def test_artifacts_beyond_a_local_folder_keep_their_full_uri(tmp_path: Path, mig
     file = tmp_path / "best.safetensors"
     file.write_bytes(b"weights")
     artifact = hub.store.log_artifact(run_id, file, "checkpoint")
-    assert artifact.uri == f"{root}/{run_id}/artifacts/checkpoint/best.safetensors"
+    assert artifact.uri == f"{root}/{run_id}/artifacts/checkpoint/{artifact.sha256}/best.safetensors"
     made = hub.register(make_new(run_id, checkpoint=artifact), actor="Ada")
     assert hub.artifact_path(made.checkpoint).read_bytes() == b"weights"
 
@@ -125,6 +125,36 @@ def test_a_file_that_cannot_be_stored_leaves_nothing(tmp_path: Path, hub: Hub, m
     run_id = hub.store.start_run("full")
     monkeypatch.setattr(shutil, "copyfile", full)
     with pytest.raises(VortexError, match="no space left"):
+        hub.store.log_artifact(run_id, file, "checkpoint")
+    assert list((tmp_path / "artifacts" / run_id).rglob("*.*")) == []
+
+
+def test_what_is_stored_is_never_overwritten(tmp_path: Path, hub: Hub) -> None:
+    run_id, file = hub.store.start_run("twice"), tmp_path / "best.safetensors"
+    file.write_bytes(b"first")
+    first = hub.store.log_artifact(run_id, file, "checkpoint")
+    stored = hub.artifact_path(first)
+    inode = stored.stat().st_ino
+    assert hub.store.log_artifact(run_id, file, "checkpoint") == first and stored.stat().st_ino == inode
+    file.write_bytes(b"second")
+    second = hub.store.log_artifact(run_id, file, "checkpoint")
+    assert first.sha256 in first.uri and second.sha256 in second.uri
+    assert [hub.artifact_path(artifact).read_bytes() for artifact in (first, second)] == [b"first", b"second"]
+    stored.write_bytes(b"FIRST")
+    file.write_bytes(b"first")
+    with pytest.raises(VortexError, match="holds other bytes than those that it is named after"):
+        hub.store.log_artifact(run_id, file, "checkpoint")
+    assert stored.read_bytes() == b"FIRST"
+
+
+def test_a_file_that_changes_while_it_is_stored_is_not_stored(tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+
+    file = tmp_path / "best.safetensors"
+    file.write_bytes(b"weights")
+    monkeypatch.setattr(shutil, "copyfile", lambda _, to: Path(to).write_bytes(b"others!"))
+    run_id = hub.store.start_run("changed")
+    with pytest.raises(VortexError, match="was changed while it was stored"):
         hub.store.log_artifact(run_id, file, "checkpoint")
     assert list((tmp_path / "artifacts" / run_id).rglob("*.*")) == []
 

@@ -187,7 +187,9 @@ def test_a_moved_repository_keeps_its_versions_and_artifacts(hub: Hub, finished:
 
     client = MlflowClient(f"sqlite:///{there / 'mlflow.db'}")
     assert moved.store.experiment_id == client.get_run(made.run_id).info.experiment_id
-    assert client.list_artifacts(made.run_id, "checkpoint")[0].path == "checkpoint/best.safetensors"
+    (folder,) = client.list_artifacts(made.run_id, "checkpoint")
+    assert folder.path == f"checkpoint/{made.checkpoint.sha256}"
+    assert client.list_artifacts(made.run_id, folder.path)[0].path == f"{folder.path}/best.safetensors"
     assert not (tmp_path / "artifacts").exists()
 
 

@@ -71,6 +71,18 @@ def test_a_damaged_table_is_no_table(tmp_path: Path, content: bytes) -> None:
     assert stored_digest(path) is None and load(path) is None
 
 
+def test_a_table_that_was_edited_is_no_table(honest: FrameSet, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "table.parquet"
+    save(path, gather(honest.root, honest.frames)[0], "abc")
+    assert stored_digest(path) == "abc"
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(0, table.schema.field(0), table.column(0).take(list(range(len(table)))[::-1])), path)
+    assert pq.read_schema(path).metadata[b"vortex.digest"] == b"abc"
+    assert stored_digest(path) is None and load(path) is None
+
+
 def test_another_version_is_measured_again(honest: FrameSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "table.parquet"
     save(path, gather(honest.root, honest.frames)[0], "abc")

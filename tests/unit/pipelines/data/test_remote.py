@@ -223,7 +223,8 @@ def test_a_server_that_never_answers_ends_in_one_line_within_seconds(rooms: Work
 
 
 def test_a_password_in_an_address_is_never_shown() -> None:
-    from pipelines.data.connection import without_password
+    from pipelines.data.connection import shown
 
-    assert without_password("ssh://me:secret@box:22/far") == "ssh://me:…@box:22/far"
-    assert without_password("/mnt/store") == "/mnt/store"
+    assert shown("ssh://me:secret@box:22/far") == "ssh://…@box:22/far"
+    assert shown("ssh://me@box:22/far") == "ssh://me@box:22/far"
+    assert shown("/mnt/store") == "/mnt/store"

@@ -21,9 +21,10 @@ from core.errors import UsageError, VortexError
 from pipelines.data.datasets import DataRef, resolve
 from pipelines.frame_arrays import load_arrays
 from pipelines.pack.decoding import decode_frame
+from pipelines.pack.filling import Filler
 from pipelines.pack.layout import FORMAT, INDEX, PackError, check_size, is_folder_of, is_staging_of
 from pipelines.pack.preparing import pack, packs_folder, prepare
-from pipelines.pack.reading import Pack
+from pipelines.pack.reading import Pack, Selection
 from pipelines.workspace import Workspace
 from pipelines.workspace import load as load_workspace
 from tests.unit.pipelines.training_set import SIZE, fill, publish
@@ -54,6 +55,13 @@ def content(path: Path) -> dict[str, bytes]:
 
 def left_in(packs: Path) -> list[str]:
     return sorted(path.name for path in packs.iterdir() if not path.name.endswith(".lock")) if packs.exists() else []
+
+
+class NoAugmentation:
+    changes = False
+
+    def into(self, *_: object) -> None:
+        raise AssertionError("nothing is to be augmented")
 
 
 def flip(path: Path, at: int) -> None:
@@ -208,6 +216,37 @@ def test_a_pack_that_was_written_to_is_checked_and_made_again_when_damaged(works
     assert not Pack.open(made.path).touched
 
 
+def test_a_truth_that_was_changed_with_its_time_kept_is_not_believed(workspace: Workspace, ref: DataRef) -> None:
+    made = pack(workspace, ref, SIZE)
+    name = made.index.arrays["reference"].file
+    before = (made.path / name).stat()
+    halved = np.fromfile(made.path / name, "<u2") // 2
+    halved.tofile(made.path / name)
+    os.utime(made.path / name, ns=(before.st_atime_ns, before.st_mtime_ns))
+    prepared = prepare(packs_folder(workspace), ref, SIZE)
+    assert not prepared.built and not prepared.pack.touched
+    frame = int(np.flatnonzero(prepared.pack.tables["reference"] != -1)[0])
+    with pytest.raises(PackError, match=rf"{name}: 1 of \d+ rows are damaged, the first that of frame '{made.id(frame)}'"):
+        prepared.pack.stored(frame)
+    filler = Filler([Selection(prepared.pack, np.array([frame], np.int32))], lambda: NoAugmentation(), 0)
+    arrays = {role: np.empty(*each) for role, each in filler.shapes(1).items()}
+    with pytest.raises(PackError, match="rows are damaged"):
+        filler.fill(arrays, np.array([0]), [0], 0)
+    with pytest.raises(PackError, match="rows are damaged"):
+        prepared.pack.verify()
+
+
+def test_a_checksum_that_was_changed_too_is_not_believed(workspace: Workspace, ref: DataRef) -> None:
+    made = pack(workspace, ref, SIZE)
+    path = made.path / "reference.crc32"
+    before = path.stat()
+    flip(path, 0)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(PackError, match=r"reference\.crc32: its SHA-256 is not that of the index"):
+        Pack.open(made.path)
+    assert prepare(packs_folder(workspace), ref, SIZE).built
+
+
 def test_an_index_that_says_another_size_or_content_is_made_again(workspace: Workspace, ref: DataRef) -> None:
     made = pack(workspace, ref, SIZE)
     right = (made.path / INDEX).read_text()
@@ -298,7 +337,7 @@ prepare(Path({str(packs)!r}), ref, {SIZE!r}, progress=stall)
     packer.send_signal(signal.SIGKILL)
     packer.wait()
     packer.stdout.close()
-    assert len(left_in(packs)) == 1 and is_staging_of("outside:set", left_in(packs)[0])
+    assert len(left_in(packs)) == 1 and is_staging_of(ref.name, left_in(packs)[0])
     made = prepare(packs, ref, SIZE)
     assert made.built and left_in(packs) == [made.pack.path.name]
 

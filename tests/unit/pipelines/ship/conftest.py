@@ -16,9 +16,10 @@ from pipelines.evaluate.student import Evaluation
 from pipelines.evaluate.version import log_errors
 from pipelines.exam.sets import ExamSet, exam_sets
 from pipelines.hub.open import hub
+from pipelines.ship.export import PARITY_DOMAIN
 from pipelines.ship.promote import PromotionReport, promote
 from pipelines.workspace import FILE, Workspace, load
-from registry.records import Artifact, DataUse, Edge, Export, Metrics, NewVersion
+from registry.records import DataUse, Edge, Export, Metrics, NewVersion
 
 SIZE = (64, 96)
 PIXELS = 1000.0
@@ -92,9 +93,17 @@ class Arena:
             data = (DataUse("rooms", "rooms", "room", ref.digest, ref.dvc, True, {"train": 40, "val": 10}),)
         new = NewVersion(None, derived, {}, parents, domain, data, size, run, f"run-{self.count}", stored, **fields)  # type: ignore[arg-type]
         name = registry.register(new, actor="test").name
-        export = Export(Artifact("x", "0" * 64, 1), size=size, parity_m=1e-5, class_agreement=1.0, parity_on="rooms", frames=6)
-        registry.add_export(name, export, actor="test")
+        self.export(name, size=size)
         return name
+
+    def export(self, name: str, *, size: tuple[int, int] = SIZE, **changes: object) -> None:
+        """Record an export whose parity was good, with what `changes` of the record; its file is any."""
+        registry = hub(self.ws)
+        artifact = registry.store.log_artifact(registry.get(name).run_id, self.checkpoint, "exports")
+        export = Export(
+            artifact, size=size, parity_m=1e-5, class_agreement=1.0, parity_on="rooms", frames=6, detail={PARITY_DOMAIN: "rooms"}
+        )
+        registry.add_export(name, replace(export, **changes), actor="test")  # type: ignore[arg-type]
 
     def errors(self, exam_set: ExamSet, rmse: float, *, noise: float = 0.05, seed: int = 0, size: tuple[int, int] = SIZE) -> FrameErrors:
         """Errors of `rmse` metres on every frame of a set, give or take `noise`."""

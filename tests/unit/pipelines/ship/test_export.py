@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,14 +12,16 @@ import torch
 
 from core.classes import CLASSES
 from core.errors import VortexError
+from core.files import sha256_file
 from models.student import Prediction, Student, StudentConfig
-from pipelines.data.datasets import DatasetCard, new_dataset, resolve
+from pipelines.data.datasets import DatasetCard, new_dataset
 from pipelines.hub.open import hub
-from pipelines.ship.export import export, newest, parity_checks, parity_frames
+from pipelines.ship.export import PARITY_DOMAIN, export, export_path, newest, parity_checks, parity_frames
+from pipelines.ship.export.contract import contract
 from pipelines.ship.export.onnx import DEPTH, INPUT, LOGITS, OPSET, holds, write_onnx
 from pipelines.ship.export.parity import measure_parity, noise, session
-from pipelines.workspace import Workspace
-from registry.records import Artifact, Export
+from pipelines.workspace import Workspace, load
+from registry.records import Artifact, DataUse, Export, Metrics
 from tests.unit.pipelines.conftest import SIZE, write_frames
 
 
@@ -74,6 +78,16 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_file_normalises_by_itself_so_that_doing_it_before_is_another_picture(exported: Path, student: Student):
+    raw = noise(SIZE, 1).astype(np.float32).transpose(0, 3, 1, 2) / 255
+    mean, deviation = (np.array(values, np.float32)[:, None, None] for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    run = session(exported)
+    with torch.no_grad():
+        expected = student(torch.from_numpy(raw)).depth.numpy()
+    assert np.abs(run.run([DEPTH], {INPUT: raw})[0] - expected).max() < 1e-4
+    assert np.abs(run.run([DEPTH], {INPUT: (raw - mean) / deviation})[0] - expected).max() > 1e-3
+
+
 def test_parity_holds_and_notices(exported: Path, student: Student):
     frames = noise(SIZE, 2)
     found = measure_parity(student, exported, frames)
@@ -116,28 +130,65 @@ def test_export_is_recorded(workspace: Workspace, make_version: Callable[..., st
     properties = session(hub(workspace).artifact_path(made.artifact)).get_modelmeta().custom_metadata_map
     assert properties["vortex.version"] == name and properties["vortex.checkpoint_sha256"] == version.checkpoint.sha256
     assert properties["vortex.classes"].split(",") == list(CLASSES)
+    # Only the recorded file is kept.
+    path, stored = export_path(workspace, hub(workspace).get(name)), hub(workspace).artifact_path(made.artifact)
+    steps: list[str] = []
+    inode = path.stat().st_ino
+    export(workspace, name, on_step=steps.append)
+    assert path.stat().st_ino == inode and not any(step.startswith("exporting") for step in steps)
+    model = onnx.load(str(path))  # another network under the same names and metadata
+    bias = next(tensor for tensor in model.graph.initializer if tensor.name.endswith("bias"))
+    bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(0.00001), bias.name))
+    onnx.save(model, str(path))
+    assert holds(path, {entry.key: entry.value for entry in model.metadata_props})
+    again = export(workspace, name, on_step=steps.append)
+    assert steps[-2] == f"exporting {name} at {SIZE[0]}x{SIZE[1]}"
+    assert again.artifact.sha256 == sha256_file(path) == sha256_file(hub(workspace).artifact_path(again.artifact))
+    assert sha256_file(stored) == made.artifact.sha256, "what the first event names is still there"
+    assert properties["vortex.colour_order"] == "RGB" and properties["vortex.normalisation"].startswith("inside")
+    assert properties["vortex.domain"] == version.domain and properties["vortex.camera"] == "not recorded"
+    page = (Path(__file__).parents[4] / "docs" / "onnx.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"`(vortex\.[a-z0-9_]+)`", page)) == {key for key in properties if key.startswith("vortex.")}
 
 
-def test_parity_uses_the_frames_that_the_version_saw(workspace: Workspace, make_version: Callable[..., str]):
-    import dataclasses
-
+def test_parity_uses_the_frames_that_judge_the_domain(workspace: Workspace, make_version: Callable[..., str]):
+    version = hub(workspace).get(make_version())
+    assert parity_frames(workspace, version, "rooms").domain is None
     with new_dataset(workspace, "small", DatasetCard(name="small", domain="rooms", kind="room", format="plain")) as folder:
         write_frames(folder)
-    version = hub(workspace).get(make_version())
-    assert parity_frames(workspace, version)[1] == "noise"  # the same name, other bytes
-    use = dataclasses.replace(version.data[0], digest=resolve(workspace, name_or_manifest="small").digest)
-    frames, source = parity_frames(workspace, dataclasses.replace(version, data=(use,)))
-    assert source == "small" and frames.shape == (6, *SIZE, 3) and frames.dtype == np.uint8
+    ws = load(workspace.root)
+    frames = parity_frames(ws, version, "rooms")
+    assert (frames.source, frames.domain, frames.rgb.shape, frames.rgb.dtype) == ("small", "rooms", (6, *SIZE, 3), np.uint8)
+    elsewhere = parity_frames(ws, version, "attic")
+    assert (elsewhere.source, elsewhere.domain, len(elsewhere.rgb)) == ("noise", None, 4)
 
 
 @pytest.mark.parametrize(
     ("depth_m", "agreement", "answer", "passed"),
     [
-        (1.5e-5, 1.0, "1.5e-05 m, 100.00%", True),
-        (0.01, 1.0, "1.0e-02 m, 100.00%", False),
+        (1.5e-5, 1.0, "1.5e-05 m, 100.00% on 6 frames of small", True),
+        (0.01, 1.0, "1.0e-02 m, 100.00% on 6 frames of small", False),
         (None, 1.0, "not exported: run `vortex export`", False),
     ],
 )
 def test_an_export_is_held_against_the_bound_of_staging_alone(depth_m: float | None, agreement: float, answer: str, passed: bool) -> None:
-    exported = Export(Artifact("x", "0" * 64, 1), size=SIZE, parity_m=depth_m, class_agreement=agreement)
+    exported = Export(
+        Artifact("x", "0" * 64, 1),
+        size=SIZE,
+        parity_m=depth_m,
+        class_agreement=agreement,
+        parity_on="small",
+        frames=6,
+        detail={PARITY_DOMAIN: "rooms"},
+    )
     assert [(check.name, check.found, check.passed) for check in parity_checks(exported)] == [("onnx-parity", answer, passed)]
+
+
+def test_the_contract_names_the_cameras_of_the_training_s_own_data(workspace: Workspace, make_version: Callable[..., str]):
+    version = hub(workspace).get(make_version())
+    use = DataUse("hall", "rooms", "room", "ab" * 32, None, True, {"train": 3})
+    measured = [
+        Metrics("rooms", camera, "val-pooled-10m/1", dataset, "ab" * 32, {}, 3) for camera, dataset in (("d455", "hall"), ("zed", "x"))
+    ]
+    told = contract(dataclasses.replace(version, data=(use,), metrics=tuple(measured)), {"floor": 7, "glass": 0})
+    assert (told["vortex.camera"], told["vortex.classes_trained"]) == ("d455", "floor=7,glass=0")

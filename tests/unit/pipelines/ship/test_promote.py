@@ -11,12 +11,11 @@ from core.stages import STAGES
 from pipelines.hub.history import history
 from pipelines.hub.open import hub
 from pipelines.ship.evidence import OF_EXAM, OF_VERSION
-from pipelines.ship.promote import rollback
+from pipelines.ship.export import PARITY_DOMAIN
 from pipelines.workspace import Workspace
 from registry.channels import Channel
-from registry.records import Artifact, Export
 from registry.stages import channel_state
-from tests.unit.pipelines.ship.conftest import SIZE, Arena, failed
+from tests.unit.pipelines.ship.conftest import Arena, failed
 from validation.promotion.gates import GATES
 
 CHANNEL = Channel("host", "rooms")
@@ -33,7 +32,7 @@ def test_every_stage_on_the_way_is_judged_and_recorded(arena: Arena):
     assert [(entry.stage, entry.state) for entry in report.stages] == [(stage, "passed") for stage in STAGES]
     assert report.sentence() == f"{name} is now in production on host/rooms"
     assert set(state(arena.ws).values()) == {name} and len(state(arena.ws)) == 3
-    entries = history(hub(arena.ws).ledger, device="host")
+    entries = list(history(hub(arena.ws).ledger, device="host"))
     assert [(entry.kind, entry.head["stage"], entry.reason) for entry in entries][-1] == ("channel.promoted", "production", "first")
     assert all(check["passed"] for entry in entries for check in (entry.body or {})["checks"])
     client = hub(arena.ws).store._client
@@ -64,7 +63,7 @@ def test_a_worse_version_is_refused_and_that_is_recorded(arena: Arena):
     assert report.sentence() == f"{worse} is refused for production on host/rooms: not-worse-rmse"
     assert not report.undecided
     assert state(arena.ws) == {"candidate": worse, "staging": worse, "production": good}
-    last = history(hub(arena.ws).ledger, device="host")[-1]
+    last = list(history(hub(arena.ws).ledger, device="host"))[-1]
     (answer,) = [check["found"] for check in (last.body or {})["checks"] if not check["passed"]]
     assert last.kind == "channel.refused" and answer.startswith("worse: 0.5") and "10 frames worth 10.0 independent ones" in answer
 
@@ -89,7 +88,7 @@ def test_too_little_to_say_wants_a_person_who_answers_for_it(arena: Arena):
     with pytest.raises(UsageError, match="--override without a reason"):
         arena.promote(unclear, override=True, reason="  ")
     assert arena.promote(unclear, override=True, reason="lighter, tried on the robot").passed
-    entry = history(hub(arena.ws).ledger, device="host")[-1]
+    entry = list(history(hub(arena.ws).ledger, device="host"))[-1]
     (waived,) = [check for check in (entry.body or {})["checks"] if check["waiver"]]
     assert waived["name"] == "not-worse-rmse" and waived["waiver"].endswith(": lighter, tried on the robot") and not waived["passed"]
     from registry import events
@@ -135,9 +134,35 @@ def test_dry_run_measures_judges_and_records_nothing(arena: Arena):
 @pytest.mark.parametrize(("parity", "check"), [(0.01, "onnx-parity"), (float("nan"), "onnx-parity")])
 def test_an_export_that_answers_otherwise_is_refused(arena: Arena, parity: float, check: str):
     name = arena.version(0.4)
-    export = Export(Artifact("x", "0" * 64, 1), size=SIZE, parity_m=parity, class_agreement=1.0, parity_on="rooms", frames=6)
-    hub(arena.ws).add_export(name, export, actor="test")
+    arena.export(name, parity_m=parity)
     assert failed(arena.promote(name, "staging")) == [check]
+
+
+@pytest.mark.parametrize("what", ["checkpoint", "export"])
+@pytest.mark.parametrize("damage", ["changed", "gone"])
+def test_what_would_be_shipped_is_hashed_again(arena: Arena, what: str, damage: str):
+    name = arena.version(0.4)
+    version = hub(arena.ws).get(name)
+    path = hub(arena.ws).artifact_path(version.checkpoint if what == "checkpoint" else version.exports[-1].artifact)
+    if damage == "gone":
+        path.unlink()
+    else:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    with pytest.raises(VortexError, match="is gone" if damage == "gone" else "its content is not what was registered"):
+        arena.promote(name, "candidate")
+    assert state(arena.ws) == {}
+
+
+def test_parity_on_noise_or_of_another_domain_is_measured_on_the_channels_own_frames(arena: Arena):
+    name = arena.version(0.4)
+    arena.export(name, parity_on="noise", frames=4, detail={})
+    report = arena.promote(name, "staging")
+    (parity,) = [check for check in report.stages[-1].checks if check.name == "onnx-parity"]
+    assert parity.passed and parity.found.endswith(" on 10 frames of rooms")
+    exported = hub(arena.ws).get(name).exports[-1]
+    assert (exported.parity_on, exported.frames, exported.detail[PARITY_DOMAIN]) == ("rooms", 10, "rooms")
 
 
 def test_every_kind_of_evidence_that_a_gate_reads_can_be_gathered() -> None:
@@ -158,21 +183,6 @@ def test_channel_defaults_and_refusals(arena: Arena):
     with pytest.raises(VortexError, match=r"which device\? this workspace has: host, orin"):
         arena.promote(name, "candidate")
     assert failed(arena.promote(name, "staging", device="orin")) == ["device-size"]
-
-
-def test_rollback_brings_the_one_before_back(arena: Arena):
-    with pytest.raises(VortexError, match="nothing is in production on host"):
-        rollback(arena.ws)
-    first, second = arena.version(0.4), arena.version(0.3, seed=2)
-    arena.promote(first)
-    with pytest.raises(VortexError, match=f"nothing to roll back to: {first} is its first"):
-        rollback(arena.ws)
-    arena.promote(second)
-    report = rollback(arena.ws, reason="late braking")
-    assert report.sentence() == f"{first} is back in production on host/rooms; {second} left it"
-    assert state(arena.ws)["production"] == first
-    client = hub(arena.ws).store._client
-    assert int(client.get_model_version_by_alias("vortex-student", CHANNEL.alias("production")).version) == 1
 
 
 RACER = """

@@ -104,6 +104,22 @@ def test_a_damaged_record_is_no_answer(workspace: Workspace, frames: FrameSet, c
     assert passed(workspace, ref) is None
 
 
+def test_a_record_that_was_edited_is_no_answer(workspace: Workspace, frames: FrameSet) -> None:
+    frames.write(str(frames.frames[0].depth), np.zeros(SIZE, np.uint16))
+    ref = resolved(workspace, frames)
+    validate(workspace, ref)
+    assert passed(workspace, ref) is False
+    path = workspace.build / "validation" / f"{ref.digest}.json"
+    whole = path.read_text()
+    record = json.loads(whole)
+    assert {name: record[name] for name in ("digest", "kind", "passed")} == {"digest": ref.digest, "kind": "room", "passed": False}
+    for edit in ({"passed": True}, {"passed": True, "checks": []}, {"seal": "0" * 64}):
+        path.write_text(json.dumps(record | edit))
+        assert passed(workspace, ref) is None
+    path.write_text(json.dumps(dict(reversed(record.items()))))
+    assert passed(workspace, ref) is False, "what it says is sealed, not how it is laid out"
+
+
 def test_an_unchanged_set_is_not_read_again_and_of_a_changed_one_only_the_new_frames(workspace: Workspace, frames: FrameSet) -> None:
     first = validate(workspace, resolved(workspace, frames))
     again = validate(workspace, resolved(workspace, frames))
@@ -224,7 +240,7 @@ def test_nothing_is_left_behind_but_the_record(
     validate(workspace, ref)
     assert sorted(path.name for path in (workspace.build / "validation").iterdir()) == [f"{ref.digest}.json", "statistics"]
     kept = sorted(path.name.partition(".")[2] for path in (workspace.build / "validation" / "statistics").iterdir())
-    assert kept == ["parquet", "registration.json"]
+    assert kept == ["parquet", "registration.json", "sha256"]
     assert list((tmp_path / "home").iterdir()) == list((tmp_path / "temporary").iterdir()) == []
     assert {path.name for path in tmp_path.iterdir()} == before
 

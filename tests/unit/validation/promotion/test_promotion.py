@@ -46,7 +46,7 @@ GOOD: Evidence = {
     Incumbent: Incumbent("v9", stands("better")),
     Baselines: None,
     TrainedClasses: TrainedClasses(("glass",), {"glass": 12}),
-    ExportParity: ExportParity(1.5e-5, 1.0),
+    ExportParity: ExportParity(1.5e-5, 1.0, 10, "rooms", False),
     DeviceInput: DeviceInput((240, 320), "tensorrt"),
 }
 

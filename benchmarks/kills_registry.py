@@ -1,0 +1,284 @@
+"""Kill -9 what writes to the registry at random moments, give the same command again, and look at what the registry then says.
+
+    make bench-kills_registry            (benchmarks/kills_registry.py [--kills 250] [--seed 0] [--smoke])
+
+In turns a registration, an evaluation, an export, a promotion, a rollback to a named version and a plain one are killed, each at a random
+one of its writes: a file opened for writing, renamed or removed, an SQL statement that changes something, a commit; of the ledger or of
+MLflow. Asked after the same command again: the chain is whole, what the ledger names is there with the bytes that it names, each alias
+is where the ledger has it, and what the command does has happened, once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib
+import os
+import pickle
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from benchmarks.label_kills import EVENTS, WRITING, child
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from pipelines.workspace import Workspace
+    from registry.records import NewVersion
+    from registry.versions import Hub
+
+SIZE: Final = (64, 96)
+CHANNEL: Final = ("host", "rooms")
+IMPORTS: Final = (
+    *("mlflow.store.model_registry.sqlalchemy_store", "mlflow.store.tracking.sqlalchemy_store", "alembic.command", "torch", "timm"),
+    *("pipelines.ship.promote", "pipelines.ship.rollback", "pipelines.evaluate.version", "pipelines.init", "registry.audit"),
+    *("onnx", "onnxruntime", "onnxscript", "pandas", "cv2", "pipelines.synthetic.dataset"),
+)
+READING: Final = ("SELECT", "PRAGMA", "BEGIN")
+
+
+def prepare(root: Path, data: bool) -> None:
+    """A channel that v10 and v11 held; v12 is better than both, by errors that are made up. Without `data` nothing can be judged."""
+    from pipelines.hub.open import hub
+    from pipelines.init import init
+    from pipelines.synthetic.dataset import synthesise
+    from pipelines.validate.gate_run import validate
+    from pipelines.workspace import load
+
+    ws = init(root)
+    if data:
+        from pipelines.data.datasets import resolve
+
+        synthesise(ws, "rooms", world="rooms", frames=60, seed=1, size=SIZE)
+        validate(load(root), resolve(load(root), name_or_manifest="rooms"))
+    ws = load(root)
+    registry = hub(ws)
+    for rmse in (0.5, 0.4, 0.3):
+        registry.register(new_version(ws, registry), actor="benchmark")
+        if data:
+            record_errors(ws, registry, rmse)
+    for number in (10, 11):
+        hold(registry, f"v{number}")
+    if data:
+        from pipelines.ship.export import export
+
+        export(ws, "v12", domain="rooms")
+
+
+def new_version(ws: Workspace, registry: Hub) -> NewVersion:
+    """A run with a student of random weights, to be registered."""
+    import torch
+
+    from models.checkpoint import save
+    from models.student import Student, StudentConfig
+    from pipelines.data.datasets import listing, resolve
+    from registry.records import DataUse, NewVersion
+
+    torch.manual_seed(0)
+    path = ws.build / "student.safetensors"
+    path.parent.mkdir(exist_ok=True)
+    save(path, Student(StudentConfig(encoder="mobilenetv3_small_100", size=SIZE)), {})
+    run = registry.store.start_run("killed")
+    refs = [resolve(ws, name_or_manifest=dataset.name) for dataset in listing(ws)]
+    uses = tuple(DataUse(ref.name, ref.domain, "room", ref.digest, ref.dvc, True, {"train": 40, "val": 10}) for ref in refs)
+    checkpoint = registry.store.log_artifact(run, path, "checkpoint")
+    return NewVersion(None, False, {}, (), "rooms", uses, SIZE, run, run, checkpoint)
+
+
+def record_errors(ws: Workspace, registry: Hub, rmse: float) -> None:
+    """Errors of so many metres on every frame of the exam, of the newest version."""
+    import numpy as np
+
+    from pipelines.compare.frame_errors import COUNT, SQUARED, FrameErrors
+    from pipelines.evaluate.student import Evaluation
+    from pipelines.evaluate.version import as_metrics, log_errors
+    from pipelines.exam.sets import exam_sets
+
+    version = registry.versions()[-1]
+    for exam_set in exam_sets(ws, "rooms"):
+        wobble = 1 + 0.05 * np.random.default_rng(version.number).standard_normal(len(exam_set.frames))
+        sums = {COUNT: np.full(len(wobble), 1000.0), SQUARED: 1000.0 * (rmse * wobble) ** 2}
+        ids, sequences = ([getattr(frame, key) for frame in exam_set.frames] for key in ("id", "sequence"))
+        errors = FrameErrors(tuple(ids), sums, SIZE, tuple(sequences))
+        values = {"rmse": rmse, "mae": 0.1, "abs_rel": 0.1, "delta1": 0.9}
+        protocol = f"{exam_set.split}-pooled-10m/1"
+        evaluation = Evaluation("rooms", exam_set.frames[0].camera, protocol, values, len(exam_set.frames), errors)
+        stored = log_errors(ws, registry, version.run_id, exam_set.ref, evaluation)
+        registry.add_metrics(version.name, as_metrics(evaluation, exam_set.ref, stored), actor="benchmark")
+
+
+def hold(registry: Hub, name: str) -> None:
+    """Have the channel held by a version, without a judgement."""
+    from registry.channels import Channel
+    from registry.stages import StageJudgement, channel_state, record_promotion
+
+    channel = Channel(*CHANNEL)
+    judgements = [StageJudgement(stage, True) for stage in ("candidate", "staging", "production")]
+    record_promotion(registry.ledger, channel, name, judgements, channel_state(registry.ledger, channel).seq, actor="benchmark")
+    registry.refresh_aliases(channel)
+
+
+def do(command: str, ws: Workspace) -> None:
+    """One command."""
+    from pipelines.evaluate.version import evaluate
+    from pipelines.hub.open import hub
+    from pipelines.ship.export import export
+    from pipelines.ship.promote import promote
+    from pipelines.ship.rollback import rollback
+
+    if command == "register":
+        registry, new = hub(ws), pickle.loads((ws.root / "finished").read_bytes())
+        stored = registry.store.log_artifact(new.run_id, ws.build / "student.safetensors", "checkpoint")
+        registry.register(dataclasses.replace(new, checkpoint=stored), actor="benchmark")
+    elif command == "evaluate":
+        evaluate(ws, "v12")
+    elif command == "export":
+        export(ws, "v10")
+    elif command == "promote":
+        if not promote(ws, "v12", "production").passed:
+            raise SystemExit("v12 was refused")
+    else:
+        rollback(ws, to="v10" if command == "rollback --to" else None)
+
+
+def happened(command: str, ws: Workspace) -> bool:
+    """Whether the command did what it does, once; a measurement and an export may be recorded twice, and the newer one counts."""
+    from pipelines.hub.open import hub
+    from registry.channels import Channel
+    from registry.stages import channel_state
+
+    registry = hub(ws)
+    if command == "register":
+        runs = [version.run_id for version in registry.versions()]
+        return len(runs) == 4 and sorted(runs) == sorted(registry.store.model_versions().values())
+    if command == "evaluate":
+        return any(metrics.frames == 10 and metrics.errors for metrics in registry.get("v12").metrics)
+    if command == "export":
+        return len(registry.get("v10").exports) == 1
+    state = channel_state(registry.ledger, Channel(*CHANNEL))
+    return (state.production, state.earlier) == (("v12", ("v10", "v11")) if command == "promote" else ("v10", ()))
+
+
+def run(command: str, root: Path, count: Path | None = None, kill_at: int = 0) -> None:
+    """Do it. Every write below `root` and to a database is counted; at number `kill_at` the process ends as a power cut would end it."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    from pipelines.workspace import load
+
+    writes = 0
+
+    def wrote() -> None:
+        nonlocal writes
+        writes += 1
+        if writes == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def hook(name: str, arguments: tuple[Any, ...]) -> None:
+        writing = name in EVENTS or (name == "open" and isinstance(arguments[2], int) and bool(arguments[2] & WRITING))
+        if writing and isinstance(arguments[0], str | os.PathLike) and os.fspath(arguments[0]).startswith(str(root)):
+            wrote()
+
+    def executed(_: Connection, __: object, statement: str, *___: object) -> None:
+        if not statement.lstrip().upper().startswith(READING):
+            wrote()
+
+    sys.addaudithook(hook)
+    event.listen(Engine, "before_cursor_execute", executed)
+    event.listen(Engine, "commit", lambda _: wrote())
+    do(command, load(root))
+    if count:
+        count.write_text(str(writes))
+
+
+def examine(command: str, root: Path, faults: Path) -> None:
+    """Write down what is wrong."""
+    from pipelines.hub.open import hub
+    from pipelines.workspace import load
+    from registry.audit import artifact_faults, ledger_faults, mlflow_faults
+
+    ws = load(root)
+    registry = hub(ws)
+    versions = registry.versions()
+    found = [*ledger_faults(registry.ledger)[1], *artifact_faults(registry, versions)[1], *mlflow_faults(registry, versions)]
+    words = {"artifacts": "half", "aliases": "stale", "mlflow": "stale"}
+    kinds = [words.get(fault.area, "lost") for fault in found] + ([] if happened(command, ws) else ["lost"])
+    faults.write_text("".join(f"{kind}\n" for kind in kinds))
+    for fault in found:
+        print(f"{command}: {fault.found}", file=sys.stderr)
+
+
+def torment(folder: Path, commands: tuple[str, ...], kills: int, seed: int) -> tuple[dict[str, Counter[str]], dict[str, int]]:
+    """How the kills of each command went, and how many writes each has."""
+    random_ = random.Random(seed)
+    pristine, note = folder / "pristine", folder / "note"
+    child(prepare, pristine, "promote" in commands)
+    writes: dict[str, int] = {}
+    went: dict[str, Counter[str]] = {command: Counter() for command in commands}
+    for number in range(kills):
+        command = commands[number % len(commands)]
+        root = folder / "killed"
+        if command not in writes:
+            shutil.copytree(pristine, root, symlinks=True)
+            child(before(command), root)
+            child(run, command, root, note)
+            writes[command] = int(note.read_text())
+            shutil.rmtree(root)
+        shutil.copytree(pristine, root, symlinks=True)
+        child(before(command), root)
+        went[command]["kills"] += child(run, command, root, None, random_.randint(1, writes[command])) == signal.SIGKILL
+        child(run, command, root)
+        child(examine, command, root, note)
+        kinds = note.read_text().split()
+        went[command].update(set(kinds) or {"right"})
+        shutil.rmtree(root)
+    return went, writes
+
+
+def before(command: str) -> Callable[[Path], None]:
+    """What comes before: a run that is finished; for a rollback by name a third version on the channel, so that it goes two steps."""
+
+    def begin(root: Path) -> None:
+        from pipelines.hub.open import hub
+        from pipelines.workspace import load
+
+        ws = load(root)
+        if command == "register":
+            (root / "finished").write_bytes(pickle.dumps(new_version(ws, hub(ws))))
+        elif command == "rollback --to":
+            hold(hub(ws), "v12")
+
+    return begin
+
+
+def main() -> None:
+    """Print the table; exit 1 unless all is right after every kill."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=250)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--smoke", action="store_true", help="one kill of a rollback, to see that it runs")
+    options = parser.parse_args()
+    commands = ("rollback",) if options.smoke else ("register", "evaluate", "export", "promote", "rollback --to", "rollback")
+    kills, started = 1 if options.smoke else options.kills, time.monotonic()
+    for module in IMPORTS[:10] if options.smoke else IMPORTS:
+        importlib.import_module(module)  # before the forks, which then need not
+    with tempfile.TemporaryDirectory() as folder:
+        went, writes = torment(Path(folder), commands, kills, options.seed)
+    print(f"{'kill -9 of':<15}{'writes':>8}{'kills':>7}{'right':>7}{'lost':>6}{'half':>6}{'stale':>7}")
+    for command, of in went.items():
+        print(f"{command:<15}{writes[command]:>8}{of['kills']:>7}{of['right']:>7}{of['lost']:>6}{of['half']:>6}{of['stale']:>7}")
+    print(f"{sum(of['kills'] for of in went.values())} kills in {time.monotonic() - started:.0f} s")
+    if any(of[kind] for of in went.values() for kind in ("lost", "half", "stale")):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""What the listings cost on a large ledger: CPU and memory of whole commands, at one size and at three times that.
+
+    make bench-listings            (benchmarks/listings.py [--versions 10000] [--smoke])
+
+Two measurements a version and two channels' moves for each five make 34,000 events of 10,000 versions; every version is fine-tuned from an
+earlier one. Asked at 10,000: `versions` <= 1.0 s of CPU, `show` <= 0.6, `lineage` <= 2, `history --json` <= 4 s and 200 MB; and of three
+times as many no more than 3.3 times as much.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from benchmarks.registry import fill
+from registry.channels import Channel
+from registry.events import ChannelPromoted
+from registry.ledger import Ledger
+
+CHANNELS: Final = tuple(Channel("host", f"domain{number}") for number in range(20))
+ASKED: Final = {"versions": 1.0, "show": 0.6, "lineage": 2.0, "history --json": 4.0}
+"""Seconds of CPU at 10,000 versions."""
+RUNS: Final = 3
+
+
+def promote(ledger: Ledger, versions: int) -> None:
+    """Two moves for each five versions, in turn on every channel."""
+    moves = dict.fromkeys(CHANNELS, 0)
+    production: dict[Channel, str | None] = dict.fromkeys(CHANNELS)
+    with ledger.transaction() as tx:
+        for number in range(versions * 2 // 5):
+            channel, version = CHANNELS[number % len(CHANNELS)], f"v{10 + number * 5 // 2}"
+            moves[channel] += 1
+            event = ChannelPromoted(channel, version, "production", moves[channel], production[channel], ())
+            tx.append(event, actor="Ada Lovelace", reason="benchmark")
+            production[channel] = version
+
+
+def cost(words: list[str], root: Path, runs: int) -> tuple[float, float]:
+    """Seconds of CPU and the largest memory in MB of one command; the least of some runs, as other work only adds."""
+    costs = []
+    for _ in range(runs):
+        with open(os.devnull, "w") as nowhere:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "vortex_cli.main", *words, "--workspace", str(root)], stdout=nowhere, stderr=nowhere
+            )
+            _, status, usage = os.wait4(process.pid, 0)
+        if status:
+            raise SystemExit(f"vortex {' '.join(words)} ended with status {status}")
+        costs.append((usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024))
+    return min(costs)
+
+
+def measure(versions: int, runs: int) -> dict[str, tuple[float, float]]:
+    """Each listing's cost on a ledger of so many versions."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "vortex.toml").write_text("")
+        ledger = Ledger(f"sqlite:///{root}/mlruns/ledger.db", head_file=root / "mlruns" / "ledger.head")
+        fill(ledger, versions)
+        promote(ledger, versions)
+        newest = f"v{9 + versions}"
+        commands = {
+            "versions": ["versions"],
+            "versions --json": ["versions", "--json"],
+            "show": ["show", newest],
+            "show, promoted": ["show", "v10"],
+            "lineage": ["lineage"],
+            "lineage of one": ["lineage", newest],
+            "lineage --json": ["lineage", "--json"],
+            "history": ["history"],
+            "history of one": ["history", newest],
+            "history --json": ["history", "--json"],
+        }
+        return {name: cost(words, root, runs) for name, words in commands.items()}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--versions", type=int, default=10_000)
+    parser.add_argument("--smoke", action="store_true", help="few versions: does it work at all?")
+    options = parser.parse_args()
+    versions = 20 if options.smoke else options.versions
+    once, thrice = (measure(count, 1 if options.smoke else RUNS) for count in (versions, 3 * versions))
+    rows = {
+        name: {"cpu_s": round(cpu, 2), "mb": round(memory), "cpu_s_thrice": round(thrice[name][0], 2), "mb_thrice": round(thrice[name][1]),
+               "ratio": round(thrice[name][0] / cpu, 2), "asked_s": ASKED.get(name)}
+        for name, (cpu, memory) in once.items()
+    }  # fmt: skip
+    print(json.dumps({"size": {"versions": versions, "events": versions * 17 // 5}, **rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""What a program that has nothing but the ONNX file must know to use it: written into the file, and told in docs/onnx.md."""
+
+from __future__ import annotations
+
+from core.classes import CLASSES
+from models.metrics import CAP_M
+from pipelines.hub.classes import untaught
+from registry.records import Version
+
+
+def contract(version: Version, pixels: dict[str, int] | None) -> dict[str, str]:
+    """The file's metadata. `pixels` are the labelled ones of each class that the version was trained on, None where they were not counted."""
+    height, width = version.size
+    counted = "not counted" if pixels is None else ",".join(f"{name}={count}" for name, count in pixels.items())
+    trained_on = {use.name for use in version.data}
+    cameras = sorted({metrics.camera for metrics in version.metrics if metrics.dataset in trained_on})
+    return {
+        "vortex.version": version.name,
+        "vortex.checkpoint_sha256": version.checkpoint.sha256,
+        "vortex.size": f"{height}x{width}",
+        "vortex.input": "rgb, 1x3xHxW, float32 in [0, 1]",
+        "vortex.colour_order": "RGB",
+        "vortex.range": "bytes / 255",
+        "vortex.normalisation": "inside: feed [0, 1] as it is, without mean and deviation",
+        "vortex.resize": "the whole picture, by area where it shrinks and bilinear where it grows; no crop, no padding",
+        "vortex.outputs": "depth 1x1xHxW float32; logits 1x6xHxW float32, the class is the argmax of axis 1",
+        "vortex.depth_unit": "m",
+        "vortex.depth_range": f"0 and more; held against truth up to {CAP_M:g} m",
+        "vortex.classes": ",".join(CLASSES),
+        "vortex.classes_trained": "none" if untaught(pixels) else counted,
+        "vortex.domain": version.domain or "none",
+        "vortex.camera": ",".join(cameras) or "not recorded",
+    }
