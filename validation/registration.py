@@ -70,9 +70,9 @@ _FARTHEST: Final = 30
 class Registration:
     """How a set's depth lies on its colour pictures.
 
-    `looked_at` frames were read, `frames` of them have enough edges, and a view of their own. Depth lies `right` of and `down` from colour, in pixels of a picture of
-    `COLUMNS`, and shows things `larger` times as large; these are believed from a `strength` of `STRONG` on. `columns` is the width of
-    the frames. `examples` are ids of the frames with the most edges.
+    `looked_at` frames were read, `frames` of them have enough edges, and a view of their own. Depth lies `right` of and `down` from colour,
+    in pixels of a picture of `COLUMNS`, and shows things `larger` times as large; these are believed from a `strength` of `STRONG` on.
+    `columns` is the width of the frames. `examples` are ids of the frames with the most edges.
     """
 
     looked_at: int
@@ -163,7 +163,7 @@ def words(registration: Registration) -> str:
 def depth_edges(depth: Floats) -> tuple[Floats, Floats]:
     """Rows and columns of the borders of what is nearer, half a pixel beyond its last pixel. `depth` is [H, W] in metres, 0 invalid."""
     hole = max(1, round(HOLE * depth.shape[1]))
-    found: list[tuple[NDArray[Any], NDArray[Any]]] = []
+    points: list[tuple[NDArray[Any], NDArray[Any]]] = []
     for values in (depth, np.ascontiguousarray(depth.T)):
         width = values.shape[1]
         valid = np.flatnonzero(values > 0)
@@ -174,8 +174,8 @@ def depth_edges(depth: Floats) -> tuple[Floats, Floats]:
         jumps = np.flatnonzero((np.abs(before - after) > step) & (distance <= hole) & (first // width == second // width))
         nearer_first = before[jumps] < after[jumps]
         place = np.where(nearer_first, first[jumps], second[jumps])
-        found.append((place // width, place % width + np.where(nearer_first, 0.5, -0.5)))
-    (rows, columns), (more_columns, more_rows) = found
+        points.append((place // width, place % width + np.where(nearer_first, 0.5, -0.5)))
+    (rows, columns), (more_columns, more_rows) = points
     return np.concatenate([rows, more_rows]).astype(np.float32), np.concatenate([columns, more_columns]).astype(np.float32)
 
 
