@@ -11,8 +11,9 @@ import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Final
+from typing import Final
 
 from core.errors import VortexError
 
@@ -136,7 +137,7 @@ def locked(path: Path, timeout: float = 60.0) -> Iterator[None]:
         lock.release()
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open a plain file to read its bytes.
 
     Raises OSError, and for a named pipe, a device, a socket or a folder too: a pipe would be waited for, and some devices never end.

@@ -28,7 +28,8 @@ from pipelines.data.versioning import unversioned_changes
 from pipelines.hub.open import hub
 from pipelines.runs.slurm.queue import missing_programs
 from pipelines.workspace import Workspace
-from registry.audit import artifact_faults, ledger_faults
+from registry.audit import alias_faults, artifact_faults, ledger_faults
+from registry.stages import channel_states
 
 NEEDED = ("torch", "torchvision", "timm", "ray", "mlflow", "dvc", "great-expectations", "albumentations", "onnx", "onnxruntime")
 SHOWN = 5
@@ -209,10 +210,6 @@ def _artifacts(ws: Workspace) -> Finding:
 
 def _aliases(ws: Workspace) -> Finding:
     """Whether MLflow's aliases are where the ledger says. MLflow takes seconds to open, so only where there are channels."""
-    from pipelines.hub.open import hub
-    from registry.audit import alias_faults
-    from registry.stages import channel_states
-
     registry = hub(ws)
     if any(_reach(ws, name, uri, "").state != "ok" for name, uri in (("registry", ws.tracking_uri), ("ledger", ws.ledger_url))):
         return Finding("aliases", "optional", "not looked at, for the registry or the ledger cannot be reached or written")

@@ -45,9 +45,9 @@ def channel_entries(source: Ledger | Transaction) -> list[Entry]:
 
 def entries_of_channels_with(source: Ledger | Transaction, version: str) -> list[Entry]:
     """Everything that has moved a channel on which `version` was ever promoted; nothing of other channels is read."""
-    moves = {"without": (*events.kinds(scope="version"), *events.kinds(folds=False)), "bodies": False}
-    channels = {entry.subject for entry in source.entries(**moves, naming=version)}
-    return [entry for channel in sorted(channels) for entry in source.entries(**moves, subject=channel)]
+    still = (*events.kinds(scope="version"), *events.kinds(folds=False))
+    channels = {entry.subject for entry in source.entries(without=still, naming=version, bodies=False)}
+    return [entry for channel in sorted(channels) for entry in source.entries(without=still, subject=channel, bodies=False)]
 
 
 def record_promotion(

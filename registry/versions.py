@@ -62,11 +62,17 @@ class Hub:
     def get(self, name: str) -> Version:
         """One version. Raises VortexError saying which exist."""
         with self._reading():
-            events.require_known(self.ledger)
+            _ = self._every_kind_known
             own = self.ledger.entries(kinds=events.kinds(scope="version"), subject=name)
             if any(entry.kind == VersionRegistered.kind for entry in own):
                 return events.fold([*own, *stages.entries_of_channels_with(self.ledger, name)]).whole_versions()[0]
         raise _unknown(name, [summary.name for summary in self.summaries()])
+
+    @cached_property
+    def _every_kind_known(self) -> bool:
+        """Asked once: it looks at every event. Raises NotUnderstood."""
+        events.require_known(self.ledger)
+        return True
 
     def find(self, name: str) -> Version | None:
         """One version, or None where none of that name is registered."""

@@ -40,6 +40,7 @@ def as_command(function: Callable[..., None]) -> Callable[..., None]:
     def command(**values: Any) -> None:
         console.session.restore(_taken(console.Session, values))
         console.hush_libraries()
+        _refuse_nul(values)
         options = {name: _taken(kind, values) for name, kind in classes.items()}
         try:
             with console.silence.watched(f"vortex {function.__name__.strip('_')}"):
@@ -103,6 +104,14 @@ def _annotation(name: str, kind: Any, option: Option) -> Any:
     if _is_repeated(kind):
         kind = list[str]
     return Annotated[kind, typer.Argument(**common) if option.argument else typer.Option(*names, **common)]
+
+
+def _refuse_nul(values: dict[str, Any]) -> None:
+    """No file, no name and no server has a NUL in it, and what takes one raises in its own words."""
+    for name, value in values.items():
+        for word in value if isinstance(value, list) else [value]:
+            if "\0" in str(word):
+                raise UsageError(f"--{name.replace('_', '-')} {str(word)[:80]!r} has a NUL character in it", "leave it out")
 
 
 def _taken(options: type, values: dict[str, Any]) -> Any:

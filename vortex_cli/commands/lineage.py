@@ -91,12 +91,12 @@ def _lines(forest: list[Node], label: Callable[[Node], Text], data: bool) -> Ite
         guide, mark, node = waiting.pop()
         yield guide + mark, label(node)
         below = guide + INDENTS.get(mark, "")
-        *branches, main = sorted(node.children, key=lambda child: sizes[child.name]) if node.children else [None]
+        main = max(reversed(node.children), key=lambda child: sizes[child.name], default=None)
         if data and node.others:
             yield below + ("│   " if main else "    "), _others(node)
         if main is not None:
             waiting.append((below, DOWN, main))
-            waiting.extend((below, BRANCH, child) for child in sorted(branches, key=node.children.index, reverse=True) if child)
+            waiting.extend((below, BRANCH, child) for child in reversed(node.children) if child is not main)
 
 
 def _sizes(forest: list[Node]) -> dict[str, int]:

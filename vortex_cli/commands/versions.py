@@ -35,10 +35,12 @@ def versions(
     listed = [summary for summary in every if domain is None or _concerns(summary, domain)]
     if not listed:
         console.note("no versions yet; make one with: vortex train v6" if not every else f"no version for domain {domain} yet")
-    if len(listed) > PRETTY_ROWS and not console.session.json:
+    if console.session.json:
+        console.emit(_payload(summary) for summary in listed)
+    elif len(listed) > PRETTY_ROWS:
         console.write(_aligned(*_cells(listed, domain)))
     else:
-        console.emit((_payload(summary) for summary in listed), *([_table(listed, domain)] if listed else []))
+        console.emit([], *([_table(listed, domain)] if listed else []))
 
 
 def _concerns(summary: Summary, domain: str) -> bool:
