@@ -5,6 +5,7 @@ A name, a reason or a file's content reaches a screen, a pipe or a page by many 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 from core.secret import hide
@@ -46,7 +47,7 @@ def escaped(document: str) -> str:
     r"""A JSON document, whose strings alone can hold such characters, with each of them spelt as JSON spells it: `\u202e`."""
     if document.isascii() and document.isprintable():
         return document
-    return document.translate(_JSON_ESCAPES)
+    return document.translate(_json_escapes())
 
 
 def _spelt(code: int) -> str:
@@ -55,4 +56,6 @@ def _spelt(code: int) -> str:
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
-_JSON_ESCAPES: Final = {code: _spelt(code) for code in _SHOWN if code >= 0x7F}
+@cache
+def _json_escapes() -> dict[int, str]:
+    return {code: _spelt(code) for code in _SHOWN if code >= 0x7F}

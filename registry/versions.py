@@ -187,7 +187,11 @@ class Hub:
 
         Done before a channel is moved: MLflow takes seconds to open, and between the ledger's commit and its alias should lie none.
         """
-        return self._cache("aliases", lambda: self.store)
+        try:
+            return self.store is not None
+        except VortexError as error:
+            log.warning("MLflow cannot be opened, its aliases wait for the next promotion or rollback there: %s", error)
+            return False
 
     def refresh_aliases(self, channel: Channel) -> None:
         """Set the channel's MLflow aliases to what the ledger says, and touch none that is right.
@@ -242,13 +246,11 @@ class Hub:
         for version in weights if new.derived else ():
             self.get(version)
 
-    def _cache(self, what: str, write: Callable[[], object]) -> bool:
+    def _cache(self, what: str, write: Callable[[], object]) -> None:
         try:
             write()
         except VortexError as error:
             log.warning("the ledger has it, but MLflow's %s could not be set: %s", what, error)
-            return False
-        return True
 
 
 def append_registration(

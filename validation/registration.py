@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 
 from validation.checks import Check
@@ -69,9 +70,9 @@ _FARTHEST: Final = 30
 class Registration:
     """How a set's depth lies on its colour pictures.
 
-    `looked_at` frames were read, `frames` of them have enough edges, and a view of their own. Depth lies `right` of and `down` from colour, in pixels of a picture of
-    `COLUMNS`, and shows things `larger` times as large; these are believed from a `strength` of `STRONG` on. `columns` is the width of
-    the frames. `examples` are ids of the frames with the most edges.
+    `looked_at` frames were read, `frames` of them have enough edges, and a view of their own. Depth lies `right` of and `down` from colour,
+    in pixels of a picture of `COLUMNS`, and shows things `larger` times as large; these are believed from a `strength` of `STRONG` on.
+    `columns` is the width of the frames. `examples` are ids of the frames with the most edges.
     """
 
     looked_at: int
@@ -162,7 +163,7 @@ def words(registration: Registration) -> str:
 def depth_edges(depth: Floats) -> tuple[Floats, Floats]:
     """Rows and columns of the borders of what is nearer, half a pixel beyond its last pixel. `depth` is [H, W] in metres, 0 invalid."""
     hole = max(1, round(HOLE * depth.shape[1]))
-    found: list[tuple[NDArray[Any], NDArray[Any]]] = []
+    points: list[tuple[NDArray[Any], NDArray[Any]]] = []
     for values in (depth, np.ascontiguousarray(depth.T)):
         width = values.shape[1]
         valid = np.flatnonzero(values > 0)
@@ -173,8 +174,8 @@ def depth_edges(depth: Floats) -> tuple[Floats, Floats]:
         jumps = np.flatnonzero((np.abs(before - after) > step) & (distance <= hole) & (first // width == second // width))
         nearer_first = before[jumps] < after[jumps]
         place = np.where(nearer_first, first[jumps], second[jumps])
-        found.append((place // width, place % width + np.where(nearer_first, 0.5, -0.5)))
-    (rows, columns), (more_columns, more_rows) = found
+        points.append((place // width, place % width + np.where(nearer_first, 0.5, -0.5)))
+    (rows, columns), (more_columns, more_rows) = points
     return np.concatenate([rows, more_rows]).astype(np.float32), np.concatenate([columns, more_columns]).astype(np.float32)
 
 
@@ -197,7 +198,6 @@ class _Edges(NamedTuple):
     def of(cls, name: str, rgb: NDArray[np.uint8], depth: Floats) -> _Edges | None:
         """None for a frame with too few edges."""
         import cv2
-        import scipy.fft
 
         height, width = rgb.shape[:2]
         size = (max(1, round(height * min(WIDTH, width) / width)), min(WIDTH, width))
@@ -262,8 +262,6 @@ class _Correlation:
 
     def _measured(self, scale: float) -> _Peak:
         """The peak of all frames, of no strength where every other frame by itself has it elsewhere: then chance made it."""
-        import scipy.fft
-
         padded = _padded(self.size)
         halves = [np.zeros((padded[0], padded[1] // 2 + 1), np.complex64) for _ in range(2)]
         for number, frame in enumerate(self.edges):
@@ -278,7 +276,6 @@ class _Correlation:
     def _offsets(self, spectrum: Spectrum) -> Floats:
         """How well depth fits when it is moved by each offset, [2 reach + 1, 2 reach + 1], no offset in the middle."""
         import cv2
-        import scipy.fft
 
         reach = _reach(self.size)
         sums = np.roll(scipy.fft.irfft2(spectrum, _padded(self.size)), (reach, reach), (0, 1))[: 2 * reach + 1, : 2 * reach + 1]
@@ -344,8 +341,6 @@ def _reach(size: tuple[int, int]) -> int:
 
 def _padded(size: tuple[int, int]) -> tuple[int, int]:
     """A size for the transform at which an offset within reach does not come round from the other side."""
-    import scipy.fft
-
     return (
         int(scipy.fft.next_fast_len(size[0] + _reach(size), real=True)),
         int(scipy.fft.next_fast_len(size[1] + _reach(size), real=True)),

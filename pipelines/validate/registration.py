@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pipelines.workspace import Workspace
 
 CAMERAS: Final = 8
-"""Cameras that are looked at; a set of more names them by frame."""
+"""Cameras that are looked at: where every frame names its own, the set must not be read whole."""
 
 
 def registration_of(ws: Workspace, ref: DataRef) -> dict[str, Registration]:
@@ -45,11 +45,12 @@ def registration_of(ws: Workspace, ref: DataRef) -> dict[str, Registration]:
 
 def by_camera(root: Path, frames: Iterable[Frame]) -> dict[str, Registration]:
     """The registration of each camera, measured on frames that are spread over its own."""
-    members: defaultdict[str, list[Frame]] = defaultdict(list)
+    members: defaultdict[str, _Spread] = defaultdict(_Spread)
     for frame in frames:
-        if (frame.depth and frame.depth_unit) or (frame.tof and frame.tof_unit):
-            members[frame.camera].append(frame)
-    return {camera: measure(_read(root, _spread(members[camera]))) for camera in list(members)[:CAMERAS]}
+        with_depth = (frame.depth and frame.depth_unit) or (frame.tof and frame.tof_unit)
+        if with_depth and (frame.camera in members or len(members) < CAMERAS):
+            members[frame.camera].add(frame)
+    return {camera: measure(_read(root, spread.frames())) for camera, spread in members.items()}
 
 
 def _kept(path: Path, measurement: str) -> dict[str, Registration] | None:
@@ -62,9 +63,25 @@ def _kept(path: Path, measurement: str) -> dict[str, Registration] | None:
         return None  # none, or not what this wrote: then it is measured
 
 
-def _spread(frames: list[Frame]) -> list[Frame]:
-    places = np.linspace(0, len(frames) - 1, min(FRAMES, len(frames))).round().astype(int)
-    return [frames[place] for place in places]
+class _Spread:
+    """Frames evenly over a stream of any length, in bounded memory: each n-th is taken, and n is doubled when there are too many."""
+
+    def __init__(self) -> None:
+        self.taken: list[Frame] = []
+        self.count, self.step = 0, 1
+
+    def add(self, frame: Frame) -> None:
+        if self.count % self.step == 0:
+            self.taken.append(frame)
+        self.count += 1
+        if len(self.taken) > 8 * FRAMES:
+            del self.taken[1::2]
+            self.step *= 2
+
+    def frames(self) -> list[Frame]:
+        """At most `FRAMES` of them, the first among them."""
+        places = np.linspace(0, len(self.taken) - 1, min(FRAMES, len(self.taken))).round().astype(int)
+        return [self.taken[place] for place in places]
 
 
 def _read(root: Path, frames: list[Frame]) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.float32]]]:

@@ -1,7 +1,6 @@
 """What a person asks of a cluster for a job; what is left out, the partition's settings or SLURM say."""
 
-from __future__ import annotations
-
+# No `annotations` of __future__ here: every command would compile the fields' types from text, `--help` too.
 from dataclasses import dataclass
 from typing import Annotated
 

@@ -1,7 +1,6 @@
 """The options of a training: each is one field here, and the commands that plan a training have it from here."""
 
-from __future__ import annotations
-
+# No `annotations` of __future__ here: every command would compile the fields' types from text, `--help` too.
 from dataclasses import dataclass
 from typing import Annotated, Final
 

@@ -13,7 +13,8 @@ from pipelines.ingest.add import add_dataset, parse_unit
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.ingest.test_ingest import plain
 from validation.decode import read_depth
-from validation.manifest import load_manifest, metres_of
+from validation.manifest import load_manifest
+from validation.rows import metres_of
 
 
 def seven_scenes(folder: Path, sequences: dict[str, int]) -> Path:

@@ -96,6 +96,14 @@ def test_without_mlflow_a_second_step_must_be_named(held: tuple[Arena, Hub], mon
     assert alias(registry) == "v12", "the aliases wait for MLflow"
 
 
+def test_a_store_that_cannot_be_opened_is_said_and_stops_no_rollback(held: tuple[Arena, Hub], caplog: pytest.LogCaptureFixture) -> None:
+    arena, registry = held
+    (arena.ws.root / "mlruns" / "mlflow.db").write_bytes(b"not a database" * 500)
+    assert rollback(arena.ws).version == "v11" and channel_state(registry.ledger, CHANNEL).production == "v11"
+    assert "MLflow cannot be opened, its aliases wait for the next promotion or rollback there" in caplog.text
+    assert len(caplog.records) == 1
+
+
 def test_nothing_is_in_production(arena: Arena) -> None:
     with pytest.raises(VortexError, match="nothing is in production on host"):
         rollback(arena.ws)

@@ -14,12 +14,13 @@ from pipelines.ingest.add import add_dataset
 from pipelines.ingest.register import Lens, Rig, register
 from pipelines.report.data_page import data_page
 from pipelines.validate.gate_run import validate
-from pipelines.validate.registration import registration_of
+from pipelines.validate.registration import _Spread, registration_of
 from pipelines.workspace import Workspace
 from tests.unit.validation.test_registration import moved, scenes
 from validation import registration
 from validation.manifest import load_manifest, write_manifest
 from validation.policies import load_policies
+from validation.rows import Frame
 
 FRAMES = scenes(10, (120, 160))
 
@@ -68,6 +69,19 @@ def test_each_camera_is_looked_at(workspace: Workspace, tmp_path: Path) -> None:
     write_manifest(dataset.root / "other.jsonl", frames)
     cameras = registration_of(workspace, resolve(workspace, name_or_manifest=str(dataset.root / "other.jsonl")))
     assert {name: camera.looked_at for name, camera in cameras.items()} == {"right": 5, "left": 5}
+
+
+def test_a_long_stream_is_looked_at_all_over() -> None:
+    frame = Frame(id="f", domain="d", split="train", sequence="s", camera="c", rgb="rgb.png")
+    for count in (1, 29, 30, 31, 241, 10_000):
+        spread = _Spread()
+        for index in range(count):
+            spread.add(replace(frame, id=f"f{index}"))
+        numbers = [int(each.id[1:]) for each in spread.frames()]
+        assert len(numbers) == min(count, 30) and numbers[0] == 0 and numbers[-1] >= 0.98 * (count - 1)
+        steps = np.diff(numbers)
+        assert not steps.size or steps.max() <= steps.min() + max(2, 0.2 * steps.min()), "evenly"
+        assert len(spread.taken) <= 240
 
 
 def test_a_format_says_that_it_is_not_registered(workspace: Workspace, tmp_path: Path) -> None:
