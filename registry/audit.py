@@ -42,7 +42,7 @@ def ledger_faults(ledger: Ledger, heads: Mapping[str, ChainHead] | None = None) 
         return ChainHead(), [Fault("chain", error.message, error.hint)]
     state = database.look(ledger.url, ledger.timeout)
     faults = [] if not state.missing else [Fault("triggers", database.missing_triggers(state), REPAIR, repairable=True)]
-    return head, [*faults, *_event_faults(plain.entries(bodies=False)), *_claim_faults(plain)]
+    return head, [*_event_faults(plain.entries(bodies=False)), *_claim_faults(plain), *faults]
 
 
 def taken(ledger: Ledger) -> tuple[dict[Claim, int], list[Fault]]:
@@ -109,12 +109,10 @@ def artifact_faults(hub: Hub, versions: Sequence[Version], most: int | None = No
 
     With `most`, that many bytes are hashed at most; of what is left, existence and size are looked at.
     """
-    files: dict[Artifact, str] = {}
-    for version in versions:
-        for artifact in _artifacts(version):
-            files.setdefault(artifact, version.name)
+    # What was measured or exported before is evidence too. Older workspaces wrote such files over, and then the last one counts.
+    files = {artifact.uri: (version.name, artifact) for version in versions for artifact in _artifacts(hub, version)}
     hashed, faults = 0, []
-    for artifact, name in files.items():
+    for name, artifact in files.values():
         verify = most is None or artifact.bytes <= most
         if verify:
             hashed += 1
@@ -148,12 +146,17 @@ def _ours(alias: str) -> bool:
     return bool(separator) and stage in STAGES and "-FOR-" in rest
 
 
-def _artifacts(version: Version) -> Iterator[Artifact]:
+def _artifacts(hub: Hub, version: Version) -> Iterator[Artifact]:
+    """Every stored file that an event names: also those of measurements and exports that later ones have replaced."""
     yield version.checkpoint
     if version.fingerprints:
         yield version.fingerprints
-    yield from (export.artifact for export in version.exports)
-    yield from (metrics.errors for metrics in version.metrics if metrics.errors)
+    for entry in hub.ledger.entries(kinds=("version.measured", "version.exported"), subject=version.name):
+        event = events.parse(entry)
+        if isinstance(event, events.VersionExported):
+            yield event.export.artifact
+        elif isinstance(event, events.VersionMeasured) and event.metrics.errors:
+            yield event.metrics.errors
 
 
 def _event_faults(entries: list[Entry]) -> list[Fault]:

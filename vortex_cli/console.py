@@ -189,6 +189,28 @@ def say(console: Console, message: str, prefix: str = "", style: str = "") -> No
         console.print(text, soft_wrap=True)
 
 
+@dataclasses.dataclass(frozen=True)
+class CheckLine:
+    """Something that was looked at: the word for its state and that word's style, what was found, and what to do."""
+
+    state: str
+    style: str
+    text: str
+    remedy: str = ""
+
+
+def emit_checks(payload: object, lines: Iterable[CheckLine]) -> None:
+    """Print what a check found: `payload` under `--json`, otherwise a line each. Unlike cells of a table, lines keep paths whole."""
+    emit(payload)
+    if session.json:
+        return
+    console = stdout()
+    for line in lines:
+        say(console, line.text, f"{line.state:<10}", line.style)
+        if line.remedy:
+            say(console, f"→ {line.remedy}", f"{'':10}")
+
+
 def folded(message: str, width: int) -> list[str]:
     """A message in lines of at most `width` columns. A word that is longer, such as a path, has a line to itself: it can be copied whole."""
     import textwrap

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from core.errors import VortexError
 from vortex_cli import console
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from registry.audit import Fault
 
 
 def head(
@@ -54,19 +48,14 @@ def verify(
     from pipelines.hub.audit import verify as audit
 
     report = audit(console.workspace(), head_file=head_file, key_files=key or (), mlflow=mlflow, repair=repair)
-    console.emit(report, *_tables(report.repaired, report.faults), report.sentence())
+    repaired = [console.CheckLine("repaired", "green", f"{fault.area}: {fault.found}") for fault in report.repaired]
+    faults = [console.CheckLine("WRONG", "bold red", f"{fault.area}: {fault.found}", fault.remedy) for fault in report.faults]
+    console.emit_checks(report, [*repaired, *faults])
+    if not console.session.json:
+        console.write(report.sentence())
     if report.faults:
         areas = ", ".join(dict.fromkeys(fault.area for fault in report.faults))
         raise VortexError(
             f"{len(report.faults)} fault{'s' if len(report.faults) > 1 else ''}: {areas}",
             "follow the remedies, shown after each arrow above",
         )
-
-
-def _tables(repaired: Sequence[Fault], faults: Sequence[Fault]) -> Iterator[RenderableType]:
-    rows = [
-        *((fault.area, console.markup("[green]repaired[/green]"), fault.found) for fault in repaired),
-        *((fault.area, console.markup("[bold red]WRONG[/bold red]"), f"{fault.found}\n→ {fault.remedy}") for fault in faults),
-    ]
-    if rows:
-        yield console.table(["what", "state", "found, and what to do"], rows)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from core.errors import VortexError
 from vortex_cli import console
 
-if TYPE_CHECKING:
-    from pipelines.doctor import Finding
+STATES = {"ok": ("ok", "green"), "optional": ("optional", "yellow"), "missing": ("MISSING", "bold red")}
 
 
 def doctor() -> None:
@@ -19,19 +16,11 @@ def doctor() -> None:
     from pipelines.doctor import doctor as examine
 
     findings = examine(console.session.workspace_dir)
-    mark = {"ok": "[green]ok[/green]", "optional": "[yellow]optional[/yellow]", "missing": "[bold red]MISSING[/bold red]"}
-    console.emit(
+    console.emit_checks(
         findings,
-        # The remedy stands below what was found: a column of its own leaves neither room enough on 80 columns.
-        console.table(
-            ["check", "state", "found, and what to do"], [(f.name, console.markup(mark[f.state]), _finding_and_remedy(f)) for f in findings]
-        ),
+        [console.CheckLine(*STATES[finding.state], f"{finding.name}: {finding.found}", finding.remedy or "") for finding in findings],
     )
     missing = [finding.name for finding in findings if finding.state == "missing"]
     if missing:
         failed = f"{len(missing)} check{'s' if len(missing) > 1 else ''} failed"
         raise VortexError(f"{failed}: {', '.join(missing)}", "follow the remedies, shown after each arrow above")
-
-
-def _finding_and_remedy(finding: Finding) -> str:
-    return f"{finding.found}\n→ {finding.remedy}" if finding.remedy else finding.found

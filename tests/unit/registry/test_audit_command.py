@@ -22,7 +22,7 @@ from pipelines.hub import audit
 from pipelines.hub.open import hub
 from pipelines.workspace import Workspace
 from registry.channels import Channel
-from registry.records import NewVersion
+from registry.records import Metrics, NewVersion
 from registry.stages import StageJudgement, record_promotion
 from registry.versions import Hub
 from vortex_cli import console
@@ -215,6 +215,20 @@ def test_a_stored_file_that_was_changed_is_found(place: Workspace, registry: Hub
     assert words.startswith("artifacts: v10: ") and "its content is not what was registered" in words
 
 
+def test_the_errors_of_a_measurement_that_a_later_one_replaced_are_evidence_too(place: Workspace, registry: Hub, tmp_path: Path) -> None:
+    stored = []
+    for errors in (b"first", b"second"):
+        (tmp_path / "rooms.npz").write_bytes(errors)
+        artifact = registry.store.log_artifact(registry.get("v10").run_id, tmp_path / "rooms.npz", "evaluations")
+        registry.add_metrics("v10", Metrics("rooms", "kinect", "val", "rooms", "ab" * 32, {"rmse": 1.0}, 3, artifact), actor="test")
+        stored.append(artifact)
+    assert [metrics.errors for metrics in registry.get("v10").metrics if metrics.errors] == stored[1:]
+    assert faults(place) == []
+    registry.artifact_path(stored[0]).unlink()
+    ((words,)) = faults(place)
+    assert words.startswith("artifacts: v10: ") and stored[0].sha256 in words
+
+
 def test_aliases_are_compared_both_ways_and_put_right(place: Workspace, registry: Hub) -> None:
     store, number = registry.store, {name: registry.get(name).mlflow_version for name in ("v6", "v10")}
     store.set_alias(PRODUCTION, number["v10"])
@@ -260,7 +274,7 @@ def test_a_run_that_was_deleted_in_mlflow_is_named_with_the_command_that_restore
 def test_claims_and_triggers_are_put_right_and_a_chain_is_not(place: Workspace, registry: Hub, edit: Edit) -> None:
     edit(registry.ledger, "DELETE FROM claims WHERE scope = 'version' AND number = 10", triggers=False)
     report = audit.verify(place, repair=True)
-    assert ([fault.area for fault in report.repaired], report.faults) == (["triggers", "claims"], ())
+    assert ([fault.area for fault in report.repaired], report.faults) == (["claims", "triggers"], ())
     edit(registry.ledger, "UPDATE events SET actor = 'Eve' WHERE seq = 2")
     report = audit.verify(place, repair=True)
     assert ([fault.area for fault in report.faults], report.repaired) == (["chain"], ())
