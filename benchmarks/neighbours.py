@@ -1,4 +1,4 @@
-"""What other work on the machine costs training, evaluation, a Ray worker and ONNX Runtime, when their threads wait asleep and when they spin.
+"""What other work on the machine costs training, evaluation, labelling, a Ray worker and ONNX Runtime, when their threads wait asleep and when they spin.
 
     make bench-neighbours        (benchmarks/neighbours.py [--rounds 5] [--seconds 6] [--size 96x128] [--smoke])
 
@@ -26,7 +26,7 @@ from pathlib import Path
 from core import environment
 from core.machine import cores
 
-WORKS = ("training", "evaluation", "ray worker", "onnx runtime")
+WORKS = ("training", "evaluation", "labelling", "ray worker", "onnx runtime")
 BATCH = 8
 SPINNING = "VORTEX_BENCH_SPINS"
 """Set in the processes whose threads wait as the libraries choose."""
@@ -115,7 +115,7 @@ def work(kind: str, size: tuple[int, int], seconds: float) -> tuple[int, float, 
             return int(frames), float(duration), float(cpu)
         finally:
             ray.shutdown()
-    step = {"training": _training, "evaluation": _evaluation, "onnx runtime": _onnx}[kind](size)
+    step = {"training": _training, "evaluation": _evaluation, "labelling": _labelling, "onnx runtime": _onnx}[kind](size)
     step(), step()
     started, cpu = time.perf_counter(), time.process_time()
     frames = 0
@@ -155,6 +155,27 @@ def _evaluation(size: tuple[int, int]) -> Callable[[], None]:
     def step() -> None:
         with torch.inference_mode():
             student(images)
+
+    return step
+
+
+def _labelling(size: tuple[int, int]) -> Callable[[], None]:
+    import numpy as np
+
+    from models.teachers.contract import View
+    from models.teachers.geometric import Geometric
+    from pipelines.synthetic.shot import camera_at, shoot
+    from pipelines.synthetic.worlds import world
+
+    place = world("rooms")
+    scene = place.build((0, 0))
+    shot = shoot(place, scene, 0.5, size, np.random.default_rng(0))
+    view = View("frame", shot.rgb, camera_at(place, size, scene.walk(0.5)).pinhole, shot.depth, None)
+    teacher = Geometric()
+
+    def step() -> None:
+        for _ in range(BATCH):
+            teacher.structure(view)
 
     return step
 
