@@ -1,6 +1,6 @@
 """Kill -9 what writes to the registry at random moments, give the same command again, and look at what the registry then says.
 
-    make bench-kills_registry            (benchmarks/kills_registry.py [--kills 250] [--seed 0] [--smoke])
+    make bench-kills_registry            (benchmarks/kills_registry.py [--kills 250] [--only promote rollback] [--seed 0] [--smoke])
 
 In turns a registration, an evaluation, an export, a promotion, a rollback to a named version and a plain one are killed, each at a random
 one of its writes: a file opened for writing, renamed or removed, an SQL statement that changes something, a commit; of the ledger or of
@@ -42,6 +42,7 @@ IMPORTS: Final = (
     *("pipelines.ship.promote", "pipelines.ship.rollback", "pipelines.evaluate.version", "pipelines.init", "registry.audit"),
     *("onnx", "onnxruntime", "onnxscript", "pandas", "cv2", "pipelines.synthetic.dataset"),
 )
+COMMANDS: Final = ("register", "evaluate", "export", "promote", "rollback --to", "rollback")
 READING: Final = ("SELECT", "PRAGMA", "BEGIN")
 
 
@@ -263,10 +264,11 @@ def main() -> None:
     """Print the table; exit 1 unless all is right after every kill."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=250)
+    parser.add_argument("--only", nargs="+", choices=COMMANDS, default=COMMANDS, help="kill these in turns")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--smoke", action="store_true", help="one kill of a rollback, to see that it runs")
     options = parser.parse_args()
-    commands = ("rollback",) if options.smoke else ("register", "evaluate", "export", "promote", "rollback --to", "rollback")
+    commands = ("rollback",) if options.smoke else tuple(options.only)
     kills, started = 1 if options.smoke else options.kills, time.monotonic()
     for module in IMPORTS[:10] if options.smoke else IMPORTS:
         importlib.import_module(module)  # before the forks, which then need not
