@@ -191,12 +191,12 @@ def say(console: Console, message: str, prefix: str = "", style: str = "") -> No
 
 @dataclasses.dataclass(frozen=True)
 class CheckLine:
-    """Something that was looked at: the word for its state and that word's style, what was found, and what to do."""
+    """Something that was looked at: the word for its state and that word's style, what was found, and what stands below it."""
 
     state: str
     style: str
     text: str
-    remedy: str = ""
+    below: str = ""
 
 
 def emit_checks(payload: object, lines: Iterable[CheckLine]) -> None:
@@ -206,9 +206,9 @@ def emit_checks(payload: object, lines: Iterable[CheckLine]) -> None:
         return
     console = stdout()
     for line in lines:
-        say(console, line.text, f"{line.state:<10}", line.style)
-        if line.remedy:
-            say(console, f"→ {line.remedy}", f"{'':10}")
+        say(console, line.text, f"{line.state:<9} ", line.style)
+        if line.below:
+            say(console, line.below, f"{'':10}")
 
 
 def folded(message: str, width: int) -> list[str]:

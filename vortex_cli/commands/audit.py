@@ -49,7 +49,7 @@ def verify(
 
     report = audit(console.workspace(), head_file=head_file, key_files=key or (), mlflow=mlflow, repair=repair)
     repaired = [console.CheckLine("repaired", "green", f"{fault.area}: {fault.found}") for fault in report.repaired]
-    faults = [console.CheckLine("WRONG", "bold red", f"{fault.area}: {fault.found}", fault.remedy) for fault in report.faults]
+    faults = [console.CheckLine("WRONG", "bold red", f"{fault.area}: {fault.found}", f"→ {fault.remedy}") for fault in report.faults]
     console.emit_checks(report, [*repaired, *faults])
     if not console.session.json:
         console.write(report.sentence())

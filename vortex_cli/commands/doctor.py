@@ -18,7 +18,10 @@ def doctor() -> None:
     findings = examine(console.session.workspace_dir)
     console.emit_checks(
         findings,
-        [console.CheckLine(*STATES[finding.state], f"{finding.name}: {finding.found}", finding.remedy or "") for finding in findings],
+        [
+            console.CheckLine(*STATES[finding.state], f"{finding.name}: {finding.found}", f"→ {finding.remedy}" if finding.remedy else "")
+            for finding in findings
+        ],
     )
     missing = [finding.name for finding in findings if finding.state == "missing"]
     if missing:

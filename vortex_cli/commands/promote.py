@@ -9,17 +9,16 @@ import typer
 
 from core.errors import GateRefused
 from core.stages import Stage
-from vortex_cli import console, wording
+from vortex_cli import console
 from vortex_cli.completion import complete_versions
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from pipelines.ship.promote import PromotionReport, StageReport
+    from pipelines.ship.promote import PromotionReport
     from validation.checks import Check
 
 
-SHORT = {"candidate": "cand.", "staging": "stag.", "production": "prod."}
+UNJUDGED = {"held": "held already", "not reached": "not asked, for a stage before it refuses"}
+"""A stage's state where nothing was judged → in words."""
 
 
 def promote(
@@ -63,52 +62,38 @@ def promote(
             on_step=console.note,
             on_progress=show,
         )
-    console.emit(report, *_tables(report))
+    if not report.already and not console.session.json:
+        console.write(f"{report.version} on {report.channel}{': dry run, nothing is recorded' if report.dry_run else ''}")
+    console.emit_checks(report, () if report.already else _lines(report))
+    if report.passed and not console.session.json:
+        console.write(report.sentence())
     _refuse(report)
 
 
-def _tables(report: PromotionReport) -> Iterator[RenderableType]:
-    from rich.padding import Padding
-    from rich.text import Text
+def _lines(report: PromotionReport) -> Iterator[console.CheckLine]:
+    """What was asked, once, with what was found, and of whom it is asked; stages ask much of the same."""
+    judged = [(check, stage.stage) for stage in report.stages for check in stage.checks]
+    for question in dict.fromkeys((check.name, check.asked, _answer(check)) for check, _ in judged):
+        asking = [(check, stage) for check, stage in judged if (check.name, check.asked, _answer(check)) == question]
+        name, asked, answer = question
+        yield console.CheckLine(*_state(asking[0][0]), f"{name}: {answer}", f"{' and '.join(stage for _, stage in asking)}: {asked}")
+    for stage in report.stages:
+        if stage.state in UNJUDGED:
+            yield console.CheckLine("–", "dim", f"{stage.stage}: {UNJUDGED[stage.state]}")
 
-    if not report.already:
-        # Stages ask much of the same: each question is one row, and each stage that was judged a column.
-        questions = dict.fromkeys((check.name, check.asked, _answer(check)) for stage in report.stages for check in stage.checks)
-        marks = [{(check.name, check.asked): check for check in stage.checks} for stage in report.stages]
-        rows = [
-            (
-                *question,
-                *(
-                    _mark(mark[question[:2]]) if question[:2] in mark else _unasked(stage)
-                    for stage, mark in zip(report.stages, marks, strict=True)
-                ),
-            )
-            for question in questions
-        ]
-        title = f"{report.version} on {report.channel}{': dry run, nothing is recorded' if report.dry_run else ''}"
-        heads = [stage.stage if console.stdout().width >= 100 else SHORT[stage.stage] for stage in report.stages]
-        table = wording.snug(console.table(("check", "asked", "found", *heads), rows, title))
-        for column in table.columns:
-            column.no_wrap = column.header not in ("asked", "found")
-        yield Padding(table, (0, 0, 1, 0))
-    if report.passed:
-        yield Text(report.sentence(), "" if report.already else "green")
+
+def _state(check: Check) -> tuple[str, str]:
+    if check.waiver:
+        return "override", "yellow"
+    return ("pass", "green") if check.passed else ("FAIL", "bold red")
 
 
 def _answer(check: Check) -> str:
     return f"{check.found}; {check.waiver}" if check.waiver else check.found
 
 
-def _mark(check: Check) -> RenderableType:
-    return "overridden" if check.waiver else console.verdict(check.passed)
-
-
-def _unasked(stage: StageReport) -> str:
-    return {"held": "held", "not reached": "not asked"}.get(stage.state, "–")
-
-
 def _refuse(report: PromotionReport) -> None:
     if report.refused:
         record = "nothing was recorded" if report.dry_run else "the refusal is in the ledger: vortex history"
         decide = '; a person may decide: add --override --reason "…"' if report.undecided else ""
-        raise GateRefused(report.sentence(), f"the table says what was asked and found; {record}{decide}")
+        raise GateRefused(report.sentence(), f"the lines above say what was found and asked; {record}{decide}")

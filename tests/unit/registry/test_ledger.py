@@ -416,7 +416,7 @@ def test_a_writer_does_not_wait_for_ever_on_postgresql(both: Ledger) -> None:
     if both.path is not None:
         pytest.skip("sqlite has a test of its own, above")
     add(both)
-    holder = create_engine(both.url)
+    holder = create_engine(both.url.reveal())
     with holder.connect() as connection:
         connection.execute(text(f"SELECT pg_advisory_xact_lock({database.ADVISORY_LOCK})"))
         with pytest.raises(VortexError, match="another process holds it") as caught:

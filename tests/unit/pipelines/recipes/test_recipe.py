@@ -158,7 +158,7 @@ def test_a_file_that_is_no_recipe_says_what_it_holds(tmp_path: Path, content: st
     with pytest.raises(RecipeError, match=told) as caught:
         recipe.load(path)
     assert "unicode string" not in caught.value.message
-    with pytest.raises(RecipeError, match=r"cannot be read \(Is a directory\)"):
+    with pytest.raises(RecipeError, match=r"cannot be read \(a folder is not a file\)"):
         path.unlink()
         path.mkdir()
         recipe.load(path)
