@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
@@ -13,6 +14,7 @@ from vortex_cli import console
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 an error to act on, 2 usage, 3 a gate said no, 130 interrupted."""
+    gc.disable()  # what loads and what the help is made of is no garbage; a command enables it (`vortex_cli.options.as_command`)
     try:
         _mend_streams()
         _refuse_nowhere()

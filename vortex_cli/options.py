@@ -7,6 +7,7 @@ Typer reads the parameters of a command from its signature. A command here takes
 from __future__ import annotations
 
 import dataclasses
+import gc
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ def as_command(function: Callable[..., None]) -> Callable[..., None]:
     classes = {name: kind for name, kind in annotations.items() if dataclasses.is_dataclass(kind)}
 
     def command(**values: Any) -> None:
+        gc.enable()
         console.session.restore(_taken(console.Session, values))
         console.hush_libraries()
         _refuse_nul(values)
