@@ -1,11 +1,11 @@
-"""What other work on the machine costs training, evaluation, labelling, a Ray worker and ONNX Runtime, when their threads wait asleep and when they spin.
+"""What other work on the machine costs training, evaluation, labelling, a Ray worker and ONNX Runtime, by how their threads wait for each other.
 
     make bench-neighbours        (benchmarks/neighbours.py [--rounds 5] [--seconds 6] [--size 96x128] [--smoke])
 
 Each kind of work runs in a process of its own, alone and beside one busy loop a core, once in the environment that `core.environment`
-prepares and once with the waiting that OpenMP and ONNX Runtime choose by themselves. The four take turns within each round; what is
-printed is the median of the rounds. Targets: CPU time a frame beside busy loops ≤ 1.2× of alone, and alone ≥ 0.95× of the frames a second
-of spinning threads.
+prepares (bounded) and once with the waiting that OpenMP and ONNX Runtime choose by themselves (free). The four take turns within each
+round; what is printed is the median of the rounds. Targets: CPU time a frame beside busy loops ≤ 1.2× of alone, and alone ≥ 0.95× of the
+frames a second of the libraries' own waiting.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6.0, help="of each turn")
     parser.add_argument("--size", default="96x128", help="H x W")
     parser.add_argument("--work", choices=WORKS, help="be the process that works, and print what it did")
-    parser.add_argument("--smoke", action="store_true", help="one short round of evaluation, asleep: does it work at all?")
+    parser.add_argument("--smoke", action="store_true", help="one short round of evaluation as Vortex sets it: does it work at all?")
     options = parser.parse_args()
     if options.work:
         height, width = (int(side) for side in options.size.split("x"))
@@ -67,12 +67,12 @@ def _report(kind: str, options: argparse.Namespace) -> bool:
     median = {key: tuple(statistics.median(column) for column in zip(*turns, strict=True)) for key, turns in rates.items()}
     for spins in ways:
         alone, beside = median[spins, False], median[spins, True]
-        words = f"{kind:14} {'spinning' if spins else 'asleep':9} {alone[0]:16.1f} {alone[1]:13.1f} {beside[0]:17.1f} {beside[1]:13.1f}"
+        words = f"{kind:14} {'free' if spins else 'bounded':9} {alone[0]:16.1f} {alone[1]:13.1f} {beside[0]:17.1f} {beside[1]:13.1f}"
         print(f"{words} {beside[1] / alone[1]:6.2f}")
     cpu, speed = median[False, True][1] / median[False, False][1], median[False, False][0] / median[ways[-1], False][0]
     good = cpu <= CPU_RATIO and speed >= SPEED_RATIO
     print(
-        f"{'':14} asleep / spinning, alone: {speed:.3f} of the speed (≥ {SPEED_RATIO}), beside: {cpu:.2f}× the CPU (≤ {CPU_RATIO})  {'met' if good else 'MISSED'}"
+        f"{'':14} bounded / free, alone: {speed:.3f} of the speed (≥ {SPEED_RATIO}), beside: {cpu:.2f}× the CPU (≤ {CPU_RATIO})  {'met' if good else 'MISSED'}"
     )
     return good
 

@@ -54,13 +54,14 @@ def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert os.environ == before | {"PYTHONSAFEPATH": "1"} | environment.WAITING
 
 
-def test_threads_wait_asleep_unless_the_user_wants_them_to_spin() -> None:
-    os.environ.pop("OMP_WAIT_POLICY", None)
+@pytest.mark.parametrize(("theirs", "rounds"), [({}, "30000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)])
+def test_threads_spin_for_microseconds_unless_the_user_says_otherwise(theirs: dict[str, str], rounds: str | None) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        os.environ.pop(name, None)
+    os.environ |= theirs
     environment.prepare()
-    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
-    os.environ["OMP_WAIT_POLICY"] = "ACTIVE"
-    environment.prepare()
-    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    assert os.environ.get("GOMP_SPINCOUNT") == rounds
+    assert os.environ.get("OMP_WAIT_POLICY") == theirs.get("OMP_WAIT_POLICY")
 
 
 def test_dvc_gets_a_place_where_the_common_one_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
