@@ -1,12 +1,53 @@
-"""What the ledger says about a version or a channel, line by line."""
+"""What the ledger says about a version or a channel: line by line, or where everything stood at a moment."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
+from core.stages import STAGES
 from registry import events
 from registry.channels import Channel
 from registry.ledger import Entry, Ledger
+from registry.stages import channel_entries
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A version that held a stage of a channel, since when (UTC), and who put it there."""
+
+    channel: str
+    stage: str
+    version: str
+    since: str
+    actor: str
+
+
+def holders(
+    ledger: Ledger, at: datetime, *, version: str | None = None, domain: str | None = None, device: str | None = None
+) -> list[Holder]:
+    """Which version held each stage of each channel at the moment `at`, which has a zone.
+
+    A move counts from the millisecond that the ledger has for it. Only channels of this domain and device, and only what `version` held,
+    where these are given. Raises VortexError for an entry of a kind that only a newer vortex knows.
+    """
+    moment = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    with ledger.understood():
+        events.require_known(ledger)
+        entries = channel_entries(ledger)
+        # All up to the last one that had happened: a clock that was put back in between takes no move out of the middle.
+        happened = entries[: max((place for place, entry in enumerate(entries, 1) if entry.at <= moment), default=0)]
+        channels = events.fold(happened).channels
+        moves = {(entry.subject, entry.head["stage"], entry.head["version"]): entry for entry in happened}
+    return [
+        Holder(name, stage, state.current[stage], move.at, move.actor)
+        for name, state in sorted(channels.items())
+        if domain in (None, state.channel.domain) and device in (None, state.channel.device)
+        for stage in reversed(STAGES)
+        if stage in state.current and version in (None, state.current[stage])
+        for move in [moves[name, stage, state.current[stage]]]
+    ]
 
 
 def history(

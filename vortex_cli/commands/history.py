@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from core.errors import UsageError
 from vortex_cli import console, wording
 from vortex_cli.completion import complete_versions
 
@@ -29,6 +31,10 @@ def history(
     last: Annotated[
         int | None, typer.Option("--last", min=1, metavar="N", help="Only the newest N lines; a table shows 100 unless told.")
     ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option("--at", metavar="TIME", help="What held every channel then, instead: 2026-03-01T12:00 (here), or with Z (UTC)."),
+    ] = None,
 ) -> None:
     """Show who did what, when, why and from which commit: registrations, measurements, promotions, refusals, rollbacks.
 
@@ -45,6 +51,15 @@ def history(
     registry = hub(ws)
     if version is not None:
         registry.get(version)
+    if at is not None:
+        if last is not None:
+            raise UsageError("--at shows a moment, --last the newest lines", "give one of them")
+        holders = recorded.holders(registry.ledger, _moment(at), version=version, domain=domain, device=device)
+        if not holders:
+            console.note(f"nothing held a channel at {at}")
+        rows = [(each.channel, each.stage, each.version, wording.when(each.since), wording.who(each.actor)) for each in holders]
+        console.emit(holders, *([console.table(["channel", "stage", "version", "since", "by"], rows)] if rows else []))
+        return
     # A ledger can be long: a table shows its newest lines, machines get all of it.
     newest = last or (None if console.session.json else TABLE_ROWS)
     of_all = recorded.history(registry.ledger, version=version, domain=domain, device=device, last=newest)
@@ -60,6 +75,14 @@ def history(
             console.note(f"the newest {newest} lines; more with --last N, all with --json")
         with registry.ledger.understood():
             console.emit([], table(entries))
+
+
+def _moment(text: str) -> datetime:
+    """A moment as it is typed; without a zone it is of the reader's own, as the times that a table shows. Raises UsageError."""
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError, OSError) as error:
+        raise UsageError(f"--at {text}: not a time", "for example --at 2026-03-01, 2026-03-01T12:00 or 2026-03-01T11:00Z") from error
 
 
 def payload(entry: Entry) -> dict[str, Any]:

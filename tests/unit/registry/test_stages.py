@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from multiprocessing.queues import Queue
 
 import pytest
 
 from core.errors import VortexError
-from pipelines.hub.history import history
+from pipelines.hub.history import history, holders
 from registry.channels import Channel
 from registry.events import ChannelRolledBack
 from registry.ledger import Contradiction, Ledger
@@ -51,6 +53,34 @@ def test_a_promotion_records_each_stage_and_moves_the_channel(filled: Ledger) ->
     assert [event.head["stage"] for event in events] == list(LADDER)
     assert {(event.actor, event.reason, event.commit) for event in events} == {("Grace", "night run", "abc")}
     assert events[0].body == {"checks": [{"name": "rmse"}]}
+
+
+def test_what_held_a_channel_at_a_moment_is_told_to_the_millisecond(filled: Ledger) -> None:
+    promote(filled, "v10")
+    time.sleep(0.005)
+    promote(filled, "v11", refuse="production")
+    time.sleep(0.005)
+    promote(filled, "v12")
+    time.sleep(0.005)
+    rollback(filled, CHANNEL, actor="Ada", to="v10")
+    moves = [(datetime.fromisoformat(entry.at), entry.head) for entry in history(filled, device="host") if entry.kind != "channel.refused"]
+
+    def held(at: datetime, **which: str) -> dict[str, str]:
+        return {holder.stage: holder.version for holder in holders(filled, at, **which)}
+
+    current: dict[str, str] = {}
+    for number, (at, head) in enumerate(moves):
+        earlier = dict(current)
+        current[head["stage"]] = head["version"]
+        if number + 1 == len(moves) or moves[number + 1][0] > at:
+            assert held(at) == current
+        if number == 0 or moves[number - 1][0] < at:
+            assert held(at - timedelta(milliseconds=1)) == earlier
+    now = moves[-1][0] + timedelta(days=1)
+    assert held(now) == {"candidate": "v12", "staging": "v12", "production": "v10"}
+    assert held(now, version="v12") == {"candidate": "v12", "staging": "v12"} and held(now, domain="attic") == held(now, device="x") == {}
+    production = next(holder for holder in holders(filled, now) if holder.stage == "production")
+    assert (production.channel, datetime.fromisoformat(production.since), production.actor) == (str(CHANNEL), moves[-1][0], "Ada")
 
 
 def test_a_refusal_is_recorded_and_moves_nothing(filled: Ledger) -> None:
