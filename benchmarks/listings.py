@@ -24,7 +24,7 @@ from registry.events import ChannelPromoted
 from registry.ledger import Ledger
 
 CHANNELS: Final = tuple(Channel("host", f"domain{number}") for number in range(20))
-ASKED: Final = {"versions": 1.0, "show": 0.6, "lineage": 2.0, "history --json": 4.0}
+ASKED: Final = {"versions": 1.0, "show": 0.6, "lineage": 2.0, "history --json": 4.0, "history --at": 0.3}
 """Seconds of CPU at 10,000 versions."""
 RUNS: Final = 3
 
@@ -77,6 +77,7 @@ def measure(versions: int, runs: int) -> dict[str, tuple[float, float]]:
             "history": ["history"],
             "history of one": ["history", newest],
             "history --json": ["history", "--json"],
+            "history --at": ["history", "--at", "2100-01-01"],
         }
         return {name: cost(words, root, runs) for name, words in commands.items()}
 
