@@ -182,6 +182,10 @@ def test_an_export_is_held_against_the_bound_of_staging_alone(depth_m: float | N
         detail={PARITY_DOMAIN: "rooms"},
     )
     assert [(check.name, check.found, check.passed) for check in parity_checks(exported)] == [("onnx-parity", answer, passed)]
+    few = dataclasses.replace(exported, frames=2)
+    assert [[check.passed for check in parity_checks(few, on_few_frames=one)] for one in (False, True)] == [[False], [passed]]
+    on_noise = dataclasses.replace(exported, detail={PARITY_DOMAIN: None})
+    assert not parity_checks(on_noise, on_few_frames=True)[0].passed
 
 
 def test_the_contract_names_the_cameras_of_the_training_s_own_data(workspace: Workspace, make_version: Callable[..., str]):
