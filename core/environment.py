@@ -27,9 +27,9 @@ DVC_PLACE: Final = "/var/tmp/dvc/repo"
 
 
 WAITING: Final = {"GOMP_SPINCOUNT": "30000"}
-"""OpenMP's threads spin for milliseconds before they sleep while they wait for each other, which beside other work takes the cores from it
-and doubles the CPU time a frame. So many rounds are some ten microseconds: a quiet machine trains as fast, where threads that never spin
-halve its speed (`make bench-neighbours`)."""
+"""OpenMP's threads spin for a while before they sleep when they wait for each other, which beside other work takes the cores from it and
+doubles the CPU time a frame. So many rounds are about 0.3 ms, a tenth of what libgomp takes by itself (100,000 a millisecond by its
+`env.c`): a quiet machine trains as fast, where threads that never spin halve its speed (docs/decisions/environment.md)."""
 
 
 def prepare() -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from core.classes import CLASSES
 from core.errors import UsageError, VortexError
 from core.files import locked, read_text_of_user, write_atomic
 from core.secret import SecretUrl
@@ -27,6 +28,12 @@ PLACES: Final = ("weights", "python")
 _Setting = Annotated[str, Field(min_length=1)]
 
 
+def _class(name: str) -> str:
+    if name not in CLASSES:
+        raise ValueError(f"{name!r} is no class, allowed: {', '.join(CLASSES)}")
+    return name
+
+
 class Domain(BaseModel):
     """A place or family of places. `kind` names the bounds in `validation/policies.yaml` that its frames are judged by.
 
@@ -39,7 +46,7 @@ class Domain(BaseModel):
     kind: str = "indoor"
     description: str = ""
     exam: tuple[_Setting, ...] | None = Field(default=None, min_length=1)
-    require_classes: tuple[Literal["floor", "wall", "glass", "person", "furniture", "other"], ...] = ()
+    require_classes: tuple[Annotated[str, AfterValidator(_class)], ...] = ()
 
 
 class Device(BaseModel):

@@ -13,7 +13,8 @@ from typing import Literal
 from core.errors import VortexError
 from core.stages import STAGES
 from registry import database, events, stages
-from registry.ledger import ChainHead, Claim, Contradiction, Entry, Ledger, NotUnderstood
+from registry.chain import ChainHead
+from registry.ledger import Claim, Contradiction, Entry, Ledger, NotUnderstood
 from registry.records import Artifact, Version
 from registry.versions import Hub
 

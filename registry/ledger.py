@@ -1,7 +1,6 @@
 """The ledger: an append-only, hash-chained table of who did what when, why and from which commit. Everything else is folded from it.
 
-Each event's hash is the SHA-256 over the canonical JSON of its fields and of the previous event's hash, so that an edit anywhere breaks the
-chain from there on. Deciding and appending share one transaction, and writers queue for it. On sqlite a rollback journal is used, not WAL:
+An edit anywhere breaks the chain of hashes from there on (`registry.chain`). Deciding and appending share one transaction, and writers queue for it. On sqlite a rollback journal is used, not WAL:
 WAL needs shared memory, which network file systems lack, and cannot be read from a read-only folder.
 
 A chain that was written anew as a whole, or whose end was cut off, is a chain again. So its head is noted outside, in a file after every
@@ -10,13 +9,11 @@ append, and a transaction starts by following the chain from there to its end: i
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol
@@ -26,26 +23,19 @@ from core.files import locked, read_regular, write_atomic
 from core.printable import clean
 from core.secret import SecretUrl
 from registry import database
+from registry.chain import COLUMNS, HEAD_COLUMNS, ChainHead, broken, canonical, chained, follow, require_noted, stored
 from registry.records import to_json
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-
-GENESIS: Final = "0" * 64
-"""The hash that the first event follows."""
 
 Claim = tuple[str, int]
 """Something that can be taken once: a version's number, a run's registration, a channel's next move."""
 
 LARGEST_HEAD: Final = 4096
 
-HEAD_COLUMNS: Final = "seq, previous, hash, kind, subject, at, actor, reason, git_commit, head"
-COLUMNS: Final = (*HEAD_COLUMNS.split(", "), "body")
 PAGE: Final = 1000
 """Entries that a long reading holds at once: some megabytes."""
-HASHED: Final = tuple(name for name in COLUMNS if name != "hash")
-"""What an event's hash is taken over."""
-
 log = logging.getLogger("vortex.registry")
 
 
@@ -86,35 +76,6 @@ class Entry(NamedTuple):
     commit: str | None
     head: dict[str, Any]
     body: dict[str, Any] | None
-
-
-@dataclass(frozen=True)
-class ChainHead:
-    """Where the chain ends. Kept elsewhere, it also shows that it was not cut off, or written anew as a whole.
-
-    `ledger` is the hash of the first event: it tells one ledger from another. All is empty where there is no event.
-    """
-
-    ledger: str = ""
-    seq: int = 0
-    hash: str = GENESIS
-
-    @classmethod
-    def parse(cls, text: str, where: str) -> ChainHead:
-        """The head that a file or a tag holds. Raises VortexError, naming `where`, when it holds none."""
-        try:
-            raw = json.loads(text)
-            head = cls(**raw)
-            numbers = head.seq > 0 and all(len(value) == 64 and int(value, 16) >= 0 for value in (head.ledger, head.hash))
-        except (ValueError, TypeError, RecursionError):
-            numbers = False
-        if not numbers:
-            raise VortexError(f"{where} holds no head of a ledger: {text[:60]!r}", "`vortex audit head` prints what such a file holds")
-        return head
-
-    def text(self) -> str:
-        """As a file or a tag holds it."""
-        return canonical(self)
 
 
 class NotUnderstood(VortexError):
@@ -212,11 +173,11 @@ class Transaction(Reader):
             "seq": self.head.seq + 1,
             "previous": self.head.hash,
             "kind": event.kind,
-            "subject": _stored(clean(event.subject)),
+            "subject": stored(clean(event.subject)),
             "at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "actor": _stored(clean(actor)),
-            "reason": _stored(clean(reason)),
-            "git_commit": _stored(clean(commit)) if commit else None,
+            "actor": stored(clean(actor)),
+            "reason": stored(clean(reason)),
+            "git_commit": stored(clean(commit)) if commit else None,
             "head": canonical(_clean_values(to_json(event.head() | shape))),
             "body": canonical(_clean_values(to_json(event.body()))),
         }
@@ -302,16 +263,16 @@ class Ledger(Reader):
         end = ChainHead()
         query, values = _select((), (), None, True)
         with database.explained(self.url):
-            for head in _follow(self.url, end, database.read(self.url, query, values, self.timeout, guarded=False)):
+            for head in follow(self.url, end, database.read(self.url, query, values, self.timeout, guarded=False)):
                 end = head
                 for where, other in expected.get(end.seq, ()):
-                    _require_noted(self.url, end, other, where)
+                    require_noted(self.url, end, other, where)
             for where, head in noted.items():
                 if head.seq > end.seq:
-                    _require_noted(self.url, end, head, where)
+                    require_noted(self.url, end, head, where)
             claimed = max(self.unguarded().claims().values(), default=0)
             if claimed > end.seq:
-                raise _broken(self.url, end.seq + 1, f"it is missing: the chain ends at {end.seq}, but event {claimed} has taken a number")
+                raise broken(self.url, end.seq + 1, f"it is missing: the chain ends at {end.seq}, but event {claimed} has taken a number")
             if self.guarded:
                 database.require(self.url, database.look(self.url, self.timeout))
         return end
@@ -348,8 +309,8 @@ class Ledger(Reader):
                 end = ChainHead(first, noted.seq, row[2])
             else:
                 end = ChainHead(first, connection.execute(text("SELECT coalesce(max(seq), 0) FROM events")).scalar_one())
-            _require_noted(self.url, end, noted, where)
-        for head in _follow(self.url, end, rows):
+            require_noted(self.url, end, noted, where)
+        for head in follow(self.url, end, rows):
             end = head
         return end
 
@@ -399,53 +360,6 @@ class Ledger(Reader):
             yield
 
 
-def canonical(value: object) -> str:
-    """JSON with one spelling: sorted keys, no spaces, UTF-8, no NaN. Records are converted; lone surrogates are replaced."""
-    return _stored(json.dumps(to_json(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False))
-
-
-def chained(row: Mapping[str, Any]) -> str:
-    """The hash of an event: over its fields as they are stored and the previous event's hash."""
-    # The stored fields are text and numbers: `canonical` would write the same, at twice the time.
-    return hashlib.sha256(_ENCODER.encode({name: row[name] for name in HASHED}).encode("utf-8", "replace")).hexdigest()
-
-
-_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def _follow(url: SecretUrl, head: ChainHead, rows: Iterable[Sequence[Any]]) -> Iterator[ChainHead]:
-    """The head after each of these rows of all columns, the first of which follows `head`. Raises VortexError where the chain breaks."""
-    for raw in rows:
-        row = dict(zip(COLUMNS, raw, strict=True))
-        if row["seq"] != head.seq + 1:
-            raise _broken(url, head.seq + 1, f"it is missing; the next one found is {row['seq']}")
-        if row["previous"] != head.hash:
-            raise _broken(url, row["seq"], f"it follows {str(row['previous'])[:12]}…, but event {head.seq} is {head.hash[:12]}…")
-        try:
-            intact = row["hash"] == chained(row)
-        except TypeError:  # bytes where text was
-            intact = False
-        if not intact:
-            raise _broken(url, row["seq"], f"its content ({row['kind']} of {row['subject']}) does not match its hash")
-        head = ChainHead(head.ledger or row["hash"], row["seq"], row["hash"])
-        yield head
-
-
-def _require_noted(url: SecretUrl, head: ChainHead, noted: ChainHead, where: str) -> None:
-    """Raise VortexError unless `head`, of the event at which `noted` was noted or of the last one before it, is that."""
-    if head.ledger and noted.ledger != head.ledger:
-        raise VortexError(
-            f"{database.shown(url)}: the chain breaks at event 1, or this is another ledger: its first event is {head.ledger[:12]}…,"
-            f" the head in {where} is of a ledger that begins with {noted.ledger[:12]}…",
-            "compare it with the ledger that was meant: `ledger` in vortex.toml, or a backup",
-        )
-    if head.seq != noted.seq:
-        end = f"it is missing: the chain ends at {head.seq}" if head.seq < noted.seq else f"event {noted.seq} is missing"
-        raise _broken(url, min(head.seq + 1, noted.seq), f"{end}, but event {noted.seq} was noted in {where}")
-    if head.hash != noted.hash:
-        raise _broken(url, head.seq, f"it is {head.hash[:12]}…, but {noted.hash[:12]}… was noted in {where}")
-
-
 def _select(
     kinds: Sequence[str],
     without: Sequence[str],
@@ -493,15 +407,3 @@ def _clean_values(value: Any) -> Any:
     if isinstance(value, dict):
         return {clean(key): _clean_values(item) for key, item in value.items()}
     return [_clean_values(item) for item in value] if isinstance(value, list) else value
-
-
-def _stored(text: str) -> str:
-    # PostgreSQL cannot store NUL, and neither database a lone surrogate from a file name or a terminal.
-    return text.replace("\0", "").encode("utf-8", "replace").decode()
-
-
-def _broken(url: SecretUrl, seq: int, fault: str) -> VortexError:
-    return VortexError(
-        f"{database.shown(url)}: the chain breaks at event {seq}: {fault}",
-        "someone changed the ledger behind Vortex's back: restore it from a backup, and compare what differs from there on",
-    )

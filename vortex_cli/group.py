@@ -56,7 +56,8 @@ MEANINGS: Final = {
 REMARKS: Final = {
     **dict.fromkeys(
         ["ui", "web", "gui", "dashboard", "server", "open"],
-        "runs and their curves are pages of `mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db`; all else is `vortex versions`",
+        "runs and their curves are pages of `mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db`, or of the server that `tracking_uri` in"
+        " vortex.toml names; all else is `vortex versions`",
     ),
     **dict.fromkeys(
         ["rm", "remove", "delete", "drop", "unregister"],

@@ -15,6 +15,7 @@ from pipelines.data.datasets import for_domain, resolve
 from pipelines.evaluate.student import truth_of, truth_source
 from pipelines.frame_arrays import load_arrays
 from pipelines.pack.preparing import packs_folder
+from pipelines.validate.validation_report import passed
 from pipelines.workspace import Workspace
 from validation.manifest import load_manifest
 
@@ -30,10 +31,10 @@ MOST_FRAMES: Final = 1000
 
 
 def baseline_maps(ws: Workspace, ref: DataRef, frames: Sequence[Frame], size: tuple[int, int]) -> dict[str, NDArray[np.float32]]:
-    """Baseline → depth [H,W] in metres, from the training frames of the domain's datasets at `size`.
+    """Baseline → depth [H,W] in metres, from the training frames of the domain's datasets that passed their gate, at `size`.
 
-    Where the domain has no training frame with truth in this workspace they are made of `frames` of `ref`, the judged ones themselves,
-    which are then harder to beat. Raises VortexError when these have no truth either.
+    Any other set could be put beside them to make the baselines weak. Where no such frame has truth they are made of `frames` of `ref`,
+    the judged ones themselves, which are then harder to beat. Raises VortexError when these have no truth either.
     """
     total, count = np.zeros(size), np.zeros(size)
     for source, of_source in list(_training(ws, ref.domain)) or [(ref, list(frames))]:
@@ -69,10 +70,12 @@ def baseline_figures(ws: Workspace, ref: DataRef, errors: FrameErrors) -> dict[s
 
 
 def _training(ws: Workspace, domain: str) -> Iterable[tuple[DataRef, list[Frame]]]:
-    """The domain's datasets with their training frames, as far as they have truth."""
+    """The domain's datasets that passed their gate, with their training frames, as far as they have truth."""
     for dataset in for_domain(ws, domain):
-        frames = [frame for frame in load_manifest(dataset.manifest) if frame.split == "train"]
         ref = resolve(ws, name_or_manifest=dataset.name)
+        if not passed(ws, ref):
+            continue
+        frames = [frame for frame in load_manifest(dataset.manifest) if frame.split == "train"]
         try:
             truth_source(ref, frames)
         except VortexError:  # frames with labels alone, or none at all

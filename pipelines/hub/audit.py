@@ -13,7 +13,7 @@ from pipelines.hub.open import hub
 from pipelines.workspace import Workspace
 from registry import audit, signature
 from registry.audit import Fault
-from registry.ledger import ChainHead
+from registry.chain import ChainHead
 from registry.records import to_json
 from registry.versions import Hub
 

@@ -15,7 +15,7 @@ from pipelines.exam.leaks import leaks, lineage_of
 from pipelines.exam.results import Place, Result, results
 from pipelines.exam.sets import ExamSet, exam_sets
 from pipelines.hub.classes import class_pixels
-from pipelines.ship.export import PARITY_DOMAIN, export, newest, parity_evidence
+from pipelines.ship.export import PARITY_DOMAIN, export, newest, on_too_few_frames, parity_evidence
 from pipelines.workspace import Workspace
 from registry.channels import Channel
 from registry.lineage import weights_line
@@ -96,9 +96,9 @@ def _device_input(request: Request) -> DeviceInput:
 
 
 def _parity(request: Request) -> ExportParity | None:
-    """Of the version's ONNX export on frames of the channel's domain: exported and measured now where that was not done."""
+    """Of the version's ONNX export on frames of the channel's domain: exported and measured now where that was not done on enough."""
     exported, domain = newest(request.version), request.channel.domain
-    if exported is None or exported.detail.get(PARITY_DOMAIN) != domain:
+    if exported is None or exported.detail.get(PARITY_DOMAIN) != domain or on_too_few_frames(exported):
         exported = export(request.ws, request.version.name, domain=domain, record=not request.dry_run, on_step=request.on_step)
     return parity_evidence(exported)
 

@@ -76,7 +76,7 @@ def _lines(report: PromotionReport) -> Iterator[console.CheckLine]:
     for question in dict.fromkeys((check.name, check.asked, _answer(check)) for check, _ in judged):
         asking = [(check, stage) for check, stage in judged if (check.name, check.asked, _answer(check)) == question]
         name, asked, answer = question
-        yield console.CheckLine(*_state(asking[0][0]), f"{name}: {answer}", f"{' and '.join(stage for _, stage in asking)}: {asked}")
+        yield console.CheckLine(*_state(asking[0][0]), f"{name}: {answer}", f"{', '.join(stage for _, stage in asking)}: {asked}")
     for stage in report.stages:
         if stage.state in UNJUDGED:
             yield console.CheckLine("–", "dim", f"{stage.stage}: {UNJUDGED[stage.state]}")

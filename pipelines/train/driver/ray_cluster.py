@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from core.environment import ROOT
 from core.errors import VortexError
 from core.machine import cores
 from pipelines.device import LOCAL, start_ray
@@ -54,9 +55,8 @@ def look(places: Sequence[str], orders: Orders) -> list[str]:
     return missing + [place for place in places if not Path(place).exists()]
 
 
-def code_digest() -> str:
-    """SHA-256 of the code that trains, as it is installed here: not of a teacher's own environment (`.venv`), which one machine may have alone."""
-    root = Path(__file__).parents[3]
+def code_digest(root: Path = ROOT) -> str:
+    """SHA-256 of the code below `root` that trains: not of a teacher's own environment (`.venv`), which one machine may have alone."""
     digest = hashlib.sha256()
     for package in ("core", "models", "pipelines", "validation"):
         for path in sorted((root / package).rglob("*.py")):

@@ -74,6 +74,16 @@ def test_new_domain_is_written_and_comments_stay(workspace: Workspace) -> None:
         workspace.add_domain("../x", "room")
 
 
+def test_a_class_that_is_none_cannot_be_required(workspace: Workspace) -> None:
+    for name, allowed in (("glas", False), ("glass", True)):
+        (workspace.root / FILE).write_text(f'[domains.rooms]\nrequire_classes = ["{name}"]\n')
+        if allowed:
+            assert module.load(workspace.root).domain("rooms").require_classes == ("glass",)
+            continue
+        with pytest.raises(VortexError, match=r"domains\.rooms\.require_classes\.0: .*'glas' is no class, allowed: floor, wall, glass"):
+            module.load(workspace.root)
+
+
 def test_init_is_repeatable_and_keeps_what_is_there(workspace: Workspace) -> None:
     (workspace.root / FILE).write_text('build = "elsewhere"\n')
     again = init(workspace.root)

@@ -21,9 +21,10 @@ import pytest
 from core.errors import VortexError
 from registry import database
 from registry import ledger as ledger_module
+from registry.chain import COLUMNS, GENESIS, ChainHead, chained
 from registry.database import Condition
 from registry.events import VersionRegistered
-from registry.ledger import COLUMNS, GENESIS, ChainHead, Claim, Ledger, chained
+from registry.ledger import Claim, Ledger
 from registry.records import NewVersion
 
 
@@ -260,7 +261,7 @@ def test_what_others_appended_is_followed_by_the_next_writer(ledger: Ledger, tmp
 def test_a_writer_follows_new_events_only(both: Ledger) -> None:
     add(both, 3)
     followed: list[int] = []
-    original = ledger_module._follow
+    original = ledger_module.follow
 
     def counting(url: str, head: ChainHead, rows: Iterable[Any]) -> Iterator[ChainHead]:
         for each in original(url, head, rows):
@@ -268,7 +269,7 @@ def test_a_writer_follows_new_events_only(both: Ledger) -> None:
             yield each
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ledger_module, "_follow", counting)
+        patch.setattr(ledger_module, "follow", counting)
         add(both)
         assert followed == []
         add(Ledger(both.url))

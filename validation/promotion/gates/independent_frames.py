@@ -24,7 +24,10 @@ def judge(rule: IndependentFrames, measurement: Measurement) -> Check:
     question = f"worth {rule.frames:g} independent frames or more on {measurement.place}"
     worth = measurement.effective_frames
     answer = "not known: there are no errors of single frames" if worth is None else f"{measurement.frames} frames worth {worth:.1f}"
-    return Check(rule.check, question, answer, worth is not None and worth >= rule.frames)
+    passed = worth is not None and worth >= rule.frames
+    if worth is not None and not passed:
+        answer += ": hold out frames of more recordings"
+    return Check(rule.check, question, answer, passed)
 
 
 GATE: Final = Gate(IndependentFrames, (Measurement,), judge)

@@ -16,7 +16,7 @@ from core.files import sha256_file
 from models.student import Prediction, Student, StudentConfig
 from pipelines.data.datasets import DatasetCard, new_dataset
 from pipelines.hub.open import hub
-from pipelines.ship.export import PARITY_DOMAIN, export, export_path, newest, parity_checks, parity_frames
+from pipelines.ship.export import PARITY_DOMAIN, export, export_path, newest, on_too_few_frames, parity_checks, parity_frames
 from pipelines.ship.export.contract import contract
 from pipelines.ship.export.onnx import DEPTH, INPUT, LOGITS, OPSET, holds, write_onnx
 from pipelines.ship.export.parity import measure_parity, noise, session
@@ -183,9 +183,8 @@ def test_an_export_is_held_against_the_bound_of_staging_alone(depth_m: float | N
     )
     assert [(check.name, check.found, check.passed) for check in parity_checks(exported)] == [("onnx-parity", answer, passed)]
     few = dataclasses.replace(exported, frames=2)
-    assert [[check.passed for check in parity_checks(few, on_few_frames=one)] for one in (False, True)] == [[False], [passed]]
-    on_noise = dataclasses.replace(exported, detail={PARITY_DOMAIN: None})
-    assert not parity_checks(on_noise, on_few_frames=True)[0].passed
+    assert not parity_checks(few)[0].passed and on_too_few_frames(few) == passed and not on_too_few_frames(exported)
+    assert not on_too_few_frames(dataclasses.replace(few, detail={PARITY_DOMAIN: None})), "noise is no frame at all"
 
 
 def test_the_contract_names_the_cameras_of_the_training_s_own_data(workspace: Workspace, make_version: Callable[..., str]):

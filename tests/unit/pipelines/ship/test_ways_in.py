@@ -6,11 +6,12 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
+from core.classes import CLASSES
 from core.errors import VortexError
-from core.files import write_atomic
 from pipelines.compare.frame_errors import COUNT, SQUARED, FrameErrors
 from pipelines.data.datasets import DatasetCard, find, new_dataset, resolve
 from pipelines.evaluate.baselines import MEAN_MAP, baseline_errors
@@ -24,6 +25,7 @@ from registry.channels import Channel
 from registry.records import Artifact, DataUse, WeightsEdge
 from registry.stages import channel_state
 from tests.unit.pipelines.ship.conftest import SIZE, Arena, failed
+from tests.unit.pipelines.training_set import FILES, publish
 from validation.manifest import load_manifest, write_manifest
 
 Way = Callable[[Arena], str]
@@ -234,6 +236,32 @@ def it_beats_the_constant_alone(arena: Arena) -> str:
     return name
 
 
+@untaught("better-than-nothing-rmse")
+def a_set_that_never_passed_would_make_the_baselines_weak(arena: Arena) -> str:
+    """Its depth is far from that of the exam, and so would be the mean of all training frames."""
+    name, exam_set = arena.register(), arena.sets[0]
+    errors = baseline_errors(arena.ws, exam_set.ref, exam_set.frames, SIZE)[MEAN_MAP]
+    arena.record(name, exam_set, replace(errors, sums={**errors.sums, SQUARED: 1.005 * errors.sums[SQUARED]}))
+    arena.ask('exam = ["rooms"]')
+    publish(arena.ws, "far", train=80, val=0)
+    for path in (arena.ws.data / "far" / "depth").iterdir():
+        path.chmod(0o644)
+        cv2.imwrite(str(path), np.full(FILES, 9900, np.uint16))
+    return name
+
+
+@untaught("classes-trained")
+def a_class_that_the_domain_requires_was_never_trained(arena: Arena) -> str:
+    arena.ask('require_classes = ["wall", "glass"]')
+    return arena.version(0.4, class_pixels={name: 0 if name == "glass" else 1000 for name in CLASSES})
+
+
+@untaught("classes-trained")
+def its_classes_were_not_counted(arena: Arena) -> str:
+    arena.ask('require_classes = ["wall"]')
+    return arena.version(0.4)
+
+
 def use(arena: Arena, **changes: object) -> tuple[DataUse, ...]:
     ref = arena.sets[0].ref
     return (replace(DataUse("rooms", "rooms", "room", ref.digest, ref.dvc, True, {"train": 40, "val": 10}), **changes),)  # type: ignore[arg-type]
@@ -363,7 +391,7 @@ def its_set_was_added_twice_with_another_split(arena: Arena) -> str:
     with new_dataset(arena.ws, "again", card) as staging:
         shutil.copytree(rooms.root, staging, dirs_exist_ok=True, ignore=shutil.ignore_patterns("manifest.jsonl", "dataset.json"))
         write_manifest(staging / "manifest.jsonl", [replace(frame, split=turned[frame.split]) for frame in frames])  # type: ignore[arg-type]
-    arena.configure('exam = ["rooms"]\n')
+    arena.ask('exam = ["rooms"]')
     ref = resolve(arena.ws, name_or_manifest="again")
     return arena.version(0.2, data=use(arena, name="again", digest=ref.digest))
 
@@ -411,16 +439,11 @@ def test_there_are_thirty_ways_and_more() -> None:
     ],
 )
 def test_an_exam_of_another_domain_or_an_empty_one_is_refused_by_name(arena: Arena, exam: str, message: str) -> None:
-    from tests.unit.pipelines.training_set import publish
-
     publish(arena.ws, "corridor", domain="corridor", train=2, val=2)
     publish(arena.ws, "blind", train=2, val=0)
-    text = (arena.ws.root / "vortex.toml").read_text()
-    write_atomic(arena.ws.root / "vortex.toml", text.replace("[domains.rooms]\n", f"[domains.rooms]\n{exam}\n"))
-    from pipelines.workspace import load
-
     with pytest.raises(VortexError, match=message.replace("(", r"\(")):
-        exam_sets(load(arena.ws.root), "rooms")
+        arena.ask(exam)
+        exam_sets(arena.ws, "rooms")
 
 
 def test_a_measurement_by_the_command_counts_and_one_of_another_set_does_not(arena: Arena) -> None:

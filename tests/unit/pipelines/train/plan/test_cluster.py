@@ -107,3 +107,16 @@ def test_options_that_do_not_fit_a_team_are_refused(workspace: Workspace) -> Non
         plan(workers=1, sync_batch_norm=True)
     with pytest.raises(UsageError, match="--sync-batch-norm needs GPUs"):
         plan(workers=2, sync_batch_norm=True)
+
+
+def test_the_code_that_machines_compare_is_not_a_teacher_s_environment(tmp_path: Path) -> None:
+    package = tmp_path / "models" / "teachers"
+    package.mkdir(parents=True)
+    (package / "da3.py").write_text("A = 1\n")
+    digest = ray_cluster.code_digest(tmp_path)
+    environment = package / "da3_process" / ".venv" / "lib"
+    environment.mkdir(parents=True)
+    (environment / "other.py").write_text("B = 2\n")
+    assert ray_cluster.code_digest(tmp_path) == digest
+    (package / "da3.py").write_text("A = 2\n")
+    assert ray_cluster.code_digest(tmp_path) != digest

@@ -12,7 +12,7 @@ RULE = IndependentFrames(check="independent-frames", frames=5)
     ("worth", "answer", "passed"),
     [
         (5.0, "250 frames worth 5.0", True),
-        (4.94, "250 frames worth 4.9", False),
+        (4.94, "250 frames worth 4.9: hold out frames of more recordings", False),
         (None, "not known: there are no errors of single frames", False),
     ],
 )
