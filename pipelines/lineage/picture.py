@@ -22,7 +22,7 @@ HUES: Final[Mapping[LinkKind, int]] = {
     "frame": 200, "data": 190, "teacher": 45, "recipe": 220, "weights": 310, "code": 260, "export": 25, "channel": 140, "device": 160,
 }  # fmt: skip
 """Of a kind's colour; every colour is said in words too."""
-NODE_HUES: Final = {**HUES, "version": 310}
+NODE_HUES: Final[Mapping[str, int]] = dict(HUES.items()) | {"version": 310}
 WORDS: Final[Mapping[str, str]] = {"data": "data set", "code": "commit"}
 """Kind of a node → in words, where its name is none."""
 STYLE: Final = """
