@@ -27,6 +27,7 @@ from vortex_cli.commands import (
     pack,
     profile,
     promote,
+    quarantine,
     recipes,
     replay,
     rollback,
@@ -120,6 +121,7 @@ register(app, evaluate.evaluate, "Know")
 register(app, export.export, "Ship")
 register(app, promote.promote, "Ship")
 register(app, rollback.rollback, "Ship")
+register(app, quarantine.quarantine, "Ship")
 register(app, history.history, "Ship")
 register(audit_app, audit.head, "Ship")
 register(audit_app, audit.verify, "Ship")
