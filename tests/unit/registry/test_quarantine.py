@@ -17,6 +17,7 @@ from registry.lineage import weights_line
 from registry.quarantine import bars_in, bars_of, bars_of_all, standing
 from registry.records import DataEdge, DataUse, NewVersion, Quarantine, RecipeEdge, Version, WeightsEdge
 from registry.stages import ChannelMoved, Quarantined, StageJudgement, channel_state, record_promotion, rollback
+from registry.state import VersionState, WholeVersion
 
 New = Callable[..., NewVersion]
 CHANNEL = Channel("host", "corridor")
@@ -132,8 +133,8 @@ def test_asking_one_and_asking_all_agree(make_new: New, drawn: list[tuple[set[in
         assert {bar.quarantine for bar in one} == {bar.quarantine for bar in every.get(name, ())}
 
 
-def _folded(version: Version, new: NewVersion) -> events.VersionState:
-    whole = events.WholeVersion(new, 1)
-    return events.VersionState(
+def _folded(version: Version, new: NewVersion) -> VersionState:
+    whole = WholeVersion(new, 1)
+    return VersionState(
         version.name, version.number, "", None, version.parents, "corridor", (48, 64), None, "2026-01-01", "Ada", "", None, whole=whole
     )
