@@ -24,6 +24,7 @@ from vortex_cli.commands import (
     label,
     lineage,
     logs,
+    migrate,
     pack,
     profile,
     promote,
@@ -116,6 +117,8 @@ register(app, show.show, "Know")
 register(app, lineage.lineage, "Know")
 register(app, compare.compare, "Know")
 register(app, evaluate.evaluate, "Know")
+
+register(app, migrate.migrate, "Bring and keep")
 
 register(app, export.export, "Ship")
 register(app, promote.promote, "Ship")
