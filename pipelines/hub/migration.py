@@ -47,15 +47,16 @@ def migrate(ws: Workspace, file: Path, on_progress: Progress | None = None, *, d
     """Bring the registry of `ws` to the places that `file` names, and have `vortex.toml` name them from then on.
 
     MLflow's runs first, then files, then the ledger, event by event as it is, then models and aliases: whatever breaks off between two of
-    these, the same call completes it, and a second one changes nothing. What others append meanwhile is brought over too, before
+    these, the same call completes it, and one more changes nothing. What others append meanwhile is brought over too, before
     `vortex.toml` is written. Raises VortexError where the ledger is broken, where the other place has another ledger, or one that went on
     by itself, and where a file is gone or changed.
     """
     places = read_places(file)
     target_ws = dataclasses.replace(ws, config=ws.config.model_copy(update=places))
-    if all(getattr(ws, name) == getattr(target_ws, name) for name in ("tracking_uri", "artifact_root", "ledger_url")):
-        raise VortexError(f"{file} names the places that {ws.root / FILE} has already", "name others")
     source = hub(ws)
+    if all(getattr(ws, name) == getattr(target_ws, name) for name in ("tracking_uri", "artifact_root", "ledger_url")):
+        end = source.ledger.verify()
+        return Migration(0, 0, 0, end.seq, end.hash)
     target = Hub.open(target_ws.tracking_uri, target_ws.artifact_root, target_ws.ledger_url)
     source.ledger.verify()
     _require_same_beginning(source, target)
