@@ -29,6 +29,7 @@ from vortex_cli.commands import (
     profile,
     promote,
     recipes,
+    recommend,
     replay,
     rollback,
     runs,
@@ -117,6 +118,7 @@ register(app, show.show, "Know")
 register(app, lineage.lineage, "Know")
 register(app, compare.compare, "Know")
 register(app, pareto.pareto, "Know")
+register(app, recommend.recommend, "Know")
 register(app, evaluate.evaluate, "Know")
 
 register(app, export.export, "Ship")
