@@ -36,6 +36,7 @@ from vortex_cli.commands import (
     show,
     submit,
     train,
+    ui,
     validate,
     versions,
 )
@@ -119,6 +120,7 @@ register(app, lineage.lineage, "Know")
 register(app, compare.compare, "Know")
 register(app, pareto.pareto, "Know")
 register(app, recommend.recommend, "Know")
+register(app, ui.ui, "Know")
 register(app, evaluate.evaluate, "Know")
 
 register(app, export.export, "Ship")
