@@ -220,6 +220,36 @@ class NewVersion:
 
 
 @dataclass(frozen=True)
+class Quarantine:
+    """A version or a dataset from which nothing is promoted until that is lifted: who said so, when (UTC), and why.
+
+    `subject` is v9, `rooms` for every content that ever had that name, or `rooms@CONTENT` for one. `contents` are the digests of data
+    that were known under it then, so that it is known again under another name.
+    """
+
+    scope: Literal["version", "data"]
+    subject: str
+    reason: str
+    actor: str
+    at: str
+    contents: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The version's or the dataset's name."""
+        return self.subject.partition("@")[0]
+
+    def __str__(self) -> str:
+        """What stands in quarantine: the content's digest shortened, as listings have it."""
+        name, at, content = self.subject.partition("@")
+        return f"{name}{at}{content[:12]}"
+
+    def holds_data(self, name: str, content: str) -> bool:
+        """Whether it is about the dataset of this name and content, whatever either of them was called."""
+        return self.scope == "data" and (content in self.contents or self.subject == name)
+
+
+@dataclass(frozen=True)
 class Headline:
     """The numbers that a listing shows, with the domain and the camera they hold for."""
 

@@ -28,6 +28,7 @@ from vortex_cli.commands import (
     pareto,
     profile,
     promote,
+    quarantine,
     recipes,
     recommend,
     replay,
@@ -126,6 +127,7 @@ register(app, evaluate.evaluate, "Know")
 register(app, export.export, "Ship")
 register(app, promote.promote, "Ship")
 register(app, rollback.rollback, "Ship")
+register(app, quarantine.quarantine, "Ship")
 register(app, history.history, "Ship")
 register(audit_app, audit.head, "Ship")
 register(audit_app, audit.verify, "Ship")

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from registry.events import Sentence
+    from registry.quarantine import Bar
     from registry.records import Edge, Headline
 
 STAGE_STYLES = {"production": "bold green", "staging": "yellow", "candidate": "cyan"}
-EDGE_STYLES = {"weights": "bold magenta", "recipe": "blue", "teacher": "yellow", "data": "cyan"}
+EDGE_STYLES = {"weights": "bold magenta", "recipe": "blue", "teacher": "yellow", "data": "cyan", "frame": "cyan", "code": "dim"}
 
 
 def width() -> int:
@@ -82,7 +83,7 @@ def sentence(parts: Sentence) -> Text:
     """What happened, with its names and its alarms marked."""
     from rich.text import Text
 
-    styles = {"name": "bold", "refused": "bold red", "rolled back": "bold yellow"}
+    styles = {"name": "bold", "refused": "bold red", "rolled back": "bold yellow", "quarantined": "bold red"}
     return Text.assemble(*(part if isinstance(part, str) else (part[0], (styles | STAGE_STYLES).get(part[1], "")) for part in parts))
 
 
@@ -90,6 +91,18 @@ def descent(parents: Iterable[Edge]) -> str:
     """What a version was made from, in a word or two: its weights, else its recipe's parent."""
     refs = {kind: ref for kind, ref, _ in (edge.triple() for edge in reversed(list(parents)))}
     return next((f"{kind} {refs[kind]}" for kind in ("weights", "recipe") if kind in refs), "")
+
+
+def barred(version: str, bars: Sequence[Bar]) -> str:
+    """That a version is in quarantine, or what of it is from something that is; empty where nothing bars it."""
+    origins = dict.fromkeys(
+        f"data {bar.quarantine}" if bar.quarantine.scope == "data" else f"weights {bar.quarantine}"
+        for bar in bars
+        if bar.quarantine.subject != version
+    )
+    if any(bar.quarantine.subject == version and bar.quarantine.scope == "version" for bar in bars):
+        return "quarantined"
+    return f"quarantined: {', '.join(origins)}" if origins else ""
 
 
 def measured_on(line: Headline | None) -> str:
