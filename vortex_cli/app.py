@@ -25,16 +25,19 @@ from vortex_cli.commands import (
     lineage,
     logs,
     pack,
+    pareto,
     profile,
     promote,
     quarantine,
     recipes,
+    recommend,
     replay,
     rollback,
     runs,
     show,
     submit,
     train,
+    ui,
     validate,
     versions,
 )
@@ -116,6 +119,9 @@ register(app, versions.versions, "Know")
 register(app, show.show, "Know")
 register(app, lineage.lineage, "Know")
 register(app, compare.compare, "Know")
+register(app, pareto.pareto, "Know")
+register(app, recommend.recommend, "Know")
+register(app, ui.ui, "Know")
 register(app, evaluate.evaluate, "Know")
 
 register(app, export.export, "Ship")
