@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,11 +19,14 @@ from core.files import inside, is_uri, sha256_file, staged_file
 from core.secret import SecretUrl
 from core.shipped import SHIPPED
 from core.stages import STAGES
-from registry import artifacts, database, events, stages
+from registry import artifacts, database, events, quarantine, stages
 from registry.channels import Channel
 from registry.events import VersionExported, VersionMeasured, VersionRegistered, run_scope
+from registry.graph import Graph, graph
 from registry.ledger import Contradiction, Ledger, Transaction
+from registry.quarantine import Bar
 from registry.records import Artifact, Export, Metrics, NewVersion, Summary, Version, WeightsEdge
+from registry.state import State
 from registry.store import MlflowStore
 
 if TYPE_CHECKING:
@@ -77,6 +81,27 @@ class Hub:
             if any(entry.kind == VersionRegistered.kind for entry in own):
                 return events.fold([*own, *stages.entries_of_channels_with(self.ledger, name)]).whole_versions()[0]
         raise _unknown(name, [summary.name for summary in self.summaries()])
+
+    def lineage(self) -> tuple[State, Graph]:
+        """Every version with how it was made, every channel and what stands in quarantine, and the graph of all of it."""
+        whole = (VersionRegistered.kind, *quarantine.KINDS)
+        with self._reading():
+            entries = self.ledger.entries(without=(*whole, *events.kinds(folds=False)), bodies=False)
+            entries = sorted([*entries, *self.ledger.entries(kinds=whole)], key=attrgetter("seq"))
+            state = events.fold(entries)
+            return state, graph(state, entries)
+
+    def barred(self) -> dict[str, tuple[Bar, ...]]:
+        """Every version that may enter no stage → what bars it. Next to nothing is read where nothing is in quarantine."""
+        with self._reading():
+            quarantines = quarantine.standing(self.ledger)
+            if not quarantines:
+                return {}
+            known_by_content = any(each.scope == "data" for each in quarantines)
+            registered = self.ledger.entries(kinds=(VersionRegistered.kind,), bodies=known_by_content)
+            state = events.fold(registered)
+            state.quarantines = {(each.scope, each.subject): each for each in quarantines}
+            return quarantine.bars_of_all(state)
 
     @cached_property
     def _every_kind_known(self) -> bool:

@@ -26,15 +26,19 @@ from vortex_cli.commands import (
     logs,
     migrate,
     pack,
+    pareto,
     profile,
     promote,
+    quarantine,
     recipes,
+    recommend,
     replay,
     rollback,
     runs,
     show,
     submit,
     train,
+    ui,
     validate,
     versions,
 )
@@ -116,6 +120,9 @@ register(app, versions.versions, "Know")
 register(app, show.show, "Know")
 register(app, lineage.lineage, "Know")
 register(app, compare.compare, "Know")
+register(app, pareto.pareto, "Know")
+register(app, recommend.recommend, "Know")
+register(app, ui.ui, "Know")
 register(app, evaluate.evaluate, "Know")
 
 register(app, migrate.migrate, "Bring and keep")
@@ -123,6 +130,7 @@ register(app, migrate.migrate, "Bring and keep")
 register(app, export.export, "Ship")
 register(app, promote.promote, "Ship")
 register(app, rollback.rollback, "Ship")
+register(app, quarantine.quarantine, "Ship")
 register(app, history.history, "Ship")
 register(audit_app, audit.head, "Ship")
 register(audit_app, audit.verify, "Ship")
