@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from core.errors import VortexError
-from core.files import locked, sha256_file, staged_file
+from core.files import flush, locked, sha256_file, staged_file
 from core.secret import SecretUrl, hide
 from registry import artifacts, database
 from registry.records import Artifact, DataUse, RunRecord
@@ -48,6 +48,8 @@ class MlflowStore:
         self._url = database.for_sqlalchemy(self.tracking_uri)
         self._location = artifact_root.absolute().as_uri() if isinstance(artifact_root, Path) else artifact_root
         with self._explained("open"), self._initialisation_lock(), _default_location(self._location):
+            if self._file and not self._file.exists():
+                _create(self._file)
             self._client: Any = _client(self._url)
             self._own: dict[str, str] = {}
             self.experiment_id = self._experiment()
@@ -416,6 +418,18 @@ def _client(tracking_uri: str) -> Any:
     for name in ("alembic", "mlflow"):  # the import configures its own loggers
         logging.getLogger(name).setLevel(logging.ERROR)
     return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+def _create(file: Path) -> None:
+    """Make an embedded store, whole or not at all: MLflow cannot go on with one whose dozens of migrations broke off (measured)."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    staging = file.with_name(f".{file.name}.new")
+    for left_over in (staging, staging.with_name(f"{staging.name}-journal")):
+        left_over.unlink(missing_ok=True)
+    _client(database.for_sqlalchemy(SecretUrl(f"sqlite:///{staging}")))
+    flush(staging)
+    staging.replace(file)
+    flush(file.parent)
 
 
 @contextmanager

@@ -125,7 +125,7 @@ register(app, recommend.recommend, "Know")
 register(app, ui.ui, "Know")
 register(app, evaluate.evaluate, "Know")
 
-register(app, migrate.migrate, "Bring and keep")
+register(app, migrate.migrate, "Keep")
 
 register(app, export.export, "Ship")
 register(app, promote.promote, "Ship")
