@@ -24,17 +24,21 @@ from vortex_cli.commands import (
     label,
     lineage,
     logs,
+    migrate,
     pack,
+    pareto,
     profile,
     promote,
     quarantine,
     recipes,
+    recommend,
     replay,
     rollback,
     runs,
     show,
     submit,
     train,
+    ui,
     validate,
     versions,
 )
@@ -116,7 +120,12 @@ register(app, versions.versions, "Know")
 register(app, show.show, "Know")
 register(app, lineage.lineage, "Know")
 register(app, compare.compare, "Know")
+register(app, pareto.pareto, "Know")
+register(app, recommend.recommend, "Know")
+register(app, ui.ui, "Know")
 register(app, evaluate.evaluate, "Know")
+
+register(app, migrate.migrate, "Keep")
 
 register(app, export.export, "Ship")
 register(app, promote.promote, "Ship")
