@@ -176,15 +176,15 @@ def test_a_name_of_two_things_is_refused_with_both_spellings(made: Workspace, tm
     ws = load(shutil.copytree(made.root, tmp_path / "workspace", symlinks=True))
     for name in ("v9", "da3", "more"):
         publish(ws, name, train=1, val=1, seed=7 if name == "more" else 0)
-    registry, asked = hub(ws), lineage_of(hub(ws))
+    asked = lineage_of(hub(ws))
     for name, spellings in (("v9", "version:v9 or data:v9"), ("da3", "data:da3 or teacher:da3")):
         with pytest.raises(UsageError, match="is the name of 2 things here") as refused:
-            what(ws, registry, asked, name)
+            what(ws, asked, name, lambda *_: [])
         assert refused.value.hint == f"say which: {spellings}"
-    assert what(ws, registry, asked, "data:da3").kind == "data"
-    assert what(ws, registry, asked, "version:v9").nodes == (Node("version", "v9"),)
+    assert what(ws, asked, "data:da3", lambda *_: []).kind == "data"
+    assert what(ws, asked, "version:v9", lambda *_: []).nodes == (Node("version", "v9"),)
     with pytest.raises(UsageError, match="data sets have a frame 'rooms-000'") as refused:
-        what(ws, registry, asked, "rooms-000")
+        what(ws, asked, "rooms-000", lambda *_: [])
     assert "frame:more/rooms-000" in refused.value.hint and "frame:rooms/rooms-000" in refused.value.hint
     with pytest.raises(UsageError, match="'v9' is a version and a data set"):
         quarantine(ws, "v9", reason="x")
