@@ -49,7 +49,7 @@ def lineage(
         str | None,
         typer.Argument(
             metavar="NAME",
-            help="A version, DATASET[@HASH], teacher, FRAME or DATASET/FRAME, channel, device or commit; or KIND:NAME.",
+            help="A version, DATASET, DATASET@HASH, teacher, FRAME or DATASET/FRAME, channel, device or commit; or KIND:NAME.",
             autocompletion=complete_versions,
         ),
     ] = None,
@@ -257,7 +257,7 @@ def _print_tree(lineage: Lineage, starts: Sequence[graph.Node], direction: graph
 
     steps = _steps(lineage, starts, direction)
     if both:
-        console.emit([], Text("Made from" if direction == "up" else "What came of it", "bold"))
+        console.emit([], Text("Made from" if direction == "up" else "\nWhat came of it", "bold"))
 
     def elsewhere(step: Step) -> Text | None:
         names = [f"{link.kind} {link.source if direction == 'down' else link.target}" for link in step.elsewhere]

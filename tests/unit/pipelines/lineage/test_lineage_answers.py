@@ -12,9 +12,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from core.errors import UsageError, VortexError
+from pipelines.compare.recommend import recommend
 from pipelines.data.datasets import resolve
 from pipelines.hub.open import hub
 from pipelines.lineage.picture import lineage_svg, mermaid
+from pipelines.train.plan.gather import _quarantine_remarks
 from pipelines.workspace import Workspace, load
 from registry.channels import Channel
 from registry.events import ChannelPromoted, VersionMeasured
@@ -216,6 +218,13 @@ def test_a_quarantine_is_told_everywhere_and_names_what_runs(made: Workspace, tm
     assert "data set hall, which v6 was trained on," in json.loads(run("show", "v6", "--json"))["quarantined"][0]
     assert "quarantined: half scale" in run("lineage", "hall")
     assert "data set hall quarantined" in run("history")
+    ws = load(root)
+    assert set(recommend(made, "rooms").excluded) == {"v10", "v11"}
+    with pytest.raises(VortexError, match="no version can be recommended for rooms") as refused:
+        recommend(ws, "rooms")
+    assert any(detail.startswith("v9: quarantine: data set hall, which v9 was trained on,") for detail in refused.value.details)
+    remarks = _quarantine_remarks(hub(ws), hub(ws).get("v9"), (resolve(ws, name_or_manifest="rooms"),))
+    assert len(remarks) == 1 and remarks[0].endswith("half scale); a version of it enters no stage")
     assert [each["subject"] for each in json.loads(run("quarantine", "--json"))] == ["hall"]
     assert "out of quarantine" in run("quarantine", "hall", "--lift", "--reason", "it was the viewer")
     assert json.loads(run("quarantine", "--json")) == []
