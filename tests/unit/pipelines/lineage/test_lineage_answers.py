@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from core.errors import UsageError, VortexError
 from pipelines.compare.recommend import recommend
 from pipelines.data.datasets import resolve
+from pipelines.doctor import _quarantine
 from pipelines.hub.open import hub
 from pipelines.lineage.picture import lineage_svg, mermaid
 from pipelines.train.plan.gather import _quarantine_remarks
@@ -223,6 +224,9 @@ def test_a_quarantine_is_told_everywhere_and_names_what_runs(made: Workspace, tm
     with pytest.raises(VortexError, match="no version can be recommended for rooms") as refused:
         recommend(ws, "rooms")
     assert any(detail.startswith("v9: quarantine: data set hall, which v9 was trained on,") for detail in refused.value.details)
+    finding = _quarantine(ws)
+    assert (finding.state, finding.remedy) == ("missing", channel["remedy"])
+    assert finding.found.startswith("host/rooms runs v9: data set hall, which v9 was trained on, is in quarantine")
     remarks = _quarantine_remarks(hub(ws), hub(ws).get("v9"), (resolve(ws, name_or_manifest="rooms"),))
     assert len(remarks) == 1 and remarks[0].endswith("half scale); a version of it enters no stage")
     assert [each["subject"] for each in json.loads(run("quarantine", "--json"))] == ["hall"]
