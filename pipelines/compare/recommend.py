@@ -146,7 +146,7 @@ def _excluded(
     registry: Hub, versions: Sequence[Version], judging: Sequence[SharedSeries], require_classes: Sequence[str]
 ) -> dict[str, str]:
     """Version → why it is no candidate."""
-    refused = unproven(registry.summaries())
+    refused, barred = unproven(registry.summaries()), registry.barred()
     excluded = {}
     for version in versions:
         missing = [shared.name for shared in judging if version.name not in shared.metrics and version.name not in shared.otherwise]
@@ -158,6 +158,7 @@ def _excluded(
         ]
         if version.name in refused:
             reasons.append(f"refused data: {refused[version.name]}")
+        reasons += map(str, barred.get(version.name, ()))
         if not reasons and require_classes:
             pixels = class_pixels(registry, version)
             lacking = [name for name in require_classes if pixels is not None and not pixels[name]]

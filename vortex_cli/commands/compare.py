@@ -55,6 +55,7 @@ def compare(
 
 
 def _parts(result: Comparison) -> Iterator[RenderableType]:
+    yield from (f"{name} may enter no stage: {bars}" for name, bars in result.barred.items())
     yield from _recipe(result)
     for measured in result.measured:
         yield from _measured(result, measured)

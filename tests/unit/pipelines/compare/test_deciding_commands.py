@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from pipelines.hub.open import hub
 from pipelines.workspace import Workspace
+from registry.quarantine import record
 from tests.unit.pipelines.compare.lineage_registry import register
 from vortex_cli.app import app
 
@@ -44,7 +46,7 @@ def test_compare_prints_figures_verdicts_and_what_was_forgotten(called: Workspac
     assert "24 resampled sequences" in text and "corridor" not in text
     assert f"page: {page}" in text and page.read_text().startswith("<!doctype html>")
     answer = json.loads(output("compare v6 v9 --json"))
-    assert {"a", "b", "asked", "recipe", "measured", "unpaired", "forgetting", "page"} == set(answer)
+    assert {"a", "b", "asked", "recipe", "measured", "unpaired", "forgetting", "barred", "page"} == set(answer)
     assert answer["measured"][0]["rows"][0]["verdict"]["word"] == "worse"
 
 
@@ -68,3 +70,11 @@ def test_recommend_says_which_and_why(called: Workspace) -> None:
     answer = json.loads(output("recommend --domain corridor --for finetune --json"))
     assert (answer["version"], answer["certain"], answer["sentence"]) == ("v6", True, "v6 to fine-tune on corridor from")
     assert "exit" not in output("recommend --domain corridor --for nothing", code=2)
+
+
+def test_a_quarantine_is_said_wherever_versions_are_weighed(called: Workspace, tmp_path: Path) -> None:
+    record(hub(called).ledger, "version", "v6", actor="Ada", reason="labels of the <wrong> building")
+    for words in ("compare v5 v6", "pareto --axes nyu.rmse,nyu.miou", "recommend --domain rooms"):
+        assert "v6 is in quarantine" in " ".join(output(words).split()), words
+    output(f"compare v5 v6 --html {tmp_path / 'page.html'}")
+    assert "v6 may enter no stage</span>: v6 is in quarantine" in (page := (tmp_path / "page.html").read_text()) and "&lt;wrong&gt;" in page

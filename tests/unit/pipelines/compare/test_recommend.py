@@ -10,6 +10,7 @@ from pipelines.hub.open import hub
 from pipelines.workspace import FILE, Workspace, load
 from registry.channels import Channel
 from registry.events import VersionMeasured
+from registry.quarantine import record
 from registry.records import WeightsEdge
 from registry.stages import StageJudgement, record_promotion
 from tests.unit.pipelines.compare.lineage_registry import FEMTO, LILOC, NYU, Published, measurement, register
@@ -87,6 +88,15 @@ def test_who_is_no_candidate_is_named_with_the_reason(domains: Workspace) -> Non
     assert answer.version == "v9"
     assert answer.excluded["v10"] == answer.excluded["v11"] == "refused data: data of v10: doubtful: allowed unvalidated"
     assert answer.excluded["v12"].startswith("measured otherwise on lilocbench@realsense_d455: data differs")
+
+
+def test_what_is_in_quarantine_is_no_candidate_and_no_base_and_neither_are_its_children(domains: Workspace) -> None:
+    register(domains)
+    record(hub(domains).ledger, "version", "v6", actor="Ada", reason="labels of the wrong building")
+    corridor, base = recommend(domains, "corridor"), recommend(domains, "corridor", "finetune")
+    assert (corridor.version, base.version) == ("v7", "v5")
+    for answer, names in ((corridor, ("v6", "v9")), (base, ("v6", "v9"))):
+        assert all("v6 is in quarantine" in answer.excluded[name] and "wrong building" in answer.excluded[name] for name in names)
 
 
 def test_without_an_exam_there_is_no_answer(domains: Workspace) -> None:
