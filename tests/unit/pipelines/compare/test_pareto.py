@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,3 +139,11 @@ def test_the_drawings_show_every_version_and_where_it_stands(workspace: Workspac
     drawing = "\n".join(lines[:12])
     assert (drawing.count("●"), drawing.count("○")) == (2, 4) and max(map(len, lines)) <= 80
     assert [name for name in ("v6", "v7", "v8", "v9", "v4") if name not in drawing] == []
+
+
+def test_names_in_a_drawing_are_escaped(workspace: Workspace) -> None:
+    register(workspace)
+    front = pareto(workspace, TWO)
+    points = tuple(replace(point, codename='<script>alert("x")</script>\x1b[31m') for point in front.points)
+    svg = pareto_svg(replace(front, points=points), href=lambda name: f'"><script>{name}')
+    assert "<script" not in svg and "\x1b" not in svg and "&lt;script&gt;alert" in svg
