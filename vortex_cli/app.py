@@ -24,6 +24,7 @@ from vortex_cli.commands import (
     label,
     lineage,
     logs,
+    migrate,
     pack,
     pareto,
     profile,
@@ -123,6 +124,8 @@ register(app, pareto.pareto, "Know")
 register(app, recommend.recommend, "Know")
 register(app, ui.ui, "Know")
 register(app, evaluate.evaluate, "Know")
+
+register(app, migrate.migrate, "Keep")
 
 register(app, export.export, "Ship")
 register(app, promote.promote, "Ship")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from registry.events import Sentence
     from registry.quarantine import Bar
-    from registry.records import Edge, Headline
+    from registry.records import Edge, Headline, Summary
 
 STAGE_STYLES = {"production": "bold green", "staging": "yellow", "candidate": "cyan"}
 EDGE_STYLES = {"weights": "bold magenta", "recipe": "blue", "teacher": "yellow", "data": "cyan", "frame": "cyan", "code": "dim"}
@@ -56,6 +56,16 @@ def stages(channels: Iterable[tuple[str, str]], domain: str | None = None) -> Te
 
     parts = [Text.assemble((stage, STAGE_STYLES.get(stage, "")), f" {place(channel, domain)}") for channel, stage in channels]
     return Text(", ").join(parts)
+
+
+def standing(summary: Summary, bars: Sequence[Bar]) -> Text:
+    """The stages that a version holds, and what bars it from more."""
+    from rich.text import Text
+
+    text = stages(summary.stages, summary.domain)
+    if words := barred(summary.name, bars):
+        text = Text(", ").join([*([text] if text else []), Text(words, "bold red")])
+    return text
 
 
 def place(channel: str, domain: str | None) -> str:

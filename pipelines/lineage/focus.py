@@ -53,7 +53,7 @@ def resolve(ws: Workspace, registry: Hub, lineage: Lineage, name: str) -> Focus:
     }
     kind, colon, rest = name.partition(":")
     if colon and kind in spelt:
-        focus = spelt[kind](rest)  # type: ignore[index]
+        focus = spelt[kind](rest)
         if focus is None:
             raise _unknown(lineage, name)
         return focus

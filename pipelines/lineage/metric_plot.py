@@ -8,7 +8,7 @@ from typing import Final
 
 from core.printable import clean
 from pipelines.lineage.metric_line import MetricHistory, Point
-from pipelines.lineage.picture import ALONE
+from pipelines.lineage.picture import ALONE, LETTER
 
 STEP, TALL, LEFT, TOP, BOTTOM = 84, 200, 64, 30, 34
 """Pixels between two versions, of the plot's height, and around it."""
@@ -34,8 +34,10 @@ def metric_svg(history: MetricHistory, *, alone: bool = False) -> str:
     points = [point for line in lines for point in line.points]
     low, high = span(points) if points else (0.0, 1.0)
     x_of = {name: LEFT + STEP / 2 + STEP * number for number, name in enumerate(names)}
-    width, height = LEFT + STEP * max(len(names), 3) + 16, TOP + TALL + BOTTOM + 18 * len(lines)
     about = clean(f"{history.metric} on {history.domain} along the ancestors of {history.version}")
+    legend = [clean(f"{line.series}, {line.series.dataset}@{line.series.digest[:12]}") for line in lines]
+    width = LEFT + max(STEP * len(names), LETTER * len(about), *(30 + LETTER * len(text) for text in legend)) + 16
+    height = TOP + TALL + BOTTOM + 18 * len(lines)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="lineage" role="img" aria-label="{escape(about)}" '
         f'viewBox="0 0 {width} {height}" width="{width}" height="{height}">',
@@ -49,7 +51,7 @@ def metric_svg(history: MetricHistory, *, alone: bool = False) -> str:
         parts.append(f'<text class="small" x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>')
     parts += [f'<text x="{x:.1f}" y="{TOP + TALL + 18}" text-anchor="middle">{escape(clean(name))}</text>' for name, x in x_of.items()]
     for number, line in enumerate(lines):
-        ink = f"hsl({HUES[number]} 65% 48%)"
+        ink = f"hsl({HUES[number]} 65% 54%)"
         corners = [(x_of[point.version], _y(point.value, low, high), point) for point in line.points]
         parts.append(
             f'<polyline fill="none" stroke="{ink}" stroke-width="2" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y, _ in corners)}"/>'
@@ -60,9 +62,8 @@ def metric_svg(history: MetricHistory, *, alone: bool = False) -> str:
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{ink}"><title>{words}</title></circle>')
             parts.append(f'<text class="small" x="{x:.1f}" y="{y - 9:.1f}" text-anchor="middle">{point.value:.3f}</text>')
         y = TOP + TALL + BOTTOM + 18 * number + 6
-        name = escape(clean(f"{line.series}, {line.series.dataset}@{line.series.digest[:12]}"))
         parts.append(
-            f'<path d="M{LEFT} {y - 4}h22" stroke="{ink}" stroke-width="2"/><text class="small" x="{LEFT + 30}" y="{y}">{name}</text>'
+            f'<path d="M{LEFT} {y - 4}h22" stroke="{ink}" stroke-width="2"/><text class="small" x="{LEFT + 30}" y="{y}">{escape(legend[number])}</text>'
         )
     return "\n".join([*parts, "</svg>", ""])
 

@@ -126,7 +126,7 @@ def _graph(ws: Workspace, name: str | None, up: bool, down: bool, form: Form) ->
     if focus:
         lineage = lineage.joined(focus.nodes, focus.links)
         up, down = (up, down) if up or down else (focus.kind in UPWARD, focus.kind not in FINAL)
-    directions: tuple[graph.Direction, ...] = (*(("up",) if up else ()), *(("down",) if down else ()))  # type: ignore[assignment]
+    directions: tuple[graph.Direction, ...] = (*(("up",) if up else ()), *(("down",) if down else ()))
     part = family(lineage, starts, directions) if focus else lineage.graph
     running = tenures(lineage, starts) if focus and down else []
     if form in ("mermaid", "svg"):
@@ -208,12 +208,10 @@ def _said_of(summary: Summary, bars: dict[str, tuple[Bar, ...]]) -> Text:
     label = Text(f"  {summary.codename}" if summary.codename else "")
     if line := summary.headline:
         label.append(f"  {wording.metres(line.rmse) or '–'} m", "bold").append(f" on {wording.measured_on(line)}", "dim")
-    if summary.stages:
-        label.append("  ").append_text(wording.stages(summary.stages, summary.domain))
+    if standing := wording.standing(summary, bars.get(summary.name, ())):
+        label.append("  ").append_text(standing)
     if summary.truncated:
         label.append("  cut short", "red")
-    if barred := wording.barred(summary.name, bars.get(summary.name, ())):
-        label.append(f"  {barred}", "bold red")
     return label
 
 
