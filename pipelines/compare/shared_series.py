@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.errors import UsageError
 from registry.records import Metrics, Series, Version
@@ -35,7 +35,7 @@ def shared_series(versions: Sequence[Version], *, exams_only: bool = True) -> li
         places.setdefault(place, {}).setdefault(metrics.series.comparable_key, {})[version] = metrics
     times = Counter(dataset for _, dataset, _ in places)
     return [
-        _most_shared(dataset if times[dataset] == 1 else f"{dataset}@{camera}", groups)
+        _most_shared(dataset, dataset if times[dataset] == 1 else f"{dataset}@{camera}", groups)
         for (_, dataset, camera), groups in sorted(places.items())
     ]
 
@@ -65,10 +65,10 @@ def _names(every: Iterable[SharedSeries]) -> str:
     return ", ".join(f"{shared.name} ({shared.series.domain})" for shared in every)
 
 
-def _most_shared(name: str, groups: dict[tuple[str, str, str, str], dict[str, Metrics]]) -> SharedSeries:
+def _most_shared(dataset: str, name: str, groups: dict[tuple[str, str, str, str], dict[str, Metrics]]) -> SharedSeries:
     """The group with most versions; of those, the one that was begun last. A version that is in another alone is told apart from it."""
     metrics = max(reversed(groups.values()), key=len)
-    series = list(metrics.values())[-1].series
+    series = replace(list(metrics.values())[-1].series, dataset=dataset)
     otherwise = {
         version: str(other.series.difference(series))
         for group in groups.values()

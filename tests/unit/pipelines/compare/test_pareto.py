@@ -80,6 +80,15 @@ def test_another_state_of_the_data_or_protocol_is_not_joined(workspace: Workspac
     assert "protocol differs (val-pooled-10m/1+median against val-pooled-10m/1)" in loose.left_out["v11"]
 
 
+def test_a_dataset_that_was_renamed_is_the_same_axis(workspace: Workspace) -> None:
+    register(workspace)
+    register(workspace, [Published("v10", None, [], {FEMTO: (1.0, None)})])
+    renamed = replace(measurement(workspace, 10, NYU, 0.1), dataset="indoor2012")
+    hub(workspace).ledger.append(VersionMeasured("v10", renamed), actor="test")
+    front = pareto(workspace, ("indoor2012.rmse", "corridor_eval.rmse"))
+    assert [point.version for point in front.points if point.front] == ["v10"] and len(front.points) == 7
+
+
 @pytest.mark.parametrize(
     ("axes", "message"),
     [
