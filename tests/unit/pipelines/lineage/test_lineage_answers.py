@@ -223,7 +223,7 @@ def test_a_quarantine_is_told_everywhere_and_names_what_runs(made: Workspace, tm
     assert set(recommend(made, "rooms").excluded) == {"v10", "v11"}
     with pytest.raises(VortexError, match="no version can be recommended for rooms") as refused:
         recommend(ws, "rooms")
-    assert any(detail.startswith("v9: quarantine: data set hall, which v9 was trained on,") for detail in refused.value.details)
+    assert any(detail.startswith("v9: data set hall, which v9 was trained on,") for detail in refused.value.details)
     finding = _quarantine(ws)
     assert (finding.state, finding.remedy) == ("missing", channel["remedy"])
     assert finding.found.startswith("host/rooms runs v9: data set hall, which v9 was trained on, is in quarantine")
