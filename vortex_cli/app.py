@@ -25,6 +25,7 @@ from vortex_cli.commands import (
     lineage,
     logs,
     pack,
+    predict,
     profile,
     promote,
     recipes,
@@ -116,6 +117,7 @@ register(app, show.show, "Know")
 register(app, lineage.lineage, "Know")
 register(app, compare.compare, "Know")
 register(app, evaluate.evaluate, "Know")
+register(app, predict.predict, "Know")
 
 register(app, export.export, "Ship")
 register(app, promote.promote, "Ship")

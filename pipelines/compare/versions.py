@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from core.errors import VortexError
 from pipelines.compare.frame_errors import FrameErrors
 from pipelines.compare.verdict import MARGIN, Verdict, judge_frames
+from pipelines.evaluate.protocol import pools_images
 from pipelines.hub.open import hub as open_hub
 from pipelines.workspace import Workspace
 
@@ -96,8 +97,12 @@ def judge_measured(
 ) -> tuple[Verdict, ...]:
     """Judge one measurement of a version against another's of the same frames, each given with its version's name.
 
-    Raises VortexError where per-frame errors are missing or cannot be paired.
+    Raises VortexError where per-frame errors are missing or cannot be paired, or the protocol's figures are means of images.
     """
+    if pools_images(a[1].protocol):
+        raise VortexError(
+            f"figures by {a[1].protocol} are means of images, and a verdict pools the pixels of all", "measure both without --protocol"
+        )
     errors_a, errors_b = (_frame_errors(hub, name, measured) for name, measured in (a, b))
     return tuple(judge_frames(errors_a, errors_b, metric, margin=margin, comparisons=len(metrics), seed=seed) for metric in metrics)
 

@@ -47,6 +47,9 @@ evaluate v11 --device cpu
 evaluate v10 --device cpu --against v11
 evaluate v10 --device cpu --picture
 export v10
+evaluate v10 --runtime onnx
+evaluate --all --domain rooms --align median
+predict v10 small --every 4
 promote v10 --stage production --dry-run
 promote v10 --stage production
 promote v11 --stage production
