@@ -37,6 +37,7 @@ from vortex_cli.commands import (
     train,
     validate,
     versions,
+    video,
 )
 from vortex_cli.group import Group
 from vortex_cli.options import as_command
@@ -118,6 +119,7 @@ register(app, lineage.lineage, "Know")
 register(app, compare.compare, "Know")
 register(app, evaluate.evaluate, "Know")
 register(app, predict.predict, "Know")
+register(app, video.video, "Know")
 
 register(app, export.export, "Ship")
 register(app, promote.promote, "Ship")

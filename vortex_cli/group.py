@@ -13,6 +13,7 @@ MEANINGS: Final = {
     "vortex": {
         "evaluate": "test eval score measure bench benchmark run",
         "predict": "infer inference apply estimate detect depth",
+        "video": "film movie render animate gif mp4",
         "versions": "list ls models model registry register version tags",
         "show": "info inspect describe cat view get card",
         "runs": "status ps jobs queue experiments top",

@@ -17,7 +17,7 @@ from pipelines.frame_arrays import load_arrays
 from pipelines.pack.preparing import packs_folder
 from pipelines.predict.runtimes import of_student
 from pipelines.workspace import Workspace
-from tests.unit.pipelines.conftest import SIZE, write_frames
+from tests.unit.pipelines.conftest import SIZE, add_tof, write_frames
 from validation.manifest import load_manifest, write_manifest
 
 
@@ -161,20 +161,7 @@ def test_the_flipped_answer_is_averaged_in(workspace: Workspace, small_set: Path
 
 
 def test_fused_and_jitter_are_what_they_are_defined_as(workspace: Workspace, small_set: Path) -> None:
-    import dataclasses
-
-    import cv2
-
-    robot = []
-    for frame in load_manifest(small_set):
-        depth = cv2.imread(str(small_set.parent / str(frame.depth)), cv2.IMREAD_UNCHANGED)
-        confidence = np.zeros(SIZE, np.uint8)
-        confidence[:, :48] = 255
-        for folder, picture in (("tof", np.where(depth > 0, depth + 100, 0).astype(np.uint16)), ("confidence", confidence)):
-            (small_set.parent / folder).mkdir(exist_ok=True)
-            cv2.imwrite(str(small_set.parent / folder / f"{frame.id}.png"), picture)
-        robot.append(dataclasses.replace(frame, tof=f"tof/{frame.id}.png", tof_unit="mm", tof_confidence=f"confidence/{frame.id}.png"))
-    write_manifest(small_set, robot)
+    add_tof(small_set)
     ref, frames = val(workspace, small_set)
     rows = list(load_arrays(packs_folder(workspace), ref, frames, SIZE))
     errors = []
