@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -56,6 +57,7 @@ def compare(folder: Path, frames: int, size: tuple[int, int]) -> None:
     started = time.perf_counter()
     answer = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     wall = time.perf_counter() - started
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.perf_counter()
     network = by_network(folder, size)
     by_torch = time.perf_counter() - started
@@ -63,6 +65,7 @@ def compare(folder: Path, frames: int, size: tuple[int, int]) -> None:
     apart = difference(answer["values"][worst], network[worst])
     print(f"{frames} frames of {size[0]}x{size[1]}, {cores()} cores, efficientvit_b1 with random weights")
     print(f"  whole process, packing with it  {wall:6.1f} s   (target {TARGET_S:.0f}: {'reached' if wall <= TARGET_S else 'missed'})")
+    print(f"  CPU time of that process        {usage.ru_utime + usage.ru_stime:6.1f} s")
     print(f"  measuring alone                 {answer['seconds']:6.1f} s   {frames / answer['seconds']:.0f} frames/s")
     print(f"  the network by torch            {by_torch:6.1f} s   {frames / by_torch:.0f} frames/s")
     print(f"  figures differ by at most       {apart:.1e} ({worst}; target 1e-04: {'reached' if apart <= TARGET_DIFFERENCE else 'missed'})")

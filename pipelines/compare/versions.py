@@ -88,7 +88,7 @@ def compare_errors(
             f"{a} and {b} cannot be compared on {domain}: {of_a.series.difference(of_b.series)}",
             f"measure both on the same data: vortex evaluate {b} --data {of_a.dataset}",
         )
-    of_a, of_b = pairs[-1]
+    of_a, of_b = sorted(pairs, key=lambda pair: pair[0].series.exam)[-1]  # the newest, of an exam where there is one
     return judge_measured(hub, (a, of_a), (b, of_b), metrics, margin=margin, seed=seed)
 
 

@@ -104,7 +104,7 @@ def evaluate(
     judging = {"metrics": tuple(dict.fromkeys(metric or ["rmse"])), "margin": margin, "seed": seed}
     measured = _measure(ws, version, options)
     verdicts = [(metrics, _compare(ws, version, against, metrics, judging, options)) for metrics in measured] if against else []
-    picture_path = _draw(ws, version, measured[0], domain, data, measured_by.split) if picture else None
+    picture_path = _draw(ws, version, measured[0], domain, data, measured_by) if picture else None
     leaks = _leaks(ws, version, measured)
     payload = {
         "version": version,
@@ -158,7 +158,7 @@ def _all(ws: Workspace, all_: bool, options: dict[str, Any]) -> None:
             **options,
             on_progress=lambda what, count, total: display.update(task, description=what, completed=count, total=total or None),
         )
-    console.emit({"protocol": options["protocol"].name, "versions": standings}, *_standings(standings))
+    console.emit({"versions": standings}, *_standings(standings))
     for standing in standings:
         if standing.fault:
             console.note(f"{standing.version} could not be measured: {standing.fault}")
@@ -196,20 +196,30 @@ def _leaks(ws: Workspace, version: str, measured: Sequence[Metrics]) -> list[str
 
 
 def tables(version: str, measured: Sequence[Metrics]) -> Iterator[RenderableType]:
-    """Depth as it is and after median scaling, by range; then classes, where any were labelled."""
+    """For each protocol, since figures of two never stand in one table: depth as it is and after median scaling, by range, then classes."""
+    for protocol in dict.fromkeys(metrics.protocol for metrics in measured):
+        of_protocol = [metrics for metrics in measured if metrics.protocol == protocol]
+        yield _depth_table(version, of_protocol, protocol)
+        labelled = [metrics for metrics in of_protocol if "miou" in metrics.values]
+        if labelled:
+            yield _class_table(version, labelled)
+
+
+def _depth_table(version: str, measured: Sequence[Metrics], protocol: str) -> RenderableType:
     wide = console.stdout().width >= 100
     heads = ("RMSE m", "MAE m", "AbsRel", *(("log10", "SILog", "δ1 %", "δ2 %", "δ3 %") if wide else ("δ1 %",)), "near m", "mid m", "far m")
     rows = [row for metrics in measured for row in _depth_rows(metrics, wide)]
-    protocol = ", ".join(dict.fromkeys(metrics.protocol for metrics in measured))
     title = f"{version}: depth, {sum(metrics.frames for metrics in measured)} frames, protocol {protocol}"
     caption = "near 0–1.5 m, mid 1.5–3 m, far 3–6 m; median-scaled: each frame by median(truth)/median(prediction)"
-    yield _titled(console.table(["measured on", *((head, "right") for head in heads)], rows, title, caption))
-    labelled = [metrics for metrics in measured if "miou" in metrics.values]
+    return _titled(console.table(["measured on", *((head, "right") for head in heads)], rows, title, caption))
+
+
+def _class_table(version: str, measured: Sequence[Metrics]) -> RenderableType:
+    wide = console.stdout().width >= 100
     names = ("miou", *(f"iou_{name}" for name in CLASSES), *(("pixel_accuracy",) if wide else ()))
-    if labelled:
-        heads = ("mIoU %", *CLASSES, *(("pixels right %",) if wide else ()))
-        rows = [(metrics.series.place, *(wording.percent(metrics.values.get(name)) for name in names)) for metrics in labelled]
-        yield _titled(console.table(["measured on", *((head, "right") for head in heads)], rows, f"{version}: IoU per class, %"))
+    heads = ("mIoU %", *CLASSES, *(("pixels right %",) if wide else ()))
+    rows = [(metrics.series.place, *(wording.percent(metrics.values.get(name)) for name in names)) for metrics in measured]
+    return _titled(console.table(["measured on", *((head, "right") for head in heads)], rows, f"{version}: IoU per class, %"))
 
 
 def _titled(table: Table) -> RenderableType:
@@ -309,8 +319,8 @@ def _findings(version: str, against: str, verdicts: Iterable[tuple[Metrics, tupl
         yield _titled(console.table(["metric", *((head, "right") for head in heads), f"{version} is"], rows, title, caption))
 
 
-def _draw(ws: Workspace, version: str, metrics: Metrics, domain: str | None, data: str | None, split: str) -> Path:
+def _draw(ws: Workspace, version: str, metrics: Metrics, domain: str | None, data: str | None, protocol: Protocol) -> Path:
     from pipelines.report.predictions import draw
 
-    name = f"{version}-{metrics.dataset if data else metrics.domain}-{split}.png"
-    return draw(ws, version, domain, ws.build / "pictures" / name, data=data, split=split)
+    name = f"{version}-{metrics.dataset if data else metrics.domain}-{protocol.split}.png"
+    return draw(ws, version, domain, ws.build / "pictures" / name, data=data, split=protocol.split, runtime=protocol.runtime)
