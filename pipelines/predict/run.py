@@ -24,12 +24,11 @@ from pipelines.hub.open import hub
 from pipelines.pack.decoding import nearest, resized
 from pipelines.predict.of_version import predictor_of
 from pipelines.predict.runtimes import Answers, Runtime
-from pipelines.predict.sources import Picture, Source, source_of
+from pipelines.predict.sources import RECORD, Picture, Source, source_of
 from pipelines.report.pictures import Sheet, class_colours, depth_range, png, sheet, turbo
 from pipelines.workspace import Workspace
 
 FORMATS: Final = ("png", "npy")
-RECORD: Final = "predictions.json"
 DEPTH, CLASSES, PICTURES = "depth", "classes", "pictures"
 """The folders of what is written."""
 BATCH: Final = 8

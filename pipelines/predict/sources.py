@@ -23,6 +23,8 @@ from validation.manifest import MANIFEST, load_manifest
 Picture = NDArray[np.uint8]
 """RGB, [H,W,3]."""
 Kind = Literal["image", "folder", "video", "dataset"]
+RECORD: Final = "predictions.json"
+"""What says of a folder that it holds predictions."""
 IMAGES: Final = (".png", ".jpg", ".jpeg")
 VIDEOS: Final = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
 
@@ -45,6 +47,8 @@ def source_of(ws: Workspace, text: str, split: str | None = None, every: int = 1
 
     Raises VortexError for what is none of these, naming the datasets; UsageError for a `split` of what has no splits.
     """
+    if not text.strip():
+        raise UsageError("the source is empty", "give a picture, a folder, a video or a dataset")
     path = Path(text)
     names = [dataset.name for dataset in listing(ws)]
     if text not in names and (path / MANIFEST).is_file():
@@ -87,7 +91,7 @@ def _dataset(ws: Workspace, text: str, split: str | None, every: int) -> Source:
 
 
 def _folder(root: Path, every: int) -> Source:
-    paths = [Path(folder, name).relative_to(root).as_posix() for folder, _, names in os.walk(root) for name in names]
+    paths = list(_files_below(root))
     images = [path for path in paths if path.lower().endswith(IMAGES)]
     if not images:
         raise VortexError(f"{root}: none of its {len(paths)} files is a PNG or JPEG", "give a folder that holds pictures")
@@ -95,6 +99,16 @@ def _folder(root: Path, every: int) -> Source:
     _refuse_collisions(root, images)
     others = tuple(sorted(path for path in paths if not path.lower().endswith(IMAGES)))
     return Source("folder", root.resolve().name or "root", str(root), len(images), partial(_files, root, images), others)
+
+
+def _files_below(root: Path) -> Iterator[str]:
+    """The files of a folder and of those below it, hidden ones and earlier predictions left out."""
+    for folder, below, names in os.walk(root):
+        if RECORD in names:
+            below.clear()
+            continue
+        below[:] = [name for name in below if not name.startswith(".")]
+        yield from (Path(folder, name).relative_to(root).as_posix() for name in names if not name.startswith("."))
 
 
 def _refuse_collisions(root: Path, images: Sequence[str]) -> None:
@@ -149,7 +163,9 @@ def _video(path: Path, every: int) -> Source:
 def _opened(path: Path) -> Any:
     import cv2
 
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # it prints on stderr by itself; what is broken is said here
+    # Both print on stderr by themselves; what is broken is said here.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     film = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)  # a relative name could be taken for a pattern or an address
     if not film.isOpened():
         raise VortexError(f"{path}: cannot be opened as a video", "convert it to H.264 in MP4, or give a folder of pictures")

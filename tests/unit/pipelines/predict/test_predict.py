@@ -94,6 +94,15 @@ def test_nothing_of_the_users_is_replaced(workspace: Workspace, album: Path, mak
         predict(workspace, name, str(album))
 
 
+def test_predictions_within_the_folder_are_no_pictures_of_it(workspace: Workspace, album: Path, make_version: Callable[..., str]) -> None:
+    name = make_version()
+    (album / ".cache").mkdir()
+    (album / ".cache" / "hidden.png").write_bytes(b"no picture")
+    for _ in range(2):
+        assert len(predict(workspace, name, str(album), out=album / "predicted").pictures) == 2
+    assert source_of(workspace, str(album)).others == ("notes.txt",)
+
+
 def test_a_dataset_is_read_by_its_splits(workspace: Workspace, small_set: Path, make_version: Callable[..., str]) -> None:
     source = source_of(workspace, str(small_set.parent), "val", every=4)
     assert (source.kind, source.name, source.count) == ("dataset", "small", 2)
@@ -125,6 +134,8 @@ def test_what_is_no_source_is_said(workspace: Workspace, small_set: Path, make_v
     ):
         with pytest.raises(VortexError, match=message):
             predict(workspace, name, text, **options)
+    with pytest.raises(UsageError, match="the source is empty"):
+        predict(workspace, name, " ")
     for options, message in (({"depth_format": "exr"}, "unknown format 'exr'"), ({"runtime": "trt"}, "unknown runtime 'trt'")):
         with pytest.raises(UsageError, match=message):
             predict(workspace, name, str(small_set), **options)  # type: ignore[arg-type]
