@@ -24,17 +24,22 @@ from vortex_cli.commands import (
     label,
     lineage,
     logs,
+    migrate,
     pack,
+    pareto,
     predict,
     profile,
     promote,
+    quarantine,
     recipes,
+    recommend,
     replay,
     rollback,
     runs,
     show,
     submit,
     train,
+    ui,
     validate,
     versions,
     video,
@@ -117,13 +122,19 @@ register(app, versions.versions, "Know")
 register(app, show.show, "Know")
 register(app, lineage.lineage, "Know")
 register(app, compare.compare, "Know")
+register(app, pareto.pareto, "Know")
+register(app, recommend.recommend, "Know")
+register(app, ui.ui, "Know")
 register(app, evaluate.evaluate, "Know")
 register(app, predict.predict, "Know")
 register(app, video.video, "Know")
 
+register(app, migrate.migrate, "Keep")
+
 register(app, export.export, "Ship")
 register(app, promote.promote, "Ship")
 register(app, rollback.rollback, "Ship")
+register(app, quarantine.quarantine, "Ship")
 register(app, history.history, "Ship")
 register(audit_app, audit.head, "Ship")
 register(audit_app, audit.verify, "Ship")
