@@ -99,12 +99,17 @@ def judge_measured(
 
     Raises VortexError where per-frame errors are missing or cannot be paired, or the protocol's figures are means of images.
     """
-    if pools_images(a[1].protocol):
-        raise VortexError(
-            f"figures by {a[1].protocol} are means of images, and a verdict pools the pixels of all", "measure both without --protocol"
-        )
-    errors_a, errors_b = (frame_errors(hub, name, measured) for name, measured in (a, b))
+    errors_a, errors_b = (judged_errors(hub, name, measured) for name, measured in (a, b))
     return tuple(judge_frames(errors_a, errors_b, metric, margin=margin, comparisons=len(metrics), seed=seed) for metric in metrics)
+
+
+def judged_errors(hub: Hub, version: str, measured: Metrics) -> FrameErrors:
+    """As `frame_errors`, to be judged by. Raises VortexError where the protocol's figures are means of images, too."""
+    if pools_images(measured.protocol):
+        raise VortexError(
+            f"figures by {measured.protocol} are means of images, and a verdict pools the pixels of all", "measure both without --protocol"
+        )
+    return frame_errors(hub, version, measured)
 
 
 def frame_errors(hub: Hub, version: str, measured: Metrics) -> FrameErrors:
