@@ -28,6 +28,7 @@ from validation.manifest import load_manifest
 if TYPE_CHECKING:
     from pipelines.frame_arrays import FrameArrays
     from pipelines.pack.decoding import Arrays
+    from pipelines.predict.runtimes import Predictor
     from validation.rows import Frame
 
 CELL_WIDTH: Final = 320
@@ -83,19 +84,26 @@ def film_version(
     require_film(path)
     predictor = predictor_of(registry, version, runtime, device)
     arrays = load_arrays(packs_folder(ws), ref, frames, version.size, on_progress=on_packing)
-    cell = (round(CELL_WIDTH * version.size[0] / version.size[1]), CELL_WIDTH)
-    depths = _range(arrays)
-    paper = sheet(_headings(version.name, frames), cell=cell, depth=depths)
-    size = (paper.paper.shape[0], paper.paper.shape[1])
     started = time.perf_counter()
-    with film(path, size, rate) as add:
-        for number, row in enumerate(arrays, 1):
-            student = predictor.predict(row["rgb"][None]).depth[0]
-            add(paper.filled(_panels(row, student, depths)))
-            if on_progress:
-                on_progress(number, len(frames))
+    size = film_frames(predictor.predict, arrays, version.name, path, rate, on_progress)
     seconds = time.perf_counter() - started
     return Film(version.name, ref.name, split, path, size, len(frames), rate, predictor.runtime, seconds)
+
+
+def film_frames(
+    predict: Predictor, arrays: FrameArrays, name: str, path: Path, rate: float, on_progress: Progress | None = None
+) -> tuple[int, int]:
+    """Film what `predict`, of the version `name`, answers for these frames, one by one; the film's size (H, W)."""
+    cell = (round(CELL_WIDTH * arrays.size[0] / arrays.size[1]), CELL_WIDTH)
+    depths = _range(arrays)
+    paper = sheet(_headings(name, arrays.frames), cell=cell, depth=depths)
+    size = (paper.paper.shape[0], paper.paper.shape[1])
+    with film(path, size, rate) as add:
+        for number, row in enumerate(arrays, 1):
+            add(paper.filled(_panels(row, predict(row["rgb"][None]).depth[0], depths)))
+            if on_progress:
+                on_progress(number, len(arrays))
+    return size
 
 
 def _headings(version: str, frames: Sequence[Frame]) -> list[list[str]]:
