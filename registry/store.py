@@ -388,6 +388,11 @@ class MlflowStore:
             yield
         except VortexError:
             raise
+        except ModuleNotFoundError as error:
+            raise VortexError(
+                f"could not {action}: the package {error.name!r} is not installed",
+                "object stores need: uv sync --extra remotes; a database server: uv sync --extra postgres",
+            ) from error
         except Exception as error:
             if not isinstance(error, OSError) and type(error).__module__.split(".")[0] not in (
                 "mlflow",

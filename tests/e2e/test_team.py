@@ -155,6 +155,54 @@ def test_a_registry_moves_to_the_servers_and_back_and_nothing_is_lost(member: Se
     assert load(ws.root).config.ledger == EMBEDDED["ledger"]
 
 
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An empty bucket of an object store on this machine, as a place for artifacts."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    store = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    store.start()
+    host, port = store.get_host_and_port()
+    for name, value in (
+        ("MLFLOW_S3_ENDPOINT_URL", f"http://{host}:{port}"),
+        ("AWS_ACCESS_KEY_ID", "a-robot"),
+        ("AWS_SECRET_ACCESS_KEY", "its-secret"),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+    ):
+        monkeypatch.setenv(name, value)
+    boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="robots")
+    yield "s3://robots/vortex"
+    store.stop()
+
+
+def test_artifacts_lie_in_an_object_store_and_come_back_from_it(bucket: str, tmp_path: Path) -> None:
+    ws = init(tmp_path / "own")
+    first = register(ws, "first")
+    moved = {"tracking_uri": "sqlite:///moved/mlflow.db", "artifact_root": bucket, "ledger": "sqlite:///moved/ledger.db"}
+    assert migrate(ws, places_file(tmp_path, "moved", moved)).artifacts == 2
+    remote = load(ws.root)
+    second = register(remote, "second")
+    assert hub(remote).get(second).checkpoint.uri.startswith(f"{bucket}/")
+    shutil.rmtree(ws.root / "mlruns")
+    registry = hub(load(ws.root))
+    for name, text in ((first, "first"), (second, "second")):
+        assert registry.artifact_path(registry.get(name).checkpoint).read_text() == text
+    assert (audit.verify(remote, mlflow=True).artifacts, audit.verify(remote, mlflow=True).faults) == (4, ())
+
+    # What somebody changes or removes there is found, and named.
+    import boto3
+
+    store = boto3.client("s3", endpoint_url=os.environ["MLFLOW_S3_ENDPOINT_URL"])
+    keys = sorted(item["Key"] for item in store.list_objects_v2(Bucket="robots")["Contents"])
+    assert len(keys) == 4
+    changed = next(key for key in keys if "/checkpoint/" in key and registry.get(second).run_id in key)
+    store.put_object(Bucket="robots", Key=changed, Body=b"secund")
+    (fault,) = audit.verify(remote).faults
+    assert fault.found.startswith(f"{second}: ")
+    assert "its content is not what was registered" in fault.found
+
+
 def test_who_has_no_password_is_told_so_and_sees_nothing(
     member: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
