@@ -41,6 +41,8 @@ versions
 show v10
 lineage
 lineage v10
+lineage v10 --down
+lineage small
 compare v10 v11
 compare v5 v10
 evaluate v11 --device cpu
@@ -58,6 +60,9 @@ video v10 --data small
 promote v10 --stage production --dry-run
 promote v10 --stage production
 promote v11 --stage production
+quarantine v11 --reason test
+quarantine
+quarantine v11 --lift --reason tested
 audit head
 audit verify
 migrate --to {elsewhere} --dry-run
