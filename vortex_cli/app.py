@@ -27,6 +27,7 @@ from vortex_cli.commands import (
     migrate,
     pack,
     pareto,
+    predict,
     profile,
     promote,
     quarantine,
@@ -41,6 +42,7 @@ from vortex_cli.commands import (
     ui,
     validate,
     versions,
+    video,
 )
 from vortex_cli.group import Group
 from vortex_cli.options import as_command
@@ -124,6 +126,8 @@ register(app, pareto.pareto, "Know")
 register(app, recommend.recommend, "Know")
 register(app, ui.ui, "Know")
 register(app, evaluate.evaluate, "Know")
+register(app, predict.predict, "Know")
+register(app, video.video, "Know")
 
 register(app, migrate.migrate, "Keep")
 
