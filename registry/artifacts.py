@@ -46,6 +46,22 @@ def follow(file: Path, root: Path, experiment: str) -> None:
                     connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (f"{location}/{run}/{below}", row))
 
 
+def has_run(file: Path, run_id: str) -> bool:
+    """Whether an embedded store has a run of this id, deleted ones included."""
+    with closing(sqlite3.connect(file, timeout=60)) as connection:
+        return connection.execute("SELECT 1 FROM runs WHERE run_uuid = ?", (run_id,)).fetchone() is not None
+
+
+def rename_run(file: Path, run_id: str, new_id: str) -> None:
+    """Give a run of an embedded store, which has tags and nothing else yet, another id, and the place of that id to its artifacts."""
+    with closing(sqlite3.connect(file, timeout=60)) as connection, connection:
+        connection.execute("UPDATE tags SET run_uuid = ? WHERE run_uuid = ?", (new_id, run_id))
+        connection.execute(
+            "UPDATE runs SET run_uuid = ?, artifact_uri = replace(artifact_uri, ?, ?) WHERE run_uuid = ?",
+            (new_id, f"/{run_id}/", f"/{new_id}/", run_id),
+        )
+
+
 def local(uri: str) -> Path:
     """The path that a `file:` URI names."""
     return Path(unquote(urlsplit(uri).path))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -117,7 +117,7 @@ class Reader(ABC):
             heads = json.loads(f"[{','.join([row[9] for row in rows])}]")
             return [Entry._make((*row[:9], head, json.loads(row[10]) if bodies else None)) for row, head in zip(rows, heads, strict=True)]
         except (ValueError, TypeError):
-            return [_entry(row) for row in rows]
+            return [entry_of(row) for row in rows]
 
     def each(self, **which: Any) -> Iterator[Entry]:
         """The same entries, oldest first, without ever holding many of them.
@@ -128,6 +128,13 @@ class Reader(ABC):
         while page := self.entries(**which, after=after, first=PAGE):
             yield from page
             after = page[-1].seq
+
+    def rows(self) -> Iterator[Sequence[Any]]:
+        """Every event as it is stored, all columns, oldest first; read as `each` reads."""
+        after = 0
+        while page := self._rows(*_select((), (), None, True, after=after, first=PAGE)):
+            yield from page
+            after = page[-1][0]
 
     def subjects(self, kinds: Sequence[str]) -> list[str]:
         """What entries of these kinds are about, each once."""
@@ -186,7 +193,24 @@ class Transaction(Reader):
         for scope, number in event.claims():
             self._connection.execute(tables.claims.insert(), {"scope": scope, "number": number, "event": row["seq"]})
         self.head = ChainHead(self.head.ledger or row["hash"], row["seq"], row["hash"])
-        return _entry([row[name] for name in COLUMNS])
+        return entry_of([row[name] for name in COLUMNS])
+
+    def fill(self, url: SecretUrl, rows: Iterable[Sequence[Any]], claims: Mapping[Claim, int]) -> None:
+        """Take over all events of another ledger, and what they claim. Raises as `Ledger.fill`."""
+        tables = database.tables()
+        if self.head.seq:
+            raise VortexError(
+                f"ledger {database.shown(url)} has {self.head.seq} events already", "events are never mixed: name a workspace that has none"
+            )
+        stored_rows = list(rows)
+        for head in follow(url, self.head, stored_rows):
+            self.head = head
+        for start in range(0, len(stored_rows), PAGE):
+            page = stored_rows[start : start + PAGE]
+            self._connection.execute(tables.events.insert(), [dict(zip(COLUMNS, row, strict=True)) for row in page])
+        if claims:
+            taken = [{"scope": scope, "number": number, "event": event} for (scope, number), event in claims.items()]
+            self._connection.execute(tables.claims.insert(), taken)
 
 
 class Ledger(Reader):
@@ -289,6 +313,15 @@ class Ledger(Reader):
                     database.rebuild(connection, claims)
             finally:
                 engine.dispose()
+
+    def fill(self, rows: Iterable[Sequence[Any]], claims: Mapping[Claim, int]) -> ChainHead:
+        """Put the events of another ledger, as `rows` gives them, into this one that has none, with what they claim: all or nothing.
+
+        Raises VortexError where this ledger has events, or where the chain of `rows` breaks.
+        """
+        with self.transaction() as tx:
+            tx.fill(self.url, rows, claims)
+        return tx.head
 
     def unguarded(self) -> Ledger:
         """The same ledger, read also where its triggers are missing."""
@@ -393,7 +426,8 @@ def _select(
     return f"SELECT {HEAD_COLUMNS}{', body' if bodies else ''} FROM events{conditions} ORDER BY seq{order}", values
 
 
-def _entry(row: Sequence[Any]) -> Entry:
+def entry_of(row: Sequence[Any]) -> Entry:
+    """The entry that a stored row is. Raises VortexError where its head or body is not JSON."""
     try:
         return Entry._make((*row[:9], json.loads(row[9]), json.loads(row[10]) if len(row) > 10 else None))
     except (ValueError, TypeError) as error:

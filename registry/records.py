@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Final, Literal
@@ -21,6 +21,9 @@ class Artifact:
     uri: str
     sha256: str
     bytes: int
+
+
+ARTIFACT_KEYS: Final = frozenset(item.name for item in dataclasses.fields(Artifact))
 
 
 class Edge:
@@ -330,3 +333,16 @@ def export(raw: Mapping[str, Any]) -> Export:
     size = raw["size"]
     numbers = {key: None if raw[key] is None else float(raw[key]) for key in ("parity_m", "class_agreement")}
     return Export(**{**raw, **numbers, "artifact": Artifact(**raw["artifact"]), "size": (size[0], size[1]) if size else None})
+
+
+def named_artifacts(value: Any) -> Iterator[Artifact]:
+    """Every artifact that stands anywhere in the head or body of an event, whatever its kind."""
+    if isinstance(value, Mapping):
+        if value.keys() == ARTIFACT_KEYS:
+            yield Artifact(**value)
+        else:
+            for item in value.values():
+                yield from named_artifacts(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from named_artifacts(item)

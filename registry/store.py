@@ -56,6 +56,22 @@ class MlflowStore:
             run = self._client.create_run(self.experiment_id, run_name=name, tags={**(tags or {}), "mlflow.source.name": "vortex"})
             return str(run.info.run_id)
 
+    def restore_run(self, run_id: str, name: str, tags: Mapping[str, str] | None = None) -> bool:
+        """Make a run again under the id that the ledger has for it, still running; False where there is one of that id.
+
+        MLflow gives ids itself, so an embedded store is told in its database. Raises VortexError for any other.
+        """
+        if self._file is None or not isinstance(self.artifact_root, Path):
+            raise VortexError(
+                f"MLflow store {database.shown(self.tracking_uri)}: a server gives its runs new ids, and the ledger names the old ones",
+                "leave tracking_uri and artifact_root out of vortex.toml, for the embedded store",
+            )
+        with self._explained("restore a run"):
+            if artifacts.has_run(self._file, run_id):
+                return False
+            artifacts.rename_run(self._file, self.start_run(name, tags), run_id)
+        return True
+
     def end_run(self, run_id: str, status: RunStatus = "FINISHED") -> None:
         """Mark a run as ended."""
         with self._explained("end a run"):

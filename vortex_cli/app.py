@@ -11,6 +11,7 @@ import typer
 from vortex_cli import console
 from vortex_cli.commands import (
     ablate,
+    archive,
     audit,
     compare,
     data,
@@ -124,3 +125,6 @@ register(app, history.history, "Ship")
 register(audit_app, audit.head, "Ship")
 register(audit_app, audit.verify, "Ship")
 app.add_typer(audit_app, name="audit", rich_help_panel="Ship")
+
+register(app, archive.archive, "Keep")
+register(app, archive.restore, "Keep")

@@ -59,6 +59,7 @@ data push
 data pull
 data checkout v10
 data diff v10
+archive {archive}
 """
 """Command lines in their order; what is in braces is put in."""
 
@@ -89,7 +90,12 @@ def tour(tmp_path_factory: pytest.TempPathFactory) -> Tour:
 
 def _walk(root: Path) -> dict[str, Any]:
     printed = begin(root)
-    places = {"tiny": training(root), "frames": str(plain_folder(root.parent / "brought")), "run": ""}
+    places = {
+        "tiny": training(root),
+        "frames": str(plain_folder(root.parent / "brought")),
+        "run": "",
+        "archive": str(root.parent / "archive"),
+    }
     for line in TOUR.strip().splitlines():
         answer = vortex(f"{line.format(**places)} --json", root, slurm=line.startswith("submit"))
         printed[line] = answer.json
