@@ -5,6 +5,7 @@ The ledger names an artifact by its path below the root, `RUN/artifacts/…`. An
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from core.errors import VortexError
-from core.files import inside
+from core.files import inside, locked
 
 _PLACES: Final = (
     ("runs", "run_uuid", "artifact_uri", "experiment_id = :experiment"),
@@ -44,6 +45,20 @@ def follow(file: Path, root: Path, experiment: str) -> None:
                 below = uri.partition(f"/{run}/")[2]
                 if below and ((root / run).exists() or not local(uri).exists()):
                     connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (f"{location}/{run}/{below}", row))
+
+
+def removal_lock(root: Path) -> Path:
+    """The lock under which an artifact that no event names is removed, or is touched by who is about to name it."""
+    return root / ".lock"
+
+
+def touch(root: Path, path: Path) -> bool:
+    """Whether an artifact is there; if so, it is not removed in the next time, for an event is about to name it."""
+    with locked(removal_lock(root)):
+        if not path.is_file():
+            return False
+        os.utime(path)
+        return True
 
 
 def has_run(file: Path, run_id: str) -> bool:

@@ -120,7 +120,7 @@ class MlflowStore:
             # Where MLflow would put it, but computed from today's artifact root: the location in its database may be an older one.
             relative = f"{run_id}/artifacts/{below}/{path.name}"
             target = self.artifact_root / relative
-            if not target.is_file():
+            if not (target.is_file() and artifacts.touch(self.artifact_root, target)):
                 with staged_file(target) as staging:
                     shutil.copyfile(path, staging)
                     if sha256_file(staging) != digest:

@@ -20,6 +20,7 @@ from vortex_cli.commands import (
     doctor,
     evaluate,
     export,
+    gc,
     history,
     init,
     label,
@@ -126,5 +127,6 @@ register(audit_app, audit.head, "Ship")
 register(audit_app, audit.verify, "Ship")
 app.add_typer(audit_app, name="audit", rich_help_panel="Ship")
 
+register(app, gc.gc, "Keep")
 register(app, archive.archive, "Keep")
 register(app, archive.restore, "Keep")

@@ -120,7 +120,7 @@ def _require_empty(registry: Hub, root: Path, head: ChainHead, artifacts: list[A
             "make a new workspace: vortex init NEW, then restore with --workspace NEW",
         )
     runs = {artifact.uri.partition("/")[0] for artifact in artifacts}
-    foreign = sorted(path.name for path in root.iterdir() if path.name not in runs) if root.is_dir() else []
+    foreign = sorted(path.name for path in root.glob("[!.]*") if path.name not in runs)
     if foreign:
         raise VortexError(
             f"{root} holds runs that the archive does not have: {', '.join(foreign[:3])}",

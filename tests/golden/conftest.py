@@ -60,6 +60,7 @@ data pull
 data checkout v10
 data diff v10
 archive {archive}
+gc
 """
 """Command lines in their order; what is in braces is put in."""
 
