@@ -14,6 +14,7 @@ from vortex_cli.commands import (
     archive,
     audit,
     compare,
+    config,
     data,
     data_versions,
     demo,
@@ -90,11 +91,14 @@ audit_app = typer.Typer(
 register(app, init.init, "Start")
 register(app, demo.demo, "Start")
 register(app, doctor.doctor, "Start")
+register(app, config.config, "Start")
 
 register(data_app, data.add, "Data")
 register(data_app, data.synth, "Data")
 register(data_app, data.list_, "Data")
 register(data_app, data.show, "Data")
+register(data_app, data.remove, "Data")
+register(data_app, data.rename, "Data")
 register(data_app, data_versions.push, "Data")
 register(data_app, data_versions.pull, "Data")
 register(data_app, data_versions.checkout, "Data")

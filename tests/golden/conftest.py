@@ -61,6 +61,11 @@ data checkout v10
 data diff v10
 archive {archive}
 gc
+config
+config artifact_root
+data show small --frame s0-00000
+data rename brought carried
+data remove carried
 """
 """Command lines in their order; what is in braces is put in."""
 
