@@ -2,7 +2,7 @@
 
     make bench-kills_registry            (benchmarks/kills_registry.py [--kills 250] [--only promote rollback] [--seed 0] [--smoke])
 
-In turns a registration, an evaluation, an export, a promotion, a rollback to a named version and a plain one are killed, each at a random
+In turns a registration, an evaluation, an export, a promotion, a rollback to a named version, a plain one and a migration are killed, each at a random
 one of its writes: a file opened for writing, renamed or removed, an SQL statement that changes something, a commit; of the ledger or of
 MLflow. Asked after the same command again: the chain is whole, what the ledger names is there with the bytes that it names, each alias
 is where the ledger has it, and what the command does has happened, once.
@@ -42,7 +42,8 @@ IMPORTS: Final = (
     *("pipelines.ship.promote", "pipelines.ship.rollback", "pipelines.evaluate.version", "pipelines.init", "registry.audit"),
     *("onnx", "onnxruntime", "onnxscript", "pandas", "cv2", "pipelines.synthetic.dataset"),
 )
-COMMANDS: Final = ("register", "evaluate", "export", "promote", "rollback --to", "rollback")
+COMMANDS: Final = ("register", "evaluate", "export", "promote", "rollback --to", "rollback", "migrate")
+ELSEWHERE: Final = {"tracking_uri": "sqlite:///moved/mlflow.db", "artifact_root": "moved/artifacts", "ledger": "sqlite:///moved/ledger.db"}
 READING: Final = ("SELECT", "PRAGMA", "BEGIN")
 
 
@@ -130,6 +131,7 @@ def hold(registry: Hub, name: str) -> None:
 def do(command: str, ws: Workspace) -> None:
     """One command."""
     from pipelines.evaluate.version import evaluate
+    from pipelines.hub.migration import migrate
     from pipelines.hub.open import hub
     from pipelines.ship.export import export
     from pipelines.ship.promote import promote
@@ -143,6 +145,9 @@ def do(command: str, ws: Workspace) -> None:
         evaluate(ws, "v12")
     elif command == "export":
         export(ws, "v10")
+    elif command == "migrate":
+        (ws.root / "elsewhere.toml").write_text("".join(f'{name} = "{place}"\n' for name, place in ELSEWHERE.items()))
+        migrate(ws, ws.root / "elsewhere.toml")
     elif command == "promote":
         if not promote(ws, "v12", "production").passed:
             raise SystemExit("v12 was refused")
@@ -162,6 +167,8 @@ def happened(command: str, ws: Workspace) -> bool:
         return len(runs) == 4 and sorted(runs) == sorted(registry.store.model_versions().values())
     if command == "evaluate":
         return any(metrics.frames == 10 and metrics.errors for metrics in registry.get("v12").metrics)
+    if command == "migrate":
+        return ws.config.ledger == ELSEWHERE["ledger"] and len(registry.versions()) == len(registry.store.runs()) == 3
     if command == "export":
         return len(registry.get("v10").exports) == 1
     state = channel_state(registry.ledger, Channel(*CHANNEL))

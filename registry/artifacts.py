@@ -6,6 +6,7 @@ The ledger names an artifact by its path below the root, `RUN/artifacts/…`. An
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -15,12 +16,21 @@ from urllib.parse import unquote, urlsplit
 from core.errors import VortexError
 from core.files import inside, locked
 
+ORIGIN: Final = "vortex.origin"
+"""Tag of a run that was made for one of another store: the id by which the ledger names it. In a folder its artifacts lie below that."""
+
 _PLACES: Final = (
     ("runs", "run_uuid", "artifact_uri", "experiment_id = :experiment"),
     ("model_versions", "run_id", "source", "run_id IN (SELECT run_uuid FROM runs WHERE experiment_id = :experiment)"),
     ("model_versions", "run_id", "storage_location", "run_id IN (SELECT run_uuid FROM runs WHERE experiment_id = :experiment)"),
 )
 """Where MLflow keeps a place below a run's folder: table, column of the run, column of the place, and which rows are ours."""
+
+
+def key(uri: str) -> str | None:
+    """`RUN/artifacts/…`, by which an artifact is found below whatever artifact root; None where its name has no such part."""
+    match = re.search(r"(?:^|/)([0-9a-f]{32}/artifacts/.+)$", uri)
+    return match and match[1]
 
 
 def follow(file: Path, root: Path, experiment: str) -> None:
@@ -35,16 +45,19 @@ def follow(file: Path, root: Path, experiment: str) -> None:
             "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ? AND artifact_location != ?",
             (location, int(experiment), location),
         )
-        for table, key, column, ours in _PLACES:
+        origins = dict(connection.execute("SELECT run_uuid, value FROM tags WHERE key = ?", (ORIGIN,)))
+        for table, run_column, column, ours in _PLACES:
             rows = connection.execute(
-                f"SELECT rowid, {key}, {column} FROM {table}"
-                f" WHERE {ours} AND {column} LIKE 'file:%' AND substr({column}, 1, :length) != :prefix",
-                {"experiment": int(experiment), "length": len(location) + 1, "prefix": f"{location}/"},
+                f"SELECT rowid, {run_column}, {column} FROM {table}"
+                f" WHERE {ours} AND {column} LIKE 'file:%' AND (substr({column}, 1, :length) != :prefix"
+                f" OR {run_column} IN (SELECT run_uuid FROM tags WHERE key = :origin))",
+                {"experiment": int(experiment), "length": len(location) + 1, "prefix": f"{location}/", "origin": ORIGIN},
             ).fetchall()
             for row, run, uri in rows:
+                folder = origins.get(run, run)
                 below = uri.partition(f"/{run}/")[2]
-                if below and ((root / run).exists() or not local(uri).exists()):
-                    connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (f"{location}/{run}/{below}", row))
+                if below and ((root / folder).exists() or not local(uri).exists()):
+                    connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (f"{location}/{folder}/{below}", row))
 
 
 def removal_lock(root: Path) -> Path:
@@ -62,19 +75,10 @@ def touch(root: Path, path: Path) -> bool:
 
 
 def has_run(file: Path, run_id: str) -> bool:
-    """Whether an embedded store has a run of this id, deleted ones included."""
+    """Whether an embedded store has a run that the ledger calls so, deleted ones included."""
+    query = "SELECT 1 FROM runs WHERE run_uuid = :run UNION SELECT 1 FROM tags WHERE key = :origin AND value = :run"
     with closing(sqlite3.connect(file, timeout=60)) as connection:
-        return connection.execute("SELECT 1 FROM runs WHERE run_uuid = ?", (run_id,)).fetchone() is not None
-
-
-def rename_run(file: Path, run_id: str, new_id: str) -> None:
-    """Give a run of an embedded store, which has tags and nothing else yet, another id, and the place of that id to its artifacts."""
-    with closing(sqlite3.connect(file, timeout=60)) as connection, connection:
-        connection.execute("UPDATE tags SET run_uuid = ? WHERE run_uuid = ?", (new_id, run_id))
-        connection.execute(
-            "UPDATE runs SET run_uuid = ?, artifact_uri = replace(artifact_uri, ?, ?) WHERE run_uuid = ?",
-            (new_id, f"/{run_id}/", f"/{new_id}/", run_id),
-        )
+        return connection.execute(query, {"run": run_id, "origin": ORIGIN}).fetchone() is not None
 
 
 def local(uri: str) -> Path:

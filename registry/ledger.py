@@ -129,13 +129,6 @@ class Reader(ABC):
             yield from page
             after = page[-1].seq
 
-    def rows(self) -> Iterator[Sequence[Any]]:
-        """Every event as it is stored, all columns, oldest first; read as `each` reads."""
-        after = 0
-        while page := self._rows(*_select((), (), None, True, after=after, first=PAGE)):
-            yield from page
-            after = page[-1][0]
-
     def subjects(self, kinds: Sequence[str]) -> list[str]:
         """What entries of these kinds are about, each once."""
         names = {f"kind{number}": kind for number, kind in enumerate(kinds)}
@@ -195,22 +188,22 @@ class Transaction(Reader):
         self.head = ChainHead(self.head.ledger or row["hash"], row["seq"], row["hash"])
         return entry_of([row[name] for name in COLUMNS])
 
-    def fill(self, url: SecretUrl, rows: Iterable[Sequence[Any]], claims: Mapping[Claim, int]) -> None:
-        """Take over all events of another ledger, and what they claim. Raises as `Ledger.fill`."""
+    def adopt(self, rows: Iterable[Sequence[Any]], claims: Mapping[Claim, int], url: SecretUrl) -> int:
+        """Add events of another ledger, at `url`, as they are, and the numbers that they took; how many.
+
+        `rows` have all columns and follow this ledger's end. Raises VortexError where they do not, or where their chain breaks.
+        """
         tables = database.tables()
-        if self.head.seq:
-            raise VortexError(
-                f"ledger {database.shown(url)} has {self.head.seq} events already", "events are never mixed: name a workspace that has none"
-            )
-        stored_rows = list(rows)
-        for head in follow(url, self.head, stored_rows):
-            self.head = head
-        for start in range(0, len(stored_rows), PAGE):
-            page = stored_rows[start : start + PAGE]
-            self._connection.execute(tables.events.insert(), [dict(zip(COLUMNS, row, strict=True)) for row in page])
-        if claims:
-            taken = [{"scope": scope, "number": number, "event": event} for (scope, number), event in claims.items()]
-            self._connection.execute(tables.claims.insert(), taken)
+        taken: dict[int, list[Claim]] = {}
+        for claim, event in claims.items():
+            taken.setdefault(event, []).append(claim)
+        before = self.head.seq
+        for row in rows:
+            (self.head,) = follow(url, self.head, [row])
+            self._connection.execute(tables.events.insert(), dict(zip(COLUMNS, row, strict=True)))
+            for scope, number in taken.get(self.head.seq, ()):
+                self._connection.execute(tables.claims.insert(), {"scope": scope, "number": number, "event": self.head.seq})
+        return self.head.seq - before
 
 
 class Ledger(Reader):
@@ -314,14 +307,12 @@ class Ledger(Reader):
             finally:
                 engine.dispose()
 
-    def fill(self, rows: Iterable[Sequence[Any]], claims: Mapping[Claim, int]) -> ChainHead:
-        """Put the events of another ledger, as `rows` gives them, into this one that has none, with what they claim: all or nothing.
-
-        Raises VortexError where this ledger has events, or where the chain of `rows` breaks.
-        """
-        with self.transaction() as tx:
-            tx.fill(self.url, rows, claims)
-        return tx.head
+    def rows(self, after: int) -> Iterator[Sequence[Any]]:
+        """Events after this number as they are stored, with all columns; page by page, as `each` reads."""
+        query = f"SELECT {', '.join(COLUMNS)} FROM events WHERE seq > :after ORDER BY seq LIMIT {PAGE}"
+        while page := self._rows(query, {"after": after}):
+            yield from page
+            after = int(page[-1][0])
 
     def unguarded(self) -> Ledger:
         """The same ledger, read also where its triggers are missing."""

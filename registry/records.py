@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Final, Literal
@@ -15,15 +15,29 @@ _EXAM: Final = re.compile(r"(val|test)-[a-z0-9-]+/\d+(\+tof|\+teacher)?")
 
 
 @dataclass(frozen=True)
+class RunRecord:
+    """All that MLflow has about a run but its files, so that another store can have it too. `run_id` is that of the ledger."""
+
+    run_id: str
+    name: str
+    status: str
+    started_ms: int
+    ended_ms: int | None
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    metrics: tuple[tuple[str, float, int, int], ...]
+    """Name, value, time in ms and step of every point."""
+    inputs: tuple[Mapping[str, Any], ...]
+    """Name, digest, source_type, source and tags of every dataset."""
+
+
+@dataclass(frozen=True)
 class Artifact:
     """A stored file: `uri` is relative to the artifact root when that is a folder, so that a repository can be moved; else a full URI."""
 
     uri: str
     sha256: str
     bytes: int
-
-
-ARTIFACT_KEYS: Final = frozenset(item.name for item in dataclasses.fields(Artifact))
 
 
 class Edge:
@@ -149,7 +163,12 @@ class Series:
 
     def comparable(self, other: Series) -> bool:
         """Whether nothing keeps the two from being compared."""
-        return self.difference(other) is None
+        return self.comparable_key == other.comparable_key
+
+    @property
+    def comparable_key(self) -> tuple[str, str, str, str]:
+        """Domain, camera, protocol and digest: equal for series that can be compared, whatever the dataset is called."""
+        return self.domain, self.camera, self.protocol, self.digest
 
 
 @dataclass(frozen=True)
@@ -215,6 +234,36 @@ class NewVersion:
     """The training frames' fingerprints (`pipelines.validate.fingerprints`), by which a leak into an exam is seen; None for older versions."""
     class_pixels: dict[str, int] | None = None
     """Class → labelled pixels of it in the training frames; None for older versions."""
+
+
+@dataclass(frozen=True)
+class Quarantine:
+    """A version or a dataset from which nothing is promoted until that is lifted: who said so, when (UTC), and why.
+
+    `subject` is v9, `rooms` for every content that ever had that name, or `rooms@CONTENT` for one. `contents` are the digests of data
+    that were known under it then, so that it is known again under another name.
+    """
+
+    scope: Literal["version", "data"]
+    subject: str
+    reason: str
+    actor: str
+    at: str
+    contents: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The version's or the dataset's name."""
+        return self.subject.partition("@")[0]
+
+    def __str__(self) -> str:
+        """What stands in quarantine: the content's digest shortened, as listings have it."""
+        name, at, content = self.subject.partition("@")
+        return f"{name}{at}{content[:12]}"
+
+    def holds_data(self, name: str, content: str) -> bool:
+        """Whether it is about the dataset of this name and content, whatever either of them was called."""
+        return self.scope == "data" and (content in self.contents or self.subject == name)
 
 
 @dataclass(frozen=True)
@@ -333,16 +382,3 @@ def export(raw: Mapping[str, Any]) -> Export:
     size = raw["size"]
     numbers = {key: None if raw[key] is None else float(raw[key]) for key in ("parity_m", "class_agreement")}
     return Export(**{**raw, **numbers, "artifact": Artifact(**raw["artifact"]), "size": (size[0], size[1]) if size else None})
-
-
-def named_artifacts(value: Any) -> Iterator[Artifact]:
-    """Every artifact that stands anywhere in the head or body of an event, whatever its kind."""
-    if isinstance(value, Mapping):
-        if value.keys() == ARTIFACT_KEYS:
-            yield Artifact(**value)
-        else:
-            for item in value.values():
-                yield from named_artifacts(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from named_artifacts(item)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from registry.channels import Channel, ChannelState
-from registry.records import Edge, Export, Headline, Metrics, NewVersion, Series, Summary, Version
+from registry.records import Edge, Export, Headline, Metrics, NewVersion, Quarantine, Series, Summary, Version
 
 
 @dataclass(slots=True)
@@ -45,10 +45,11 @@ class VersionState:
 
 @dataclass
 class State:
-    """Versions by name and channels by `device/domain`, as far as they were folded."""
+    """Versions by name, channels by `device/domain`, and what stands in quarantine by scope and subject, as far as they were folded."""
 
     versions: dict[str, VersionState] = field(default_factory=dict)
     channels: dict[str, ChannelState] = field(default_factory=dict)
+    quarantines: dict[tuple[str, str], Quarantine] = field(default_factory=dict)
 
     def whole(self, version: str) -> WholeVersion:
         """The part of a version that bodies are folded into. Raises LookupError while its registration was not."""

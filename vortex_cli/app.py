@@ -13,6 +13,7 @@ from vortex_cli.commands import (
     ablate,
     archive,
     audit,
+    ci,
     compare,
     config,
     data,
@@ -27,16 +28,21 @@ from vortex_cli.commands import (
     label,
     lineage,
     logs,
+    migrate,
     pack,
+    pareto,
     profile,
     promote,
+    quarantine,
     recipes,
+    recommend,
     replay,
     rollback,
     runs,
     show,
     submit,
     train,
+    ui,
     validate,
     versions,
 )
@@ -121,16 +127,23 @@ register(app, versions.versions, "Know")
 register(app, show.show, "Know")
 register(app, lineage.lineage, "Know")
 register(app, compare.compare, "Know")
+register(app, pareto.pareto, "Know")
+register(app, recommend.recommend, "Know")
+register(app, ui.ui, "Know")
 register(app, evaluate.evaluate, "Know")
+
+register(app, migrate.migrate, "Keep")
 
 register(app, export.export, "Ship")
 register(app, promote.promote, "Ship")
 register(app, rollback.rollback, "Ship")
+register(app, quarantine.quarantine, "Ship")
 register(app, history.history, "Ship")
 register(audit_app, audit.head, "Ship")
 register(audit_app, audit.verify, "Ship")
 app.add_typer(audit_app, name="audit", rich_help_panel="Ship")
 
+register(app, ci.ci, "Keep")
 register(app, gc.gc, "Keep")
 register(app, archive.archive, "Keep")
 register(app, archive.restore, "Keep")

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from core.errors import VortexError
-from core.files import inside, locked, read_text_of_user, sha256_file, staged_file, write_atomic
+from core.files import locked, read_text_of_user, write_atomic
 from core.progress import Progress
 from pipelines.archive.layout import Manifest, artifact_path, read_manifest, row_of, verify
 from pipelines.hub.open import hub
 from pipelines.workspace import FILE, Workspace, check_name, load
 from registry import audit, events
+from registry.artifacts import key
 from registry.chain import ChainHead, follow
 from registry.ledger import Entry, entry_of
-from registry.records import Artifact, Version, named_artifacts
+from registry.records import Artifact
+from registry.store import run_record
 from registry.versions import Hub
 
 SETTINGS: Final = ("domains", "devices")
@@ -26,7 +27,7 @@ SETTINGS: Final = ("domains", "devices")
 
 @dataclass(frozen=True)
 class Restored:
-    """What came back. `unfetched` artifacts lie in a store that the archive's workspace named: they are read from there."""
+    """What came back."""
 
     head: ChainHead
     events: int
@@ -36,7 +37,6 @@ class Restored:
     data: str | None
     added: tuple[str, ...]
     """Domains and devices that were written into vortex.toml."""
-    unfetched: int
 
 
 def restore(ws: Workspace, folder: Path, on_file: Progress | None = None) -> Restored:
@@ -44,37 +44,35 @@ def restore(ws: Workspace, folder: Path, on_file: Progress | None = None) -> Res
 
     Repeated after it was interrupted, it goes on; with the same archive in place, it puts right what MLflow lacks.
     Raises VortexError, having written nothing, for an archive that is not whole, a registry that has other events or files, and a
-    store that is not embedded.
+    store that cannot be reached.
     """
     manifest = read_manifest(folder)
     verify(folder, manifest, on_file)
     rows = [row_of(line, f"{path}:{number}") for path, number, line in _lines(folder, manifest)]
     registry = hub(ws)
     entries = _understood(registry, rows, manifest)
-    root = _require_embedded(ws)
-    artifacts = dict.fromkeys(artifact for entry in entries for artifact in named_artifacts(entry.body))
-    local = [artifact for artifact in artifacts if "://" not in artifact.uri]
+    artifacts = list(dict.fromkeys(artifact for entry in entries for artifact in events.parse(entry).artifacts()))
     with locked(ws.build / "archive.lock"):
-        filled = _require_empty(registry, root, manifest.chain_head, local)
+        filled = _require_empty(registry, manifest.chain_head, artifacts)
         added = _add_settings(ws, manifest)
-        for artifact in local:
-            _put(folder, manifest, root, artifact)
-        state = events.fold(entries)
-        for version in state.whole_versions():
-            _restore_run(registry, version)
+        versions = events.fold(entries).whole_versions()
+        for version in versions:
+            registry.store.import_run(run_record(version))
+        for artifact in artifacts:
+            _put(registry, folder, manifest, artifact)
         if not filled:
             claims, _ = audit.taken(entry for entry in entries if entry.kind in audit.claiming_kinds())
-            registry.ledger.fill(rows, claims)
+            with registry.ledger.transaction() as tx:
+                tx.adopt(rows, claims, registry.ledger.url)
         audit.repair_mlflow(registry, registry.versions())
     return Restored(
         head=registry.ledger.verify(),
         events=len(rows),
-        versions=len(state.versions),
-        artifacts=len(local),
-        bytes=sum(artifact.bytes for artifact in local),
+        versions=len(versions),
+        artifacts=len(artifacts),
+        bytes=sum(artifact.bytes for artifact in artifacts),
         data=manifest.data,
         added=added,
-        unfetched=len(artifacts) - len(local),
     )
 
 
@@ -101,17 +99,7 @@ def _understood(registry: Hub, rows: list[tuple[Any, ...]], manifest: Manifest) 
     return entries
 
 
-def _require_embedded(ws: Workspace) -> Path:
-    """The workspace's artifact root. Raises VortexError where it is no folder."""
-    if not isinstance(ws.artifact_root, Path):
-        raise VortexError(
-            f"artifact_root is {ws.artifact_root}, allowed: a folder, into which the archive's files are put",
-            "leave artifact_root and tracking_uri out of vortex.toml while restoring",
-        )
-    return ws.artifact_root
-
-
-def _require_empty(registry: Hub, root: Path, head: ChainHead, artifacts: list[Artifact]) -> bool:
+def _require_empty(registry: Hub, head: ChainHead, artifacts: list[Artifact]) -> bool:
     """Whether the ledger has exactly the archive's events already. Raises VortexError for other events, and for files of other runs."""
     end = registry.ledger.verify()
     if end.seq and end != head:
@@ -119,8 +107,9 @@ def _require_empty(registry: Hub, root: Path, head: ChainHead, artifacts: list[A
             f"this workspace's ledger has {end.seq} events of its own: an archive is restored into an empty one only",
             "make a new workspace: vortex init NEW, then restore with --workspace NEW",
         )
-    runs = {artifact.uri.partition("/")[0] for artifact in artifacts}
-    foreign = sorted(path.name for path in root.glob("[!.]*") if path.name not in runs)
+    root = registry.artifact_root
+    runs = {(key(artifact.uri) or artifact.uri).partition("/")[0] for artifact in artifacts}
+    foreign = sorted(path.name for path in root.glob("[!.]*") if path.name not in runs) if isinstance(root, Path) else []
     if foreign:
         raise VortexError(
             f"{root} holds runs that the archive does not have: {', '.join(foreign[:3])}",
@@ -129,27 +118,12 @@ def _require_empty(registry: Hub, root: Path, head: ChainHead, artifacts: list[A
     return bool(end.seq)
 
 
-def _put(folder: Path, manifest: Manifest, root: Path, artifact: Artifact) -> None:
+def _put(registry: Hub, folder: Path, manifest: Manifest, artifact: Artifact) -> None:
     """Copy an artifact to where the ledger says that it lies, unless it is there. Raises VortexError where the archive lacks it."""
-    path, target = artifact_path(artifact), inside(root, artifact.uri)
+    path = artifact_path(artifact)
     if path not in manifest.files or manifest.files[path].sha256 != artifact.sha256:
         raise VortexError(f"the archive lacks {path}, which an event of its ledger names", "take another copy of the archive")
-    if target.is_file() and sha256_file(target) == artifact.sha256:
-        return
-    with staged_file(target) as staging:
-        shutil.copyfile(folder / path, staging)
-
-
-def _restore_run(registry: Hub, version: Version) -> None:
-    """The MLflow run of a version, with what the ledger has of it: its recipe, its data and its metrics. Curves do not come back."""
-    if not registry.store.restore_run(version.run_id, version.run, {"vortex.restored": "true"}):
-        return
-    registry.store.log_params(version.run_id, version.recipe_config)
-    registry.store.log_inputs(version.run_id, version.data)
-    for metrics in version.metrics:
-        values = {f"{metrics.domain}/{metrics.camera}/{key}": value for key, value in metrics.values.items()}
-        registry.store.log_metrics(version.run_id, values)
-    registry.store.end_run(version.run_id)
+    registry.put_artifact(artifact, folder / path)
 
 
 def _add_settings(ws: Workspace, manifest: Manifest) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ from registry import events
 from registry.chain import ChainHead, follow
 from registry.events import VersionMeasured
 from registry.ledger import Entry, entry_of
-from registry.records import Artifact, Version, named_artifacts, to_json
+from registry.records import Artifact, Version, to_json
 from registry.versions import Hub
 
 
@@ -70,7 +70,7 @@ def archive(ws: Workspace, folder: Path, on_file: Progress | None = None) -> Arc
     registry = hub(ws)
     with locked(ws.build / "archive.lock"):
         before = _earlier(folder)
-        rows = list(registry.ledger.rows())
+        rows = list(registry.ledger.rows(0))
         heads = list(follow(registry.ledger.url, ChainHead(), rows))
         if not heads:
             raise VortexError("the ledger is empty: there is nothing to archive yet", "make a version with: vortex train v6")
@@ -164,7 +164,7 @@ def _artifacts(entries: Sequence[Entry]) -> tuple[list[Artifact], set[Artifact]]
     artifacts: dict[Artifact, None] = {}
     errors = set()
     for entry in entries:
-        named = list(named_artifacts(entry.body))
+        named = events.parse(entry).artifacts()
         artifacts |= dict.fromkeys(named)
         errors |= set(named) if entry.kind == VersionMeasured.kind else set()
     return list(artifacts), errors

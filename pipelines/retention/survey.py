@@ -28,8 +28,9 @@ from pipelines.runs.state import RunState
 from pipelines.validate.cached import statistics_path
 from pipelines.workspace import Workspace
 from registry import artifacts, database, events
+from registry.chain import canonical
 from registry.ledger import Ledger
-from registry.records import VersionEdge, named_artifacts
+from registry.records import VersionEdge
 from registry.state import State
 
 Kind = Literal["artifact", "checkpoint", "pack", "copy", "picture", "page", "staging"]
@@ -45,6 +46,7 @@ KINDS: Final[Mapping[Kind, str]] = {
 """Kind → what goes of it."""
 STORED: Final = re.compile(r"(?P<run>[0-9a-f]{32})/artifacts/[a-z-]+/(?P<sha256>[0-9a-f]{64})/[^/]+")
 """Below the artifact root: what Vortex stores. MLflow's own files, and a user's, look otherwise and are not looked at."""
+DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 DAY_S: Final = 86_400.0
 REBUILT: Final = "made again when needed"
 RECENT: Final = "touched lately"
@@ -68,6 +70,8 @@ class Needs:
 
     artifacts: Mapping[str, str]
     versions: Mapping[str, str]
+    digests: frozenset[str] = frozenset()
+    """Every SHA-256 that stands anywhere in an event, so that an artifact of a kind of event that names it in its own way stays too."""
 
 
 def survey(ws: Workspace, older_s: float = DAY_S) -> list[Item]:
@@ -100,9 +104,12 @@ def needs_of(ledger: Ledger) -> Needs:
     needed: dict[str, str] = {}
     for entry in entries:
         name = entry.subject if entry.subject in state.versions else None
-        for artifact in named_artifacts([entry.head, entry.body]):
-            needed.setdefault(artifact.uri, reasons[name] if name else f"named by event {entry.seq}")
-    return Needs(needed, {version.run: version.name for version in state.whole_versions() if not version.truncated})
+        for artifact in events.parse(entry).artifacts():
+            # A registry that was moved has its artifacts below another root, at the same place there.
+            needed.setdefault(artifacts.key(artifact.uri) or artifact.uri, reasons[name] if name else f"named by event {entry.seq}")
+    digests = frozenset(digest for entry in entries for digest in DIGEST.findall(canonical([entry.head, entry.body])))
+    versions = {version.run: version.name for version in state.whole_versions() if not version.truncated}
+    return Needs(needed, versions, digests)
 
 
 def _reasons(state: State) -> dict[str, str]:
@@ -144,7 +151,9 @@ def _artifacts(ws: Workspace, needs: Needs, unfinished: Mapping[str, str], older
         if run not in ours:
             ours[run] = artifacts.has_run(store, run)
         if ours[run]:
-            stays = needs.artifacts.get(place) or (f"run {unfinished[run]} is not finished" if run in unfinished else "")
+            pending = f"run {unfinished[run]} is not finished" if run in unfinished else ""
+            named = "named by an event" if stored["sha256"] in needs.digests else ""
+            stays = needs.artifacts.get(place) or named or pending
             yield _item(path, "artifact", stays, older_s)
 
 

@@ -46,12 +46,17 @@ compare v5 v10
 evaluate v11 --device cpu
 evaluate v10 --device cpu --against v11
 evaluate v10 --device cpu --picture
+compare v10 v11 --domain rooms
+pareto --axes rooms.rmse,params
+recommend --domain rooms
+recommend --domain rooms --for finetune
 export v10
 promote v10 --stage production --dry-run
 promote v10 --stage production
 promote v11 --stage production
 audit head
 audit verify
+migrate --to {elsewhere} --dry-run
 history
 history --domain rooms --last 1
 show v10
@@ -63,6 +68,7 @@ archive {archive}
 gc
 config
 config artifact_root
+ci github
 data show small --frame s0-00000
 data rename brought carried
 data remove carried
@@ -96,12 +102,12 @@ def tour(tmp_path_factory: pytest.TempPathFactory) -> Tour:
 
 def _walk(root: Path) -> dict[str, Any]:
     printed = begin(root)
-    places = {
-        "tiny": training(root),
-        "frames": str(plain_folder(root.parent / "brought")),
-        "run": "",
-        "archive": str(root.parent / "archive"),
-    }
+    elsewhere = root.parent / "elsewhere.toml"
+    elsewhere.write_text(
+        'tracking_uri = "sqlite:///moved/mlflow.db"\nartifact_root = "moved/artifacts"\nledger = "sqlite:///moved/ledger.db"\n'
+    )
+    places = {"tiny": training(root), "frames": str(plain_folder(root.parent / "brought")), "elsewhere": str(elsewhere), "run": ""}
+    places["archive"] = str(root.parent / "archive")
     for line in TOUR.strip().splitlines():
         answer = vortex(f"{line.format(**places)} --json", root, slurm=line.startswith("submit"))
         printed[line] = answer.json

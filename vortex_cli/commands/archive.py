@@ -57,7 +57,5 @@ def restore(
         *((f"settings   {', '.join(restored.added)} added to vortex.toml",) if restored.added else ()),
     )
     console.emit(restored, *lines)
-    if restored.unfetched:
-        console.note(f"{restored.unfetched} artifacts lie in the object store that their events name, and are read from there")
     if restored.data:
         console.note(f"the frames were at {restored.data}: put the data.dvc of that state here, then: vortex data pull")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from registry.ledger import Entry
+    from registry.quarantine import Bar
     from registry.records import Edge, Metrics, Version
 
 MEASURES = (
@@ -44,6 +45,7 @@ def show(
     from pipelines.hub import history as recorded
     from pipelines.hub.classes import class_pixels
     from pipelines.hub.open import hub
+    from registry.quarantine import bars_of
 
     registry = hub(console.workspace())
     record = registry.get(version)
@@ -52,11 +54,13 @@ def show(
     payload["stages"] = [{"channel": channel, "stage": stage} for channel, stage in record.stages]
     pixels = class_pixels(registry, record)
     payload["trained_classes"] = pixels
-    console.emit({**payload, "history": [history.payload(entry) for entry in entries]}, *_sections(record, pixels, entries))
+    bars = bars_of(registry.ledger, version)
+    payload["quarantined"] = [str(bar) for bar in bars]
+    console.emit({**payload, "history": [history.payload(entry) for entry in entries]}, *_sections(record, pixels, bars, entries))
 
 
-def _sections(version: Version, pixels: dict[str, int] | None, entries: list[Entry]) -> Iterator[RenderableType]:
-    yield _heading(version, pixels)
+def _sections(version: Version, pixels: dict[str, int] | None, bars: Sequence[Bar], entries: list[Entry]) -> Iterator[RenderableType]:
+    yield _heading(version, pixels, bars)
     yield _titled("Lineage", _table(["edge", "to", "detail"], [_lineage(edge) for edge in version.parents]))
     yield _titled("Data", _data(version))
     if version.metrics:
@@ -75,7 +79,7 @@ def _sections(version: Version, pixels: dict[str, int] | None, entries: list[Ent
     yield _titled("History", history.table(entries))
 
 
-def _heading(version: Version, pixels: dict[str, int] | None) -> RenderableType:
+def _heading(version: Version, pixels: dict[str, int] | None, bars: Sequence[Bar]) -> RenderableType:
     from rich.panel import Panel
     from rich.table import Table
     from rich.text import Text
@@ -86,6 +90,8 @@ def _heading(version: Version, pixels: dict[str, int] | None) -> RenderableType:
     checkpoint = version.checkpoint
     grid.add_row("for", version.domain or "–")
     grid.add_row("stages", wording.stages(version.stages) if version.stages else "none")
+    for bar in bars:
+        grid.add_row("quarantine", Text(f"{bar}: it enters no stage", "bold red"))
     line = version.headline
     if line:
         grid.add_row("RMSE", f"{wording.metres(line.rmse) or '–'} m on {wording.measured_on(line)}")

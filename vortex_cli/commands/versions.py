@@ -11,7 +11,10 @@ from vortex_cli import console, wording
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from registry.quarantine import Bar
     from registry.records import Summary
+
+    Bars = dict[str, tuple[Bar, ...]]
 
 PRETTY_ROWS = 200
 """Above this many rows the table is written without rich, which takes 0.4 ms a row."""
@@ -22,7 +25,8 @@ def versions(
 ) -> None:
     """List every version: what it is, what it was made from, how good it is and where it runs.
 
-    RMSE and mIoU are those of the version's own domain; each names the domain and the camera it holds for.
+    RMSE and mIoU are those of the version's own domain; each names the domain and the camera it holds for. What is in quarantine, by itself
+    or by what it was made from, says so beside its stages.
 
     Example: vortex versions --domain corridor
     """
@@ -31,25 +35,27 @@ def versions(
     ws = console.workspace()
     if domain is not None:
         ws.domain(domain)
-    every = hub(ws).summaries()
+    registry = hub(ws)
+    every, bars = registry.summaries(), registry.barred()
     listed = [summary for summary in every if domain is None or _concerns(summary, domain)]
     if not listed:
         console.note("no versions yet; make one with: vortex train v6" if not every else f"no version for domain {domain} yet")
     if console.session.json:
-        console.emit(_payload(summary) for summary in listed)
+        console.emit(_payload(summary, bars) for summary in listed)
     elif len(listed) > PRETTY_ROWS:
-        console.write(_aligned(*_cells(listed, domain)))
+        console.write(_aligned(*_cells(listed, domain, bars)))
     else:
-        console.emit([], *([_table(listed, domain)] if listed else []))
+        console.emit([], *([_table(listed, domain, bars)] if listed else []))
 
 
 def _concerns(summary: Summary, domain: str) -> bool:
     return summary.domain == domain or any(line.domain == domain for line in summary.headlines)
 
 
-def _payload(summary: Summary) -> dict[str, Any]:
-    fields = dict(vars(summary))
-    return {**fields, "headline": summary.headline, "stages": [{"channel": channel, "stage": stage} for channel, stage in summary.stages]}
+def _payload(summary: Summary, bars: Bars) -> dict[str, Any]:
+    stages = [{"channel": channel, "stage": stage} for channel, stage in summary.stages]
+    quarantined = [str(bar) for bar in bars.get(summary.name, ())]
+    return {**vars(summary), "headline": summary.headline, "stages": stages, "quarantined": quarantined}
 
 
 STAGES = ("stages", "left")
@@ -68,7 +74,7 @@ COLUMNS: list[tuple[str, str, int]] = [
 ]
 
 
-def _row(summary: Summary, domain: str | None) -> tuple[str, ...]:
+def _row(summary: Summary, domain: str | None, bars: Bars) -> tuple[str, ...]:
     line = next((line for line in reversed(summary.headlines) if line.domain == domain), summary.headline)
     return (
         summary.name + ("†" if summary.truncated else ""),
@@ -79,23 +85,28 @@ def _row(summary: Summary, domain: str | None) -> tuple[str, ...]:
         wording.metres(line.rmse if line else None) or "–",
         wording.percent(line.miou if line else None) or "–",
         wording.measured_on(line) or (f"{summary.domain}, not yet" if summary.domain else "not yet"),
-        ", ".join(f"{stage} {wording.place(channel, summary.domain)}" for channel, stage in summary.stages),
+        ", ".join(
+            [
+                *(f"{stage} {wording.place(channel, summary.domain)}" for channel, stage in summary.stages),
+                *([barred] if (barred := wording.barred(summary.name, bars.get(summary.name, ()))) else []),
+            ]
+        ),
         wording.when(summary.created_at, minutes=False),
     )
 
 
-def _cells(listed: list[Summary], domain: str | None) -> tuple[list[tuple[str, str]], list[list[str]]]:
+def _cells(listed: list[Summary], domain: str | None, bars: Bars) -> tuple[list[tuple[str, str]], list[list[str]]]:
     width = wording.width()
     numbers = [number for number, (_, _, least) in enumerate(COLUMNS) if width >= least]
     return [COLUMNS[number][:2] for number in numbers], [
-        [row[number] for number in numbers] for row in (_row(summary, domain) for summary in listed)
+        [row[number] for number in numbers] for row in (_row(summary, domain, bars) for summary in listed)
     ]
 
 
-def _table(listed: list[Summary], domain: str | None) -> RenderableType:
-    heads, rows = _cells(listed, domain)
+def _table(listed: list[Summary], domain: str | None, bars: Bars) -> RenderableType:
+    heads, rows = _cells(listed, domain, bars)
     stages = heads.index(STAGES)
-    coloured = (wording.stages(summary.stages, summary.domain) for summary in listed)
+    coloured = (wording.standing(summary, bars.get(summary.name, ())) for summary in listed)
     pretty = [[*row[:stages], stage, *row[stages + 1 :]] for row, stage in zip(rows, coloured, strict=True)]
     caption = "† its training was cut short: see vortex show" if any(summary.truncated for summary in listed) else ""
     return wording.snug(console.table(heads, pretty, caption=caption))  # type: ignore[arg-type]

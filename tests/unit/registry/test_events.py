@@ -19,12 +19,16 @@ from registry.events import (
     ChannelPromoted,
     ChannelRefused,
     ChannelRolledBack,
+    DataQuarantined,
+    DataReleased,
     Event,
     Sentence,
     VersionEvent,
     VersionExported,
     VersionMeasured,
+    VersionQuarantined,
     VersionRegistered,
+    VersionReleased,
 )
 from registry.ledger import Entry, Ledger, NotUnderstood
 from registry.records import Artifact, Export, Metrics, NewVersion, RecipeEdge, WeightsEdge
@@ -64,6 +68,10 @@ def every_kind(new: NewVersion) -> list[tuple[Event, str]]:
             "v6 refused for staging on host/corridor: rmse (asked ≤ 0.4 m, found 0.5 m)",
         ),
         (ChannelRolledBack(CHANNEL, "v5", "production", 2, "v6"), "host/corridor rolled back to v5, from v6"),
+        (VersionQuarantined("v6"), "v6 quarantined"),
+        (VersionReleased("v6"), "v6 released from quarantine"),
+        (DataQuarantined(f"rooms@{'ab' * 32}", ("ab" * 32,)), "data set rooms@abababababab quarantined"),
+        (DataReleased("rooms"), "data set rooms released from quarantine"),
     ]
 
 
@@ -116,14 +124,14 @@ def test_the_history_of_a_version_has_the_moves_that_it_took_part_in(ledger: Led
     def numbers(**asked: Any) -> list[int]:
         return [entry.seq for entry in history(ledger, **asked)]
 
-    assert numbers() == [1, 2, 3, 4, 5, 6, 7]
-    assert numbers(version="v6") == [1, 2, 3, 4, 5, 6]
+    assert numbers() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]
+    assert numbers(version="v6") == [1, 2, 3, 4, 5, 6, 7, 8]
     assert numbers(version="v5") == [4, 6]
-    assert numbers(domain="corridor") == [4, 5, 6, 7]
-    assert numbers(domain="corridor", device="jetson") == [7]
+    assert numbers(domain="corridor") == [4, 5, 6, 11]
+    assert numbers(domain="corridor", device="jetson") == [11]
     assert numbers(version="v6", device="jetson") == []
-    assert numbers(version="v6", last=2) == [5, 6]
-    assert numbers(last=2) == [6, 7]
+    assert numbers(version="v6", last=2) == [7, 8]
+    assert numbers(last=2) == [10, 11]
 
 
 @pytest.fixture
