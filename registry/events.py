@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final, Literal, Self
 from registry import records
 from registry.channels import Channel, ChannelState
 from registry.ledger import Claim, Contradiction, Entry, NotUnderstood, Reader
-from registry.records import Artifact, DataUse, Export, Headline, Metrics, NewVersion, Quarantine, VersionEdge
+from registry.records import Artifact, DataUse, Export, Headline, Material, Metrics, NewVersion, Quarantine, VersionEdge
 from registry.state import State, VersionState, WholeVersion
 
 Role = Literal["name", "stage", "refused", "rolled back", "quarantined"]
@@ -216,7 +216,15 @@ class VersionRegistered(VersionEvent, kind="version.registered"):
 
     def fold_body(self, state: State) -> None:
         """How it was made."""
-        state.versions[self.version].whole = WholeVersion(self.new, self.mlflow_version)
+        version = state.versions[self.version]
+        version.whole = WholeVersion(self.new, self.mlflow_version)
+        version.material = Material(self.new.data, self.new.fingerprints)
+
+    @staticmethod
+    def material_of(entry: Entry) -> Material:
+        """What the body says of the training data, alone: for a lineage thousands are read, and the rest of them would take most of the time."""
+        body = entry.body or {}
+        return Material(tuple([DataUse(**use) for use in body["data"]]), records.artifact(body.get("fingerprints")))
 
     def sentence(self) -> Sentence:
         """What it was made from."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from registry.channels import Channel, ChannelState
-from registry.records import Edge, Export, Headline, Metrics, NewVersion, Quarantine, Series, Summary, Version
+from registry.records import Edge, Export, Headline, Material, Metrics, NewVersion, Quarantine, Series, Summary, Version
 
 
 @dataclass(slots=True)
@@ -40,6 +40,8 @@ class VersionState:
     headlines: dict[tuple[str, str], Headline] = field(default_factory=dict)
     """(domain, camera) → its newest numbers; the newest stands last."""
     exports: int = 0
+    material: Material = field(default_factory=Material)
+    """Empty where nothing of the bodies was read."""
     whole: WholeVersion | None = None
 
 

@@ -31,6 +31,7 @@ from vortex_cli.commands import (
     migrate,
     pack,
     pareto,
+    predict,
     profile,
     promote,
     quarantine,
@@ -45,6 +46,7 @@ from vortex_cli.commands import (
     ui,
     validate,
     versions,
+    video,
 )
 from vortex_cli.group import Group
 from vortex_cli.options import as_command
@@ -131,6 +133,8 @@ register(app, pareto.pareto, "Know")
 register(app, recommend.recommend, "Know")
 register(app, ui.ui, "Know")
 register(app, evaluate.evaluate, "Know")
+register(app, predict.predict, "Know")
+register(app, video.video, "Know")
 
 register(app, migrate.migrate, "Keep")
 
