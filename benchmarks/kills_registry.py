@@ -2,8 +2,8 @@
 
     make bench-kills_registry            (benchmarks/kills_registry.py [--kills 250] [--only promote rollback] [--seed 0] [--smoke])
 
-In turns a registration, an evaluation, an export, a promotion, a rollback to a named version, a plain one and a migration are killed, each at a random
-one of its writes: a file opened for writing, renamed or removed, an SQL statement that changes something, a commit; of the ledger or of
+In turns a registration, an evaluation, an export, a promotion, a rollback to a named version, a plain one, a migration, an archive, an
+addition to it, its restoring and a clean-up are killed, each at a random one of its writes: a file opened for writing, renamed or removed, an SQL statement that changes something, a commit; of the ledger or of
 MLflow. Asked after the same command again: the chain is whole, what the ledger names is there with the bytes that it names, each alias
 is where the ledger has it, and what the command does has happened, once.
 """
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from pipelines.workspace import Workspace
+    from registry.audit import Fault
     from registry.records import NewVersion
     from registry.versions import Hub
 
@@ -42,7 +43,20 @@ IMPORTS: Final = (
     *("pipelines.ship.promote", "pipelines.ship.rollback", "pipelines.evaluate.version", "pipelines.init", "registry.audit"),
     *("onnx", "onnxruntime", "onnxscript", "pandas", "cv2", "pipelines.synthetic.dataset"),
 )
-COMMANDS: Final = ("register", "evaluate", "export", "promote", "rollback --to", "rollback", "migrate")
+COMMANDS: Final = (
+    "register",
+    "evaluate",
+    "export",
+    "promote",
+    "rollback --to",
+    "rollback",
+    "migrate",
+    "archive",
+    "archive again",
+    "restore",
+    "gc",
+)
+KEEPING: Final = COMMANDS[-4:]
 ELSEWHERE: Final = {"tracking_uri": "sqlite:///moved/mlflow.db", "artifact_root": "moved/artifacts", "ledger": "sqlite:///moved/ledger.db"}
 READING: Final = ("SELECT", "PRAGMA", "BEGIN")
 
@@ -130,12 +144,16 @@ def hold(registry: Hub, name: str) -> None:
 
 def do(command: str, ws: Workspace) -> None:
     """One command."""
+    from pipelines.archive.restoring import restore
+    from pipelines.archive.writing import archive
     from pipelines.evaluate.version import evaluate
     from pipelines.hub.migration import migrate
     from pipelines.hub.open import hub
+    from pipelines.retention.removal import clean
     from pipelines.ship.export import export
     from pipelines.ship.promote import promote
     from pipelines.ship.rollback import rollback
+    from pipelines.workspace import load
 
     if command == "register":
         registry, new = hub(ws), pickle.loads((ws.root / "finished").read_bytes())
@@ -145,6 +163,12 @@ def do(command: str, ws: Workspace) -> None:
         evaluate(ws, "v12")
     elif command == "export":
         export(ws, "v10")
+    elif command in ("archive", "archive again"):
+        archive(ws, ws.root / "archive")
+    elif command == "restore":
+        restore(load(ws.root / "restored"), ws.root / "archive")
+    elif command == "gc":
+        clean(ws, apply=True)
     elif command == "migrate":
         (ws.root / "elsewhere.toml").write_text("".join(f'{name} = "{place}"\n' for name, place in ELSEWHERE.items()))
         migrate(ws, ws.root / "elsewhere.toml")
@@ -162,6 +186,8 @@ def happened(command: str, ws: Workspace) -> bool:
     from registry.stages import channel_state
 
     registry = hub(ws)
+    if command in KEEPING:
+        return is_kept(command, ws)
     if command == "register":
         runs = [version.run_id for version in registry.versions()]
         return len(runs) == 4 and sorted(runs) == sorted(registry.store.model_versions().values())
@@ -173,6 +199,32 @@ def happened(command: str, ws: Workspace) -> bool:
         return len(registry.get("v10").exports) == 1
     state = channel_state(registry.ledger, Channel(*CHANNEL))
     return (state.production, state.earlier) == (("v12", ("v10", "v11")) if command == "promote" else ("v10", ()))
+
+
+def is_kept(command: str, ws: Workspace) -> bool:
+    """Whether the archive is whole and at the ledger's end, what came back has the same events and files, and nothing spare is left."""
+    from pipelines.archive.layout import read_manifest, verify
+    from pipelines.hub.open import hub
+    from pipelines.retention.removal import clean
+    from pipelines.workspace import load
+
+    ledger = hub(ws).ledger
+    if command == "gc":
+        return not clean(ws).going and not any(ws.build.rglob("*.png"))
+    if command == "restore":
+        restored = hub(load(ws.root / "restored"))
+        return list(restored.ledger.rows(0)) == list(ledger.rows(0)) and not all_faults(restored)
+    manifest = read_manifest(ws.root / "archive")
+    verify(ws.root / "archive", manifest)
+    return manifest.chain_head == ledger.verify()
+
+
+def all_faults(registry: Hub) -> list[Fault]:
+    """All that an audit finds, MLflow included."""
+    from registry.audit import artifact_faults, ledger_faults, mlflow_faults
+
+    versions = registry.versions()
+    return [*ledger_faults(registry.ledger)[1], *artifact_faults(registry, versions)[1], *mlflow_faults(registry, versions)]
 
 
 def run(command: str, root: Path, count: Path | None = None, kill_at: int = 0) -> None:
@@ -211,12 +263,9 @@ def examine(command: str, root: Path, faults: Path) -> None:
     """Write down what is wrong."""
     from pipelines.hub.open import hub
     from pipelines.workspace import load
-    from registry.audit import artifact_faults, ledger_faults, mlflow_faults
 
     ws = load(root)
-    registry = hub(ws)
-    versions = registry.versions()
-    found = [*ledger_faults(registry.ledger)[1], *artifact_faults(registry, versions)[1], *mlflow_faults(registry, versions)]
+    found = all_faults(hub(ws))
     words = {"artifacts": "half", "aliases": "stale", "mlflow": "stale"}
     kinds = [words.get(fault.area, "lost") for fault in found] + ([] if happened(command, ws) else ["lost"])
     faults.write_text("".join(f"{kind}\n" for kind in kinds))
@@ -252,7 +301,10 @@ def torment(folder: Path, commands: tuple[str, ...], kills: int, seed: int) -> t
 
 
 def before(command: str) -> Callable[[Path], None]:
-    """What comes before: a run that is finished; for a rollback by name a third version on the channel, so that it goes two steps."""
+    """What comes before: a run that is finished; for a rollback by name a third version on the channel, so that it goes two steps.
+
+    An addition finds an archive, a restoring an archive and an empty registry, a clean-up four old pictures.
+    """
 
     def begin(root: Path) -> None:
         from pipelines.hub.open import hub
@@ -261,8 +313,21 @@ def before(command: str) -> Callable[[Path], None]:
         ws = load(root)
         if command == "register":
             (root / "finished").write_bytes(pickle.dumps(new_version(ws, hub(ws))))
-        elif command == "rollback --to":
+        elif command in ("rollback --to", "archive again"):
+            if command == "archive again":
+                do("archive", ws)
             hold(hub(ws), "v12")
+        elif command == "restore":
+            from pipelines.init import init
+
+            do("archive", ws)
+            assert hub(init(root / "restored")).store
+        elif command == "gc":
+            for number in range(4):
+                path = ws.build / "sheets" / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(bytes(1000))
+                os.utime(path, (time.time() - 3 * 86_400,) * 2)
 
     return begin
 

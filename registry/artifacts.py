@@ -5,6 +5,7 @@ The ledger names an artifact by its path below the root, `RUN/artifacts/…`. An
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 from contextlib import closing
@@ -13,7 +14,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from core.errors import VortexError
-from core.files import inside
+from core.files import inside, locked
 
 ORIGIN: Final = "vortex.origin"
 """Tag of a run that was made for one of another store: the id by which the ledger names it. In a folder its artifacts lie below that."""
@@ -57,6 +58,27 @@ def follow(file: Path, root: Path, experiment: str) -> None:
                 below = uri.partition(f"/{run}/")[2]
                 if below and ((root / folder).exists() or not local(uri).exists()):
                     connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (f"{location}/{folder}/{below}", row))
+
+
+def removal_lock(root: Path) -> Path:
+    """The lock under which an artifact that no event names is removed, or is touched by who is about to name it."""
+    return root / ".lock"
+
+
+def touch(root: Path, path: Path) -> bool:
+    """Whether an artifact is there; if so, it is not removed in the next time, for an event is about to name it."""
+    with locked(removal_lock(root)):
+        if not path.is_file():
+            return False
+        os.utime(path)
+        return True
+
+
+def has_run(file: Path, run_id: str) -> bool:
+    """Whether an embedded store has a run that the ledger calls so, deleted ones included."""
+    query = "SELECT 1 FROM runs WHERE run_uuid = :run UNION SELECT 1 FROM tags WHERE key = :origin AND value = :run"
+    with closing(sqlite3.connect(file, timeout=60)) as connection:
+        return connection.execute(query, {"run": run_id, "origin": ORIGIN}).fetchone() is not None
 
 
 def local(uri: str) -> Path:

@@ -6,7 +6,7 @@ compared with what the events say, both ways. What follows from the events alone
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -47,12 +47,11 @@ def ledger_faults(ledger: Ledger, heads: Mapping[str, ChainHead] | None = None) 
     return head, [*_event_faults(plain.entries(bodies=False)), *_claim_faults(plain), *faults]
 
 
-def taken(ledger: Ledger) -> tuple[dict[Claim, int], list[Fault]]:
-    """What the ledger's events claim → the event that was first, and those that claim what was taken."""
+def taken(entries: Iterable[Entry]) -> tuple[dict[Claim, int], list[Fault]]:
+    """What these events claim → the event that was first, and those that claim what was taken."""
     claims: dict[Claim, int] = {}
     faults = []
-    claiming = [kind for kind, event in events.KINDS.items() if event.claims is not events.Event.claims]
-    for entry in ledger.entries(kinds=claiming):
+    for entry in entries:
         for claim in events.parse(entry).claims():
             if claim in claims:
                 found = f"the chain breaks at event {entry.seq}: it takes {_words(claim)}, which event {claims[claim]} has taken"
@@ -62,10 +61,15 @@ def taken(ledger: Ledger) -> tuple[dict[Claim, int], list[Fault]]:
     return claims, faults
 
 
+def claiming_kinds() -> list[str]:
+    """The kinds of events that claim something."""
+    return [kind for kind, event in events.KINDS.items() if event.claims is not events.Event.claims]
+
+
 def repair(ledger: Ledger) -> None:
     """Put back what follows from the events: claims and triggers. Raises VortexError where the chain itself is broken."""
     plain = ledger.unguarded()
-    claims, _ = taken(plain)
+    claims, _ = taken(plain.entries(kinds=claiming_kinds()))
     plain.rebuild(claims)
 
 
@@ -177,7 +181,7 @@ def _event_faults(entries: list[Entry]) -> list[Fault]:
 def _claim_faults(ledger: Ledger) -> list[Fault]:
     """Claims and events, compared both ways."""
     try:
-        claims, faults = taken(ledger)
+        claims, faults = taken(ledger.entries(kinds=claiming_kinds()))
     except (VortexError, LookupError, TypeError, ValueError, AttributeError):
         return []  # what cannot be read is among the event faults
     stored = ledger.claims()

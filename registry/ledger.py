@@ -117,7 +117,7 @@ class Reader(ABC):
             heads = json.loads(f"[{','.join([row[9] for row in rows])}]")
             return [Entry._make((*row[:9], head, json.loads(row[10]) if bodies else None)) for row, head in zip(rows, heads, strict=True)]
         except (ValueError, TypeError):
-            return [_entry(row) for row in rows]
+            return [entry_of(row) for row in rows]
 
     def each(self, **which: Any) -> Iterator[Entry]:
         """The same entries, oldest first, without ever holding many of them.
@@ -186,7 +186,7 @@ class Transaction(Reader):
         for scope, number in event.claims():
             self._connection.execute(tables.claims.insert(), {"scope": scope, "number": number, "event": row["seq"]})
         self.head = ChainHead(self.head.ledger or row["hash"], row["seq"], row["hash"])
-        return _entry([row[name] for name in COLUMNS])
+        return entry_of([row[name] for name in COLUMNS])
 
     def adopt(self, rows: Iterable[Sequence[Any]], claims: Mapping[Claim, int], url: SecretUrl) -> int:
         """Add events of another ledger, at `url`, as they are, and the numbers that they took; how many.
@@ -417,7 +417,8 @@ def _select(
     return f"SELECT {HEAD_COLUMNS}{', body' if bodies else ''} FROM events{conditions} ORDER BY seq{order}", values
 
 
-def _entry(row: Sequence[Any]) -> Entry:
+def entry_of(row: Sequence[Any]) -> Entry:
+    """The entry that a stored row is. Raises VortexError where its head or body is not JSON."""
     try:
         return Entry._make((*row[:9], json.loads(row[9]), json.loads(row[10]) if len(row) > 10 else None))
     except (ValueError, TypeError) as error:

@@ -9,8 +9,9 @@ import re
 import shlex
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -18,7 +19,7 @@ from core.errors import VortexError
 from core.files import flush, locked, sha256_file, staged_file
 from core.secret import SecretUrl, hide
 from registry import artifacts, database
-from registry.records import Artifact, DataUse, RunRecord
+from registry.records import Artifact, DataUse, RunRecord, Version
 
 MODEL: Final = "vortex-student"
 EXPERIMENT: Final = "vortex"
@@ -99,7 +100,7 @@ class MlflowStore:
 
         MLflow gives it an id of its own; every method here goes on to know it by the ledger's.
         """
-        from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+        from mlflow.entities import Metric, Param
         from mlflow.exceptions import MlflowException
 
         with self._explained(f"bring run {record.run_id}"):
@@ -115,15 +116,8 @@ class MlflowStore:
                 self._own[record.run_id] = str(info.run_id)
             self._log(record.run_id, "params", [Param(name, value) for name, value in record.params.items()])
             self._log(record.run_id, "metrics", [Metric(*point) for point in record.metrics])
-            inputs = [
-                DatasetInput(
-                    Dataset(**{name: value for name, value in each.items() if name != "tags"}),
-                    [InputTag(name, value) for name, value in each["tags"].items()],
-                )
-                for each in record.inputs
-            ]
-            if inputs:
-                self._client.log_inputs(info.run_id, datasets=inputs)
+            if record.inputs:
+                self._client.log_inputs(info.run_id, datasets=_dataset_inputs(record.inputs))
             # Last, because by it a run is taken for whole.
             if record.ended_ms is not None:
                 self._client.set_terminated(info.run_id, record.status, record.ended_ms)
@@ -145,16 +139,8 @@ class MlflowStore:
 
     def log_inputs(self, run_id: str, data: Sequence[DataUse]) -> None:
         """Record which datasets a run reads, each by the hash of the data it saw."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        inputs = []
-        for use in data:
-            # The record that `MetaDataset` makes for a local source, written directly: its own way there warns of a second local source.
-            dataset = Dataset(use.name, _digest(use), "local", json.dumps({"uri": f"data/{use.name}"}))
-            tags = {"mlflow.data.context": "training", "vortex.domain": use.domain, "vortex.digest": use.digest}
-            inputs.append(DatasetInput(dataset, [InputTag(key, value) for key, value in tags.items()]))
         with self._explained("record a run's data"):
-            self._client.log_inputs(self._run(run_id), datasets=inputs)
+            self._client.log_inputs(self._run(run_id), datasets=_dataset_inputs(map(_input, data)))
 
     def log_artifact(self, run_id: str, path: Path, folder: str) -> Artifact:
         """Store a file with a run, under `folder` and its SHA-256: what is there is never overwritten, and it is whole or absent.
@@ -167,7 +153,7 @@ class MlflowStore:
             # Where MLflow would put it, but computed from today's artifact root: the location in its database may be an older one.
             relative = f"{run_id}/artifacts/{below}/{path.name}"
             target = self.artifact_root / relative
-            if not target.is_file():
+            if not (target.is_file() and artifacts.touch(self.artifact_root, target)):
                 with staged_file(target) as staging:
                     shutil.copyfile(path, staging)
                     if sha256_file(staging) != digest:
@@ -469,6 +455,50 @@ def _pages(search: Any, query: str) -> Iterator[Any]:
         token = page.token
         if not token:
             return
+
+
+def run_record(version: Version) -> RunRecord:
+    """A version's run as far as the ledger has it: recipe, data and final figures, without the curves."""
+    at = round(datetime.fromisoformat(version.created_at).timestamp() * 1000)
+    figures = {f"{metrics.domain}/{metrics.camera}/{key}": value for metrics in version.metrics for key, value in metrics.values.items()}
+    return RunRecord(
+        run_id=version.run_id,
+        name=version.run,
+        status="FINISHED",
+        started_ms=at,
+        ended_ms=at,
+        tags={"mlflow.source.name": "vortex"},
+        params={key: hide(str(value))[: LONGEST["params"]] for key, value in _flat(version.recipe_config)},
+        metrics=tuple((_metric_name(name), float(value), at, 0) for name, value in figures.items()),
+        inputs=tuple(map(_input, version.data)),
+    )
+
+
+def _input(use: DataUse) -> dict[str, Any]:
+    """A dataset as MLflow has it of a run.
+
+    The record is the one that `MetaDataset` makes for a local source, written directly: its own way there warns of a second local source.
+    """
+    return {
+        "name": use.name,
+        "digest": _digest(use),
+        "source_type": "local",
+        "source": json.dumps({"uri": f"data/{use.name}"}),
+        "tags": {"mlflow.data.context": "training", "vortex.domain": use.domain, "vortex.digest": use.digest},
+    }
+
+
+def _dataset_inputs(inputs: Iterable[Mapping[str, Any]]) -> list[Any]:
+    """Records of datasets as MLflow takes them."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    return [
+        DatasetInput(
+            Dataset(**{name: value for name, value in each.items() if name != "tags"}),
+            [InputTag(name, value) for name, value in each["tags"].items()],
+        )
+        for each in inputs
+    ]
 
 
 def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:

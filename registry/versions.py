@@ -203,7 +203,7 @@ class Hub:
                 f"{path}: its content is not what was registered (sha256 {artifact.sha256[:12]}…)", "restore it from a backup"
             )
         if isinstance(self.artifact_root, Path):
-            target = self.artifact_root / key
+            target = inside(self.artifact_root, key)
             if target.is_file() and sha256_file(target) == artifact.sha256:
                 return False
             with staged_file(target) as staging:

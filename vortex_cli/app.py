@@ -11,14 +11,18 @@ import typer
 from vortex_cli import console
 from vortex_cli.commands import (
     ablate,
+    archive,
     audit,
+    ci,
     compare,
+    config,
     data,
     data_versions,
     demo,
     doctor,
     evaluate,
     export,
+    gc,
     history,
     init,
     label,
@@ -95,11 +99,14 @@ audit_app = typer.Typer(
 register(app, init.init, "Start")
 register(app, demo.demo, "Start")
 register(app, doctor.doctor, "Start")
+register(app, config.config, "Start")
 
 register(data_app, data.add, "Data")
 register(data_app, data.synth, "Data")
 register(data_app, data.list_, "Data")
 register(data_app, data.show, "Data")
+register(data_app, data.remove, "Data")
+register(data_app, data.rename, "Data")
 register(data_app, data_versions.push, "Data")
 register(data_app, data_versions.pull, "Data")
 register(data_app, data_versions.checkout, "Data")
@@ -139,3 +146,8 @@ register(app, history.history, "Ship")
 register(audit_app, audit.head, "Ship")
 register(audit_app, audit.verify, "Ship")
 app.add_typer(audit_app, name="audit", rich_help_panel="Ship")
+
+register(app, ci.ci, "Keep")
+register(app, gc.gc, "Keep")
+register(app, archive.archive, "Keep")
+register(app, archive.restore, "Keep")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -93,12 +94,9 @@ def _apply(ws: Workspace, repo: Repo, now: dict[str, str], goal: dict[str, str],
     """Remove what `goal` has not, then write what it has otherwise: each file whole, and on the disk, before it gets its name."""
     removals = sorted(now.keys() - goal.keys())
     writes = sorted(name for name, md5 in goal.items() if now.get(name) != md5)
-    folders = {folder for name in removals for folder in (ws.data / name).parents if folder.is_relative_to(ws.data) and folder != ws.data}
     for name in removals:
         (ws.data / name).unlink(missing_ok=True)
-    for folder in sorted(folders, key=lambda path: len(path.parts), reverse=True):
-        with suppress(OSError):  # it still holds something, so it stays
-            folder.rmdir()
+    _remove_empty_folders(ws, removals)
 
     def bring(name: str) -> None:
         with staged_file(ws.data / name) as staging:
@@ -113,6 +111,14 @@ def _apply(ws: Workspace, repo: Repo, now: dict[str, str], goal: dict[str, str],
     finally:
         pool.shutdown(cancel_futures=True)
     return len(writes), len(removals)
+
+
+def _remove_empty_folders(ws: Workspace, names: Iterable[str]) -> None:
+    """Remove the folders that held these files, where they hold nothing any more."""
+    folders = {folder for name in names for folder in (ws.data / name).parents if folder.is_relative_to(ws.data) and folder != ws.data}
+    for folder in sorted(folders, key=lambda path: len(path.parts), reverse=True):
+        with suppress(OSError):  # it still holds something, so it stays; or it was never made
+            folder.rmdir()
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -144,6 +150,7 @@ def _back(ws: Workspace, repo: Repo) -> None:
             foreign[:10],
         )
     _apply(ws, repo, now, before)
+    _remove_empty_folders(ws, after.keys() - before.keys())  # of files that were never whole there
     restore(pointer(ws), None if pointer_text is None else pointer_text.encode())
     journal(ws).unlink()
 

@@ -35,13 +35,12 @@ _CELL_WIDTH: Final = 300
 Depth = npt.NDArray[np.float32]
 
 
-def contact_sheet(dataset: Dataset, path: Path, *, frames: int = 8, on_frame: Progress | None = None) -> Path:
-    """Write the sheet of `frames` frames, evenly spread over the dataset, as PNG to `path`.
+def contact_sheet(dataset: Dataset, path: Path, *, frames: int = 8, only: Frame | None = None, on_frame: Progress | None = None) -> Path:
+    """Write the sheet of `frames` frames, evenly spread over the dataset, or of one alone, as PNG to `path`.
 
     All metric depth shares one stated range. Raises VortexError when the manifest or a file is broken.
     """
-    everything = load_manifest(dataset.manifest)
-    selection = spread(everything, frames)
+    selection = [only] if only else spread(load_manifest(dataset.manifest), frames)
     maps: list[dict[str, Any]] = []
     for number, frame in enumerate(selection, 1):
         maps.append(_read(dataset.root, frame))

@@ -14,6 +14,8 @@ PLAN, LOCK = "plan.json", ".lock"
 """Whoever trains the run holds the lock."""
 START: Final = "start.safetensors"
 """Weights that a stage starts from, in the stage's folder."""
+WEIGHTS: Final = "*.safetensors"
+"""Checkpoints, their optimiser states, and the weights that a stage starts from."""
 STAGING: Final = ".*.staging"
 """What files and folders are called before they are whole (`core.files`)."""
 

@@ -73,6 +73,14 @@ data push
 data pull
 data checkout v10
 data diff v10
+archive {archive}
+gc
+config
+config artifact_root
+ci github
+data show small --frame s0-00000
+data rename brought carried
+data remove carried
 """
 """Command lines in their order; what is in braces is put in."""
 
@@ -108,6 +116,7 @@ def _walk(root: Path) -> dict[str, Any]:
         'tracking_uri = "sqlite:///moved/mlflow.db"\nartifact_root = "moved/artifacts"\nledger = "sqlite:///moved/ledger.db"\n'
     )
     places = {"tiny": training(root), "frames": str(plain_folder(root.parent / "brought")), "elsewhere": str(elsewhere), "run": ""}
+    places["archive"] = str(root.parent / "archive")
     for line in TOUR.strip().splitlines():
         answer = vortex(f"{line.format(**places)} --json", root, slurm=line.startswith("submit"))
         printed[line] = answer.json

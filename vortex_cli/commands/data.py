@@ -14,6 +14,7 @@ from vortex_cli.options import parse_size
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from pipelines.data.catalogue import CatalogueChange
     from pipelines.data.datasets import Dataset
     from pipelines.workspace import Workspace
 
@@ -180,11 +181,16 @@ def list_() -> None:
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A dataset of `vortex data list`.")],
     frames: Annotated[int, typer.Option(min=1, max=64, help="Frames on the contact sheet.")] = 8,
+    frame: Annotated[
+        str | None, typer.Option("--frame", metavar="ID", help="All that is known of this frame alone, and its picture.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="PNG", help="Where to write it; default: build/sheets/NAME.png.")
     ] = None,
 ) -> None:
     """Show what a dataset holds, and write a contact sheet: colour, depth in turbo, classes.
+
+    Of one frame: its row, its files with their hashes, what the data gate measures of it, and which versions were trained on it.
 
     Example: vortex data show rooms --frames 6
     """
@@ -194,6 +200,9 @@ def show(
 
     ws = console.workspace()
     dataset = datasets.find(ws, name)
+    if frame is not None:
+        _show_frame(ws, dataset, frame, output)
+        return
     with console.progress() as display:
         task = display.add_task("drawing", total=frames)
         sheet = contact_sheet(
@@ -210,6 +219,77 @@ def show(
     facts = [(key.replace("_", " "), _text(value)) for key, value in fields.items() if value not in ("", [], {}, None)]
     payload = {**card, "sheet": sheet, "unversioned_changes": changed}
     console.emit(payload, console.table(("dataset", name), [*facts, ("contact sheet", sheet)]))
+
+
+def remove(name: Annotated[str, typer.Argument(metavar="NAME", help="A dataset of `vortex data list`.")]) -> None:
+    """Take a dataset out of data/, and record data/ without it. DVC's cache keeps its frames, and checkout brings them back.
+
+    Refuses while data/ has changes that no version holds, while a run at work uses the dataset, and where an exam names it.
+
+    Example: vortex data remove practice
+    """
+    from pipelines.data import catalogue
+
+    with console.progress() as display:
+        task = display.add_task("removing", total=None)
+        change = catalogue.remove(console.workspace(), name, lambda done, total: display.update(task, completed=done, total=total))
+    console.emit(change, f"{name} is out of data/ ({change.files} files); it comes back with: vortex data checkout {change.before[:12]}")
+    _note_users(change)
+
+
+def rename(
+    name: Annotated[str, typer.Argument(metavar="OLD", help="A dataset of `vortex data list`.")],
+    new_name: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],
+) -> None:
+    """Give a dataset another name. Its frames and its digest stay, so what was judged and measured of it holds; exams follow.
+
+    Refuses while data/ has changes that no version holds, and while a run at work uses the dataset.
+
+    Example: vortex data rename practice corridor-practice
+    """
+    from pipelines.data import catalogue
+
+    with console.progress() as display:
+        task = display.add_task("renaming", total=None)
+        change = catalogue.rename(
+            console.workspace(), name, new_name, lambda done, total: display.update(task, completed=done, total=total)
+        )
+    console.emit(change, f"{name} is called {new_name} now ({change.files} files); data.dvc: {change.data}")
+    _note_users(change)
+
+
+def _note_users(change: CatalogueChange) -> None:
+    """Who had to do with the dataset: versions keep its old name, runs that were begun with it cannot go on."""
+    if change.versions:
+        console.note(f"trained on it: {', '.join(change.versions)}; their history still calls it {change.name}")
+    if change.runs:
+        console.note(f"begun with it, and not to be resumed without it: {', '.join(change.runs)}")
+
+
+def _show_frame(ws: Workspace, dataset: Dataset, id_: str, output: Path | None) -> None:
+    from pipelines.exam.frame_record import find, frame_record
+    from pipelines.report.contact_sheet import contact_sheet
+
+    frame = find(dataset, id_)
+    record = frame_record(ws, dataset, frame)
+    slug = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in id_)[-100:]
+    picture = contact_sheet(dataset, output or ws.build / "sheets" / f"{dataset.name}-{slug}.png", only=frame)
+    roles = {file.role for file in record.files}
+    facts = [(key.replace("_", " "), _text(value)) for key, value in record.row.items() if key not in roles]
+    files = [
+        (file.role.replace("_", " "), f"{file.path}  {file.sha256[:12]}…, {file.bytes:,} bytes" if file.sha256 else f"{file.path}  missing")
+        for file in record.files
+    ]
+    measured = [
+        (key.replace("_", " "), f"{value:.4g}" if isinstance(value, float) else _text(value)) for key, value in record.statistics.items()
+    ]
+    trained = [("trained on it", ", ".join(record.trained) or "no version")]
+    if record.unknown:
+        trained.append(("cannot be told of", ", ".join(record.unknown)))
+    console.emit(
+        {**console.plain(record), "picture": picture},
+        console.table((dataset.name, id_), [*facts, *files, *measured, *trained, ("picture", picture)]),
+    )
 
 
 def _emit(dataset: Dataset, notes: list[str]) -> None:

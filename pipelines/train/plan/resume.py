@@ -18,7 +18,7 @@ from pipelines.hub.open import hub
 from pipelines.pack.preparing import packs_folder
 from pipelines.recipes import recipe as recipes
 from pipelines.recipes.schema import TOLD
-from pipelines.runs.folder import PLAN, run_folder
+from pipelines.runs.folder import PLAN, WEIGHTS, run_folder
 from pipelines.runs.state import RunState
 from pipelines.train.plan.explain import explain
 from pipelines.train.plan.feasibility import require_unchanged
@@ -51,6 +51,10 @@ def resume(ws: Workspace, run: str, address: str | None = None, gpus: int | None
     require_team(plan.workers, plan.device, plan.address, plan.sync_batch_norm, gpus)
     registry = hub(ws)
     version = finished_as(plan, registry)
+    if version and not any(path.parent.rglob(WEIGHTS)):
+        raise VortexError(
+            f"{run} is {version} already, and its checkpoints are gone", f"go on from its weights with: vortex train --from {version}"
+        )
     plan = plan.model_copy(update={"resumed": True, "number": version or registry.next_name(plan.claim, plan.derived)})
     lines = explain(plan)
     if version:

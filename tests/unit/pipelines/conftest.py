@@ -134,3 +134,35 @@ def make_version(workspace: Workspace, tmp_path: Path, fresh_store: Path) -> Cal
         return registry.register(new, actor="test").name
 
     return make
+
+
+@pytest.fixture(scope="session")
+def registry_templates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A workspace with an empty MLflow store, and the same with the small registry in it: MLflow takes seconds to create one."""
+    from pipelines.hub.open import hub
+    from pipelines.init import init
+    from pipelines.workspace import load
+    from tests.unit.pipelines.small_registry import fill
+
+    folder = tmp_path_factory.mktemp("registries")
+    blank = init(folder / "blank")
+    assert hub(blank).store
+    filled = shutil.copytree(blank.root, folder / "filled", symlinks=True)
+    fill(load(filled), folder)
+    return blank.root, filled
+
+
+@pytest.fixture
+def small_registry(registry_templates: tuple[Path, Path], tmp_path: Path) -> Workspace:
+    """A workspace with the small registry."""
+    from pipelines.workspace import load
+
+    return load(shutil.copytree(registry_templates[1], tmp_path / "small", symlinks=True))
+
+
+@pytest.fixture
+def blank_registry(registry_templates: tuple[Path, Path], tmp_path: Path) -> Workspace:
+    """A workspace with nothing in its registry."""
+    from pipelines.workspace import load
+
+    return load(shutil.copytree(registry_templates[0], tmp_path / "blank", symlinks=True))

@@ -1,0 +1,1 @@
+"""What of the disk is needed, by what, and what can go."""
