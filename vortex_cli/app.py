@@ -11,6 +11,7 @@ import typer
 from vortex_cli import console
 from vortex_cli.commands import (
     ablate,
+    adopt,
     audit,
     compare,
     data,
@@ -20,6 +21,7 @@ from vortex_cli.commands import (
     evaluate,
     export,
     history,
+    import_,
     init,
     label,
     lineage,
@@ -116,6 +118,9 @@ register(app, show.show, "Know")
 register(app, lineage.lineage, "Know")
 register(app, compare.compare, "Know")
 register(app, evaluate.evaluate, "Know")
+
+register(app, import_.import_, "Bring")
+register(app, adopt.adopt, "Bring")
 
 register(app, export.export, "Ship")
 register(app, promote.promote, "Ship")
