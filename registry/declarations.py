@@ -78,6 +78,11 @@ class DeclaredVersion:
         """Its declared edges."""
         return self.declaration.parents
 
+    @property
+    def adopt_command(self) -> str:
+        """The command that brings its weights in."""
+        return adopt_command(self.name)
+
 
 @dataclass(frozen=True)
 class Adoption:

@@ -53,14 +53,12 @@ def heading(declared: DeclaredVersion) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    from registry.declarations import adopt_command
-
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim")
     grid.add_column(overflow="fold")
     grid.add_row(
         "state",
-        Text(f"{WITHOUT_WEIGHTS}; bring them in with: {adopt_command(declared.name)}", "yellow"),
+        Text(f"{WITHOUT_WEIGHTS}; bring them in with: {declared.adopt_command}", "yellow"),
     )
     if declared.declaration.truncated:
         grid.add_row("cut short", Text(declared.declaration.truncated, "red"))
