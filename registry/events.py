@@ -16,7 +16,7 @@ from registry import records
 from registry.channels import Channel, ChannelState
 from registry.declarations import Adoption, Declaration, DeclaredJob, DeclaredVersion, declared_metrics
 from registry.ledger import Claim, Contradiction, Entry, NotUnderstood, Reader
-from registry.records import Artifact, DataUse, Export, Headline, Metrics, NewVersion, VersionEdge
+from registry.records import Artifact, DataUse, Evidence, Export, Headline, Metrics, NewVersion, VersionEdge
 from registry.state import State, VersionState, WholeVersion
 
 Role = Literal["name", "stage", "refused", "rolled back"]
@@ -410,6 +410,39 @@ class VersionAdopted(VersionRegistered, kind="version.adopted"):
     def sentence(self) -> Sentence:
         """From which file."""
         return (self.version, "name"), f" adopted from {self.adoption.source} ({self.adoption.sha256[:12]})"
+
+
+@dataclass(frozen=True)
+class VersionEvidenced(VersionEvent, kind="version.evidenced"):
+    """A report of how a version did outside of Vortex was added."""
+
+    evidence: Evidence
+
+    def head(self) -> dict[str, Any]:
+        """Which kind, the hash of the stored file, and who signed it."""
+        return {"kind": self.evidence.kind, "sha256": self.evidence.artifact.sha256, "signers": self.evidence.signers}
+
+    def body(self) -> dict[str, Any]:
+        """The whole record."""
+        return {"evidence": self.evidence}
+
+    @classmethod
+    def parse(cls, entry: Entry) -> Self:
+        """The event that was stored as this entry of the ledger."""
+        return cls(entry.subject, records.evidence((entry.body or {})["evidence"]))
+
+    @staticmethod
+    def fold_head(entry: Entry, state: State) -> None:
+        """Nothing that a listing shows."""
+
+    def fold_body(self, state: State) -> None:
+        """One report more."""
+        state.whole(self.version).evidence.append(self.evidence)
+
+    def sentence(self) -> Sentence:
+        """Of which kind, what it says, and whether it is signed."""
+        signed = f"signed by {', '.join(signer[:12] for signer in self.evidence.signers)}" if self.evidence.signers else "unsigned"
+        return (self.version, "name"), f" has {self.evidence.kind} evidence, {signed}: {self.evidence.summary}"
 
 
 REGISTERING: Final = (VersionRegistered.kind, VersionAdopted.kind)

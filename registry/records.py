@@ -194,6 +194,25 @@ class Export:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """A report of how a version did outside of Vortex, about its checkpoint, and about one export where `export_sha256` says which.
+
+    `artifact` is the report, or the signed envelope around it; `signers` are the ids of the keys that signed it. Whether they are trusted
+    is not recorded: it depends on who reads.
+    """
+
+    kind: str
+    artifact: Artifact
+    report: str
+    report_sha256: str
+    made_at: str
+    made_by: str
+    summary: str
+    export_sha256: str | None = None
+    signers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class NewVersion:
     """A finished run, as it asks for a name.
 
@@ -279,6 +298,8 @@ class Version(NewVersion):
     """What was published of it, where that was imported."""
     adoption: Adoption | None = None
     """Where its weights came from, where they were not trained here."""
+    evidence: tuple[Evidence, ...] = ()
+    """Reports of how it did outside of Vortex, in the order in which they were added."""
 
     @property
     def published(self) -> tuple[DeclaredMetric, ...]:
@@ -346,3 +367,8 @@ def export(raw: Mapping[str, Any]) -> Export:
     size = raw["size"]
     numbers = {key: None if raw[key] is None else float(raw[key]) for key in ("parity_m", "class_agreement")}
     return Export(**{**raw, **numbers, "artifact": Artifact(**raw["artifact"]), "size": (size[0], size[1]) if size else None})
+
+
+def evidence(raw: Mapping[str, Any]) -> Evidence:
+    """Evidence from its JSON."""
+    return Evidence(**{**raw, "artifact": Artifact(**raw["artifact"]), "signers": tuple(raw["signers"])})

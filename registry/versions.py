@@ -19,10 +19,19 @@ from core.stages import STAGES
 from registry import artifacts, database, events, stages
 from registry.channels import Channel
 from registry.declarations import Adoption, Declaration, DeclaredVersion, WithoutWeights
-from registry.events import REGISTERING, VersionAdopted, VersionDeclared, VersionExported, VersionMeasured, VersionRegistered, run_scope
+from registry.events import (
+    REGISTERING,
+    VersionAdopted,
+    VersionDeclared,
+    VersionEvidenced,
+    VersionExported,
+    VersionMeasured,
+    VersionRegistered,
+    run_scope,
+)
 from registry.ledger import Contradiction, Ledger, Transaction
 from registry.names import next_number, require_adoptable, undeclared
-from registry.records import Artifact, Export, Metrics, NewVersion, Summary, Version, WeightsEdge
+from registry.records import Artifact, Edge, Evidence, Export, Metrics, NewVersion, Summary, Version, WeightsEdge
 from registry.store import MlflowStore
 
 log = logging.getLogger("vortex.registry")
@@ -64,6 +73,11 @@ class Hub:
             _ = self._every_kind_known
             entries = self.ledger.entries(kinds=(VersionDeclared.kind, VersionAdopted.kind), bodies=False)
             return sorted(events.fold(entries).declared.values(), key=lambda declared: declared.number)
+
+    def recorded(self) -> dict[str, tuple[Edge, ...]]:
+        """Every name that a version has, registered or declared, and what it was made from."""
+        declared = {version.name: version.parents for version in self.declared()}
+        return declared | {summary.name: summary.parents for summary in self.summaries()}
 
     def get(self, name: str) -> Version:
         """One version. Raises VortexError saying which exist, WithoutWeights for one that is only declared."""
@@ -163,6 +177,12 @@ class Hub:
         """Record that a version was exported. The newest one of a format, size and precision is the one that counts."""
         self.get(name)
         self.ledger.append(VersionExported(name, export), actor=actor, reason=reason, commit=commit)
+        return self.get(name)
+
+    def add_evidence(self, name: str, evidence: Evidence, *, actor: str, reason: str = "", commit: str | None = None) -> Version:
+        """Record a report of how a version did outside of Vortex."""
+        self.get(name)
+        self.ledger.append(VersionEvidenced(name, evidence), actor=actor, reason=reason, commit=commit)
         return self.get(name)
 
     def artifact_path(self, artifact: Artifact, *, verify: bool = True) -> Path:

@@ -19,6 +19,7 @@ from vortex_cli.commands import (
     demo,
     doctor,
     evaluate,
+    evidence,
     export,
     history,
     import_,
@@ -86,6 +87,9 @@ data_app = typer.Typer(
 audit_app = typer.Typer(
     cls=Group, no_args_is_help=True, help="The ledger's head, to be kept elsewhere, and all else compared with what the ledger says."
 )
+evidence_app = typer.Typer(
+    cls=Group, no_args_is_help=True, help="Reports of how a version did outside of Vortex: closed loop, device, shadow, field."
+)
 
 register(app, init.init, "Start")
 register(app, demo.demo, "Start")
@@ -121,6 +125,10 @@ register(app, evaluate.evaluate, "Know")
 
 register(app, import_.import_, "Bring")
 register(app, adopt.adopt, "Bring")
+register(evidence_app, evidence.add, "Bring")
+register(evidence_app, evidence.list_, "Bring")
+register(evidence_app, evidence.schema, "Bring")
+app.add_typer(evidence_app, name="evidence", rich_help_panel="Bring")
 
 register(app, export.export, "Ship")
 register(app, promote.promote, "Ship")

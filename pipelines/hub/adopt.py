@@ -122,7 +122,7 @@ def _store(ws: Workspace, registry: Hub, network: legacy.LegacyCheckpoint, name:
 
 def _edges(registry: Hub, recipe: Recipe, name: str, claim: str | None, parents: Sequence[str]) -> tuple[Edge, ...]:
     """Typed edges to what the checkpoint is declared to come from. Raises VortexError for a parent that is neither registered nor declared."""
-    recorded = {version.name for version in [*registry.summaries(), *registry.declared()]}
+    recorded = registry.recorded() if parents else {}
     unknown = [parent for parent in parents if parent not in recorded]
     if unknown:
         raise VortexError(f"--parent {unknown[0]} is neither registered nor declared here", "list what is with: vortex versions")

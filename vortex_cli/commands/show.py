@@ -9,12 +9,13 @@ import typer
 
 from core.classes import CLASSES
 from vortex_cli import console, published, wording
-from vortex_cli.commands import history
+from vortex_cli.commands import evidence, history
 from vortex_cli.completion import complete_versions
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from pipelines.hub.evidence import EvidenceItem
     from registry.declarations import DeclaredVersion
     from registry.ledger import Entry
     from registry.records import Edge, Metrics, Version
@@ -44,9 +45,11 @@ def show(
     """
     from pipelines.hub import history as recorded
     from pipelines.hub.classes import class_pixels
+    from pipelines.hub.evidence import items
     from pipelines.hub.open import hub
 
-    registry = hub(console.workspace())
+    ws = console.workspace()
+    registry = hub(ws)
     declared = next((each for each in registry.declared() if each.name == version and not each.adopted), None)
     if declared:
         _show_declared(declared, list(recorded.history(registry.ledger, version=version)))
@@ -58,7 +61,8 @@ def show(
     pixels = class_pixels(registry, record)
     payload["trained_classes"] = pixels
     payload["published"] = record.published
-    console.emit({**payload, "history": [history.payload(entry) for entry in entries]}, *_sections(record, pixels, entries))
+    payload["evidence"] = reports = items(ws, registry, record) if record.evidence else []
+    console.emit({**payload, "history": [history.payload(entry) for entry in entries]}, *_sections(record, pixels, reports, entries))
 
 
 def _show_declared(declared: DeclaredVersion, entries: list[Entry]) -> None:
@@ -69,7 +73,9 @@ def _show_declared(declared: DeclaredVersion, entries: list[Entry]) -> None:
     console.emit(payload, published.heading(declared), _titled("Lineage", parents), *figures, history_table)
 
 
-def _sections(version: Version, pixels: dict[str, int] | None, entries: list[Entry]) -> Iterator[RenderableType]:
+def _sections(
+    version: Version, pixels: dict[str, int] | None, reports: list[EvidenceItem], entries: list[Entry]
+) -> Iterator[RenderableType]:
     yield _heading(version, pixels)
     yield _titled("Lineage", _table(["edge", "to", "detail"], [_lineage(edge) for edge in version.parents]))
     yield _titled("Data", _data(version))
@@ -82,6 +88,8 @@ def _sections(version: Version, pixels: dict[str, int] | None, entries: list[Ent
         yield _titled(published.TITLE, _indented(published.figures(version.published)))
     if version.exports:
         yield _titled("Exports", _exports(version))
+    if reports:
+        yield _titled("Evidence", _indented(evidence.lines(reports)))
     own, of_recipe = _recipe(version)
     yield _titled("Recipe", _settings(own))
     if version.declaration:

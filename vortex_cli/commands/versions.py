@@ -68,7 +68,16 @@ def _declared_payload(version: DeclaredVersion) -> dict[str, Any]:
     """The keys of `_payload`, for a version without weights."""
     fields = {name: getattr(version, name) for name in ("name", "number", "parents", "created_at", "actor", "reason", "commit")}
     of_publisher = {"codename": version.declaration.codename, "truncated": version.declaration.truncated}
-    absent = {"recipe": None, "domain": None, "size": None, "headline": None, "exports": 0, "unproven": [], "headlines": [], "stages": []}
+    absent: dict[str, Any] = {
+        "recipe": None,
+        "domain": None,
+        "size": None,
+        "headline": None,
+        "exports": 0,
+        "unproven": [],
+        "headlines": [],
+        "stages": [],
+    }
     return {**fields, **of_publisher, **absent, "declared": True, "published": version.declaration.metrics}
 
 

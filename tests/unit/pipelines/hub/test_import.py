@@ -192,9 +192,9 @@ def test_markup_is_text(workspace: Workspace, tmp_path: Path, capsys: pytest.Cap
 
 def test_the_shipped_file_stands_in_only_where_none_of_its_name_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert (place_of("lineage.yaml"), place_of("other.yaml")) == (SHIPPED_FILE, Path("other.yaml"))
+    assert (place_of("lineage.yaml"), place_of("other.yaml")) == ((SHIPPED_FILE, True), (Path("other.yaml"), False))
     written(tmp_path / "lineage.yaml", LINE)
-    assert place_of("lineage.yaml") == Path("lineage.yaml")
+    assert place_of("lineage.yaml") == (Path("lineage.yaml"), False)
 
 
 def test_a_circle_through_what_is_recorded_is_one(workspace: Workspace, tmp_path: Path) -> None:
