@@ -108,10 +108,9 @@ def adopt(
 def _store(ws: Workspace, registry: Hub, network: legacy.LegacyCheckpoint, name: str, recipe: Recipe) -> tuple[str, Artifact]:
     """The MLflow run of the adoption, new or one that was interrupted, and the weights stored with it as safetensors."""
     file = f"{name} {network.sha256}"
-    run_id = registry.store.run_tagged(TAG, file)
-    if run_id is None:
-        run_id = registry.store.start_run(f"adopt {name}", {TAG: file})
-        registry.store.log_params(run_id, {"recipe": recipe.model_dump(mode="json", include=PARAMETERS), "sha256": network.sha256})
+    interrupted = registry.store.runs_tagged(TAG, file)
+    run_id = interrupted[0] if interrupted else registry.store.start_run(f"adopt {name}", {TAG: file})
+    registry.store.log_params(run_id, {"recipe": recipe.model_dump(mode="json", include=PARAMETERS), "sha256": network.sha256})
     path = ws.build / "adopted" / network.sha256[:16] / "best.safetensors"
     checkpoint.save(path, network.student, {"recipe": recipe.name, "adopted": network.sha256})
     artifact = registry.store.log_artifact(run_id, path, "checkpoint")

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vortex_cli import console
+from vortex_cli import console, published
 from vortex_cli.completion import complete_recipes, complete_versions
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from pipelines.compare.published import PublishedPair
     from pipelines.compare.side_by_side import Comparison, Judgement
 
 
@@ -34,15 +35,18 @@ def compare(
     """Show what differs between the recipes of two versions, their metrics side by side, and whether B is better than A.
 
     A registered version stands for what it was really trained with, a name that is not registered for the shipped recipe. Metrics
-    appear in one row only where domain, camera, protocol and dataset are the same. Where both versions kept the errors of these frames,
+    appear in one row only where domain, camera, protocol and dataset are the same; published figures stand below, apart from them. Where both versions kept the errors of these frames,
     B is judged against A as by `vortex evaluate B --against A`.
 
     Example: vortex compare v5 v6
     """
+    from pipelines.compare.published import published_pairs
     from pipelines.compare.side_by_side import compare as put_side_by_side
 
-    result = put_side_by_side(console.workspace(), a, b, metrics=tuple(dict.fromkeys(metric or ["rmse"])), margin=margin)
-    console.emit(result, *_tables(result))
+    ws = console.workspace()
+    result = put_side_by_side(ws, a, b, metrics=tuple(dict.fromkeys(metric or ["rmse"])), margin=margin)
+    pairs = published_pairs(ws, a, b)
+    console.emit({**vars(result), "published": pairs}, *_tables(result), *([_published(result, pairs)] if pairs else []))
 
 
 def _tables(result: Comparison) -> list[RenderableType]:
@@ -74,6 +78,12 @@ def _tables(result: Comparison) -> list[RenderableType]:
             column.no_wrap = True
         tables.append(table)
     return tables
+
+
+def _published(result: Comparison, pairs: list[PublishedPair]) -> RenderableType:
+    names: Any = [(name, "right") for name in (result.a.name, result.b.name)]
+    rows = [(pair.metric, pair.a, pair.b, pair.place) for pair in pairs]
+    return console.table(["metric", *names, "published on"], rows, published.TITLE)
 
 
 def _caption(judgements: Iterable[Judgement]) -> str:
