@@ -18,7 +18,7 @@ from pipelines.hub.open import actor, commit, hub
 from pipelines.recipes import recipe as recipes
 from registry.declarations import Adoption
 from registry.names import require_adoptable
-from registry.records import Artifact, DataEdge, DataUse, Edge, NewVersion, RecipeEdge, TeacherEdge, Version, WeightsEdge
+from registry.records import Artifact, DataEdge, DataUse, Edge, NewVersion, RecipeEdge, TeacherEdge, Version, VersionEdge, WeightsEdge
 
 if TYPE_CHECKING:
     from pipelines.recipes.schema import Recipe
@@ -82,7 +82,7 @@ def adopt(
     data = tuple(dict.fromkeys(data.dataset for stage in shape.stages for data in stage.data))
     truncated = shape.truncated if name == claim else None
     if before and before.adoption:
-        _require_same(before, adoption)
+        _require_same(before, adoption, domain, edges, parents)
         return AdoptionReport(name, shape.name, before.adoption, before.parents, data, before.truncated, True, dry_run, before)
     version = None
     if not dry_run:
@@ -142,11 +142,32 @@ def _require_order(class_order: Sequence[str]) -> None:
         )
 
 
-def _require_same(before: Version, adoption: Adoption) -> None:
-    """Raise VortexError unless a version was adopted from this very file, read in this very way."""
-    if before.adoption and (before.adoption.sha256, before.adoption.class_order) != (adoption.sha256, adoption.class_order):
-        raise VortexError(
-            f"{before.name} was adopted from {before.adoption.source} ({before.adoption.sha256[:12]}, classes {','.join(before.adoption.class_order)});"
-            f" this is {adoption.source} ({adoption.sha256[:12]}, classes {','.join(adoption.class_order)})",
-            "a name is never given again: adopt this one under another",
+def _require_same(before: Version, adoption: Adoption, domain: str | None, edges: Sequence[Edge], parents: Sequence[str]) -> None:
+    """Raise VortexError unless a version was adopted from this very file, read in this very way, and of what is said now nothing is new."""
+    recorded = before.adoption
+    if recorded is None:
+        return
+    differences = [
+        f"{what} {ours}, this says {theirs}"
+        for what, ours, theirs, given in (
+            ("the file", recorded.sha256[:12], adoption.sha256[:12], True),
+            ("the classes", ",".join(recorded.class_order), ",".join(adoption.class_order), True),
+            ("the domain", before.domain or "none", domain or "none", domain is not None),
+            ("the figures", _figures(recorded), _figures(adoption), bool(adoption.metrics)),
+            ("the parents", _origins(before.parents), _origins(edges), bool(parents)),
         )
+        if given and ours != theirs
+    ]
+    if differences:
+        raise VortexError(
+            f"{before.name} was adopted with {'; '.join(differences)}",
+            "what is recorded stays: adopt under another name, or leave that out",
+        )
+
+
+def _figures(adoption: Adoption) -> str:
+    return ", ".join(f"{metric.metric} {metric.value:g} on {metric.place}" for metric in adoption.metrics) or "none"
+
+
+def _origins(edges: Sequence[Edge]) -> str:
+    return ", ".join(f"{edge.kind} {edge.version}" for edge in edges if isinstance(edge, VersionEdge)) or "none"

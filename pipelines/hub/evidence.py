@@ -37,6 +37,10 @@ class EvidenceItem:
     verdict: tuple[str, ...]
     fault: str = ""
 
+    def as_json(self) -> dict[str, object]:
+        """Under `--json`: without the report, which may be long and lies at its artifact."""
+        return {**vars(self.record), "trust": self.trust, "verdict": self.verdict, "fault": self.fault}
+
     @property
     def signature(self) -> str:
         """Who signed it, in words."""

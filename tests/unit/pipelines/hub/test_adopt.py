@@ -118,6 +118,26 @@ def test_a_checkpoint_that_was_adopted_first_is_declared_later(ws: Workspace, fi
     assert {declared.name for declared in hub(ws).declared() if declared.adopted} == {"v6"}
 
 
+def test_a_description_of_something_else_is_not_put_on_an_adopted_version(ws: Workspace, file: Path, tmp_path: Path) -> None:
+    bring(ws, file)
+    described = {
+        "name": "v10",
+        "codename": "Buoy",
+        "parents": [],
+        "encoder": "x",
+        "stages": [{"name": "one", "datasets": ["a"]}],
+        "changed": "all",
+    }
+    path = tmp_path / "lineage.yaml"
+    path.write_text(json.dumps({"versions": [described]}))
+    with pytest.raises(VortexError, match=r"v10 was adopted from old\.pt, the file's has the checkpoint –"):
+        import_lineage(ws, path)
+    path.write_text(json.dumps({"versions": [{**described, "checkpoint": "old.pt"}]}))
+    assert import_lineage(ws, path).declared == ("v10",)
+    declaration = hub(ws).get("v10").declaration
+    assert declaration and declaration.codename == "Buoy"
+
+
 def small_recipe(name: str) -> Recipe:
     """A shipped recipe for the small encoder at a small size: adopting is the same for all, and the files are small."""
     raw = SHIPPED_RECIPES[name].model_dump(mode="json")
@@ -130,8 +150,9 @@ def test_adopting_again_changes_nothing_and_another_file_is_refused(ws: Workspac
     assert bring(ws, file).already and hub(ws).ledger.verify() == before
     torch.save(Student(TINY).state_dict(), tmp_path / "other.pt")
     for problem, options in (
-        ("v10 was adopted from old.pt", {}),
-        ("classes glass,wall", {"class_order": ("glass", "wall", "floor", "person", "furniture", "other")}),
+        (r"v10 was adopted with the file \w{12}, this says \w{12}", {}),
+        ("the domain none, this says rooms", {"domain": "rooms"}),
+        ("this says glass,wall,floor", {"class_order": ("glass", "wall", "floor", "person", "furniture", "other")}),
     ):
         with pytest.raises(VortexError, match=problem):
             bring(ws, tmp_path / "other.pt" if not options else file, **options)
