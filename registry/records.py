@@ -151,7 +151,12 @@ class Series:
 
     def comparable(self, other: Series) -> bool:
         """Whether nothing keeps the two from being compared."""
-        return self.difference(other) is None
+        return self.comparable_key == other.comparable_key
+
+    @property
+    def comparable_key(self) -> tuple[str, str, str, str]:
+        """Domain, camera, protocol and digest: equal for series that can be compared, whatever the dataset is called."""
+        return self.domain, self.camera, self.protocol, self.digest
 
 
 @dataclass(frozen=True)
@@ -236,6 +241,36 @@ class NewVersion:
     """The training frames' fingerprints (`pipelines.validate.fingerprints`), by which a leak into an exam is seen; None for older versions."""
     class_pixels: dict[str, int] | None = None
     """Class → labelled pixels of it in the training frames; None for older versions."""
+
+
+@dataclass(frozen=True)
+class Quarantine:
+    """A version or a dataset from which nothing is promoted until that is lifted: who said so, when (UTC), and why.
+
+    `subject` is v9, `rooms` for every content that ever had that name, or `rooms@CONTENT` for one. `contents` are the digests of data
+    that were known under it then, so that it is known again under another name.
+    """
+
+    scope: Literal["version", "data"]
+    subject: str
+    reason: str
+    actor: str
+    at: str
+    contents: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The version's or the dataset's name."""
+        return self.subject.partition("@")[0]
+
+    def __str__(self) -> str:
+        """What stands in quarantine: the content's digest shortened, as listings have it."""
+        name, at, content = self.subject.partition("@")
+        return f"{name}{at}{content[:12]}"
+
+    def holds_data(self, name: str, content: str) -> bool:
+        """Whether it is about the dataset of this name and content, whatever either of them was called."""
+        return self.scope == "data" and (content in self.contents or self.subject == name)
 
 
 @dataclass(frozen=True)

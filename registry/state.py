@@ -7,7 +7,7 @@ from typing import Any
 
 from registry.channels import Channel, ChannelState
 from registry.declarations import Adoption, DeclaredVersion
-from registry.records import Edge, Evidence, Export, Headline, Metrics, NewVersion, Series, Summary, Version
+from registry.records import Edge, Evidence, Export, Headline, Metrics, NewVersion, Quarantine, Series, Summary, Version
 
 
 @dataclass(slots=True)
@@ -48,10 +48,12 @@ class VersionState:
 
 @dataclass
 class State:
-    """Versions and declared versions by name, and channels by `device/domain`, as far as they were folded."""
+    """Versions and declared versions by name, channels by `device/domain`, and what stands in quarantine by scope and subject, as far as they
+    were folded."""
 
     versions: dict[str, VersionState] = field(default_factory=dict)
     channels: dict[str, ChannelState] = field(default_factory=dict)
+    quarantines: dict[tuple[str, str], Quarantine] = field(default_factory=dict)
     declared: dict[str, DeclaredVersion] = field(default_factory=dict)
 
     def whole(self, version: str) -> WholeVersion:

@@ -28,15 +28,19 @@ from vortex_cli.commands import (
     lineage,
     logs,
     pack,
+    pareto,
     profile,
     promote,
+    quarantine,
     recipes,
+    recommend,
     replay,
     rollback,
     runs,
     show,
     submit,
     train,
+    ui,
     validate,
     versions,
 )
@@ -121,6 +125,9 @@ register(app, versions.versions, "Know")
 register(app, show.show, "Know")
 register(app, lineage.lineage, "Know")
 register(app, compare.compare, "Know")
+register(app, pareto.pareto, "Know")
+register(app, recommend.recommend, "Know")
+register(app, ui.ui, "Know")
 register(app, evaluate.evaluate, "Know")
 
 register(app, import_.import_, "Bring")
@@ -133,6 +140,7 @@ app.add_typer(evidence_app, name="evidence", rich_help_panel="Bring")
 register(app, export.export, "Ship")
 register(app, promote.promote, "Ship")
 register(app, rollback.rollback, "Ship")
+register(app, quarantine.quarantine, "Ship")
 register(app, history.history, "Ship")
 register(audit_app, audit.head, "Ship")
 register(audit_app, audit.verify, "Ship")

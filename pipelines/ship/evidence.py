@@ -20,6 +20,7 @@ from pipelines.ship.export import PARITY_DOMAIN, export, newest, on_too_few_fram
 from pipelines.workspace import Workspace
 from registry.channels import Channel
 from registry.lineage import weights_line
+from registry.quarantine import bars_in, standing
 from registry.records import Version
 from registry.versions import Hub
 from validation.evidence.closed_loop import ClosedLoop
@@ -36,6 +37,7 @@ from validation.promotion.evidence import (
     ExportParity,
     Incumbent,
     Measurement,
+    Quarantines,
     TrainedClasses,
     TrainingData,
 )
@@ -90,6 +92,12 @@ def _training_data(request: Request) -> TrainingData:
     return TrainingData(tuple(line), uses, tuple(name for name in line if name not in with_data))
 
 
+def _quarantines(request: Request) -> Quarantines:
+    """Of the version, every one whose weights are in it, and the data of them all."""
+    line = weights_line(request.version, request.registry.find)
+    return Quarantines(tuple(line), tuple(map(str, bars_in(line, standing(request.registry.ledger)))))
+
+
 def _trained_classes(request: Request) -> TrainedClasses:
     domain = request.ws.domain(request.channel.domain)
     return TrainedClasses(domain.require_classes, class_pixels(request.registry, request.version))
@@ -123,6 +131,7 @@ def _closed_loop_runs(request: Request) -> ClosedLoopRuns:
 
 
 OF_VERSION: Final[Mapping[type, Callable[[Request], object]]] = {
+    Quarantines: _quarantines,
     TrainingData: _training_data,
     TrainedClasses: _trained_classes,
     DeviceInput: _device_input,

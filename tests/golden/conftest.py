@@ -46,6 +46,10 @@ compare v5 v10
 evaluate v11 --device cpu
 evaluate v10 --device cpu --against v11
 evaluate v10 --device cpu --picture
+compare v10 v11 --domain rooms
+pareto --axes rooms.rmse,params
+recommend --domain rooms
+recommend --domain rooms --for finetune
 export v10
 promote v10 --stage production --dry-run
 promote v10 --stage production

@@ -26,6 +26,14 @@ class TrainingData:
 
 
 @dataclass(frozen=True)
+class Quarantines:
+    """What of the version's line of weights, and of the data that it was trained on, stands in quarantine, in words with who said so and why."""
+
+    line: tuple[str, ...]
+    bars: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ExamLeaks:
     """Exam frames among the training frames of the version's line of weights, in words; `unknown` says of whom that cannot be told, and why."""
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pipelines.hub.evidence import EvidenceItem
     from registry.declarations import DeclaredVersion
     from registry.ledger import Entry
+    from registry.quarantine import Bar
     from registry.records import Edge, Metrics, Version
 
 MEASURES = (
@@ -47,6 +48,7 @@ def show(
     from pipelines.hub.classes import class_pixels
     from pipelines.hub.evidence import items
     from pipelines.hub.open import hub
+    from registry.quarantine import bars_of
 
     ws = console.workspace()
     registry = hub(ws)
@@ -60,9 +62,11 @@ def show(
     payload["stages"] = [{"channel": channel, "stage": stage} for channel, stage in record.stages]
     pixels = class_pixels(registry, record)
     payload["trained_classes"] = pixels
+    bars = bars_of(registry.ledger, version)
+    payload["quarantined"] = [str(bar) for bar in bars]
     payload["published"] = record.published
     payload["evidence"] = reports = items(ws, registry, record) if record.evidence else []
-    console.emit({**payload, "history": [history.payload(entry) for entry in entries]}, *_sections(record, pixels, reports, entries))
+    console.emit({**payload, "history": [history.payload(entry) for entry in entries]}, *_sections(record, pixels, bars, reports, entries))
 
 
 def _show_declared(declared: DeclaredVersion, entries: list[Entry]) -> None:
@@ -74,9 +78,9 @@ def _show_declared(declared: DeclaredVersion, entries: list[Entry]) -> None:
 
 
 def _sections(
-    version: Version, pixels: dict[str, int] | None, reports: list[EvidenceItem], entries: list[Entry]
+    version: Version, pixels: dict[str, int] | None, bars: Sequence[Bar], reports: list[EvidenceItem], entries: list[Entry]
 ) -> Iterator[RenderableType]:
-    yield _heading(version, pixels)
+    yield _heading(version, pixels, bars)
     yield _titled("Lineage", _table(["edge", "to", "detail"], [_lineage(edge) for edge in version.parents]))
     yield _titled("Data", _data(version))
     if version.metrics:
@@ -101,7 +105,7 @@ def _sections(
     yield _titled("History", history.table(entries))
 
 
-def _heading(version: Version, pixels: dict[str, int] | None) -> RenderableType:
+def _heading(version: Version, pixels: dict[str, int] | None, bars: Sequence[Bar]) -> RenderableType:
     from rich.panel import Panel
     from rich.table import Table
     from rich.text import Text
@@ -112,6 +116,8 @@ def _heading(version: Version, pixels: dict[str, int] | None) -> RenderableType:
     checkpoint = version.checkpoint
     grid.add_row("for", version.domain or "–")
     grid.add_row("stages", wording.stages(version.stages) if version.stages else "none")
+    for bar in bars:
+        grid.add_row("quarantine", Text(f"{bar}: it enters no stage", "bold red"))
     line = version.headline
     if line:
         grid.add_row("RMSE", f"{wording.metres(line.rmse) or '–'} m on {wording.measured_on(line)}")

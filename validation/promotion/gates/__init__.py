@@ -18,6 +18,7 @@ from validation.promotion.gates import (
     independent_frames,
     metrics_present,
     no_leak,
+    not_quarantined,
     not_worse,
     onnx_parity,
 )
@@ -26,6 +27,7 @@ from validation.strict import Strict
 GATES: Final[Mapping[type[Strict], Gate]] = {
     gate.rule: gate
     for gate in (
+        not_quarantined.GATE,
         data_passed.GATE,
         exam_passed.GATE,
         no_leak.GATE,

@@ -27,6 +27,7 @@ from pipelines.train.plan.decide import decide
 from pipelines.train.plan.gather import gather
 from pipelines.train.plan.options import TrainOptions
 from pipelines.workspace import Workspace
+from registry import quarantine
 from registry.records import RecipeEdge, TeacherEdge, WeightsEdge
 from registry.store import MlflowStore
 from tests.unit.pipelines.training_set import SIZE
@@ -106,6 +107,10 @@ def test_adopting_a_declared_version_gives_it_weights(ws: Workspace, file: Path,
     adopt(ws, file, "v10", "v6")
     assert registry.get("v10").parents[0] == RecipeEdge("v6") and registry.get("v10").truncated is None
     assert registry.ledger.verify().seq == 12
+    # What is wrong with an adopted version reaches those that have its weights, whether its name was declared before or not.
+    quarantine.record(registry.ledger, "version", "v6", actor="Ada", reason="bad")
+    assert [bar.version for bar in quarantine.bars_of(registry.ledger, "v9")] == ["v6"]
+    assert registry.barred().keys() == {"v6", "v9"}
 
 
 def test_a_checkpoint_that_was_adopted_first_is_declared_later(ws: Workspace, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
