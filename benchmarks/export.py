@@ -21,8 +21,9 @@ import torch
 
 from models import checkpoint
 from models.student import Student, StudentConfig
-from pipelines.ship.export.onnx import INPUT, write_onnx
-from pipelines.ship.export.parity import measure_parity, noise, session
+from pipelines.predict.runtimes import INPUT, session
+from pipelines.ship.export.onnx import write_onnx
+from pipelines.ship.export.parity import measure_parity, noise
 
 WARM_UP = 3
 CALLS = 3

@@ -191,8 +191,8 @@ def _onnx(size: tuple[int, int]) -> Callable[[], None]:
     import torch
 
     from models.student import Student, StudentConfig
-    from pipelines.ship.export.onnx import INPUT, write_onnx
-    from pipelines.ship.export.parity import session
+    from pipelines.predict.runtimes import INPUT, session
+    from pipelines.ship.export.onnx import write_onnx
 
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:

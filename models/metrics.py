@@ -7,7 +7,7 @@ Predictions are taken as they are for RMSE and MAE (V1's 75 m must show), and ra
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ PROTOCOL: Final = "val-pooled-10m/1"
 CAP_M: Final = 10.0
 FLOOR_M: Final = 1e-3
 
+Alignment = Literal["raw", "median", "logls"]
+"""How a prediction is fitted to its truth before it is judged: not at all, by the ratio of the medians, or by the factor that fits it best in
+logarithms."""
 Floats = NDArray[np.float64]
 _ERRORS: Final = ("squared", "absolute", "abs_rel", "log10", "log", "log_squared", "delta1", "delta2", "delta3")
 _SCALED: Final = "_median_scaled"
@@ -79,6 +82,22 @@ def _sums(p: Floats, d: Floats, log_d: Floats) -> dict[str, float]:
     }
 
 
+def aligned(prediction: NDArray[Any], reference: NDArray[Any], how: Alignment) -> NDArray[Any]:
+    """A prediction times the factor that fits it to its reference, both [H,W] in metres.
+
+    `median` is median(d)/median(p) over valid pixels. `logls` is exp(mean(ln d − ln p)), the factor of least squares in logarithms; pixels
+    predicted below 1 mm say nothing about it. Others fit a slope in logarithms too: their figures are no match for these.
+    """
+    valid = np.isfinite(reference) & (reference > 0) & (reference <= CAP_M)
+    if how == "raw" or not valid.any():
+        return prediction
+    d, p = reference[valid].astype(np.float64), prediction[valid].astype(np.float64)
+    if how == "median":
+        return np.asarray(prediction * (_median(d) / max(_median(p), FLOOR_M)))
+    positive = ~(p < FLOOR_M)  # keeps NaN, which is never mended
+    return np.asarray(prediction * np.exp(np.mean(np.log(d[positive]) - np.log(p[positive])))) if positive.any() else prediction
+
+
 class DepthMetrics:
     """Accumulates frames and states their metrics."""
 
@@ -96,23 +115,36 @@ class DepthMetrics:
         """One row a frame, in the order they were added: what a paired bootstrap resamples."""
         return {key: np.concatenate([np.asarray(part[key], np.float64) for part in self._parts] or [np.empty(0)]) for key in FRAME_KEYS}
 
-    def compute(self) -> dict[str, float]:
+    def compute(self, per_image: bool = False) -> dict[str, float]:
         """State the metrics; a figure without any valid pixel behind it is NaN.
 
         `silog` is 100·sqrt(mean(e²) − mean(e)²) of e = ln p − ln d. `*_median_scaled` are after scaling each frame by
-        median(d)/median(p). `rmse_per_image` and `delta1_per_image` average the frames' own figures.
+        median(d)/median(p). `rmse_per_image` and `delta1_per_image` average the frames' own figures; with `per_image` every figure does.
         """
         frames = self.frames()
-        total = {key: float(column.sum()) for key, column in frames.items()}
-        figures = _figures(total, "") | _figures(total, _SCALED)
-        for name in RANGES_M:
-            figures[f"rmse_{name}"] = _ratio(total[f"squared_{name}"], total[f"count_{name}"]) ** 0.5
+        figures = _all_figures({key: float(column.sum()) for key, column in frames.items()})
         seen = frames["count"] > 0
         count = frames["count"][seen]
         figures["rmse_per_image"] = _mean(np.sqrt(frames["squared"][seen] / count))
         figures["delta1_per_image"] = _mean(frames["delta1"][seen] / count)
-        figures["pixels"] = total["count"]
-        return figures
+        figures["pixels"] = float(frames["count"].sum())
+        return figures | (_means_of_images(frames) if per_image else {})
+
+
+def _means_of_images(frames: Mapping[str, Floats]) -> dict[str, float]:
+    """Every figure as the mean of the frames' own, over the frames that have a pixel behind it."""
+    own = [_all_figures({key: float(column[row]) for key, column in frames.items()}) for row in range(len(frames["count"]))]
+    behind = {f"rmse_{name}": f"count_{name}" for name in RANGES_M}
+    names = own[0] if own else ()
+    return {
+        name: _mean(np.array([of_frame[name] for of_frame, pixels in zip(own, frames[behind.get(name, "count")], strict=True) if pixels]))
+        for name in names
+    }
+
+
+def _all_figures(total: Mapping[str, float]) -> dict[str, float]:
+    figures = _figures(total, "") | _figures(total, _SCALED)
+    return figures | {f"rmse_{name}": _ratio(total[f"squared_{name}"], total[f"count_{name}"]) ** 0.5 for name in RANGES_M}
 
 
 def _figures(total: Mapping[str, float], suffix: str) -> dict[str, float]:

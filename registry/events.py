@@ -16,7 +16,7 @@ from registry import records
 from registry.channels import Channel, ChannelState
 from registry.declarations import Adoption, Declaration, DeclaredJob, DeclaredVersion, declared_metrics
 from registry.ledger import Claim, Contradiction, Entry, NotUnderstood, Reader
-from registry.records import Artifact, DataUse, Evidence, Export, Headline, Metrics, NewVersion, Quarantine, VersionEdge
+from registry.records import Artifact, DataUse, Evidence, Export, Headline, Material, Metrics, NewVersion, Quarantine, VersionEdge
 from registry.state import State, VersionState, WholeVersion
 
 Role = Literal["name", "stage", "refused", "rolled back", "quarantined"]
@@ -219,7 +219,15 @@ class VersionRegistered(VersionEvent, kind="version.registered"):
 
     def fold_body(self, state: State) -> None:
         """How it was made."""
-        state.versions[self.version].whole = WholeVersion(self.new, self.mlflow_version)
+        version = state.versions[self.version]
+        version.whole = WholeVersion(self.new, self.mlflow_version)
+        version.material = Material(self.new.data, self.new.fingerprints)
+
+    @staticmethod
+    def material_of(entry: Entry) -> Material:
+        """What the body says of the training data, alone: for a lineage thousands are read, and the rest of them would take most of the time."""
+        body = entry.body or {}
+        return Material(tuple([DataUse(**use) for use in body["data"]]), records.artifact(body.get("fingerprints")))
 
     def sentence(self) -> Sentence:
         """What it was made from."""

@@ -130,7 +130,7 @@ class Graph:
 def graph(state: State, entries: Iterable[Entry]) -> Graph:
     """The graph of a folded ledger and its entries, which may be heads alone.
 
-    Data is told apart by its content where the bodies of the registrations were folded, and by the hash of its edge where they were not.
+    Data is told apart by its content where the state has the versions' material, and by the hash of its edge where it has not.
     """
     links: list[Link] = []
     nodes = [Node("version", name) for name in dict.fromkeys([*state.versions, *state.declared])]
@@ -149,8 +149,7 @@ def _origins(version: VersionState) -> list[Link]:
     target = Node("version", version.name)
     links = [Link("recipe", Node("recipe", version.recipe), target)] if version.recipe else []
     links += [Link("code", Node("code", version.commit), target)] if version.commit else []
-    uses = version.whole.new.data if version.whole else ()
-    contents = {DataEdge(use.name, use.dvc or use.digest): use.digest for use in uses}
+    contents = {DataEdge(use.name, use.dvc or use.digest): use.digest for use in version.material.data}
     # What it saw is a link whether or not an edge says so.
     edges = dict.fromkeys([*version.parents, *contents])
     return links + [link for edge in edges if (link := _origin(edge, target, contents))]

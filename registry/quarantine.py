@@ -99,13 +99,13 @@ def bars_in(line: Mapping[str, Version | None], quarantines: Iterable[Quarantine
 
 
 def bars_of_all(state: State) -> dict[str, tuple[Bar, ...]]:
-    """Every version that is barred → by what, of each quarantine the nearest. Data is known by its content where bodies were folded."""
+    """Every version that is barred → by what, of each quarantine the nearest. Data is known by its content where the state has their material."""
     every = tuple(state.quarantines.values())
     barred: dict[str, tuple[Bar, ...]] = {}
     own: dict[Quarantine, list[Bar]] = {quarantine: [] for quarantine in every}
     children: dict[str, list[str]] = {}
     for version in state.versions.values() if every else ():
-        for bar in _own(version.name, version.parents, version.whole.new.data if version.whole else (), every):
+        for bar in _own(version.name, version.parents, version.material.data, every):
             own[bar.quarantine].append(bar)
         for edge in version.parents:
             if isinstance(edge, WeightsEdge):

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 from registry.declarations import Adoption, Declaration, DeclaredMetric
 
@@ -258,6 +258,13 @@ class NewVersion:
     """The training frames' fingerprints (`pipelines.validate.fingerprints`), by which a leak into an exam is seen; None for older versions."""
     class_pixels: dict[str, int] | None = None
     """Class → labelled pixels of it in the training frames; None for older versions."""
+
+
+class Material(NamedTuple):
+    """What a version was trained on, and where the fingerprints of those frames are."""
+
+    data: tuple[DataUse, ...] = ()
+    fingerprints: Artifact | None = None
 
 
 @dataclass(frozen=True)

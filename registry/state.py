@@ -7,7 +7,7 @@ from typing import Any
 
 from registry.channels import Channel, ChannelState
 from registry.declarations import Adoption, DeclaredVersion
-from registry.records import Edge, Evidence, Export, Headline, Metrics, NewVersion, Quarantine, Series, Summary, Version
+from registry.records import Edge, Evidence, Export, Headline, Material, Metrics, NewVersion, Quarantine, Series, Summary, Version
 
 
 @dataclass(slots=True)
@@ -43,6 +43,8 @@ class VersionState:
     headlines: dict[tuple[str, str], Headline] = field(default_factory=dict)
     """(domain, camera) → its newest numbers; the newest stands last."""
     exports: int = 0
+    material: Material = field(default_factory=Material)
+    """Empty where nothing of the bodies was read."""
     whole: WholeVersion | None = None
 
 

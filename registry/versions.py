@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,24 +106,27 @@ class Hub:
         raise _unknown(name, [summary.name for summary in self.summaries()])
 
     def lineage(self) -> tuple[State, Graph]:
-        """Every version with how it was made, every channel and what stands in quarantine, and the graph of all of it."""
-        whole = (*NAMING, *quarantine.KINDS)
+        """Every version with what it was trained on, every channel and what stands in quarantine, and the graph of all of it."""
         with self._reading():
-            entries = self.ledger.entries(without=(*whole, *events.kinds(folds=False)), bodies=False)
-            entries = sorted([*entries, *self.ledger.entries(kinds=whole)], key=attrgetter("seq"))
+            entries = self.ledger.entries(without=(*quarantine.KINDS, *events.kinds(folds=False)), bodies=False)
             state = events.fold(entries)
+            self._complete(state)
             return state, graph(state, entries)
+
+    def _complete(self, state: State) -> None:
+        """Put what stands in quarantine into a state, and what each of its versions was trained on."""
+        state.quarantines = {(each.scope, each.subject): each for each in quarantine.standing(self.ledger)}
+        for entry in self.ledger.entries(kinds=REGISTERING):
+            if entry.subject in state.versions:  # or it was registered a moment ago
+                state.versions[entry.subject].material = VersionRegistered.material_of(entry)
 
     def barred(self) -> dict[str, tuple[Bar, ...]]:
         """Every version that may enter no stage → what bars it. Next to nothing is read where nothing is in quarantine."""
         with self._reading():
-            quarantines = quarantine.standing(self.ledger)
-            if not quarantines:
+            if not quarantine.standing(self.ledger):
                 return {}
-            known_by_content = any(each.scope == "data" for each in quarantines)
-            registered = self.ledger.entries(kinds=NAMING, bodies=known_by_content)
-            state = events.fold(registered)
-            state.quarantines = {(each.scope, each.subject): each for each in quarantines}
+            state = events.fold(self.ledger.entries(kinds=NAMING, bodies=False))
+            self._complete(state)
             return quarantine.bars_of_all(state)
 
     @cached_property

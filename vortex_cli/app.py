@@ -30,6 +30,7 @@ from vortex_cli.commands import (
     migrate,
     pack,
     pareto,
+    predict,
     profile,
     promote,
     quarantine,
@@ -44,6 +45,7 @@ from vortex_cli.commands import (
     ui,
     validate,
     versions,
+    video,
 )
 from vortex_cli.group import Group
 from vortex_cli.options import as_command
@@ -130,6 +132,8 @@ register(app, pareto.pareto, "Know")
 register(app, recommend.recommend, "Know")
 register(app, ui.ui, "Know")
 register(app, evaluate.evaluate, "Know")
+register(app, predict.predict, "Know")
+register(app, video.video, "Know")
 
 register(app, import_.import_, "Bring")
 register(app, adopt.adopt, "Bring")

@@ -11,7 +11,9 @@ from core.printable import clean
 
 MEANINGS: Final = {
     "vortex": {
-        "evaluate": "infer predict inference test eval score measure bench benchmark run",
+        "evaluate": "test eval score measure bench benchmark run",
+        "predict": "infer inference apply estimate detect depth",
+        "video": "film movie render animate gif mp4",
         "versions": "list ls models model registry register version tags",
         "show": "info inspect describe cat view get card",
         "runs": "status ps jobs queue experiments top",

@@ -74,6 +74,14 @@ def place(channel: str, domain: str | None) -> str:
     return device if where == domain else channel
 
 
+def aligned(heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> str:
+    """A table as plain text, for thousands of rows; a head is a name and `left` or `right`."""
+    lines = [[head for head, _ in heads], *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    form = "  ".join(f"%{'' if justify == 'right' else '-'}{width}s" for (_, justify), width in zip(heads, widths, strict=True))
+    return "\n".join([(form % tuple(line)).rstrip() for line in lines])
+
+
 def snug(table: Table) -> Table:
     """A table with two spaces between its columns and none around it, for rows that must fit 80 columns."""
     table.padding = (0, 1, 0, 0)

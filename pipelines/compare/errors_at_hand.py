@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pipelines.compare.frame_errors import FrameErrors
-from pipelines.compare.versions import frame_errors
+from pipelines.compare.versions import judged_errors
 from registry.records import Metrics
 from registry.versions import Hub
 
@@ -26,7 +26,7 @@ class ErrorsAtHand:
         """The errors behind a measurement of a version. Raises VortexError where none were kept, or they are gone or not whole."""
         key = metrics.errors.uri if metrics.errors else ""
         if key not in self._files:
-            self._files[key] = frame_errors(self.registry, version, metrics)
+            self._files[key] = judged_errors(self.registry, version, metrics)
         self._files.move_to_end(key)
         while len(self._files) > MOST:
             self._files.popitem(last=False)

@@ -84,6 +84,8 @@ _ALL: Final = (
     _mean("abs_rel", "AbsRel", "lower", "share", "abs_rel"),
     _mean("delta1", "δ1", "higher", "share", "delta1"),
     *(_mean(f"rmse_{part}", f"RMSE {part}", "lower", "m", f"{SQUARED}_{part}", count=f"{COUNT}_{part}", root=True) for part in RANGES_M),
+    _mean("fused_rmse", "RMSE fused", "lower", "m", f"fused_{SQUARED}", count=f"fused_{COUNT}", root=True),
+    _mean("jitter", "jitter", "lower", "m", "jitter_absolute", count="jitter_count"),
     _mean("rmse_median_scaled", "RMSE median-scaled", "lower", "m", f"{SQUARED}_median_scaled", root=True),
     _iou("miou", "mIoU", None),
     *(_iou(f"iou_{name}", f"IoU {name}", label) for label, name in enumerate(CLASSES)),

@@ -16,7 +16,7 @@ from core.shipped import SHIPPED
 from pipelines.compare.forgetting import Forgetting, forgetting
 from pipelines.compare.pooled import METRICS, metric_named
 from pipelines.compare.verdict import MARGIN, Verdict, judge_frames
-from pipelines.compare.versions import frame_errors
+from pipelines.compare.versions import judged_errors
 from pipelines.hub.open import hub
 from pipelines.recipes import recipe as recipes
 from pipelines.recipes.schema import TOLD, Recipe
@@ -243,7 +243,7 @@ def _verdicts(
 ) -> Mapping[str, Verdict | str]:
     """Metric → the verdict of b against the baseline a, or why there is none. Within each family all intervals hold at once."""
     try:
-        errors_b, errors_a = (frame_errors(registry, name, metrics) for name, metrics in (b, a))
+        errors_b, errors_a = (judged_errors(registry, name, metrics) for name, metrics in (b, a))
     except VortexError as error:
         return {name: error.message for family in families for name in family}
     verdicts: dict[str, Verdict | str] = {}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from core.errors import VortexError
 from pipelines.compare.frame_errors import FrameErrors
 from pipelines.compare.verdict import MARGIN, Verdict, judge_frames
+from pipelines.evaluate.protocol import pools_images
 from pipelines.hub.open import hub as open_hub
 from pipelines.workspace import Workspace
 
@@ -87,7 +88,7 @@ def compare_errors(
             f"{a} and {b} cannot be compared on {domain}: {of_a.series.difference(of_b.series)}",
             f"measure both on the same data: vortex evaluate {b} --data {of_a.dataset}",
         )
-    of_a, of_b = pairs[-1]
+    of_a, of_b = sorted(pairs, key=lambda pair: pair[0].series.exam)[-1]  # the newest, of an exam where there is one
     return judge_measured(hub, (a, of_a), (b, of_b), metrics, margin=margin, seed=seed)
 
 
@@ -96,10 +97,19 @@ def judge_measured(
 ) -> tuple[Verdict, ...]:
     """Judge one measurement of a version against another's of the same frames, each given with its version's name.
 
-    Raises VortexError where per-frame errors are missing or cannot be paired.
+    Raises VortexError where per-frame errors are missing or cannot be paired, or the protocol's figures are means of images.
     """
-    errors_a, errors_b = (frame_errors(hub, name, measured) for name, measured in (a, b))
+    errors_a, errors_b = (judged_errors(hub, name, measured) for name, measured in (a, b))
     return tuple(judge_frames(errors_a, errors_b, metric, margin=margin, comparisons=len(metrics), seed=seed) for metric in metrics)
+
+
+def judged_errors(hub: Hub, version: str, measured: Metrics) -> FrameErrors:
+    """As `frame_errors`, to be judged by. Raises VortexError where the protocol's figures are means of images, too."""
+    if pools_images(measured.protocol):
+        raise VortexError(
+            f"figures by {measured.protocol} are means of images, and a verdict pools the pixels of all", "measure both without --protocol"
+        )
+    return frame_errors(hub, version, measured)
 
 
 def frame_errors(hub: Hub, version: str, measured: Metrics) -> FrameErrors:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,13 @@ from core.classes import CLASSES, IGNORE
 from core.depth import RANGES_M, TOF_CONFIDENT
 from core.errors import VortexError
 from core.progress import Progress
-from models.metrics import PROTOCOL, DepthMetrics, SegmentationMetrics
+from models.metrics import DepthMetrics, SegmentationMetrics
 from pipelines.compare.frame_errors import CONFUSION, COUNT, SQUARED, FrameErrors
+from pipelines.evaluate.fused import FusedMetrics
+from pipelines.evaluate.jitter import Jitter
+from pipelines.evaluate.protocol import EXAM, Protocol, Reference
 from pipelines.frame_arrays import load_arrays
+from pipelines.predict.runtimes import Predictor, flipped, of_student
 
 if TYPE_CHECKING:
     from models.student import Student
@@ -24,8 +28,6 @@ if TYPE_CHECKING:
     from pipelines.frame_arrays import FrameArrays
     from pipelines.pack.decoding import Arrays
     from validation.rows import Frame
-
-Reference = Literal["reference", "tof_depth", "teacher_depth"]
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,21 @@ class Evaluation:
     camera: str
     protocol: str
     values: dict[str, float]
-    """Metric name → value, as `models.metrics` names them: rmse, rmse_near, miou, iou_glass, … What has nothing behind it
-    (no label, no pixel that far away) is left out; what is there and not finite was predicted so."""
+    """Metric name → value, as `models.metrics` names them: rmse, rmse_near, miou, iou_glass, …, and fused_rmse, jitter, … What has nothing
+    behind it (no label, no pixel that far away, no ToF) is left out; what is there and not finite was predicted so."""
     frames: int
     errors: FrameErrors
+
+
+@dataclass
+class _Group:
+    """What is summed over the frames of one camera and split."""
+
+    frames: list[Frame] = field(default_factory=list)
+    depth: DepthMetrics = field(default_factory=DepthMetrics)
+    classes: SegmentationMetrics = field(default_factory=SegmentationMetrics)
+    fused: FusedMetrics = field(default_factory=FusedMetrics)
+    jitter: Jitter = field(default_factory=Jitter)
 
 
 def evaluate_student(
@@ -54,45 +67,69 @@ def evaluate_student(
     on_packing: Progress | None = None,
     truth_size: tuple[int, int] | None = None,
 ) -> list[Evaluation]:
-    """Run `student` over `frames` at `size` (H, W), read through the set's pack in the folder `packs`; one `Evaluation` for each camera and protocol among them.
+    """As `evaluate_predictor`, with a network on `device`, which is left in the mode (train or eval) in which it came.
 
-    Truth is the frames' reference depth. A set without any is judged by its confident ToF, else by its metric teacher, and its
-    protocol says so (`…+tof`, `…+teacher`), so that it is never compared with truth. The student is left in the mode (train or
-    eval) in which it came. Nothing is recorded: training's validation calls this too. With a `truth_size` (H, W) the prediction is
-    resized to it, bilinearly, and compared with truth of that size.
-    Raises VortexError when there is nothing to judge by, or a file is missing or broken.
+    Nothing is recorded: training's validation calls this too.
     """
-    reference = truth_source(ref, frames)
-    arrays = load_arrays(packs, ref, frames, size, on_progress=on_packing)
-    judged = arrays if truth_size in (None, size) else load_arrays(packs, ref, frames, truth_size, on_progress=on_packing)
-    groups: dict[tuple[str, str], tuple[list[Frame], DepthMetrics, SegmentationMetrics]] = {}
     training = student.training
     student.eval()
     try:
-        for chunk, depth, logits, truth, labels in _predictions(student, arrays, judged, device, batch, reference, on_progress):
-            for row, frame in enumerate(chunk):
-                key = (frame.camera, base_protocol(frame.split, reference))
-                of_group, of_depth, of_classes = groups.setdefault(key, ([], DepthMetrics(), SegmentationMetrics()))
-                of_group.append(frame)
-                of_depth.update(depth[row], truth[row])
-                of_classes.update(logits[row : row + 1], labels[row : row + 1])
+        return evaluate_predictor(of_student(student, device), ref, frames, size, packs, EXAM, batch, on_progress, on_packing, truth_size)
     finally:
         student.train(training)
+
+
+def evaluate_predictor(
+    predictor: Predictor,
+    ref: DataRef,
+    frames: Sequence[Frame],
+    size: tuple[int, int],
+    packs: Path,
+    protocol: Protocol,
+    batch: int = 8,
+    on_progress: Progress | None = None,
+    on_packing: Progress | None = None,
+    truth_size: tuple[int, int] | None = None,
+) -> list[Evaluation]:
+    """Run `predictor` over `frames` at `size` (H, W), read through the set's pack in the folder `packs`; one `Evaluation` for each camera and split among them.
+
+    Truth is what the protocol names, else the frames' reference depth. A set without any is judged by its confident ToF, else by its metric
+    teacher, and its protocol says so (`…+tof`, `…+teacher`), so that it is never compared with truth. Where frames have ToF too, what the
+    robot would fuse of both is judged beside it, and where they follow each other, how much the error changes from one to the next.
+    With the protocol's size, or a `truth_size` (H, W), the prediction is resized to it, bilinearly, and compared with truth of that size.
+    torch is imported only where the predictor needs it.
+    Raises VortexError when there is nothing to judge by, or a file is missing or broken.
+    """
+    reference = reference_of(protocol, ref, frames)
+    arrays = load_arrays(packs, ref, frames, size, on_progress=on_packing)
+    judged_size = truth_size or protocol.size or size
+    judged = arrays if judged_size == size else load_arrays(packs, ref, frames, judged_size, on_progress=on_packing)
+    groups: dict[tuple[str, str], _Group] = {}
+    predict = flipped(predictor) if protocol.tta == "flip" else predictor
+    for frame, row, depth, logits in _predictions(predict, arrays, judged, batch, on_progress):
+        group = groups.setdefault((frame.camera, frame.split), _Group())
+        labels = row.get("segmentation", np.full(judged_size, IGNORE, np.uint8))
+        answer, truth, labels = protocol.compared(depth, truth_of(row, frame, reference, judged_size), labels)
+        group.frames.append(frame)
+        group.depth.update(answer, truth)
+        group.classes.update(logits[None], labels[None])
+        group.fused.update(depth, truth if reference != "tof_depth" else None, row)
+        group.jitter.update(frame, answer, truth)
     return [
         Evaluation(
             ref.domain,
             camera,
-            protocol,
-            _figures(of_depth, of_classes),
-            len(of_group),
+            protocol.base(split, reference),
+            _figures(group, protocol.per_image),
+            len(group.frames),
             FrameErrors(
-                tuple(frame.id for frame in of_group),
-                {**of_depth.frames(), CONFUSION: of_classes.frames()},
-                judged.size,
-                tuple(frame.sequence for frame in of_group),
+                tuple(frame.id for frame in group.frames),
+                {**group.depth.frames(), CONFUSION: group.classes.frames(), **group.fused.frames(), **group.jitter.frames()},
+                judged_size,
+                tuple(frame.sequence for frame in group.frames),
             ),
         )
-        for (camera, protocol), (of_group, of_depth, of_classes) in groups.items()
+        for (camera, split), group in groups.items()
     ]
 
 
@@ -109,7 +146,7 @@ def truth_source(ref: DataRef, frames: Sequence[Frame]) -> Reference:
         return "reference"
     if any(frame.tof for frame in frames):
         return "tof_depth"
-    if any(frame.teacher_depth and frame.teacher_unit != "relative" for frame in frames):
+    if any(_metric_teacher(frame) for frame in frames):
         return "teacher_depth"
     raise VortexError(
         f"{ref.manifest}: none of the {len(frames)} frames has reference depth, ToF depth or a metric teacher's depth",
@@ -117,40 +154,56 @@ def truth_source(ref: DataRef, frames: Sequence[Frame]) -> Reference:
     )
 
 
-def base_protocol(split: str, reference: Reference) -> str:
-    """The metrics' protocol, saying which split was measured and, where it was not the reference, by what."""
-    suffix = {"reference": "", "tof_depth": "+tof", "teacher_depth": "+teacher"}[reference]
-    return f"{split}-{PROTOCOL.partition('-')[2]}{suffix}"
+def reference_of(protocol: Protocol, ref: DataRef, frames: Sequence[Frame]) -> Reference:
+    """What the protocol judges by. Raises VortexError where the set does not have it for every frame."""
+    if protocol.truth is None:
+        return truth_source(ref, frames)
+    lacking = [frame.id for frame in frames if not _has(frame, protocol)]
+    if lacking:
+        what = {"reference": "reference depth", "tof_depth": "ToF depth", "teacher_depth": f"depth of the teacher {protocol.teacher}"}
+        raise VortexError(
+            f"{protocol.name} judges by {what[protocol.truth]}, which {len(lacking)} of {len(frames)} frames of {ref.name} do not have, for example {lacking[0]!r}",
+            "measure on the set that the protocol is made for, or leave --protocol out",
+        )
+    return protocol.truth
 
 
-Chunk = tuple[Sequence["Frame"], NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
+def _has(frame: Frame, protocol: Protocol) -> bool:
+    if protocol.truth == "teacher_depth":
+        return _metric_teacher(frame) and frame.teacher == protocol.teacher
+    return (frame.depth if protocol.truth == "reference" else frame.tof) is not None
+
+
+def _metric_teacher(frame: Frame) -> bool:
+    return frame.teacher_depth is not None and frame.teacher_unit != "relative"
+
+
+Predicted = tuple["Frame", "Arrays", NDArray[Any], NDArray[Any]]
 
 
 def _predictions(
-    student: Student, arrays: FrameArrays, judged: FrameArrays, device: str, batch: int, reference: Reference, on_progress: Progress | None
-) -> Iterator[Chunk]:
-    """Frames batch by batch with depth [B,H,W], logits [B,C,H,W], true depth [B,H,W] (0 invalid) and labels [B,H,W].
+    predict: Predictor, arrays: FrameArrays, judged: FrameArrays, batch: int, on_progress: Progress | None
+) -> Iterator[Predicted]:
+    """Each frame with its arrays of `judged`, and predicted depth [H,W] and logits [C,H,W] of their size.
 
-    Pictures are those of `arrays`, truth and size of the answer those of `judged`, the same frames.
+    Pictures are those of `arrays`, of the same frames.
     """
-    import torch
-    from torch.nn.functional import interpolate
-
-    frames, size = arrays.frames, judged.size
+    frames = arrays.frames
     for start in range(0, len(frames), batch):
         places = range(start, min(start + batch, len(frames)))
-        rgb = torch.from_numpy(np.stack([arrays[place]["rgb"] for place in places]).transpose(0, 3, 1, 2).copy())
-        with torch.inference_mode():
-            prediction = student(rgb.to(device).float() / 255)
-            depth, logits = prediction.depth, prediction.logits
-            if size != arrays.size:
-                depth, logits = (interpolate(answer, size, mode="bilinear", align_corners=False) for answer in (depth, logits))
-        rows = [judged[place] for place in places]
-        truth = np.stack([truth_of(row, frame, reference, size) for row, frame in zip(rows, frames[start : start + batch], strict=True)])
-        labels = np.stack([row.get("segmentation", np.full(size, IGNORE, np.uint8)) for row in rows])
-        yield (frames[start : start + len(rows)], depth[:, 0].cpu().numpy(), logits.cpu().numpy(), truth, labels)
+        answers = predict(np.stack([arrays[place]["rgb"] for place in places]))
+        for place, depth, logits in zip(places, answers.depth, answers.logits, strict=True):
+            if judged.size != arrays.size:
+                depth, logits = _bilinear(depth, judged.size), _bilinear(logits.transpose(1, 2, 0), judged.size).transpose(2, 0, 1)
+            yield frames[place], judged[place], depth, logits
         if on_progress:
-            on_progress(start + len(rows), len(frames))
+            on_progress(places.stop, len(frames))
+
+
+def _bilinear(answer: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    import cv2
+
+    return np.asarray(cv2.resize(answer, (size[1], size[0]), interpolation=cv2.INTER_LINEAR))
 
 
 def truth_of(row: Arrays, frame: Frame, reference: Reference, size: tuple[int, int]) -> NDArray[Any]:
@@ -161,16 +214,15 @@ def truth_of(row: Arrays, frame: Frame, reference: Reference, size: tuple[int, i
     return np.where(row["tof_confidence"] >= TOF_CONFIDENT, depth, 0) if reference == "tof_depth" else depth
 
 
-def _figures(depth: DepthMetrics, classes: SegmentationMetrics) -> dict[str, float]:
+def _figures(group: _Group, per_image: bool) -> dict[str, float]:
     """Every figure that has a pixel behind it."""
-
-    sums, confusion = depth.frames(), classes.frames().sum(axis=0)
+    sums, confusion = group.depth.frames(), group.classes.frames().sum(axis=0)
     figures: dict[str, float] = {}
     if sums[COUNT].sum():
         empty = {f"rmse_{name}" for name in RANGES_M if not sums[f"count_{name}"].sum()}
-        figures |= {name: value for name, value in depth.compute().items() if name not in empty}
+        figures |= {name: value for name, value in group.depth.compute(per_image).items() if name not in empty}
     if confusion.sum():
         occurs = confusion.sum(axis=0) + confusion.sum(axis=1)
         missing = {f"iou_{name}" for name, pixels in zip(CLASSES, occurs, strict=True) if not pixels}
-        figures |= {name: value for name, value in classes.compute().items() if name not in missing}
-    return figures
+        figures |= {name: value for name, value in group.classes.compute().items() if name not in missing}
+    return figures | group.fused.compute() | group.jitter.compute()

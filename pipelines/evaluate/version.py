@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from core.errors import GateRefused, VortexError
 from core.progress import Progress
-from models import checkpoint
 from pipelines.compare.frame_errors import COUNT
 from pipelines.data.datasets import DataRef, for_domain, resolve
-from pipelines.device import choose_device
 from pipelines.evaluate.baselines import baseline_figures
-from pipelines.evaluate.protocol import protocol
-from pipelines.evaluate.student import Evaluation, evaluate_student
+from pipelines.evaluate.protocol import EXAM, Protocol, protocol_id, split_of
+from pipelines.evaluate.student import Evaluation, evaluate_predictor, reference_of
 from pipelines.hub.open import actor, commit, hub
 from pipelines.pack.preparing import packs_folder
+from pipelines.predict.of_version import predictor_of
 from pipelines.validate.validation_report import passed
 from pipelines.workspace import Workspace
-from registry.records import Artifact, Metrics
+from registry.records import Artifact, Metrics, Series, Version
 from registry.versions import Hub
 from validation.manifest import LEGACY_DOMAIN, load_manifest
 from validation.rows import Frame
@@ -31,39 +30,76 @@ def evaluate(
     *,
     domain: str | None = None,
     data: str | None = None,
-    split: str = "val",
+    protocol: Protocol = EXAM,
     device: str = "auto",
     batch: int = 8,
     allow_unvalidated: bool = False,
     on_progress: Progress | None = None,
     on_packing: Progress | None = None,
 ) -> list[Metrics]:
-    """Measure a registered version on the `split` frames of a domain's datasets, or of one dataset or manifest; record it.
+    """Measure a registered version by a protocol on the frames of a domain's datasets, or of one dataset or manifest; record it.
 
     `domain` defaults to the version's own. A set is read through its pack; `on_packing` hears of one that is built. Metrics go to the registry, the per-frame sums beside the run as a hashed artifact.
-    Raises GateRefused for data that has not passed validation, VortexError for an unknown version, domain or dataset, for weights
-    that are not those that were registered, and for a set without frames of that split.
+    Raises GateRefused for data that has not passed validation, VortexError for an unknown version, domain or dataset, for weights or an
+    export that are not those that were registered, and for a set without the frames or the truth of the protocol.
     """
     registry = hub(ws)
     record = registry.get(version)
-    sets = data_to_measure(ws, data=data, domain=domain, own=record.domain, split=split)
+    sets = data_to_measure(ws, data=data, domain=domain, own=record.domain, split=protocol.split)
     if not allow_unvalidated:
         for ref, _ in sets:
-            _require_passed(ws, ref)
-    device = choose_device(device)
-    student, _ = checkpoint.load(registry.artifact_path(record.checkpoint))
-    student.to(device)
+            require_passed(ws, ref)
+    reason = f"evaluated on {protocol.split} frames{', data not validated' if allow_unvalidated else ''}"
+    return measure(
+        ws, registry, record, sets, protocol, device=device, batch=batch, reason=reason, on_progress=on_progress, on_packing=on_packing
+    )
+
+
+def measure(
+    ws: Workspace,
+    registry: Hub,
+    version: Version,
+    sets: Sequence[tuple[DataRef, Sequence[Frame]]],
+    protocol: Protocol,
+    *,
+    device: str = "auto",
+    batch: int = 8,
+    reason: str,
+    on_progress: Progress | None = None,
+    on_packing: Progress | None = None,
+) -> list[Metrics]:
+    """Measure `version` by a protocol on these frames of each set, and record it. Raises VortexError as `evaluate` does."""
+    predictor = predictor_of(registry, version, protocol.runtime, device)
     packs = packs_folder(ws)
     metrics = [
-        record_of(ws, registry, record.run_id, ref, named)
+        record_of(ws, registry, version.run_id, ref, named)
         for ref, frames in sets
         for named in with_protocols(
-            ws, ref, evaluate_student(student, ref, frames, record.size, packs, device, batch, on_progress, on_packing)
+            ws,
+            ref,
+            evaluate_predictor(
+                predictor.predict, ref, frames, version.size, packs, protocol, batch, on_progress=on_progress, on_packing=on_packing
+            ),
         )
     ]
-    reason = f"evaluated on {split} frames{', data not validated' if allow_unvalidated else ''}"
-    registry.add_metrics(record.name, *metrics, actor=actor(), reason=reason, commit=commit(ws))
+    registry.add_metrics(version.name, *metrics, actor=actor(), reason=reason, commit=commit(ws))
     return metrics
+
+
+def series_of(ws: Workspace, ref: DataRef, frames: Sequence[Frame], protocol: Protocol) -> dict[Series, int]:
+    """What measuring these frames of one split will be recorded as, each with its number of frames."""
+    reference = reference_of(protocol, ref, frames)
+    cameras = Counter(frame.camera for frame in frames)
+    splits = [frame.split for frame in load_manifest(ref.manifest) if frame.domain in (ref.domain, LEGACY_DOMAIN)]
+    name = protocol_id(
+        protocol.base(protocol.split, reference),
+        ref,
+        splits,
+        protocol.split,
+        len(frames),
+        validated=passed(ws, ref, use="evaluation") is True,
+    )
+    return {Series(ref.domain, camera, name, ref.name, ref.digest): count for camera, count in cameras.items()}
 
 
 def with_protocols(
@@ -77,11 +113,11 @@ def with_protocols(
     return [
         replace(
             evaluation,
-            protocol=protocol(
+            protocol=protocol_id(
                 evaluation.protocol,
                 ref,
                 [frame.split for frame in frames],
-                evaluation.protocol.partition("-")[0],
+                split_of(evaluation.protocol),
                 measured,
                 validated=validated,
                 truth_size=truth_size,
@@ -162,7 +198,8 @@ def _refs(ws: Workspace, data: str | None, domain: str | None, own: str | None) 
     return [resolve(ws, name_or_manifest=dataset.name) for dataset in for_domain(ws, target)]
 
 
-def _require_passed(ws: Workspace, ref: DataRef) -> None:
+def require_passed(ws: Workspace, ref: DataRef) -> None:
+    """Raise GateRefused for data that has not passed its gate as it is now."""
     verdict = passed(ws, ref, use="evaluation")
     if verdict:
         return

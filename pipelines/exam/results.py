@@ -13,7 +13,8 @@ from core.progress import NamedProgress, Progress
 from models import checkpoint
 from pipelines.compare.frame_errors import FrameErrors
 from pipelines.device import choose_device
-from pipelines.evaluate.student import base_protocol, evaluate_student, truth_source
+from pipelines.evaluate.protocol import EXAM
+from pipelines.evaluate.student import evaluate_student, truth_source
 from pipelines.evaluate.version import record_of, with_protocols
 from pipelines.exam.sets import ExamSet
 from pipelines.hub.open import actor, commit
@@ -71,7 +72,7 @@ def _stored(registry: Hub, version: Version, exam_set: ExamSet, size: tuple[int,
     """What the registry holds of a set, by place; the newest one that counts."""
     found: dict[Place, Result] = {}
     cameras = exam_set.cameras
-    name = base_protocol(exam_set.split, truth_source(exam_set.ref, exam_set.frames)) + (f"+at-{size[0]}x{size[1]}" if size else "")
+    name = EXAM.base(exam_set.split, truth_source(exam_set.ref, exam_set.frames)) + (f"+at-{size[0]}x{size[1]}" if size else "")
     for metrics in version.metrics:
         same = (metrics.domain, metrics.dataset, metrics.digest, metrics.protocol) == (
             exam_set.ref.domain,

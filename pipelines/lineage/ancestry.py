@@ -40,6 +40,8 @@ class Lineage:
 
     def joined(self, nodes: tuple[Node, ...], links: tuple[Link, ...]) -> Lineage:
         """This lineage with what only the workspace's files tell: nodes, and links to them."""
+        if not links and all(node in self.graph.nodes for node in nodes):
+            return self
         graph = Graph.of([*self.graph.links, *links], [*self.graph.nodes, *nodes], self.graph.registered)
         return replace(self, graph=graph)
 

@@ -10,10 +10,9 @@ from typing import Final
 from core.errors import UsageError, VortexError
 from pipelines.data import datasets
 from pipelines.lineage.ancestry import Lineage
-from pipelines.lineage.frames import frames_called
+from pipelines.lineage.frames import Taught, frames_called
 from pipelines.workspace import Workspace
 from registry.graph import Link, Node, NodeKind
-from registry.versions import Hub
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{7,64}")
 LEAST_HASH: Final = 4
@@ -29,8 +28,8 @@ class Focus:
     links: tuple[Link, ...] = ()
 
 
-def resolve(ws: Workspace, registry: Hub, lineage: Lineage, name: str) -> Focus:
-    """What `name` stands for. `KIND:NAME` says which kind is meant, where a name is of several.
+def resolve(ws: Workspace, lineage: Lineage, name: str, taught: Taught) -> Focus:
+    """What `name` stands for. `KIND:NAME` says which kind is meant, where a name is of several; `taught` is asked of a frame.
 
     Raises UsageError, with all spellings, for a name of several kinds, and VortexError for one of none, or of a frame that several
     datasets have.
@@ -49,7 +48,7 @@ def resolve(ws: Workspace, registry: Hub, lineage: Lineage, name: str) -> Focus:
     spelt: dict[NodeKind, Callable[[str], Focus | None]] = {
         **finders,
         "recipe": lambda text: _named(lineage, "recipe", text),
-        "frame": lambda text: _frame(ws, registry, lineage, text, earlier=True),
+        "frame": lambda text: _frame(ws, lineage, text, taught, earlier=True),
     }
     kind, colon, rest = name.partition(":")
     if colon and kind in spelt:
@@ -59,7 +58,7 @@ def resolve(ws: Workspace, registry: Hub, lineage: Lineage, name: str) -> Focus:
         return focus
     meanings = [focus for find in finders.values() if (focus := find(name))]
     # Earlier manifests are in DVC's cache, and DVC takes a second to open: only what nothing else is called is looked for there.
-    frame = _frame(ws, registry, lineage, name, earlier=not meanings)
+    frame = _frame(ws, lineage, name, taught, earlier=not meanings)
     meanings += [frame] if frame else []
     if len(meanings) > 1:
         spellings = [f"{focus.kind}:{name}" for focus in meanings]
@@ -127,8 +126,8 @@ def _commit(lineage: Lineage, text: str) -> Focus | None:
     return Focus("code", nodes) if nodes else None
 
 
-def _frame(ws: Workspace, registry: Hub, lineage: Lineage, text: str, *, earlier: bool) -> Focus | None:
-    frames = frames_called(ws, registry, lineage.state, text, earlier=earlier)
+def _frame(ws: Workspace, lineage: Lineage, text: str, taught: Taught, *, earlier: bool) -> Focus | None:
+    frames = frames_called(ws, lineage.state, text, taught, earlier=earlier)
     by_content: dict[str, set[str]] = {}
     for frame in frames.holders:
         by_content.setdefault(frame.name, set()).add(frame.detail)

@@ -4,23 +4,21 @@ whose training frames hold its very picture."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
 
 from core.errors import VortexError
 from pipelines.data import datasets, listings
 from pipelines.data.repository import repository
-from pipelines.validate.fingerprints import Fingerprints
 from pipelines.workspace import Workspace
 from registry.graph import Node
 from registry.state import State
-from registry.versions import Hub
-from validation.frames import measure
 from validation.manifest import MANIFEST
 from validation.rows import Frame, RowFault, parse
+
+Taught = Callable[[State, Sequence[tuple[Path, Frame]]], list[str]]
+"""Which versions were trained on the pictures of frames (`pipelines.lineage.taught`): asked only where there is a frame, as it takes a second to load."""
 
 
 @dataclass
@@ -33,26 +31,25 @@ class Frames:
     versions: list[str] = field(default_factory=list)
 
 
-def frames_called(ws: Workspace, registry: Hub, state: State, text: str, *, earlier: bool = True) -> Frames:
+def frames_called(ws: Workspace, state: State, text: str, taught: Taught, *, earlier: bool = True) -> Frames:
     """The frames called `text`, which is an id or `DATASET/ID`; with `earlier` also those of earlier data, as far as DVC's cache has its
     manifest."""
     here = [(dataset.name, dataset.manifest) for dataset in datasets.listing(ws)]
-    recorded = {use.name for version in state.versions.values() if version.whole for use in version.whole.new.data}
+    recorded = {use.name for version in state.versions.values() for use in version.material.data}
     dataset, slash, rest = text.partition("/")
     only = dataset if slash and dataset in {*recorded, *(name for name, _ in here)} else None
     frames = Frames(rest if only else text)
-    pictures: list[int] = []
+    pictures: list[tuple[Path, Frame]] = []
     for name, manifest in here:
         if only in (None, name):
             for frame in rows_with(manifest, frames.id):
                 node = Node("data", name, datasets.resolve(ws, name_or_manifest=name).digest)
                 frames.holders[node], frames.splits[node] = None, frame.split
-                if content := measure(manifest.parent, frame).content:  # 0: its picture cannot be read
-                    pictures.append(content)
+                pictures.append((manifest.parent, frame))
     for node, split in _earlier(ws, state, frames, only) if earlier else ():
         frames.holders[node], frames.splits[node] = None, split
     if pictures:
-        frames.versions = _taught(registry, state, pictures)
+        frames.versions = taught(state, pictures)
     return frames
 
 
@@ -81,8 +78,7 @@ def _earlier(ws: Workspace, state: State, frames: Frames, only: str | None) -> I
     seen = {
         (use.dvc, Node("data", use.name, use.digest))
         for version in state.versions.values()
-        if version.whole
-        for use in version.whole.new.data
+        for use in version.material.data
         if use.dvc and only in (None, use.name)
     }
     missing = sorted((hash_, node) for hash_, node in seen if hash_ and node not in frames.holders)
@@ -98,22 +94,3 @@ def _earlier(ws: Workspace, state: State, frames: Frames, only: str | None) -> I
             if path is not None and path.is_file():
                 for frame in rows_with(path, frames.id):
                     yield node, frame.split
-
-
-def _taught(registry: Hub, state: State, pictures: list[int]) -> list[str]:
-    """The versions whose recorded training frames hold one of these pictures. Versions of one training set share one file."""
-    hits: dict[str, bool] = {}
-    versions = []
-    for version in state.versions.values():
-        artifact = version.whole.new.fingerprints if version.whole else None
-        if artifact is None:
-            continue
-        if artifact.sha256 not in hits:
-            try:
-                trained = Fingerprints.load(registry.artifact_path(artifact, verify=False))
-            except VortexError:  # gone: `vortex audit verify` says so, and the dataset's hash may still tell
-                continue
-            hits[artifact.sha256] = bool(np.isin(np.array(pictures, np.uint64), trained.content).any())
-        if hits[artifact.sha256]:
-            versions.append(version.name)
-    return versions

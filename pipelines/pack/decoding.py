@@ -53,9 +53,9 @@ def decode_frame(root: Path, frame: Frame, size: tuple[int, int]) -> Arrays:
             )
         return path
 
-    nearest = partial(_nearest, size=size)
+    at_size = partial(nearest, size=size)
     try:
-        arrays: Arrays = {"rgb": _shrink(decode.read_rgb(file(frame.rgb)), size)}
+        arrays: Arrays = {"rgb": resized(decode.read_rgb(file(frame.rgb)), size)}
         for name, path, unit in (
             ("reference", frame.depth, frame.depth_unit),
             ("tof_depth", frame.tof, frame.tof_unit),
@@ -63,19 +63,19 @@ def decode_frame(root: Path, frame: Frame, size: tuple[int, int]) -> Arrays:
         ):
             if path and unit:
                 # Resized as it is stored: a quarter of the pixels are then left to convert.
-                depth = decode.metres(nearest(decode.read_stored_depth(file(path))), unit)
+                depth = decode.metres(at_size(decode.read_stored_depth(file(path))), unit)
                 if unit == "relative":
                     arrays["teacher_relative"] = _halves(depth)
                 else:
                     arrays[name] = _whole_millimetres(depth)
         if frame.tof and frame.tof_confidence:
-            confidence = nearest(decode.read_confidence(file(frame.tof_confidence)))
+            confidence = at_size(decode.read_confidence(file(frame.tof_confidence)))
             arrays["tof_confidence"] = np.rint(confidence * CERTAIN).astype(np.uint8)
         elif frame.tof:
             # A sensor that reports no confidence is trusted where it reports depth.
             arrays["tof_confidence"] = ((arrays["tof_depth"] > 0) * np.uint8(CERTAIN)).astype(np.uint8)
         if frame.segmentation:
-            arrays["segmentation"] = nearest(decode.read_segmentation(file(frame.segmentation)))
+            arrays["segmentation"] = at_size(decode.read_segmentation(file(frame.segmentation)))
     except FrameFileError as error:
         raise VortexError(f"frame {frame.id!r}: {error.message}", error.hint, error.details) from error
     return arrays
@@ -102,7 +102,8 @@ def _halves(depth: NDArray[Any]) -> NDArray[Any]:
     return np.where(valid, depth, 0).astype(np.float16)
 
 
-def _shrink(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+def resized(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """A picture or depth at `size` (H, W): by area where it shrinks, bilinear where it grows; the whole of it, without crop or padding."""
     import cv2
 
     height, width = size
@@ -110,7 +111,8 @@ def _shrink(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR))
 
 
-def _nearest(array: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+def nearest(array: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """A map at `size` (H, W), each pixel the one that lies under its centre."""
     import cv2
 
     # The exact variant takes the pixel under the centre; plain INTER_NEAREST is off by half a pixel against the image.

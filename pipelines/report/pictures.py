@@ -165,8 +165,52 @@ def save_grid(
         at = _error_scale(canvas, texts, foot, at, error)
     if classes:
         _legend(canvas, texts, foot + 44 if wrapped else foot, _MARGIN if wrapped else at)
-    write_atomic(path, _png(canvas, texts))
+    write_atomic(path, png(_with_texts(canvas, texts)))
     return path
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A sheet with headings, scales and empty cells, drawn once for many rows of pictures; its sides are even, as video wants them."""
+
+    paper: Picture
+    corners: tuple[tuple[int, int], ...]
+    """Top and left of each cell."""
+    cell: tuple[int, int]
+
+    def filled(self, pictures: Sequence[Picture | None]) -> Picture:
+        """A copy of the sheet with a picture in each cell; None leaves it empty."""
+        canvas = self.paper.copy()
+        for (top, left), picture in zip(self.corners, pictures, strict=True):
+            if picture is not None:
+                canvas[top : top + self.cell[0], left : left + self.cell[1]] = fit(picture, self.cell)
+        return canvas
+
+
+def sheet(
+    headings: Sequence[Sequence[str]], *, cell: tuple[int, int], depth: tuple[float, float] | None = None, classes: bool = False
+) -> Sheet:
+    """A sheet of rows of headed cells of size `cell` (H, W), with turbo's scale for the range `depth` and the legend of the classes below."""
+    columns = max(map(len, headings))
+    beside = _MARGIN + (464 if depth else 0)
+    wide = max(2 * _MARGIN + columns * cell[1] + (columns - 1) * _GAP, beside, _MARGIN + (_LEGEND if classes else 0))
+    wrapped = classes and beside + _LEGEND > wide
+    foot = 8 + len(headings) * (_LINE + 8 + cell[0])
+    tall = foot + 14 + (36 if depth or classes else 0) + (34 if wrapped else 0)
+    canvas = np.full((tall + tall % 2, wide + wide % 2, 3), _PAPER, np.uint8)
+    texts: list[tuple[float, float, str, dict[str, Any]]] = []
+    corners = []
+    for row, names in enumerate(headings):
+        top = 8 + row * (_LINE + 8 + cell[0])
+        for column, name in enumerate(names):
+            left = _MARGIN + column * (cell[1] + _GAP)
+            texts.append((left, top + _LINE / 2 + 2, name, {"fontsize": 10, "fontweight": "bold"}))
+            canvas[top + _LINE + 4 : top + _LINE + 4 + cell[0], left : left + cell[1]] = NO_DEPTH
+            corners.append((top + _LINE + 4, left))
+    at = _scale(canvas, texts, foot + 14, _MARGIN, depth, "m") if depth else _MARGIN
+    if classes:
+        _legend(canvas, texts, foot + 48 if wrapped else foot + 14, _MARGIN if wrapped else at)
+    return Sheet(_with_texts(canvas, texts), tuple(corners), cell)
 
 
 def _scale(
@@ -214,9 +258,16 @@ def _legend(canvas: Picture, texts: list[tuple[float, float, str, dict[str, Any]
         left += 44 + 8 * len(name)
 
 
-def _png(canvas: Picture, texts: Sequence[tuple[float, float, str, dict[str, Any]]]) -> bytes:
-    """Draw the texts over the canvas, pixel for pixel, with the sans-serif that matplotlib brings along."""
+def png(picture: Picture) -> bytes:
+    """A picture as PNG."""
     import cv2
+
+    _, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    return bytes(data)
+
+
+def _with_texts(canvas: Picture, texts: Sequence[tuple[float, float, str, dict[str, Any]]]) -> Picture:
+    """Draw the texts over the canvas, pixel for pixel, with the sans-serif that matplotlib brings along."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -228,6 +279,4 @@ def _png(canvas: Picture, texts: Sequence[tuple[float, float, str, dict[str, Any
         # Names come from users' files: no mathematics in them.
         figure.text(x / width, 1 - y / height, text, va="center", parse_math=False, **{"color": _INK, **style})
     drawn.draw()
-    picture = np.asarray(drawn.buffer_rgba())[..., :3]
-    _, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    return bytes(data)
+    return np.array(drawn.buffer_rgba())[..., :3].copy()

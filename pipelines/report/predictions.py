@@ -11,13 +11,13 @@ import numpy.typing as npt
 
 from core.classes import IGNORE
 from core.progress import Progress
-from models import checkpoint
 from pipelines.evaluate.student import truth_of, truth_source
 from pipelines.evaluate.version import data_to_measure
 from pipelines.frame_arrays import load_arrays
 from pipelines.hub.classes import class_pixels, untaught
 from pipelines.hub.open import hub
 from pipelines.pack.preparing import packs_folder
+from pipelines.predict.of_version import predictor_of
 from pipelines.report.pictures import Tile, class_colours, depth_range, error_colours, save_grid, turbo
 from pipelines.workspace import Workspace
 
@@ -38,32 +38,30 @@ def draw(
     data: str | None = None,
     split: str = "val",
     frames: int = 6,
+    runtime: str = "torch",
     on_progress: Progress | None = None,
 ) -> Path:
     """Write the grid of `frames` frames, evenly spread over the `split` frames of a domain's datasets (or of `data`), as PNG.
 
     All depth shares one scale and all errors another, both drawn below. Raises VortexError as `evaluate` does.
     """
-    import torch
-
     registry = hub(ws)
     record = registry.get(version)
     sets = data_to_measure(ws, data=data, domain=domain, own=record.domain, split=split)
-    student, _ = checkpoint.load(registry.artifact_path(record.checkpoint))
+    predictor = predictor_of(registry, record, runtime, "cpu")
     sources = {ref.digest: truth_source(ref, of_set) for ref, of_set in sets}
     everything = [(ref, frame) for ref, of_set in sets for frame in of_set]
     selection = [everything[at] for at in np.linspace(0, len(everything) - 1, min(frames, len(everything))).round().astype(int)]
     samples: list[dict[str, Any]] = []
     for number, (ref, frame) in enumerate(selection, 1):
         arrays = load_arrays(packs_folder(ws), ref, [frame], record.size)[0]
-        with torch.inference_mode():
-            prediction = student(torch.from_numpy(arrays["rgb"].transpose(2, 0, 1)[None].copy()).float() / 255)
+        answers = predictor.predict(arrays["rgb"][None])
         samples.append(
             {
                 "rgb": arrays["rgb"],
                 "truth": truth_of(arrays, frame, sources[ref.digest], record.size),
-                "depth": prediction.depth[0, 0].numpy(),
-                "classes": prediction.logits[0].argmax(0).numpy().astype(np.uint8),
+                "depth": answers.depth[0],
+                "classes": answers.logits[0].argmax(0).astype(np.uint8),
                 "labels": arrays.get("segmentation"),
             }
         )

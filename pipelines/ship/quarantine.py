@@ -69,7 +69,7 @@ def quarantine(ws: Workspace, name: str, *, reason: str, lift: bool = False) -> 
     record(registry.ledger, scope, subject, contents=contents, lift=lift, actor=actor(), reason=reason, commit=commit(ws))
     during = lineage if lift else lineage_of(registry)
     quarantines = [each for each in during.state.quarantines.values() if (each.scope, each.subject) == (scope, subject)]
-    barred = [version for version, bars in during.bars.items() if any(bar.quarantine in quarantines for bar in bars)]
+    barred = [version for version in during.summaries if any(bar.quarantine in quarantines for bar in during.bars.get(version, ()))]
     return QuarantineReport(scope, subject, lift, reason, tuple(barred), () if lift else running(during, barred))
 
 

@@ -53,6 +53,10 @@ pareto --axes rooms.rmse,params
 recommend --domain rooms
 recommend --domain rooms --for finetune
 export v10
+evaluate v10 --runtime onnx
+evaluate --all --domain rooms --align median
+predict v10 small --every 4
+video v10 --data small
 promote v10 --stage production --dry-run
 promote v10 --stage production
 promote v11 --stage production

@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from validation.checks import Check
 from validation.strict import Strict
+
+
+def _unaligned(metric: str) -> str:
+    if metric.endswith("_median_scaled"):
+        raise ValueError(f"{metric} is of predictions that were fitted to their truth, which a robot does not know: name {metric[:-14]}")
+    return metric
+
+
+JudgedMetric = Annotated[str, AfterValidator(_unaligned)]
+"""A metric that a gate may judge by: of predictions as they are."""
 
 
 @dataclass(frozen=True)

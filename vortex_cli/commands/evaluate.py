@@ -19,20 +19,44 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from pipelines.compare.verdict import Verdict
+    from pipelines.evaluate.all_versions import Standing
+    from pipelines.evaluate.protocol import Protocol
     from pipelines.workspace import Workspace
     from registry.records import Metrics
 
 SCALED = "_median_scaled"
-SPLITS = ("val", "test", "train")
+FUSED = "fused_"
+STANDING = (
+    # name in the metrics, heading, whether it is a share shown in percent
+    ("rmse", "RMSE m", False),
+    ("delta1", "δ1 %", True),
+    ("rmse_near", "near m", False),
+    ("rmse_far", "far m", False),
+    ("fused_rmse", "fused m", False),
+    ("jitter", "jitter m", False),
+    ("miou", "mIoU %", True),
+    ("iou_glass", "glass %", True),
+)
 
 
 def evaluate(
-    version: Annotated[str, typer.Argument(metavar="VERSION", help="A registered version.", autocompletion=complete_versions)],
+    version: Annotated[
+        str | None, typer.Argument(metavar="VERSION", help="A registered version.", autocompletion=complete_versions)
+    ] = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Measure every version that was not measured there, and show all in one table.")
+    ] = False,
     domain: Annotated[
         str | None, typer.Option("--domain", metavar="D", help="Measure on its datasets; default: the version's own.")
     ] = None,
     data: Annotated[str | None, typer.Option("--data", metavar="NAME|MANIFEST", help="Measure on this set alone.")] = None,
-    split: Annotated[str, typer.Option("--split", help="Which frames: val, test or train.")] = "val",
+    split: Annotated[str | None, typer.Option("--split", help="Which frames: val, test or train; default: val.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", metavar="NAME", help="A published one: nyu654-eigen, lineage-val or femto459-da3.")
+    ] = None,
+    align: Annotated[str, typer.Option("--align", help="Fit each prediction to its truth: raw (not at all), median or logls.")] = "raw",
+    tta: Annotated[str, typer.Option("--tta", help="Average over the mirror image too: none or flip.")] = "none",
+    runtime: Annotated[str, typer.Option("--runtime", help="torch, or onnx: the exported file, without torch.")] = "torch",
     against: Annotated[
         str | None,
         typer.Option("--against", metavar="VERSION", help="Compare with this version, frame by frame.", autocompletion=complete_versions),
@@ -53,18 +77,26 @@ def evaluate(
 ) -> None:
     """Measure a version, and record metrics and per-frame errors in the registry.
 
-    Every figure is that of one domain, one camera and one protocol. With --against, the two are judged on the same frames: better, worse,
-    equivalent within the margin, or too little to say. The interval rests on whole sequences or on five contiguous batches of the
-    stream, never on single frames, which are not independent. The other version is measured too where it was not.
+    Every figure is that of one domain, one camera and one protocol, whose name says how the prediction was compared with truth. With
+    --against, the two are judged on the same frames: better, worse, equivalent within the margin, or too little to say. The interval rests
+    on whole sequences or on five contiguous batches of the stream, never on single frames, which are not independent. The other version is
+    measured too where it was not. With --all every version is measured that was not yet, which can be interrupted and goes on where it was.
 
     Example: vortex evaluate v10 --domain rooms --against v6
     """
+    from pipelines.evaluate.protocol import protocol_of
+
+    measured_by = protocol_of(protocol, split=split, align=align, tta=tta, runtime=runtime)
     ws = console.workspace()
-    _check(ws, version, against, split, metric or [])
+    if all_ or version is None:
+        _require_no_version(version, against, picture)
+        _all(ws, all_, {"domain": domain, "data": data, "protocol": measured_by, "device": device, "batch": batch_size})
+        return
+    _check(ws, version, against, measured_by, metric or [])
     options = {
         "domain": domain,
         "data": data,
-        "split": split,
+        "protocol": measured_by,
         "device": device,
         "batch": batch_size,
         "allow_unvalidated": allow_unvalidated,
@@ -72,7 +104,7 @@ def evaluate(
     judging = {"metrics": tuple(dict.fromkeys(metric or ["rmse"])), "margin": margin, "seed": seed}
     measured = _measure(ws, version, options)
     verdicts = [(metrics, _compare(ws, version, against, metrics, judging, options)) for metrics in measured] if against else []
-    picture_path = _draw(ws, version, measured[0], domain, data, split) if picture else None
+    picture_path = _draw(ws, version, measured[0], domain, data, measured_by) if picture else None
     leaks = _leaks(ws, version, measured)
     payload = {
         "version": version,
@@ -89,19 +121,68 @@ def evaluate(
         console.note(f"picture: {picture_path}")
 
 
-def _check(ws: Workspace, version: str, against: str | None, split: str, metrics: Sequence[str]) -> None:
+def _check(ws: Workspace, version: str, against: str | None, protocol: Protocol, metrics: Sequence[str]) -> None:
     """Refuse before anything is measured what could only fail after it."""
     from pipelines.compare.pooled import metric_named
     from pipelines.hub.open import hub
 
-    if split not in SPLITS:
-        raise UsageError(f"unknown split {split!r}, allowed: {', '.join(SPLITS)}", "leave --split out to measure on val")
+    if against is not None and protocol.per_image:
+        raise UsageError(
+            f"--against does not go with --protocol {protocol.name}: its figures are means of images, and a verdict pools pixels",
+            "leave one of them out",
+        )
     for metric in metrics:
         metric_named(metric)
     if against is not None:
         if against == version:
             raise UsageError(f"--against {against} is the version itself: nothing to compare", "name another one: vortex versions")
         hub(ws).get(against)
+
+
+def _require_no_version(version: str | None, against: str | None, picture: bool) -> None:
+    if version is not None:
+        raise UsageError(f"--all with {version}: it measures every version", "leave one of them out")
+    if against is not None or picture:
+        raise UsageError("--against and --picture are of one version", "name the version, without --all")
+
+
+def _all(ws: Workspace, all_: bool, options: dict[str, Any]) -> None:
+    from pipelines.evaluate.all_versions import evaluate_all
+
+    if not all_:
+        raise UsageError("which version?", "name one (vortex versions lists them), or measure every one with --all")
+    with console.progress() as display:
+        task = display.add_task("reading the registry", total=None)
+        standings = evaluate_all(
+            ws,
+            **options,
+            on_progress=lambda what, count, total: display.update(task, description=what, completed=count, total=total or None),
+        )
+    console.emit({"versions": standings}, *_standings(standings))
+    for standing in standings:
+        if standing.fault:
+            console.note(f"{standing.version} could not be measured: {standing.fault}")
+    console.note(
+        f"{sum(standing.new for standing in standings)} measured now, {sum(not standing.new and not standing.fault for standing in standings)} before"
+    )
+
+
+def _standings(standings: Sequence[Standing]) -> Iterator[RenderableType]:
+    """A table for each place and protocol, the smallest error first: two protocols never stand in one."""
+    entries = [(standing.version, metrics) for standing in standings for metrics in standing.metrics]
+    for series in sorted({metrics.series for _, metrics in entries}, key=str):
+        ranked = sorted(
+            ((version, metrics.values) for version, metrics in entries if metrics.series == series),
+            key=lambda entry: entry[1].get("rmse", float("inf")),
+        )
+        measures = [measure for measure in STANDING if any(measure[0] in values for _, values in ranked)]
+        rows = [
+            (version, *((wording.percent if share else wording.metres)(values.get(name)) for name, _, share in measures))
+            for version, values in ranked
+        ]
+        frames = next(metrics.frames for _, metrics in entries if metrics.series == series)
+        title = f"{series.place}: {frames} frames of {series.dataset}@{series.digest[:12]}, protocol {series.protocol}"
+        yield _titled(console.table(["version", *((heading, "right") for _, heading, _ in measures)], rows, title))
 
 
 def _leaks(ws: Workspace, version: str, measured: Sequence[Metrics]) -> list[str]:
@@ -115,20 +196,30 @@ def _leaks(ws: Workspace, version: str, measured: Sequence[Metrics]) -> list[str
 
 
 def tables(version: str, measured: Sequence[Metrics]) -> Iterator[RenderableType]:
-    """Depth as it is and after median scaling, by range; then classes, where any were labelled."""
+    """For each protocol, since figures of two never stand in one table: depth as it is and after median scaling, by range, then classes."""
+    for protocol in dict.fromkeys(metrics.protocol for metrics in measured):
+        of_protocol = [metrics for metrics in measured if metrics.protocol == protocol]
+        yield _depth_table(version, of_protocol, protocol)
+        labelled = [metrics for metrics in of_protocol if "miou" in metrics.values]
+        if labelled:
+            yield _class_table(version, labelled)
+
+
+def _depth_table(version: str, measured: Sequence[Metrics], protocol: str) -> RenderableType:
     wide = console.stdout().width >= 100
     heads = ("RMSE m", "MAE m", "AbsRel", *(("log10", "SILog", "δ1 %", "δ2 %", "δ3 %") if wide else ("δ1 %",)), "near m", "mid m", "far m")
     rows = [row for metrics in measured for row in _depth_rows(metrics, wide)]
-    protocol = ", ".join(dict.fromkeys(metrics.protocol for metrics in measured))
     title = f"{version}: depth, {sum(metrics.frames for metrics in measured)} frames, protocol {protocol}"
     caption = "near 0–1.5 m, mid 1.5–3 m, far 3–6 m; median-scaled: each frame by median(truth)/median(prediction)"
-    yield _titled(console.table(["measured on", *((head, "right") for head in heads)], rows, title, caption))
-    labelled = [metrics for metrics in measured if "miou" in metrics.values]
+    return _titled(console.table(["measured on", *((head, "right") for head in heads)], rows, title, caption))
+
+
+def _class_table(version: str, measured: Sequence[Metrics]) -> RenderableType:
+    wide = console.stdout().width >= 100
     names = ("miou", *(f"iou_{name}" for name in CLASSES), *(("pixel_accuracy",) if wide else ()))
-    if labelled:
-        heads = ("mIoU %", *CLASSES, *(("pixels right %",) if wide else ()))
-        rows = [(metrics.series.place, *(wording.percent(metrics.values.get(name)) for name in names)) for metrics in labelled]
-        yield _titled(console.table(["measured on", *((head, "right") for head in heads)], rows, f"{version}: IoU per class, %"))
+    heads = ("mIoU %", *CLASSES, *(("pixels right %",) if wide else ()))
+    rows = [(metrics.series.place, *(wording.percent(metrics.values.get(name)) for name in names)) for metrics in measured]
+    return _titled(console.table(["measured on", *((head, "right") for head in heads)], rows, f"{version}: IoU per class, %"))
 
 
 def _titled(table: Table) -> RenderableType:
@@ -142,9 +233,25 @@ def _depth_rows(metrics: Metrics, wide: bool) -> list[tuple[Any, ...]]:
     from pipelines.evaluate.baselines import NAMES
 
     rows = [_depth_row(metrics, "", wide), _depth_row(metrics, SCALED, wide)]
+    rows += [_fused_row(metrics.values, wide)] if "fused_rmse" in metrics.values else []
     blank = [None] * (len(rows[0]) - 2)
     known = [(heading, metrics.values.get(f"rmse_{name}")) for name, heading in NAMES.items()]
-    return rows + [(f"  {heading}", wording.metres(value), *blank) for heading, value in known if value is not None]
+    rows += [(f"  {heading}", wording.metres(value), *blank) for heading, value in known if value is not None]
+    jitter = metrics.values.get("jitter")
+    return rows + ([] if jitter is None else [("  jitter between frames", None, wording.metres(jitter), *blank[1:])])
+
+
+def _fused_row(values: dict[str, float], wide: bool) -> tuple[Any, ...]:
+    """What the robot makes of prediction and ToF together."""
+    gap = (None,) * 2 if wide else ()
+    return (
+        "  fused with ToF",
+        *(wording.metres(values.get(f"{FUSED}{name}")) for name in ("rmse", "mae", "abs_rel")),
+        *gap,
+        wording.percent(values.get(f"{FUSED}delta1")),
+        *gap,
+        *(wording.metres(values.get(f"{FUSED}rmse_{part}")) for part in RANGES_M),
+    )
 
 
 def _depth_row(metrics: Metrics, suffix: str, wide: bool) -> tuple[Any, ...]:
@@ -212,8 +319,8 @@ def _findings(version: str, against: str, verdicts: Iterable[tuple[Metrics, tupl
         yield _titled(console.table(["metric", *((head, "right") for head in heads), f"{version} is"], rows, title, caption))
 
 
-def _draw(ws: Workspace, version: str, metrics: Metrics, domain: str | None, data: str | None, split: str) -> Path:
+def _draw(ws: Workspace, version: str, metrics: Metrics, domain: str | None, data: str | None, protocol: Protocol) -> Path:
     from pipelines.report.predictions import draw
 
-    name = f"{version}-{metrics.dataset if data else metrics.domain}-{split}.png"
-    return draw(ws, version, domain, ws.build / "pictures" / name, data=data, split=split)
+    name = f"{version}-{metrics.dataset if data else metrics.domain}-{protocol.split}.png"
+    return draw(ws, version, domain, ws.build / "pictures" / name, data=data, split=protocol.split, runtime=protocol.runtime)

@@ -18,7 +18,7 @@ def quarantine(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="NAME", help="A version, or DATASET[@HASH]; without one: what is in quarantine.", autocompletion=complete_versions
+            metavar="NAME", help="A version, DATASET or DATASET@HASH; without one: what is in quarantine.", autocompletion=complete_versions
         ),
     ] = None,
     reason: Annotated[str, typer.Option("--reason", help="Why; kept in the ledger.")] = "",
@@ -43,7 +43,7 @@ def quarantine(
         rows = [(each.scope, str(each), wording.when(each.at), wording.who(each.actor), each.reason) for each in quarantines]
         if not quarantines:
             console.note("nothing is in quarantine")
-        console.emit(quarantines, *([console.table(["", "what", "since", "by", "because"], rows)] if rows else []))
+        console.emit(quarantines, *([wording.snug(console.table(["kind", "what", "since", "by", "because"], rows))] if rows else []))
         return
     report = put(ws, name, reason=reason, lift=lift)
     console.emit(report, report.sentence(), *_running(report))

@@ -83,11 +83,11 @@ def _sections(
     yield _heading(version, pixels, bars)
     yield _titled("Lineage", _table(["edge", "to", "detail"], [_lineage(edge) for edge in version.parents]))
     yield _titled("Data", _data(version))
-    if version.metrics:
-        yield _titled("Metrics", _metrics(version))
-        classes = [f"iou_{name}" for name in CLASSES]
-        if any(name in metrics.values for metrics in version.metrics for name in classes):
-            yield _titled("IoU per class, %", _classes(version, classes))
+    for protocol in dict.fromkeys(metrics.protocol for metrics in version.metrics):  # figures of two never stand in one table
+        of_protocol = [metrics for metrics in version.metrics if metrics.protocol == protocol]
+        yield _titled(f"Metrics, {protocol}", _metrics(of_protocol))
+        if any(f"iou_{name}" in metrics.values for metrics in of_protocol for name in CLASSES):
+            yield _titled(f"IoU per class, %, {protocol}", _classes(of_protocol))
     if version.published:
         yield _titled(published.TITLE, _indented(published.figures(version.published)))
     if version.exports:
@@ -190,21 +190,20 @@ def _data(version: Version) -> RenderableType:
     )
 
 
-def _metrics(version: Version) -> RenderableType:
+def _metrics(of_protocol: Sequence[Metrics]) -> RenderableType:
     wide = wording.width() >= 110
-    measured = {name for metrics in version.metrics for name in metrics.values}
+    measured = {name for metrics in of_protocol for name in metrics.values}
     measures = [measure for measure in MEASURES if (wide or measure[0] in NARROW) and measure[0] in measured]
     heads: list[console.Column] = [(head, "right") for _, head, _ in measures]
-    columns: list[console.Column] = ["measured on", "data", "protocol", ("frames", "right"), *heads]
+    columns: list[console.Column] = ["measured on", "data", ("frames", "right"), *heads]
     rows = [
         [
             metrics.series.place,
             wording.digest(metrics.digest, 12 if wide else 8),
-            metrics.protocol,
             metrics.frames,
             *_values(metrics, measures),
         ]
-        for metrics in version.metrics
+        for metrics in of_protocol
     ]
     return _table(columns, rows)
 
@@ -213,9 +212,9 @@ def _values(metrics: Metrics, measures: list[tuple[str, str, bool]]) -> list[str
     return [wording.percent(metrics.values.get(name)) if share else wording.metres(metrics.values.get(name)) for name, _, share in measures]
 
 
-def _classes(version: Version, classes: list[str]) -> RenderableType:
-    columns: list[console.Column] = ["measured on", *((name.removeprefix("iou_"), "right") for name in classes)]
-    rows = [[metrics.series.place, *(wording.percent(metrics.values.get(name)) for name in classes)] for metrics in version.metrics]
+def _classes(of_protocol: Sequence[Metrics]) -> RenderableType:
+    columns: list[console.Column] = ["measured on", *((name, "right") for name in CLASSES)]
+    rows = [[metrics.series.place, *(wording.percent(metrics.values.get(f"iou_{name}")) for name in CLASSES)] for metrics in of_protocol]
     return _table(columns, rows)
 
 

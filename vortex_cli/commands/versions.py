@@ -50,7 +50,7 @@ def versions(
         console.emit(chain((_payload(summary, metrics, bars) for summary in listed), map(_declared_payload, without_weights)))
         return
     if len(listed) > PRETTY_ROWS:
-        console.write(_aligned(*_cells(listed, domain, bars)))
+        console.write(wording.aligned(*_cells(listed, domain, bars)))
     tables = [_table(listed, domain, bars)] if 0 < len(listed) <= PRETTY_ROWS else []
     console.emit([], *tables, *([_declared_table(without_weights)] if without_weights else []))
 
@@ -145,10 +145,3 @@ def _table(listed: list[Summary], domain: str | None, bars: Bars) -> RenderableT
     pretty = [[*row[:stages], stage, *row[stages + 1 :]] for row, stage in zip(rows, coloured, strict=True)]
     caption = "† its training was cut short: see vortex show" if any(summary.truncated for summary in listed) else ""
     return wording.snug(console.table(heads, pretty, caption=caption))  # type: ignore[arg-type]
-
-
-def _aligned(heads: list[tuple[str, str]], rows: list[list[str]]) -> str:
-    lines = [[head for head, _ in heads], *rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    form = "  ".join(f"%{'' if justify == 'right' else '-'}{width}s" for (_, justify), width in zip(heads, widths, strict=True))
-    return "\n".join([(form % tuple(line)).rstrip() for line in lines])

@@ -108,16 +108,22 @@ def parity_evidence(exported: Export) -> ExportParity | None:
 
 def parity_checks(exported: Export) -> list[Check]:
     """The parity of an export against the bound that promotion to staging asks for."""
-    rules = [rule for rule in load_policies().promotion.stage("staging") if isinstance(rule, OnnxParity)]
-    return [judge(rule, parity_evidence(exported)) for rule in rules]
+    return [judge(rule, parity_evidence(exported)) for rule in _parity_rules()]
+
+
+def answers_alike(exported: Export) -> bool:
+    """Whether an export answers as its network does within the bounds of promotion to staging, on one real frame or more."""
+    evidence = parity_evidence(exported)
+    return all(judge(rule.model_copy(update={"frames": 1}), evidence).passed for rule in _parity_rules())
 
 
 def on_too_few_frames(exported: Export) -> bool:
     """Whether an export answers as its network does, but on fewer real frames than promotion to staging asks for."""
-    rules = [rule for rule in load_policies().promotion.stage("staging") if isinstance(rule, OnnxParity)]
-    evidence = parity_evidence(exported)
-    alike = all(judge(rule.model_copy(update={"frames": 1}), evidence).passed for rule in rules)
-    return alike and not all(judge(rule, evidence).passed for rule in rules)
+    return answers_alike(exported) and not all(check.passed for check in parity_checks(exported))
+
+
+def _parity_rules() -> list[OnnxParity]:
+    return [rule for rule in load_policies().promotion.stage("staging") if isinstance(rule, OnnxParity)]
 
 
 def export_path(ws: Workspace, version: Version) -> Path:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from core.errors import VortexError
 from core.files import staged_file
+from pipelines.predict.runtimes import DEPTH, INPUT, LOGITS
 
 if TYPE_CHECKING:
     from models.student import Student
 
 OPSET = 20
 """What the dynamo exporter of the pinned torch writes; a wish for 17 is silently answered with 18, so the file is checked."""
-INPUT, DEPTH, LOGITS = "rgb", "depth", "logits"
 
 
 def write_onnx(student: Student, size: tuple[int, int], path: Path, metadata: Mapping[str, str]) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import VortexError
-from pipelines.ship.export.onnx import INPUT
+from pipelines.predict.runtimes import of_file, of_student
 
 if TYPE_CHECKING:
     from models.student import Student
@@ -30,38 +29,16 @@ class Parity:
     frames: int
 
 
-def session(path: Path, threads: int = 1) -> Any:
-    """An ONNX Runtime session on the CPU. Raises VortexError when the file is not one that it can run."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # for the same reason as `core.environment.WAITING`
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        first = (str(error).strip().splitlines() or ["no message"])[0]
-        raise VortexError(f"{path}: ONNX Runtime cannot run it ({first})", "export the version again") from error
-
-
 def measure_parity(student: Student, path: Path, rgb: NDArray[np.uint8]) -> Parity:
     """Run frames `rgb` [N, H, W, 3] through the student (torch eager, CPU) and through the file at `path`, one at a time."""
-    import torch
-
-    student = student.cpu().eval()
-    runtime = session(path)
+    eager, runtime = of_student(student.cpu().eval()), of_file(path)
     worst, same, pixels = 0.0, 0, 0
     for frame in rgb:
-        image = np.ascontiguousarray(frame.transpose(2, 0, 1)[None], dtype=np.float32) / np.float32(255)
-        with torch.inference_mode():
-            expected = student(torch.from_numpy(image))
-        depth, logits = runtime.run(None, {INPUT: image})
-        difference = float(np.abs(depth - expected.depth.numpy()).max())
+        expected, answers = eager(frame[None]), runtime(frame[None])
+        difference = float(np.abs(answers.depth - expected.depth).max())
         # max() would drop a NaN on one side of the comparison; np.fmax would drop it on both.
         worst = difference if np.isnan(difference) or difference > worst else worst
-        agree = logits.argmax(axis=1) == expected.logits.numpy().argmax(axis=1)
+        agree = answers.logits.argmax(axis=1) == expected.logits.argmax(axis=1)
         same, pixels = same + int(agree.sum()), pixels + agree.size
         if np.isnan(worst):
             break

@@ -25,10 +25,12 @@ from pipelines.train.plan.sources import DataPlan, Start
 from pipelines.train.plan.switches import Switches
 from pipelines.validate.validation_report import passed
 from pipelines.workspace import Workspace
+from registry.quarantine import bars_of, standing
 from registry.records import DataState
 
 if TYPE_CHECKING:
     from registry.records import Version
+    from registry.versions import Hub
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class World:
     stamp: str
     """The time and a few random letters, which make a run's name its own."""
     remarks: tuple[str, ...] = ()
-    """What git refused to say of the commit that the version will record."""
+    """What git refused to say of the commit that the version will record, and what is in quarantine of that which it will be made from."""
 
 
 def gather(ws: Workspace, options: TrainOptions, gpus: int | None = None) -> World:
@@ -112,8 +114,19 @@ def gather(ws: Workspace, options: TrainOptions, gpus: int | None = None) -> Wor
         packs=packs_folder(ws),
         source=options.recipe and recipes.source(options.recipe),
         stamp=f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
-        remarks=commit_remarks(ws),
+        remarks=(*commit_remarks(ws), *_quarantine_remarks(registry, parent, tuple(trained))),
     )
+
+
+def _quarantine_remarks(registry: Hub, parent: Version | None, datasets: tuple[DataRef, ...]) -> tuple[str, ...]:
+    """What of the weights and the data is in quarantine, before hours are spent on what enters no stage."""
+    bars = [str(bar) for bar in bars_of(registry.ledger, parent.name)] if parent else []
+    held = [
+        f"data set {quarantine} is in quarantine: {quarantine.reason}"
+        for quarantine in standing(registry.ledger)
+        if any(quarantine.holds_data(ref.name, ref.digest) for ref in datasets)
+    ]
+    return tuple(f"{what}; a version of it enters no stage" for what in (*bars, *held))
 
 
 def _may_anchor(recipe: Recipe, options: TrainOptions) -> bool:

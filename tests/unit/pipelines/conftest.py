@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipelines.workspace import Workspace
-from validation.manifest import write_manifest
+from validation.manifest import load_manifest, write_manifest
 from validation.rows import Frame
 
 SIZE = (64, 96)
@@ -57,6 +57,25 @@ def write_frames(
         )
     write_manifest(root / "manifest.jsonl", frames)
     return root / "manifest.jsonl"
+
+
+def add_tof(manifest: Path) -> Path:
+    """Give every frame of a small set a ToF that reads 0.1 m too much, and is confident in the left half alone."""
+    import dataclasses
+
+    import cv2
+
+    robot = []
+    for frame in load_manifest(manifest):
+        depth = cv2.imread(str(manifest.parent / str(frame.depth)), cv2.IMREAD_UNCHANGED)
+        confidence = np.zeros(SIZE, np.uint8)
+        confidence[:, : SIZE[1] // 2] = 255
+        for folder, picture in (("tof", np.where(depth > 0, depth + 100, 0).astype(np.uint16)), ("confidence", confidence)):
+            (manifest.parent / folder).mkdir(exist_ok=True)
+            cv2.imwrite(str(manifest.parent / folder / f"{frame.id}.png"), picture)
+        robot.append(dataclasses.replace(frame, tof=f"tof/{frame.id}.png", tof_unit="mm", tof_confidence=f"confidence/{frame.id}.png"))
+    write_manifest(manifest, robot)
+    return manifest
 
 
 @pytest.fixture

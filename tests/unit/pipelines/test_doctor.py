@@ -31,6 +31,7 @@ def test_a_fresh_workspace_lacks_nothing_needed(workspace: Workspace) -> None:
         "ledger": "ok",
         "artifacts": "ok",
         "aliases": "ok",
+        "quarantine": "ok",
     }
     assert found["ledger"].found.startswith("mlruns/ledger.db does not exist yet")
 

@@ -15,9 +15,9 @@ from registry.events import VersionRegistered
 from registry.ledger import Ledger
 from registry.lineage import weights_line
 from registry.quarantine import bars_in, bars_of, bars_of_all, standing
-from registry.records import DataEdge, DataUse, NewVersion, Quarantine, RecipeEdge, Version, WeightsEdge
+from registry.records import DataEdge, DataUse, Material, NewVersion, Quarantine, RecipeEdge, Version, WeightsEdge
 from registry.stages import ChannelMoved, Quarantined, StageJudgement, channel_state, record_promotion, rollback
-from registry.state import VersionState, WholeVersion
+from registry.state import VersionState
 
 New = Callable[..., NewVersion]
 CHANNEL = Channel("host", "corridor")
@@ -134,7 +134,19 @@ def test_asking_one_and_asking_all_agree(make_new: New, drawn: list[tuple[set[in
 
 
 def _folded(version: Version, new: NewVersion) -> VersionState:
-    whole = WholeVersion(new, 1)
+    material = Material(new.data)
     return VersionState(
-        version.name, version.number, "", None, version.parents, "corridor", (48, 64), None, "2026-01-01", "Ada", "", None, whole=whole
+        version.name,
+        version.number,
+        "",
+        None,
+        version.parents,
+        "corridor",
+        (48, 64),
+        None,
+        "2026-01-01",
+        "Ada",
+        "",
+        None,
+        material=material,
     )

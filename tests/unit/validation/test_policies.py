@@ -39,6 +39,13 @@ def test_every_fault_of_the_policy_file_is_listed(tmp_path: Path) -> None:
         ("every: [0.15, 1.0]", "every: [.nan, 1.0]", "is not a range"),
         ("every: [0.15, 1.0]", "every: [0.15, 1.0], every: [0, 1]", "every appears twice"),
         ("data:", "data: [", "not readable as YAML"),
+        (
+            "metric: rmse, margin",
+            "metric: rmse_median_scaled, margin",
+            "rmse_median_scaled is of predictions that were fitted to their truth",
+        ),
+        ("metrics: [rmse, mae,", "metrics: [mae_median_scaled, mae,", "mae_median_scaled is of predictions that were fitted"),
+        ("metric: rmse, margin", "metric: rmse, protocol: val-pooled-10m/1+align-median, margin", "protocol"),
     ],
 )
 def test_a_bad_policy_file_is_one_clear_error(tmp_path: Path, old: str, new: str, says: str) -> None:

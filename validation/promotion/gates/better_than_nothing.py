@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from validation.checks import Check
 from validation.promotion.evidence import Baselines, Measurement
-from validation.promotion.gate import Gate
+from validation.promotion.gate import Gate, JudgedMetric
 from validation.promotion.gates.not_worse import answer
 from validation.strict import Strict
 
@@ -16,7 +16,7 @@ class BetterThanNothing(Strict):
     """`metric` is better than that of every baseline: one depth everywhere, and the mean depth map of the training frames."""
 
     check: Literal["better-than-nothing"]
-    metric: str
+    metric: JudgedMetric
 
 
 def judge(rule: BetterThanNothing, measurement: Measurement, baselines: Baselines | None) -> Iterable[Check]:

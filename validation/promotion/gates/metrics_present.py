@@ -9,7 +9,7 @@ from pydantic import Field
 
 from validation.checks import Check
 from validation.promotion.evidence import Measurement
-from validation.promotion.gate import Gate
+from validation.promotion.gate import Gate, JudgedMetric
 from validation.strict import Strict
 
 
@@ -17,7 +17,7 @@ class MetricsPresent(Strict):
     """These metrics were measured on the channel's domain, and are finite."""
 
     check: Literal["metrics-present"]
-    metrics: tuple[str, ...] = Field(min_length=1)
+    metrics: tuple[JudgedMetric, ...] = Field(min_length=1)
 
 
 def judge(rule: MetricsPresent, measurement: Measurement) -> Check:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from validation.checks import Check
 from validation.promotion.evidence import Comparison, Incumbent, Measurement
-from validation.promotion.gate import Gate, Undecided
+from validation.promotion.gate import Gate, JudgedMetric, Undecided
 from validation.strict import Strict
 
 
@@ -16,7 +16,7 @@ class NotWorse(Strict):
     """`metric` is better than the incumbent's, or equivalent within `margin`, a share of the incumbent's value."""
 
     check: Literal["not-worse"]
-    metric: str
+    metric: JudgedMetric
     margin: float = Field(ge=0, le=1)
 
 

@@ -9,17 +9,25 @@ from core.errors import UsageError
 from models.metrics import DepthMetrics, SegmentationMetrics
 from pipelines.compare.frame_errors import CONFUSION
 from pipelines.compare.pooled import METRICS, metric_named
+from pipelines.evaluate.fused import FusedMetrics
+from pipelines.evaluate.jitter import Jitter
+from validation.rows import Frame
+
+FRAME = Frame(id="f", domain="rooms", split="val", sequence="one", camera="kinect", rgb="f.png")
 
 
 def test_pooled_metrics_are_those_of_the_models() -> None:
     random = np.random.default_rng(0)
-    depth, classes = DepthMetrics(), SegmentationMetrics()
+    depth, classes, fused, jitter = DepthMetrics(), SegmentationMetrics(), FusedMetrics(), Jitter()
     for _ in range(4):
         truth = random.uniform(0.3, 8, (1, 12, 16))
         depth.update(truth * random.uniform(0.8, 1.3, truth.shape), truth)
         classes.update(random.integers(0, 4, (1, 12, 16)), random.integers(0, 5, (1, 12, 16)))
-    expected = depth.compute() | classes.compute()
-    totals = {name: values.sum(axis=0) for name, values in (*depth.frames().items(), (CONFUSION, classes.frames()))}
+        fused.update(truth[0], truth[0] + 0.2, {"tof_depth": truth[0], "tof_confidence": np.full(truth[0].shape, 0.4)})
+        jitter.update(FRAME, truth[0], np.full(truth[0].shape, 2.0))
+    expected = depth.compute() | classes.compute() | fused.compute() | jitter.compute()
+    sums = {**depth.frames(), **fused.frames(), **jitter.frames(), CONFUSION: classes.frames()}
+    totals = {name: values.sum(axis=0) for name, values in sums.items()}
     for name, metric in METRICS.items():
         assert float(metric.pool(totals)) == pytest.approx(expected[name], nan_ok=True), name
     assert np.isnan(expected["iou_other"]) and np.isfinite(expected["miou"])

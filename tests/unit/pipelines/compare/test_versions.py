@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from core.errors import VortexError
-from pipelines.compare.versions import compare, compare_errors, compare_measured
+from pipelines.compare.versions import compare, compare_errors, compare_measured, judge_measured
+from pipelines.evaluate.protocol import Protocol
 from pipelines.evaluate.version import evaluate
 from pipelines.hub.open import hub
 from pipelines.workspace import Workspace
@@ -29,6 +31,21 @@ def test_compare_pairs_the_same_frames_only(workspace: Workspace, small_set: Pat
     rmse, miou = compare(workspace, good, bad, domain="rooms", metrics=("rmse", "miou"), margin=0.05)
     assert rmse.interval is not None and rmse.interval.level == pytest.approx(0.975) and rmse.margin == pytest.approx(0.05 * rmse.b)
     assert (miou.metric, miou.comparisons) == ("miou", 2)
+
+
+def test_without_a_protocol_named_the_exam_is_compared_and_images_are_not_pooled(
+    workspace: Workspace, small_set: Path, make_version: Callable[..., str]
+) -> None:
+    good, bad = make_version(), make_version(shift=3.0)
+    registry = hub(workspace)
+    for name in (good, bad):
+        (measured,) = evaluate(workspace, name, data=str(small_set), allow_unvalidated=True)
+        registry.add_metrics(name, dataclasses.replace(measured, protocol="val-pooled-10m/1"), actor="test")
+        (aligned,) = evaluate(workspace, name, data=str(small_set), allow_unvalidated=True, protocol=Protocol(align="median"))
+    (verdict,) = compare(workspace, good, bad, domain="rooms")
+    assert verdict.b == pytest.approx(measured.values["rmse"], rel=1e-5) and verdict.b > 2 * aligned.values["rmse"]
+    with pytest.raises(VortexError, match=r"nyu654-eigen/1 are means of images, and a verdict pools"):
+        judge_measured(registry, *((name, dataclasses.replace(measured, protocol="nyu654-eigen/1")) for name in (good, bad)), ["rmse"])
 
 
 def test_what_the_other_version_lacks_is_measured(workspace: Workspace, tmp_path: Path, make_version: Callable[..., str]) -> None:

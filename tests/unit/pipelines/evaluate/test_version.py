@@ -10,6 +10,7 @@ import pytest
 from core.errors import GateRefused, VortexError
 from pipelines.compare.frame_errors import FrameErrors
 from pipelines.data.datasets import resolve
+from pipelines.evaluate.protocol import Protocol
 from pipelines.evaluate.version import evaluate
 from pipelines.hub.open import hub
 from pipelines.workspace import Workspace
@@ -37,7 +38,10 @@ def test_evaluate_names_what_is_wrong(workspace: Workspace, small_set: Path, mak
         ({"domain": "corridor"}, "domain 'corridor' has no dataset"),
         ({"data": "kitchen"}, "unknown dataset 'kitchen'"),
         ({"data": str(small_set), "domain": "corridor"}, "outside:small has no frames of the domain 'corridor', they are of: rooms"),
-        ({"data": str(small_set), "split": "test"}, "no 'test' frames to measure on: outside:small has 1 gap, 2 train, 6 val"),
+        (
+            {"data": str(small_set), "protocol": Protocol(split="test")},
+            "no 'test' frames to measure on: outside:small has 1 gap, 2 train, 6 val",
+        ),
     ):
         with pytest.raises(VortexError, match=message):
             evaluate(workspace, name, allow_unvalidated=True, **options)  # type: ignore[arg-type]

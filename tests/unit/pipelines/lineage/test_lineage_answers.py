@@ -12,9 +12,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from core.errors import UsageError, VortexError
+from pipelines.compare.recommend import recommend
 from pipelines.data.datasets import resolve
+from pipelines.doctor import _quarantine
 from pipelines.hub.open import hub
 from pipelines.lineage.picture import lineage_svg, mermaid
+from pipelines.train.plan.gather import _quarantine_remarks
 from pipelines.workspace import Workspace, load
 from registry.channels import Channel
 from registry.events import ChannelPromoted, VersionMeasured
@@ -176,15 +179,15 @@ def test_a_name_of_two_things_is_refused_with_both_spellings(made: Workspace, tm
     ws = load(shutil.copytree(made.root, tmp_path / "workspace", symlinks=True))
     for name in ("v9", "da3", "more"):
         publish(ws, name, train=1, val=1, seed=7 if name == "more" else 0)
-    registry, asked = hub(ws), lineage_of(hub(ws))
+    asked = lineage_of(hub(ws))
     for name, spellings in (("v9", "version:v9 or data:v9"), ("da3", "data:da3 or teacher:da3")):
         with pytest.raises(UsageError, match="is the name of 2 things here") as refused:
-            what(ws, registry, asked, name)
+            what(ws, asked, name, lambda *_: [])
         assert refused.value.hint == f"say which: {spellings}"
-    assert what(ws, registry, asked, "data:da3").kind == "data"
-    assert what(ws, registry, asked, "version:v9").nodes == (Node("version", "v9"),)
+    assert what(ws, asked, "data:da3", lambda *_: []).kind == "data"
+    assert what(ws, asked, "version:v9", lambda *_: []).nodes == (Node("version", "v9"),)
     with pytest.raises(UsageError, match="data sets have a frame 'rooms-000'") as refused:
-        what(ws, registry, asked, "rooms-000")
+        what(ws, asked, "rooms-000", lambda *_: [])
     assert "frame:more/rooms-000" in refused.value.hint and "frame:rooms/rooms-000" in refused.value.hint
     with pytest.raises(UsageError, match="'v9' is a version and a data set"):
         quarantine(ws, "v9", reason="x")
@@ -216,6 +219,16 @@ def test_a_quarantine_is_told_everywhere_and_names_what_runs(made: Workspace, tm
     assert "data set hall, which v6 was trained on," in json.loads(run("show", "v6", "--json"))["quarantined"][0]
     assert "quarantined: half scale" in run("lineage", "hall")
     assert "data set hall quarantined" in run("history")
+    ws = load(root)
+    assert set(recommend(made, "rooms").excluded) == {"v10", "v11"}
+    with pytest.raises(VortexError, match="no version can be recommended for rooms") as refused:
+        recommend(ws, "rooms")
+    assert any(detail.startswith("v9: data set hall, which v9 was trained on,") for detail in refused.value.details)
+    finding = _quarantine(ws)
+    assert (finding.state, finding.remedy) == ("missing", channel["remedy"])
+    assert finding.found.startswith("host/rooms runs v9: data set hall, which v9 was trained on, is in quarantine")
+    remarks = _quarantine_remarks(hub(ws), hub(ws).get("v9"), (resolve(ws, name_or_manifest="rooms"),))
+    assert len(remarks) == 1 and remarks[0].endswith("half scale); a version of it enters no stage")
     assert [each["subject"] for each in json.loads(run("quarantine", "--json"))] == ["hall"]
     assert "out of quarantine" in run("quarantine", "hall", "--lift", "--reason", "it was the viewer")
     assert json.loads(run("quarantine", "--json")) == []

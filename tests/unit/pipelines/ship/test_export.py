@@ -16,10 +16,11 @@ from core.files import sha256_file
 from models.student import Prediction, Student, StudentConfig
 from pipelines.data.datasets import DatasetCard, new_dataset
 from pipelines.hub.open import hub
+from pipelines.predict.runtimes import DEPTH, INPUT, LOGITS, session
 from pipelines.ship.export import PARITY_DOMAIN, export, export_path, newest, on_too_few_frames, parity_checks, parity_frames
 from pipelines.ship.export.contract import contract
-from pipelines.ship.export.onnx import DEPTH, INPUT, LOGITS, OPSET, holds, write_onnx
-from pipelines.ship.export.parity import measure_parity, noise, session
+from pipelines.ship.export.onnx import OPSET, holds, write_onnx
+from pipelines.ship.export.parity import measure_parity, noise
 from pipelines.workspace import Workspace, load
 from registry.records import Artifact, DataUse, Export, Metrics
 from tests.unit.pipelines.conftest import SIZE, write_frames

@@ -15,6 +15,7 @@ from core.errors import VortexError
 from pipelines.compare.frame_errors import COUNT, SQUARED, FrameErrors
 from pipelines.data.datasets import DatasetCard, find, new_dataset, resolve
 from pipelines.evaluate.baselines import MEAN_MAP, baseline_errors
+from pipelines.evaluate.protocol import Protocol
 from pipelines.evaluate.version import evaluate
 from pipelines.exam.sets import exam_sets
 from pipelines.hub.open import hub
@@ -521,7 +522,7 @@ def test_a_measurement_by_the_command_counts_and_one_of_another_set_does_not(are
     name = arena.register()
     (own,) = evaluate(arena.ws, name)
     assert (own.protocol, own.series.exam, own.frames) == ("val-pooled-10m/1", True, 10)
-    (training,) = evaluate(arena.ws, name, split="train")
+    (training,) = evaluate(arena.ws, name, protocol=Protocol(split="train"))
     assert (training.protocol, training.series.exam) == ("train-pooled-10m/1", False)
     outside = arena.ws.root / "easy"
     shutil.copytree(find(arena.ws, "rooms").root, outside)

@@ -1,0 +1,88 @@
+"""A student as a function from pictures to answers, run by torch or by ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import VortexError
+
+if TYPE_CHECKING:
+    from models.student import Student
+
+Runtime = Literal["torch", "onnx"]
+INPUT, DEPTH, LOGITS = "rgb", "depth", "logits"
+"""The one input and the two outputs of an exported file."""
+LARGEST_BYTE: Final = np.float32(255)
+
+
+class Answers(NamedTuple):
+    """What a student says of a batch: `depth` [B,H,W] in metres, `logits` [B,C,H,W]."""
+
+    depth: NDArray[np.float32]
+    logits: NDArray[np.float32]
+
+
+Predictor = Callable[[NDArray[np.uint8]], Answers]
+"""From pictures [B,H,W,3], RGB bytes at the student's size, to answers of that size."""
+
+
+def of_student(student: Student, device: str = "cpu") -> Predictor:
+    """A student in the mode that it is in, on the device where it lies."""
+    import torch
+
+    def predict(rgb: NDArray[np.uint8]) -> Answers:
+        with torch.inference_mode():
+            prediction = student(torch.from_numpy(np.ascontiguousarray(rgb.transpose(0, 3, 1, 2))).to(device).float() / 255)
+        return Answers(prediction.depth[:, 0].cpu().numpy(), prediction.logits.cpu().numpy())
+
+    return predict
+
+
+def of_file(path: Path, threads: int = 1) -> Predictor:
+    """An exported file, frame by frame, on the CPU. torch takes no part. Raises VortexError when it is not one that can be run."""
+    runtime = session(path, threads)
+
+    def predict(rgb: NDArray[np.uint8]) -> Answers:
+        answers = [runtime.run([DEPTH, LOGITS], {INPUT: scaled(picture)}) for picture in rgb]
+        return Answers(*(np.concatenate(parts) for parts in zip(*((depth[:, 0], logits) for depth, logits in answers), strict=True)))
+
+    return predict
+
+
+def flipped(predictor: Predictor) -> Predictor:
+    """The mean of what `predictor` answers for a picture and, turned back, for its mirror image: test-time augmentation."""
+
+    def predict(rgb: NDArray[np.uint8]) -> Answers:
+        straight, mirrored = predictor(rgb), predictor(np.ascontiguousarray(rgb[:, :, ::-1]))
+        return Answers(
+            np.float32(0.5) * (straight.depth + mirrored.depth[..., ::-1]),
+            np.float32(0.5) * (straight.logits + mirrored.logits[..., ::-1]),
+        )
+
+    return predict
+
+
+def scaled(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """A picture [H,W,3] as the file's input [1,3,H,W] in [0, 1]."""
+    return np.ascontiguousarray(picture.transpose(2, 0, 1)[None], dtype=np.float32) / LARGEST_BYTE
+
+
+def session(path: Path, threads: int = 1) -> Any:
+    """An ONNX Runtime session on the CPU. Raises VortexError when the file is not one that it can run."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # for the same reason as `core.environment.WAITING`
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        first = (str(error).strip().splitlines() or ["no message"])[0]
+        raise VortexError(f"{path}: ONNX Runtime cannot run it ({first})", "export the version again") from error

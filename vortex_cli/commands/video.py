@@ -1,0 +1,65 @@
+"""`vortex video`: a version at work on a sequence, in six panels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vortex_cli import console
+from vortex_cli.completion import complete_versions
+
+
+def video(
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="A registered version.", autocompletion=complete_versions)],
+    data: Annotated[str, typer.Option("--data", metavar="NAME|MANIFEST", help="The frames, in the order of their manifest.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="An .mp4 or .webm; default: build/videos/VERSION/NAME-SPLIT.mp4."),
+    ] = None,
+    fps: Annotated[float, typer.Option("--fps", min=0.1, max=240.0, help="Frames a second.")] = 10.0,
+    split: Annotated[str | None, typer.Option("--split", help="val, test, train or gap; default: val, or test where all are.")] = None,
+    every: Annotated[int, typer.Option("--every", metavar="N", min=1, help="Take one frame of N.")] = 1,
+    runtime: Annotated[
+        str, typer.Option("--runtime", help="onnx, torch, or auto: ONNX where an export that answers alike is there.")
+    ] = "auto",
+    device: Annotated[str, typer.Option("--device", help="For torch: auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Film a version on a sequence: RGB, raw ToF and reference above; student, ToF with reference and ToF with student below.
+
+    Both fusions are the robot's; the reference is scaled to the ToF as the student is. The film is H.264 where the extra `video` is
+    installed, else WebM; a browser plays either.
+
+    Example: vortex video v10 --data hall
+    """
+    from pipelines.report.six_panels import film_version
+
+    ws = console.workspace()
+    with console.progress() as display:
+        task = display.add_task(f"filming {version}", total=None)
+
+        def show(what: str) -> Callable[[int, int], None]:
+            return lambda count, total: display.update(task, description=f"{what} {version}", completed=count, total=total or None)
+
+        film = film_version(
+            ws,
+            version,
+            data,
+            path=out,
+            split=split,
+            rate=fps,
+            every=every,
+            runtime=runtime,
+            device=device,
+            on_progress=show("filming"),
+            on_packing=show("packing frames for"),
+        )
+    height, width = film.size
+    console.emit(
+        film,
+        f"{film.version} on {film.frames} {film.split} frames of {film.data}: {width}x{height}, {film.frames / film.rate:.1f} s of film,"
+        f" made at {film.frames / max(film.seconds, 1e-9):.0f} frames/s by {'ONNX Runtime' if film.runtime == 'onnx' else 'torch'}",
+    )
+    console.note(f"file: {film.path}")
