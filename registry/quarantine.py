@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from core.errors import VortexError
 from registry import events
-from registry.events import DataQuarantined, DataReleased, VersionQuarantined, VersionRegistered, VersionReleased
+from registry.events import NAMING, DataQuarantined, DataReleased, VersionQuarantined, VersionReleased
 from registry.ledger import Ledger, Reader
 from registry.lineage import weights_line
 from registry.records import DataEdge, DataUse, Edge, Quarantine, Version, WeightsEdge
@@ -82,8 +82,7 @@ def bars_of(source: Reader, name: str) -> tuple[Bar, ...]:
         return ()
 
     def find(version: str) -> Version | None:
-        entries = source.entries(kinds=(VersionRegistered.kind,), subject=version)
-        return events.fold(entries[:1]).whole_versions()[0] if entries else None
+        return next(iter(events.fold(source.entries(kinds=NAMING, subject=version)).whole_versions()), None)
 
     version = find(name)
     return bars_in(weights_line(version, find), quarantines) if version else ()

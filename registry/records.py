@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Final, Literal, NamedTuple
 
+from registry.declarations import Adoption, Declaration, DeclaredMetric
+
 EdgeKind = Literal["recipe", "weights", "teacher", "data"]
 _EXAM: Final = re.compile(r"(val|test)-[a-z0-9-]+/\d+(\+tof|\+teacher)?")
 
@@ -99,8 +101,11 @@ EDGES: Final[Mapping[str, type[WeightsEdge | RecipeEdge | TeacherEdge | DataEdge
 }
 
 
-DataState = Literal["passed", "failed", "never validated", "allowed unvalidated"]
-"""What the data gate had said of a dataset when a training began. Older ledgers tell only passed from allowed unvalidated."""
+DataState = Literal["passed", "failed", "never validated", "allowed unvalidated", "declared"]
+"""What the data gate had said of a dataset when a training began. Older ledgers tell only passed from allowed unvalidated.
+
+`declared` is what somebody says that a checkpoint was trained on, which came from elsewhere: nothing here has seen that data.
+"""
 
 
 @dataclass(frozen=True)
@@ -208,6 +213,25 @@ class Export:
     parity_on: str = ""
     frames: int = 0
     detail: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A report of how a version did outside of Vortex, about its checkpoint, and about one export where `export_sha256` says which.
+
+    `artifact` is the report, or the signed envelope around it; `signers` are the ids of the keys that signed it. Whether they are trusted
+    is not recorded: it depends on who reads.
+    """
+
+    kind: str
+    artifact: Artifact
+    report: str
+    report_sha256: str
+    made_at: str
+    made_by: str
+    summary: str
+    export_sha256: str | None = None
+    signers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -329,6 +353,19 @@ class Version(NewVersion):
     commit: str | None = None
     stages: tuple[tuple[str, str], ...] = ()
     mlflow_version: int = 0
+    declaration: Declaration | None = None
+    """What was published of it, where that was imported."""
+    adoption: Adoption | None = None
+    """Where its weights came from, where they were not trained here."""
+    evidence: tuple[Evidence, ...] = ()
+    """Reports of how it did outside of Vortex, in the order in which they were added."""
+
+    @property
+    def published(self) -> tuple[DeclaredMetric, ...]:
+        """Numbers that were declared and not measured here."""
+        return tuple(
+            dict.fromkeys([*(self.declaration.metrics if self.declaration else ()), *(self.adoption.metrics if self.adoption else ())])
+        )
 
     @cached_property
     def headline(self) -> Headline | None:
@@ -389,3 +426,8 @@ def export(raw: Mapping[str, Any]) -> Export:
     size = raw["size"]
     numbers = {key: None if raw[key] is None else float(raw[key]) for key in ("parity_m", "class_agreement")}
     return Export(**{**raw, **numbers, "artifact": Artifact(**raw["artifact"]), "size": (size[0], size[1]) if size else None})
+
+
+def evidence(raw: Mapping[str, Any]) -> Evidence:
+    """Evidence from its JSON."""
+    return Evidence(**{**raw, "artifact": Artifact(**raw["artifact"]), "signers": tuple(raw["signers"])})

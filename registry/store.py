@@ -64,6 +64,12 @@ class MlflowStore:
             self._own[run_id] = run_id
             return run_id
 
+    def runs_tagged(self, tag: str, value: str = "%") -> list[str]:
+        """The ids of the runs that carry this tag with this value, so that what was interrupted is taken up again; the newest first."""
+        with self._explained("look a run up"):
+            runs = self._client.search_runs([self.experiment_id], f"tags.`{tag}` LIKE '{value}'", max_results=100)
+            return [str(run.info.run_id) for run in runs]
+
     def end_run(self, run_id: str, status: RunStatus = "FINISHED") -> None:
         """Mark a run as ended."""
         with self._explained("end a run"):

@@ -11,6 +11,7 @@ import typer
 from vortex_cli import console
 from vortex_cli.commands import (
     ablate,
+    adopt,
     archive,
     audit,
     ci,
@@ -21,9 +22,11 @@ from vortex_cli.commands import (
     demo,
     doctor,
     evaluate,
+    evidence,
     export,
     gc,
     history,
+    import_,
     init,
     label,
     lineage,
@@ -95,6 +98,9 @@ data_app = typer.Typer(
 audit_app = typer.Typer(
     cls=Group, no_args_is_help=True, help="The ledger's head, to be kept elsewhere, and all else compared with what the ledger says."
 )
+evidence_app = typer.Typer(
+    cls=Group, no_args_is_help=True, help="Reports of how a version did outside of Vortex: closed loop, device, shadow, field."
+)
 
 register(app, init.init, "Start")
 register(app, demo.demo, "Start")
@@ -136,7 +142,12 @@ register(app, evaluate.evaluate, "Know")
 register(app, predict.predict, "Know")
 register(app, video.video, "Know")
 
-register(app, migrate.migrate, "Keep")
+register(app, import_.import_, "Bring")
+register(app, adopt.adopt, "Bring")
+register(evidence_app, evidence.add, "Bring")
+register(evidence_app, evidence.list_, "Bring")
+register(evidence_app, evidence.schema, "Bring")
+app.add_typer(evidence_app, name="evidence", rich_help_panel="Bring")
 
 register(app, export.export, "Ship")
 register(app, promote.promote, "Ship")
@@ -148,6 +159,7 @@ register(audit_app, audit.verify, "Ship")
 app.add_typer(audit_app, name="audit", rich_help_panel="Ship")
 
 register(app, ci.ci, "Keep")
+register(app, migrate.migrate, "Keep")
 register(app, gc.gc, "Keep")
 register(app, archive.archive, "Keep")
 register(app, archive.restore, "Keep")

@@ -17,7 +17,8 @@ def complete_versions(incomplete: str) -> list[str]:
     from pipelines.hub.open import hub
 
     try:
-        return [version.name for version in hub(console.workspace()).summaries() if version.name.startswith(incomplete)]
+        names = sorted(hub(console.workspace()).recorded(), key=lambda name: int(name[1:]))
+        return [name for name in names if name.startswith(incomplete)]
     except VortexError:
         return []
 

@@ -80,7 +80,7 @@ def _counted(source: Hub, target: Hub) -> Migration:
     """What there is to bring, without bringing it; runs are those of the versions."""
     entries = source.ledger.entries(after=target.ledger.verify().seq, bodies=True)
     named = {artifact.uri for entry in entries for artifact in events.parse(entry).artifacts()}
-    registered = sum(entry.kind == events.VersionRegistered.kind for entry in entries)
+    registered = sum(entry.kind in events.REGISTERING for entry in entries)
     head = source.ledger.verify()
     return Migration(registered, len(named), len(entries), head.seq, head.hash)
 

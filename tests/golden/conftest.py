@@ -12,7 +12,7 @@ import pytest
 
 from core.files import locked
 from tests.golden.golden import vortex
-from tests.golden.workspaces import begin, plain_folder, training
+from tests.golden.workspaces import begin, field_report, lineage_file, old_checkpoint, plain_folder, training
 
 TOUR = """
 doctor
@@ -73,6 +73,14 @@ data push
 data pull
 data checkout v10
 data diff v10
+import {lineage} --dry-run
+import {lineage}
+adopt {old} --as v20 --recipe {recipe} --domain rooms
+evidence add v20 {report} --kind field
+evidence list v20
+evidence schema field
+show v20
+compare v10 v20
 archive {archive}
 gc
 config
@@ -111,15 +119,18 @@ def tour(tmp_path_factory: pytest.TempPathFactory) -> Tour:
 
 def _walk(root: Path) -> dict[str, Any]:
     printed = begin(root)
-    elsewhere = root.parent / "elsewhere.toml"
+    outside, elsewhere = root.parent / "brought", root.parent / "elsewhere.toml"
     elsewhere.write_text(
         'tracking_uri = "sqlite:///moved/mlflow.db"\nartifact_root = "moved/artifacts"\nledger = "sqlite:///moved/ledger.db"\n'
     )
-    places = {"tiny": training(root), "frames": str(plain_folder(root.parent / "brought")), "elsewhere": str(elsewhere), "run": ""}
+    places = {"tiny": training(root), "recipe": str(root / "tiny.yaml"), "frames": str(plain_folder(outside)), "run": "", "report": ""}
+    places |= {"old": str(old_checkpoint(outside)), "lineage": str(lineage_file(outside)), "elsewhere": str(elsewhere)}
     places["archive"] = str(root.parent / "archive")
     for line in TOUR.strip().splitlines():
         answer = vortex(f"{line.format(**places)} --json", root, slurm=line.startswith("submit"))
         printed[line] = answer.json
         if line == "train {tiny} --epochs 2":
             places["run"] = answer.json["run"]
+        if line.startswith("adopt"):
+            places["report"] = str(field_report(outside, answer.json["version"]["checkpoint"]["sha256"]))
     return printed

@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-DataState = Literal["passed", "failed", "never validated", "allowed unvalidated"]
-"""`allowed unvalidated`: an older ledger says that the training was started with --allow-unvalidated, and not why."""
+from validation.evidence.parity import Pairs
+
+DataState = Literal["passed", "failed", "never validated", "allowed unvalidated", "declared"]
+"""`allowed unvalidated`: an older ledger says that the training was started with --allow-unvalidated, and not why. `declared`: somebody
+says so of a checkpoint that was adopted."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,28 @@ class DeviceInput:
 
     size: tuple[int, int]
     runtime: str
+
+
+@dataclass(frozen=True)
+class ClosedLoopRun:
+    """A closed-loop report: of each seed, whether the version and ground truth reached the goal and drove without a collision.
+
+    `trusted` is whether a key that the workspace trusts signed it; `text` says which report it is.
+    """
+
+    simulator: str
+    reached: Pairs
+    unhurt: Pairs
+    trusted: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class ClosedLoopRuns:
+    """The closed-loop reports about the version's own checkpoint, in the order in which they were added."""
+
+    version: str
+    runs: tuple[ClosedLoopRun, ...]
 
 
 Evidence: TypeAlias = Mapping[type, object]

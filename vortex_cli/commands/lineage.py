@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pipelines.lineage.metric_line import MetricHistory, MetricLine, Point
     from pipelines.workspace import Workspace
     from registry import graph
+    from registry.declarations import DeclaredVersion
     from registry.lineage import Node
     from registry.quarantine import Bar
     from registry.records import Summary
@@ -65,8 +66,8 @@ def lineage(
     """Show which version was made from which: by weights or by recipe, with its teachers and its data.
 
     Below each version stand its branches, indented, and after the arrow, not indented, the child from which most versions descend.
-    A version in brackets was named as a parent but is not registered here. One with weights of data that had not passed its gate says so,
-    however far back that was, and so does one that is in quarantine.
+    A version in brackets was named as a parent but is not registered here; a declared one has no weights here.
+    One with weights of data that had not passed its gate says so, however far back that was, and so does one that is in quarantine.
 
     With --down, which is meant for anything but a version, it ends in every channel and device that runs or ran what came of it.
 
@@ -97,9 +98,10 @@ def _forest(ws: Workspace, version: str | None, data: bool) -> None:
 
     registry = hub(ws)
     summaries = registry.summaries()
-    if version is not None:
+    declared = {each.name: each for each in registry.declared() if not each.adopted}
+    if version is not None and version not in declared:
         registry.get(version)  # a wrong name is answered with the right ones
-    forest = tree(summaries)
+    forest = tree([*summaries, *declared.values()])
     if not forest:
         console.note("no versions yet; make one with: vortex train v6")
     roots = [branch(forest, version)] if version else forest
@@ -107,13 +109,18 @@ def _forest(ws: Workspace, version: str | None, data: bool) -> None:
     remarks, bars = unproven(summaries), registry.barred()
     if console.session.json:
         console.emit(
-            {**_payload(node), "unproven": remarks.get(node.name), "quarantined": [str(bar) for bar in bars.get(node.name, ())]}
+            {
+                **_payload(node),
+                "declared": node.declared or node.name in declared,
+                "unproven": remarks.get(node.name),
+                "quarantined": [str(bar) for bar in bars.get(node.name, ())],
+            }
             for node in branches.every(roots)
         )
         return
 
     def label(node: Node) -> Text:
-        return _label(node, by_name.get(node.name), remarks, bars, version)
+        return _label(node, by_name.get(node.name) or declared.get(node.name), remarks, bars, version)
 
     _print_lines(len(branches.every(roots)), branches.lines(roots, label, lambda node: _others(node) if data and node.others else None))
 
@@ -199,8 +206,12 @@ def _line(guide: str, text: Text) -> Text:
     return Text.assemble((guide, "dim"), text)
 
 
-def _label(node: Node, summary: Summary | None, remarks: dict[str, str], bars: dict[str, tuple[Bar, ...]], focus: str | None) -> Text:
+def _label(
+    node: Node, summary: Summary | DeclaredVersion | None, remarks: dict[str, str], bars: dict[str, tuple[Bar, ...]], focus: str | None
+) -> Text:
     from rich.text import Text
+
+    from registry.declarations import DeclaredVersion
 
     label = Text()
     for number, edge in enumerate(node.edges):
@@ -208,10 +219,20 @@ def _label(node: Node, summary: Summary | None, remarks: dict[str, str], bars: d
     label.append(" → " if node.edges else "")
     if summary is None:
         return label.append(f"({node.name})", "dim").append("  declared, not registered here", "dim")
-    label.append(node.name, "bold reverse" if node.name == focus else "bold").append_text(_said_of(summary, bars))
+    label.append(node.name, "bold reverse" if node.name == focus else "bold")
+    label.append_text(_declared(summary) if isinstance(summary, DeclaredVersion) else _said_of(summary, bars))
     if node.name in remarks:
         label.append(f"  {remarks[node.name]}", "red")
     return label
+
+
+def _declared(version: DeclaredVersion) -> Text:
+    """What stands behind the name of a version without weights: the first published error, as such."""
+    from rich.text import Text
+
+    errors = [metric for metric in version.declaration.metrics if metric.metric == "rmse"][:1]
+    published = "".join(f", published {metric.value:g} m on {metric.domain} · {metric.camera}" for metric in errors)
+    return Text.assemble(f"  {version.declaration.codename}", (f"  declared{published}", "dim"))
 
 
 def _said_of(summary: Summary, bars: dict[str, tuple[Bar, ...]]) -> Text:
@@ -236,7 +257,7 @@ def _others(node: Node) -> Text:
     line = Text()
     for kind in ("weights", "recipe", "teacher", "data"):
         edges = [edge for edge in node.others if edge.kind == kind]
-        refs = [f"{edge.name}@{edge.hash[:8]}" if isinstance(edge, DataEdge) else edge.triple()[1] for edge in edges]
+        refs = [f"{edge.name}@{edge.hash[:8]}" if isinstance(edge, DataEdge) and edge.hash else edge.triple()[1] for edge in edges]
         if refs:
             line.append("  " if line else "").append(kind, wording.EDGE_STYLES[kind]).append(f" {', '.join(dict.fromkeys(refs))}", "dim")
     return line
@@ -299,6 +320,8 @@ def _step_label(lineage: Lineage, step: Step, direction: graph.Direction, focuse
         label.append(" + " if number else "").append(kind, wording.EDGE_STYLES.get(kind, "green"))
     label.append(f" {'→' if direction == 'down' else '←'} " if step.links else "")
     node = step.node
+    if published := lineage.state.declared.get(node.name) if lineage.graph.declared(node) else None:
+        return label.append(node.name, "bold reverse" if focused else "bold").append_text(_declared(published))
     if lineage.graph.declared(node):
         return label.append(f"({node.name})", "dim").append("  declared, not registered here", "dim")
     if not step.links and node.kind != "version":

@@ -11,6 +11,7 @@ from validation.promotion.gate import Gate
 from validation.promotion.gates import (
     better_than_nothing,
     classes_trained,
+    closed_loop,
     data_passed,
     device_size,
     exam_passed,
@@ -37,6 +38,7 @@ GATES: Final[Mapping[type[Strict], Gate]] = {
         independent_frames.GATE,
         better_than_nothing.GATE,
         not_worse.GATE,
+        closed_loop.GATE,
     )
 }
 
