@@ -146,7 +146,12 @@ class Series:
 
     def comparable(self, other: Series) -> bool:
         """Whether nothing keeps the two from being compared."""
-        return self.difference(other) is None
+        return self.comparable_key == other.comparable_key
+
+    @property
+    def comparable_key(self) -> tuple[str, str, str, str]:
+        """Domain, camera, protocol and digest: equal for series that can be compared, whatever the dataset is called."""
+        return self.domain, self.camera, self.protocol, self.digest
 
 
 @dataclass(frozen=True)

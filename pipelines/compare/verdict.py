@@ -100,12 +100,17 @@ class Verdict(BaseModel):
         """What the interval rests on, and the level at which it holds."""
         worth = "" if self.effective_frames is None else f" worth {self.effective_frames:.1f} independent ones"
         units = "" if self.interval is None else f", {self.interval.n} {_METHODS[self.method]}"
-        level = LEVEL if self.interval is None else self.interval.level
-        family = f" each, so that all {self.comparisons} hold at once with {100 * LEVEL:.0f} %" if self.comparisons > 1 else ""
         return (
-            f"{self.frames} frames{worth}{units}; interval of {100 * level:.4g} %{family}; "
+            f"{self.frames} frames{worth}{units}; {self.family}; "
             f"margin {self.text(self.margin)} ({100 * self.margin_share:.3g} % of the baseline)"
         )
+
+    @property
+    def family(self) -> str:
+        """The level at which the interval holds, and with how many others at once."""
+        level = LEVEL if self.interval is None else self.interval.level
+        others = f" each, so that all {self.comparisons} hold at once with {100 * LEVEL:.0f} %" if self.comparisons > 1 else ""
+        return f"interval of {100 * level:.4g} %{others}"
 
     def sentence(self, a: str, b: str) -> str:
         """The verdict with its numbers, of versions of these names."""

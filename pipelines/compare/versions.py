@@ -98,11 +98,12 @@ def judge_measured(
 
     Raises VortexError where per-frame errors are missing or cannot be paired.
     """
-    errors_a, errors_b = (_frame_errors(hub, name, measured) for name, measured in (a, b))
+    errors_a, errors_b = (frame_errors(hub, name, measured) for name, measured in (a, b))
     return tuple(judge_frames(errors_a, errors_b, metric, margin=margin, comparisons=len(metrics), seed=seed) for metric in metrics)
 
 
-def _frame_errors(hub: Hub, version: str, measured: Metrics) -> FrameErrors:
+def frame_errors(hub: Hub, version: str, measured: Metrics) -> FrameErrors:
+    """The stored errors behind a measurement of a version. Raises VortexError where none were kept, or they are gone or not whole."""
     if measured.errors is None:
         raise VortexError(
             f"{version} has no per-frame errors on {measured.dataset}",

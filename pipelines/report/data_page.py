@@ -12,7 +12,7 @@ import numpy as np
 
 from core.errors import VortexError
 from core.files import write_atomic
-from core.printable import clean
+from pipelines.report.page import environment
 from pipelines.report.pictures import Picture, class_colours, depth_range, edges_on_colour, fit, turbo
 from pipelines.validate.validation_report import by_weight
 from validation.decode import read_depth, read_rgb, read_segmentation
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from validation.profile import Drift
     from validation.rows import Frame
 
-TEMPLATES: Final = Path(__file__).with_name("templates")
 _WIDTH: Final = 200
 """Pixels of an example picture, about six kilobytes each: a page of twenty checks with five frames stays below four megabytes."""
 _TALLEST: Final = 320
@@ -50,36 +49,25 @@ def data_page(report: DataReport, path: Path) -> Path:
     A frame whose files cannot be shown (they are what failed) is named without a picture. Raises VortexError when the page cannot
     be written.
     """
-    import jinja2
-
     bad = [check for check in report.checks if not check.passed]
     rows = _rows(Path(report.manifest), {name for check in bad for name in check.frames})
     beside = {name for check in bad if check.name == REGISTERED for name in check.frames}
     root = Path(report.manifest).parent
     pictures = {name: _pictures(root, frame, edges=name in beside) for name, frame in rows.items()}
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, finalize=_clean
-    )
-    page = environment.get_template("data_page.html").render(
-        report=report,
-        verdict="passed" if report.passed else "refused",
-        noes=by_weight(bad),
-        yeses=[check for check in report.checks if check.passed],
-        shown=[(check, _examples(check, rows, pictures)) for check in by_weight(bad) if check.frames],
-        drifts=[(drift, _svg(drift)) for drift in report.drift],
+    page = (
+        environment()
+        .get_template("data_page.html")
+        .render(
+            report=report,
+            verdict="passed" if report.passed else "refused",
+            noes=by_weight(bad),
+            yeses=[check for check in report.checks if check.passed],
+            shown=[(check, _examples(check, rows, pictures)) for check in by_weight(bad) if check.frames],
+            drifts=[(drift, _svg(drift)) for drift in report.drift],
+        )
     )
     write_atomic(path, page.encode("utf-8", "replace"))
     return path
-
-
-def _clean(value: object) -> object:
-    """What the template writes, wherever in it: nothing but what can be read, and no secret. Markup of this page stays markup."""
-    from markupsafe import Markup
-
-    if not isinstance(value, str) or value.startswith("data:image/"):
-        return value
-    text = clean(value)
-    return Markup(text) if isinstance(value, Markup) else text
 
 
 def _rows(manifest: Path, ids: set[str]) -> dict[str, Frame]:
