@@ -1,0 +1,54 @@
+"""Measurements as tables show them: exams apart from all else, a figure a column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from core.classes import CLASSES
+from pipelines.compare.pooled import METRICS
+from registry.records import Metrics
+
+SHOWN: Final = ("rmse", "mae", "abs_rel", "delta1", "rmse_near", "rmse_mid", "rmse_far", "miou")
+BRIEF: Final = ("rmse", "rmse_near", "delta1", "miou")
+"""What is said of a version where it is one line among others."""
+OF_CLASSES: Final = tuple(f"iou_{name}" for name in CLASSES)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement: where, on what and how, and its figures as (heading, text); the text is empty where it has none."""
+
+    place: str
+    frames: int
+    figures: tuple[tuple[str, str], ...]
+    protocol: str
+    dataset: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """A table of measurements that share their columns."""
+
+    headings: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def results(measurements: Iterable[Metrics], names: Sequence[str] = SHOWN) -> Results:
+    """The table of those measurements that have any of the figures `names`; a figure that none of them has is no column."""
+    measurements = [metrics for metrics in measurements if any(name in metrics.values for name in names)]
+    names = [name for name in names if any(name in metrics.values for metrics in measurements)]
+    rows = [
+        Row(
+            metrics.series.place,
+            metrics.frames,
+            tuple((METRICS[name].heading, METRICS[name].text(metrics.values[name]) if name in metrics.values else "") for name in names),
+            metrics.protocol,
+            metrics.dataset,
+            metrics.digest,
+        )
+        for metrics in measurements
+    ]
+    return Results(tuple(METRICS[name].heading for name in names), tuple(rows))
