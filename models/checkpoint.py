@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from core.classes import CLASSES
 from models.encoders import ENCODERS
-from models.tensors import CheckpointError, read_metadata, read_tensors, write_tensors
+from models.tensors import CheckpointError, read_metadata, read_shapes, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 FORMAT: Final = 1
 """Version of the header's layout; a higher one comes from a newer Vortex and is refused."""
 _KEY: Final = "vortex"
+BUFFERS: Final = ("running_mean", "running_var", "num_batches_tracked")
+"""Tensors of a batch normalisation that are no parameters."""
 
 
 def save(path: Path, student: Student, meta: Mapping[str, Any]) -> None:
@@ -53,6 +56,15 @@ def read_header(path: Path) -> dict[str, Any]:
     if header["format"] > FORMAT:
         raise CheckpointError(f"{path}: checkpoint format {header['format']}, this Vortex reads up to {FORMAT}", "update Vortex")
     return dict(header)
+
+
+def parameter_count(path: Path) -> int:
+    """How many parameters the student in `path` has, read from the shapes in its header; what normalisation counts itself is none.
+
+    Raises CheckpointError.
+    """
+    shapes = read_shapes(Path(path))
+    return sum(math.prod(shape) for name, shape in shapes.items() if not name.endswith(BUFFERS))
 
 
 def load(path: Path, encoder: str | None = None) -> tuple[Student, dict[str, Any]]:

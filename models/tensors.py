@@ -31,6 +31,23 @@ class CheckpointError(VortexError):
 
 def read_metadata(path: Path) -> dict[str, str]:
     """Read a safetensors file's metadata without torch and without its tensors. Raises CheckpointError."""
+    header = _read_header(path)
+    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else None
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise _damaged(path, "its header has no metadata")
+    return metadata
+
+
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Name → shape of every tensor in a safetensors file, without torch and without the tensors. Raises CheckpointError."""
+    header = _read_header(path)
+    try:
+        return {name: tuple(map(int, tensor["shape"])) for name, tensor in header.items() if name != "__metadata__"}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, "its header names no shapes") from error
+
+
+def _read_header(path: Path) -> Any:
     try:
         size = path.stat().st_size
         with open_regular(path) as stream:
@@ -38,15 +55,11 @@ def read_metadata(path: Path) -> dict[str, str]:
             length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else HEADER_CAP + 1
             if length > min(HEADER_CAP, size - 8):
                 raise _damaged(path, f"its header claims {length} of {size} bytes" if len(prefix) == 8 else f"it has {size} bytes")
-            header = json.loads(stream.read(length))
+            return json.loads(stream.read(length))
     except OSError as error:
         raise _unreadable(path, error) from error
     except (ValueError, RecursionError) as error:
         raise _damaged(path, "its header is not JSON") from error
-    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else None
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise _damaged(path, "its header has no metadata")
-    return metadata
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:

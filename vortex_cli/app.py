@@ -25,6 +25,7 @@ from vortex_cli.commands import (
     lineage,
     logs,
     pack,
+    pareto,
     profile,
     promote,
     recipes,
@@ -115,6 +116,7 @@ register(app, versions.versions, "Know")
 register(app, show.show, "Know")
 register(app, lineage.lineage, "Know")
 register(app, compare.compare, "Know")
+register(app, pareto.pareto, "Know")
 register(app, evaluate.evaluate, "Know")
 
 register(app, export.export, "Ship")

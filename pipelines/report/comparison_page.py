@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 _PLOT: Final = (220, 22)
 """Width and height of an interval's drawing, in the units of its own view box."""
-_WIDEST: Final = 1.0
-"""Share of the baseline beyond which an interval is drawn with an arrow instead of its end: one wild class must not flatten all others."""
+_WIDEST: Final = 3.0
+"""Share of the baseline beyond which an interval is drawn at the edge: one wild class must not flatten all others."""
+_EDGE: Final = 5
+"""Room at both sides of a drawing, so that a dot at its end is whole."""
 
 
 def comparison_page(comparison: Comparison, path: Path) -> Path:
@@ -75,7 +77,7 @@ def _interval(row: MetricRow, reach: float) -> Markup:
 
     def at(difference: float) -> float:
         share = difference / abs(verdict.b)
-        return width / 2 * (1 + max(-1.0, min(1.0, share / reach)))
+        return width / 2 + (width / 2 - _EDGE) * (max(-1.0, min(1.0, share / reach)))
 
     low, high, dot = (at(value) for value in (verdict.interval.low, verdict.interval.high, verdict.difference))
     band = at(-verdict.margin), at(verdict.margin)
