@@ -30,6 +30,7 @@ from vortex_cli.commands import (
     promote,
     recipes,
     replay,
+    report,
     rollback,
     runs,
     show,
@@ -117,6 +118,7 @@ register(app, show.show, "Know")
 register(app, lineage.lineage, "Know")
 register(app, compare.compare, "Know")
 register(app, pareto.pareto, "Know")
+register(app, report.report, "Know")
 register(app, evaluate.evaluate, "Know")
 
 register(app, export.export, "Ship")

@@ -17,6 +17,7 @@ from registry.events import Sentence
 from registry.ledger import Entry
 from registry.records import Summary, Version, VersionEdge
 from registry.versions import Hub
+from validation.checks import Check
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Hold:
     version: str
     line: Line
     replaced: str | None
-    checks: tuple[Mapping[str, Any], ...] = ()
+    checks: tuple[Check, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def read(ws: Workspace) -> Register:
             if of_channel and event_type.folds:
                 version, stage = entry.head["version"], entry.head["stage"]
                 moves[entry.subject, stage, version] = Hold(
-                    stage, version, line, entry.head["replaced"], tuple((entry.body or {}).get("checks", ()))
+                    stage, version, line, entry.head["replaced"], tuple(map(_check, (entry.body or {}).get("checks", ())))
                 )
         heads = registry.ledger.entries(without=events.kinds(folds=False), bodies=False)
         state = events.fold(register._until_head(heads))
@@ -126,3 +127,9 @@ def read(ws: Workspace) -> Register:
         before = channel.earlier[-1] if channel.earlier else None
         register.channels.append(ChannelNow(name, channel.channel.device, channel.channel.domain, holds, before))
     return register
+
+
+def _check(raw: Mapping[str, Any]) -> Check:
+    """What was asked of a version, as the ledger has it; older ledgers say less."""
+    name, asked, answer, waiver = (str(raw.get(key, "")) for key in ("name", "asked", "found", "waiver"))
+    return Check(name, asked, answer, bool(raw.get("passed")), waiver=waiver)
