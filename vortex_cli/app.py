@@ -29,6 +29,7 @@ from vortex_cli.commands import (
     profile,
     promote,
     recipes,
+    recommend,
     replay,
     report,
     rollback,
@@ -119,6 +120,7 @@ register(app, lineage.lineage, "Know")
 register(app, compare.compare, "Know")
 register(app, pareto.pareto, "Know")
 register(app, report.report, "Know")
+register(app, recommend.recommend, "Know")
 register(app, evaluate.evaluate, "Know")
 
 register(app, export.export, "Ship")

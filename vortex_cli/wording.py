@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -68,6 +68,14 @@ def snug(table: Table) -> Table:
     table.padding = (0, 1, 0, 0)
     table.show_edge = False
     return table
+
+
+def left_out(reasons: Mapping[str, str]) -> list[str]:
+    """Why versions are not in a ranking, one line for all with the same reason."""
+    versions: dict[str, list[str]] = {}
+    for version, reason in reasons.items():
+        versions.setdefault(reason, []).append(version)
+    return [f"  - {', '.join(names)}: {reason}" for reason, names in versions.items()]
 
 
 def sentence(parts: Sentence) -> Text:

@@ -61,7 +61,7 @@ def _parts(result: Pareto) -> Iterator[RenderableType]:
         yield pareto_text(result, min(72, wording.width() - 14))
     if result.left_out:
         yield "\nleft out:"
-        yield from (f"  - {version}: {reason}" for version, reason in result.left_out.items())
+        yield from wording.left_out(result.left_out)
 
 
 def _standing(point: Point) -> str:

@@ -57,14 +57,14 @@ LINEAGE = (
 """V3 to V9 of the published lineage; V1 and V2 miss by tens of metres."""
 
 
-def register(ws: Workspace, versions: Sequence[Published] = LINEAGE) -> None:
+def register(ws: Workspace, versions: Sequence[Published] = LINEAGE, *, validated: bool = True) -> None:
     """Put versions and their measurements into the ledger of `ws`."""
     ledger = hub(ws).ledger
     for version in versions:
         number = int(version.name.removeprefix("v"))
         checkpoint = Artifact(f"{number}/artifacts/checkpoint/none.safetensors", "0" * 64, 0)
         uses = tuple(
-            DataUse(name, domain, "room", f"{name}-digest".ljust(64, "0"), None, True, {"train": frames})
+            DataUse(name, domain, "room", f"{name}-digest".ljust(64, "0"), None, validated, {"train": frames})
             for name, domain, frames in version.data
         )
         derived = isinstance(version.parent, WeightsEdge)

@@ -1,0 +1,72 @@
+"""`vortex recommend`: which version to take for a domain, with reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vortex_cli import console, wording
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from pipelines.compare.recommend import Recommendation
+
+
+class Use(StrEnum):
+    """What the version is wanted for."""
+
+    deploy = "deploy"
+    finetune = "finetune"
+
+
+def recommend(
+    domain: Annotated[str, typer.Option("--domain", metavar="D", help="Where the version is to work.")],
+    for_: Annotated[Use, typer.Option("--for", help="Deploy it there, or fine-tune from it on the domain's data.")] = Use.deploy,
+    margin: Annotated[
+        float, typer.Option("--margin", min=0.0, max=1.0, help="Share of a value within which two versions are equivalent.")
+    ] = 0.01,
+) -> None:
+    """Say which version to deploy on a domain or to fine-tune from, with what speaks for it, and who was left out and why.
+
+    To deploy, versions are weighed by the exam of the domain: depth, depth near the robot, classes. The one that gives up least against
+    the best of each is taken. To fine-tune, those that forgot fewest domains are weighed by depth on other domains, and where these do
+    not tell them apart, by how much data is in their weights. Where the frames say too little, that is the answer.
+
+    Example: vortex recommend --domain corridor --for deploy
+    """
+    from pipelines.compare.recommend import recommend as decide
+
+    result = decide(console.workspace(), domain, for_.value, margin=margin)
+    console.emit({**vars(result), "sentence": result.sentence}, *_parts(result))
+
+
+def _parts(result: Recommendation) -> Iterator[RenderableType]:
+    from rich.text import Text
+
+    yield Text(result.sentence, "bold")
+    yield from (f"  - {reason}" for reason in result.reasons)
+    heads: list[Any] = [
+        "candidate",
+        *((criterion.name.replace(" on ", "\n"), "right") for criterion in result.criteria),
+        ("gives up", "right"),
+        "production",
+    ]
+    rows = [
+        (
+            candidate.version,
+            *(criterion.text(value) for criterion, value in zip(result.criteria, candidate.values, strict=True)),
+            f"{100 * candidate.gives_up:.1f} %",
+            ", ".join(candidate.production) or None,
+        )
+        for candidate in result.candidates
+    ]
+    yield wording.snug(console.table(heads, rows, whole=["candidate", "gives up"]))
+    for series in dict.fromkeys(criterion.series for criterion in result.criteria):
+        yield f"{series.dataset}@{series.camera}: {series}, data {wording.digest(series.digest, 8)}"
+    if result.excluded:
+        yield "\nleft out:"
+        yield from wording.left_out(result.excluded)
