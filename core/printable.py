@@ -59,3 +59,10 @@ def _spelt(code: int) -> str:
 @cache
 def _json_escapes() -> dict[int, str]:
     return {code: _spelt(code) for code in _SHOWN if code >= 0x7F}
+
+
+def plain_line(text: str) -> str:
+    """`text` itself, for a field that a file fills. Raises ValueError where it is more than one line of plain text."""
+    if clean(text) != text or "\n" in text or "\t" in text:
+        raise ValueError("holds a line break, a tab, a character that commands a terminal, or a password: write one plain line")
+    return text

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 FORMAT: Final = 1
 """Version of the header's layout; a higher one comes from a newer Vortex and is refused."""
+FAULTS_SHOWN: Final = 15
+"""Of each kind, when tensors do not fit."""
 _KEY: Final = "vortex"
 BUFFERS: Final = ("running_mean", "running_var", "num_batches_tracked")
 """Tensors of a batch normalisation that are no parameters."""
@@ -99,18 +101,22 @@ def fill(config: StudentConfig, tensors: Mapping[str, Tensor], path: Path) -> St
 
     student = Student(config)
     weights = student.state_dict()
-    faults = [f"{name} is missing" for name in weights if name not in tensors]
-    faults += [f"{name} is not part of the student" for name in tensors if name not in weights]
-    faults += [
+    missing = [f"{name} is missing" for name in weights if name not in tensors]
+    unknown = [f"{name} is not part of the student" for name in tensors if name not in weights]
+    misshapen = [
         f"{name} has shape {tuple(tensors[name].shape)}, wanted {tuple(value.shape)}"
+        if tensors[name].shape != value.shape
+        else f"{name} is no plain tensor of {value.dtype}"
         for name, value in weights.items()
-        if name in tensors and tensors[name].shape != value.shape
+        if name in tensors and not _fits(tensors[name], value)
     ]
-    if faults:
+    if faults := [*missing, *unknown, *misshapen]:
+        counts = ((missing, "missing"), (unknown, "unknown"), (misshapen, "of another shape or kind"))
+        counted = [f"{len(names)} {'are' if len(names) > 1 else 'is'} {what}" for names, what in counts if names]
         raise CheckpointError(
-            f"{path}: does not fit a student with encoder {config.encoder}: {faults[0]} ({len(faults)} faults)",
+            f"{path}: does not fit a student with encoder {config.encoder}: of its tensors {', '.join(counted)}: {faults[0]}",
             "give a checkpoint of this architecture",
-            faults[:50],
+            [fault for faults in (missing, unknown, misshapen) for fault in faults[:FAULTS_SHOWN]],
         )
     broken = [name for name, value in tensors.items() if value.is_floating_point() and not bool(torch.isfinite(value).all())]
     if broken:
@@ -119,3 +125,12 @@ def fill(config: StudentConfig, tensors: Mapping[str, Tensor], path: Path) -> St
         )
     student.load_state_dict(dict(tensors))
     return student.eval()
+
+
+def _fits(tensor: Tensor, weight: Tensor) -> bool:
+    """Whether a tensor can be copied to a weight: of its shape, each number in memory by itself, fractions only where the weight has them."""
+    import torch
+
+    plain = tensor.layout is torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+    kind = tensor.is_floating_point() == weight.is_floating_point() and not tensor.is_complex()
+    return plain and kind and tensor.shape == weight.shape

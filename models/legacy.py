@@ -2,45 +2,85 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from core.classes import CLASSES
+from core.files import read_regular
 from models.checkpoint import fill
-from models.encoders import ENCODERS
 from models.student import Student, StudentConfig
-from models.tensors import CheckpointError, read_pickle, state_dict_of
+from models.tensors import CheckpointError, damaged, explained, state_dict_of, unpickle
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CLASS_ORDER: Final = ("floor", "wall", "person", "furniture", "glass", "other")
 """Order of the logits in these files."""
+KEYS: Final = ("model", "state_dict", "model_state_dict")
+"""Where a file that holds more than the network has it."""
+PREFIXES: Final = ("module.", "_orig_mod.")
+"""What DataParallel and `torch.compile` put before every name."""
+SUFFIXES: Final = (".pt", ".pth", ".bin", ".tar")
+LARGEST: Final = 2 << 30
+"""Bytes of a file that is read: a student with its optimiser's state has 61 MB."""
+LONGEST_NAME: Final = 200
 
 
-def load(path: Path, size: tuple[int, int] = (240, 320)) -> Student:
-    """Read a legacy .pt into a student that gives the same depth, and the same logits in Vortex's class order.
+@dataclass(frozen=True)
+class LegacyCheckpoint:
+    """A network out of such a file: `sha256` is that of the file's bytes, `key` the entry that held the weights, empty for the file itself."""
 
-    Only tensors and plain values are unpickled. Raises CheckpointError for anything that is not such a checkpoint.
+    student: Student
+    sha256: str
+    key: str
+
+
+def load(path: Path, config: StudentConfig, class_order: Sequence[str] = CLASS_ORDER) -> LegacyCheckpoint:
+    """Read a legacy file into a student of `config` that gives the same depth, and the same logits in Vortex's class order.
+
+    Only tensors and plain values are unpickled, and an archive that unpacks to more than it has bytes is not unpacked. Raises
+    CheckpointError, naming every tensor that is missing, unknown, of another shape or not finite.
     """
-    tensors = state_dict_of(read_pickle(path), path)
-    if "neck.0.weight" not in tensors or "seg_head.weight" not in tensors or "seg_head.bias" not in tensors:
+    if path.suffix.lower() not in SUFFIXES:
         raise CheckpointError(
-            f"{path}: not a legacy student: neck.0.weight or seg_head.* is missing among {len(tensors)} tensors",
-            "give a best_depth_v*.pt, whose names start with encoder., neck., depth_ and seg_",
+            f"{path}: is no {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file", "give a checkpoint as torch.save wrote it"
         )
-    # The encoders differ in the names they use from the first layer on.
-    encoder = next((name for name in ENCODERS if _marker(name) in tensors), None)
-    if encoder is None:
-        raise CheckpointError(
-            f"{path}: unknown encoder, its tensors match none of {', '.join(ENCODERS)}", "give a checkpoint of one of these"
-        )
+    with explained(path):
+        content = read_regular(path, LARGEST)
+        _require_plain_archive(content, path)
+        raw = unpickle(io.BytesIO(content))
+    key, tensors = _network(raw, path)
     for name in ("seg_head.weight", "seg_head.bias"):
-        if tensors[name].shape[:1] != (len(CLASS_ORDER),):
-            raise CheckpointError(
-                f"{path}: {name} has shape {tuple(tensors[name].shape)}, wanted {len(CLASS_ORDER)} classes",
-                f"give a checkpoint with the classes {', '.join(CLASS_ORDER)}",
-            )
-        tensors[name] = tensors[name][[CLASS_ORDER.index(class_name) for class_name in CLASSES]]
-    return fill(StudentConfig(encoder=encoder, size=size), tensors, path)
+        if name in tensors and tensors[name].shape[:1] == (len(CLASSES),):
+            tensors[name] = tensors[name][[class_order.index(class_name) for class_name in CLASSES]]
+    return LegacyCheckpoint(fill(config, tensors, path), hashlib.sha256(content).hexdigest(), key)
 
 
-def _marker(encoder: str) -> str:
-    return {"efficientvit_b1": "encoder.stem_in_conv.conv.weight", "mobilenetv3_small_100": "encoder.conv_stem.weight"}[encoder]
+def _require_plain_archive(content: bytes, path: Path) -> None:
+    """Raise CheckpointError for a zip archive that torch did not write: it stores every part as it is, once."""
+    if not content.startswith(b"PK"):
+        return
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        parts = archive.infolist()
+    if any(part.compress_type != zipfile.ZIP_STORED for part in parts) or sum(part.file_size for part in parts) > len(content):
+        raise damaged(path, "its parts are compressed or overlap, which those of torch.save are not")
+
+
+def _network(raw: Any, path: Path) -> tuple[str, dict[str, Tensor]]:
+    """The entry that holds the network, and its tensors by the names of its layers."""
+    named = [key for key in KEYS if isinstance(raw, Mapping) and isinstance(raw.get(key), Mapping)]
+    if len(named) > 1:
+        raise CheckpointError(f"{path}: has {' and '.join(named)}, allowed: one of them", "save the network's state_dict() alone")
+    key = named[0] if named else ""
+    tensors = state_dict_of(raw[key] if key else raw, path)
+    strange = [name for name in tensors if not isinstance(name, str) or len(name) > LONGEST_NAME]
+    if strange:
+        raise CheckpointError(f"{path}: {str(strange[0])[:60]!r} is no layer's name", "save the network's state_dict() alone")
+    while prefix := next((prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in tensors)), None):
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return key, tensors

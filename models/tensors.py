@@ -11,9 +11,10 @@ import re
 import struct
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from core.errors import VortexError
 from core.files import open_regular, staged_file
@@ -34,7 +35,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     header = _read_header(path)
     metadata = header.get("__metadata__", {}) if isinstance(header, dict) else None
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise _damaged(path, "its header has no metadata")
+        raise damaged(path, "its header has no metadata")
     return metadata
 
 
@@ -44,7 +45,7 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     try:
         return {name: tuple(map(int, tensor["shape"])) for name, tensor in header.items() if name != "__metadata__"}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise _damaged(path, "its header names no shapes") from error
+        raise damaged(path, "its header names no shapes") from error
 
 
 def _read_header(path: Path) -> Any:
@@ -54,12 +55,12 @@ def _read_header(path: Path) -> Any:
             prefix = stream.read(8)
             length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else HEADER_CAP + 1
             if length > min(HEADER_CAP, size - 8):
-                raise _damaged(path, f"its header claims {length} of {size} bytes" if len(prefix) == 8 else f"it has {size} bytes")
+                raise damaged(path, f"its header claims {length} of {size} bytes" if len(prefix) == 8 else f"it has {size} bytes")
             return json.loads(stream.read(length))
     except OSError as error:
         raise _unreadable(path, error) from error
     except (ValueError, RecursionError) as error:
-        raise _damaged(path, "its header is not JSON") from error
+        raise damaged(path, "its header is not JSON") from error
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
@@ -103,11 +104,39 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except OSError as error:
         raise _unreadable(path, error) from error
     except SafetensorError as error:
-        raise _damaged(path, str(error)) from error
+        raise damaged(path, str(error)) from error
 
 
 def read_pickle(path: Path) -> Any:
-    """Unpickle a torch file of tensors and plain values (numpy scalars, as saved metrics are, included); nothing else is allowed."""
+    """Unpickle a torch file of tensors and plain values; nothing else is allowed. Raises CheckpointError."""
+    with explained(path), open_regular(path) as stream:
+        return unpickle(stream)
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Around what reads a torch file: whatever a damaged one makes the libraries raise says that it is damaged."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except (
+        *(pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, ImportError),
+        *(ArithmeticError, AssertionError, MemoryError, struct.error, zipfile.BadZipFile),
+    ) as error:
+        code = "unsupported" in str(error).lower()
+        reason = (
+            "it holds objects other than tensors and plain values, which may run code; nothing of it was run"
+            if code
+            else "it is not a torch file"
+        )
+        raise damaged(path, reason) from error
+
+
+def unpickle(stream: IO[bytes]) -> Any:
+    """What a torch file holds, when that is tensors and plain values (numpy scalars, as saved metrics are, included). To be `explained`."""
     import numpy as np
     import torch
     from torch.serialization import safe_globals
@@ -115,16 +144,9 @@ def read_pickle(path: Path) -> Any:
     # numpy's scalars pickle as a call of numpy._core.multiarray.scalar (numpy.core before 2.0); neither can run code.
     scalar: Any = np.float64(0).__reduce__()[0]
     numbers = [type(np.dtype(kind)) for kind in ("f8", "f4", "i8", "i4", "?")]
-    try:
-        with warnings.catch_warnings(), safe_globals([scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype, *numbers]):
-            warnings.simplefilter("ignore")  # remarks on the pickle's protocol: what matters is said by the errors below
-            with open_regular(path) as stream:
-                return torch.load(stream, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
-        reason = "it holds objects other than tensors and plain values" if "Unsupported" in str(error) else "it is not a torch file"
-        raise _damaged(path, reason) from error
+    with warnings.catch_warnings(), safe_globals([scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype, *numbers]):
+        warnings.simplefilter("ignore")  # remarks on the pickle's protocol: what matters is said by the errors
+        return torch.load(stream, map_location="cpu", weights_only=True)
 
 
 def state_dict_of(content: Any, path: Path) -> dict[str, Tensor]:
@@ -150,7 +172,8 @@ def _unreadable(path: Path, error: OSError) -> CheckpointError:
     return CheckpointError(f"{path}: cannot be read ({error.strerror or error})", "check the path and its permissions")
 
 
-def _damaged(path: Path, fault: str) -> CheckpointError:
+def damaged(path: Path, fault: str) -> CheckpointError:
+    """The error for a file that is not whole, or not what it should be."""
     return CheckpointError(
         f"{path}: not a whole weights file: {fault}", "restore the file from its artifact or a backup, or train the version again"
     )

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Final, Literal, Self
 
 from registry import records
 from registry.channels import Channel, ChannelState
+from registry.declarations import Adoption, Declaration, DeclaredJob, DeclaredVersion, declared_metrics
 from registry.ledger import Claim, Contradiction, Entry, NotUnderstood, Reader
 from registry.records import Artifact, DataUse, Export, Headline, Metrics, NewVersion, VersionEdge
 from registry.state import State, VersionState, WholeVersion
@@ -22,7 +23,9 @@ Role = Literal["name", "stage", "refused", "rolled back"]
 """What a part of a sentence is, so that a terminal and a page can each show it in their way."""
 Sentence = tuple[str | tuple[str, Role], ...]
 
-AUDIT: Final = "it did not come from a promotion, a rollback or a registration: `vortex audit verify` says all that is wrong"
+AUDIT: Final = (
+    "it did not come from a promotion, a rollback, a registration, an import or an adoption: `vortex audit verify` says all that is wrong"
+)
 NEWER: Final = "it was written by a newer vortex: update this one"
 Scope = Literal["version", "channel"]
 """What an event is about, which is what its subject names."""
@@ -297,6 +300,120 @@ class VersionExported(VersionEvent, kind="version.exported"):
     def sentence(self) -> Sentence:
         """Which form."""
         return (self.version, "name"), f" exported to {self.export.format} {self.export.precision}"
+
+
+@dataclass(frozen=True)
+class VersionDeclared(VersionEvent, kind="version.declared"):
+    """A version was described that has no weights here.
+
+    It takes the name, unless a checkpoint was adopted under that name before: then it only says what was published of it.
+    """
+
+    declaration: Declaration
+    takes_name: bool = True
+
+    @property
+    def number(self) -> int:
+        """The number in its name."""
+        return int(self.version.removeprefix("v"))
+
+    def head(self) -> dict[str, Any]:
+        """All of it: declared versions are few, and listings show what was published."""
+        parents = [edge.triple() for edge in self.declaration.parents]
+        return {**vars(self.declaration), "parents": parents, "takes_name": self.takes_name, "number": self.number}
+
+    def claims(self) -> tuple[Claim, ...]:
+        """The number."""
+        return (("version", self.number),) if self.takes_name else ()
+
+    @classmethod
+    def parse(cls, entry: Entry) -> Self:
+        """The event that was stored as this entry of the ledger."""
+        names = {item.name for item in fields(Declaration)}
+        parts = {name: value for name, value in entry.head.items() if name in names}
+        declaration = Declaration(
+            **{
+                **parts,
+                "parents": records.edges(parts["parents"]),
+                "data": tuple(parts["data"]),
+                "jobs": tuple(DeclaredJob(**job) for job in parts["jobs"]),
+                "metrics": declared_metrics(parts["metrics"]),
+            }
+        )
+        return cls(entry.subject, declaration, entry.head["takes_name"])
+
+    @staticmethod
+    def fold_head(entry: Entry, state: State) -> None:
+        """What was said of it. Raises Contradiction where the name is taken, or is not where it should be."""
+        event = VersionDeclared.parse(entry)
+        if event.version in state.declared or event.takes_name == (event.version in state.versions):
+            raise Contradiction(
+                f"the chain breaks at event {entry.seq}: it declares {event.version}, which it cannot after those before it", AUDIT
+            )
+        adopted = event.version in state.versions
+        state.declared[event.version] = DeclaredVersion(
+            event.version, event.number, event.declaration, entry.at, entry.actor, entry.reason, entry.commit, adopted
+        )
+
+    def sentence(self) -> Sentence:
+        """What it was made from, and the published error in depth."""
+        declaration = self.declaration
+        origins = " and ".join(f"{edge.kind} {edge.version}" for edge in declaration.parents if isinstance(edge, VersionEdge))
+        figures = ", ".join(
+            f"{metric.value:g} m on {metric.domain} · {metric.camera}" for metric in declaration.metrics if metric.metric == "rmse"
+        )
+        return (self.version, "name"), " declared", f", from {origins}" if origins else "", f"; published RMSE {figures}" if figures else ""
+
+
+@dataclass(frozen=True)
+class VersionAdopted(VersionRegistered, kind="version.adopted"):
+    """A checkpoint that was made elsewhere got a name: a free one, or that of a declared version, which then has weights."""
+
+    shape: ClassVar[int] = 1
+    adoption: Adoption
+    takes_name: bool
+
+    def head(self) -> dict[str, Any]:
+        """As of any version, and whether the name was free."""
+        return {**super().head(), "takes_name": self.takes_name}
+
+    def body(self) -> dict[str, Any]:
+        """As of any version, and where the weights came from."""
+        return {**super().body(), "adoption": self.adoption}
+
+    def claims(self) -> tuple[Claim, ...]:
+        """The run, and the number where no declaration has it."""
+        return tuple(claim for claim in super().claims() if self.takes_name or claim[0] != "version")
+
+    @classmethod
+    def parse(cls, entry: Entry) -> Self:
+        """The event that was stored as this entry of the ledger."""
+        plain, raw = VersionRegistered.parse(entry), (entry.body or {})["adoption"]
+        parts = {"class_order": tuple(raw["class_order"]), "metrics": declared_metrics(raw["metrics"])}
+        return cls(plain.version, plain.new, plain.mlflow_version, Adoption(**{**raw, **parts}), entry.head["takes_name"])
+
+    @staticmethod
+    def fold_head(entry: Entry, state: State) -> None:
+        """A new version; a declared one of its name has weights now. Raises Contradiction where the name is taken, or is not declared."""
+        declared = state.declared.get(entry.subject)
+        if entry.head["takes_name"] == (declared is not None):
+            raise Contradiction(f"the chain breaks at event {entry.seq}: it adopts a checkpoint as {entry.subject}, which it cannot", AUDIT)
+        VersionRegistered.fold_head(entry, state)
+        if declared is not None:
+            state.declared[entry.subject] = dataclasses.replace(declared, adopted=True)
+
+    def fold_body(self, state: State) -> None:
+        """How it was made, and where the weights came from."""
+        super().fold_body(state)
+        state.whole(self.version).adoption = self.adoption
+
+    def sentence(self) -> Sentence:
+        """From which file."""
+        return (self.version, "name"), f" adopted from {self.adoption.source} ({self.adoption.sha256[:12]})"
+
+
+REGISTERING: Final = (VersionRegistered.kind, VersionAdopted.kind)
+"""The kinds of event after which a version has weights."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Final, Literal
 
+from registry.declarations import Adoption, Declaration, DeclaredMetric
+
 EdgeKind = Literal["recipe", "weights", "teacher", "data"]
 _EXAM: Final = re.compile(r"(val|test)-[a-z0-9-]+/\d+(\+tof|\+teacher)?")
 
@@ -82,8 +84,11 @@ EDGES: Final[Mapping[str, type[WeightsEdge | RecipeEdge | TeacherEdge | DataEdge
 }
 
 
-DataState = Literal["passed", "failed", "never validated", "allowed unvalidated"]
-"""What the data gate had said of a dataset when a training began. Older ledgers tell only passed from allowed unvalidated."""
+DataState = Literal["passed", "failed", "never validated", "allowed unvalidated", "declared"]
+"""What the data gate had said of a dataset when a training began. Older ledgers tell only passed from allowed unvalidated.
+
+`declared` is what somebody says that a checkpoint was trained on, which came from elsewhere: nothing here has seen that data.
+"""
 
 
 @dataclass(frozen=True)
@@ -275,6 +280,17 @@ class Version(NewVersion):
     commit: str | None = None
     stages: tuple[tuple[str, str], ...] = ()
     mlflow_version: int = 0
+    declaration: Declaration | None = None
+    """What was published of it, where that was imported."""
+    adoption: Adoption | None = None
+    """Where its weights came from, where they were not trained here."""
+
+    @property
+    def published(self) -> tuple[DeclaredMetric, ...]:
+        """Numbers that were declared and not measured here."""
+        return tuple(
+            dict.fromkeys([*(self.declaration.metrics if self.declaration else ()), *(self.adoption.metrics if self.adoption else ())])
+        )
 
     @cached_property
     def headline(self) -> Headline | None:

@@ -10,7 +10,7 @@ from core.errors import VortexError
 from core.stages import STAGES
 from registry import events
 from registry.channels import Channel, ChannelState
-from registry.events import ChannelEvent, ChannelJudged, ChannelPromoted, ChannelRefused, ChannelRolledBack, VersionRegistered
+from registry.events import REGISTERING, ChannelEvent, ChannelJudged, ChannelPromoted, ChannelRefused, ChannelRolledBack
 from registry.ledger import Entry, Ledger, Transaction
 
 
@@ -139,5 +139,5 @@ def _check_order(stages: Sequence[StageJudgement]) -> None:
 
 
 def _expect_version(tx: Transaction, version: str) -> None:
-    if not tx.entries(kinds=(VersionRegistered.kind,), subject=version, bodies=False):
+    if not tx.entries(kinds=REGISTERING, subject=version, bodies=False):
         raise VortexError(f"version {version!r} is not registered", "list what is with: vortex versions")

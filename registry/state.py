@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from registry.channels import Channel, ChannelState
+from registry.declarations import Adoption, DeclaredVersion
 from registry.records import Edge, Export, Headline, Metrics, NewVersion, Series, Summary, Version
 
 
@@ -18,6 +19,7 @@ class WholeVersion:
     metrics: dict[Series, Metrics] = field(default_factory=dict)
     exports: dict[tuple[str, tuple[int, int] | None, str], Export] = field(default_factory=dict)
     """(format, size, precision) → the newest export of that form."""
+    adoption: Adoption | None = None
 
 
 @dataclass(slots=True)
@@ -45,10 +47,11 @@ class VersionState:
 
 @dataclass
 class State:
-    """Versions by name and channels by `device/domain`, as far as they were folded."""
+    """Versions and declared versions by name, and channels by `device/domain`, as far as they were folded."""
 
     versions: dict[str, VersionState] = field(default_factory=dict)
     channels: dict[str, ChannelState] = field(default_factory=dict)
+    declared: dict[str, DeclaredVersion] = field(default_factory=dict)
 
     def whole(self, version: str) -> WholeVersion:
         """The part of a version that bodies are folded into. Raises LookupError while its registration was not."""
@@ -98,7 +101,17 @@ class State:
             of_entry = ("name", "number", "created_at", "actor", "reason", "commit")
             fields = vars(whole.new) | {name: getattr(version, name) for name in (*of_head, *of_entry)}
             lists: dict[str, Any] = {"metrics": tuple(whole.metrics.values()), "exports": tuple(whole.exports.values())}
-            versions.append(Version(**fields, **lists, stages=stages.get(version.name, ()), mlflow_version=whole.mlflow_version))
+            declared = self.declared.get(version.name)
+            versions.append(
+                Version(
+                    **fields,
+                    **lists,
+                    stages=stages.get(version.name, ()),
+                    mlflow_version=whole.mlflow_version,
+                    declaration=declared.declaration if declared else None,
+                    adoption=whole.adoption,
+                )
+            )
         return sorted(versions, key=lambda version: version.number)
 
     def _stages(self) -> dict[str, tuple[tuple[str, str], ...]]:

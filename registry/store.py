@@ -56,6 +56,12 @@ class MlflowStore:
             run = self._client.create_run(self.experiment_id, run_name=name, tags={**(tags or {}), "mlflow.source.name": "vortex"})
             return str(run.info.run_id)
 
+    def run_tagged(self, tag: str, value: str) -> str | None:
+        """The id of the newest run that carries this tag, so that what was interrupted is taken up again; None where there is none."""
+        with self._explained("look a run up"):
+            runs = self._client.search_runs([self.experiment_id], f"tags.`{tag}` = '{value}'", max_results=1)
+            return str(runs[0].info.run_id) if runs else None
+
     def end_run(self, run_id: str, status: RunStatus = "FINISHED") -> None:
         """Mark a run as ended."""
         with self._explained("end a run"):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import gc
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Final
 
 from core.errors import VortexError
 from core.files import inside, sha256_file
@@ -19,12 +18,12 @@ from core.shipped import SHIPPED
 from core.stages import STAGES
 from registry import artifacts, database, events, stages
 from registry.channels import Channel
-from registry.events import VersionExported, VersionMeasured, VersionRegistered, run_scope
+from registry.declarations import Adoption, Declaration, DeclaredVersion, WithoutWeights
+from registry.events import REGISTERING, VersionAdopted, VersionDeclared, VersionExported, VersionMeasured, VersionRegistered, run_scope
 from registry.ledger import Contradiction, Ledger, Transaction
+from registry.names import next_number, require_adoptable, undeclared
 from registry.records import Artifact, Export, Metrics, NewVersion, Summary, Version, WeightsEdge
 from registry.store import MlflowStore
-
-FIRST_FREE: Final = len(SHIPPED) + 1
 
 log = logging.getLogger("vortex.registry")
 
@@ -59,13 +58,22 @@ class Hub:
         with self._reading():
             return events.fold(self.ledger.entries(without=events.kinds(folds=False))).whole_versions()
 
+    def declared(self) -> list[DeclaredVersion]:
+        """Every version that was declared, those too whose checkpoint was adopted, in the order of their numbers. One query, no MLflow."""
+        with self._reading():
+            _ = self._every_kind_known
+            entries = self.ledger.entries(kinds=(VersionDeclared.kind, VersionAdopted.kind), bodies=False)
+            return sorted(events.fold(entries).declared.values(), key=lambda declared: declared.number)
+
     def get(self, name: str) -> Version:
-        """One version. Raises VortexError saying which exist."""
+        """One version. Raises VortexError saying which exist, WithoutWeights for one that is only declared."""
         with self._reading():
             _ = self._every_kind_known
             own = self.ledger.entries(kinds=events.kinds(scope="version"), subject=name)
-            if any(entry.kind == VersionRegistered.kind for entry in own):
+            if any(entry.kind in REGISTERING for entry in own):
                 return events.fold([*own, *stages.entries_of_channels_with(self.ledger, name)]).whole_versions()[0]
+        if own:
+            raise WithoutWeights(name)
         raise _unknown(name, [summary.name for summary in self.summaries()])
 
     @cached_property
@@ -75,13 +83,16 @@ class Hub:
         return True
 
     def find(self, name: str) -> Version | None:
-        """One version, or None where none of that name is registered."""
+        """One version, or None where none of that name is registered, or it is only declared."""
         number = name.removeprefix("v")
-        return self.get(name) if number.isdecimal() and self.ledger.claimed("version", int(number)) == name else None
+        try:
+            return self.get(name) if number.isdecimal() and self.ledger.claimed("version", int(number)) == name else None
+        except WithoutWeights:
+            return None
 
     def next_name(self, recipe: str | None, derived: bool) -> str:
         """The name that a registration would take now; another process may take it first, so say it as a forecast."""
-        return f"v{_next_number(self.ledger, recipe, derived)}"
+        return f"v{next_number(self.ledger, recipe, derived)}"
 
     def register(self, new: NewVersion, *, actor: str, reason: str = "", commit: str | None = None) -> Version:
         """Give a finished run a name. MLflow first; the ledger's commit is what makes it a version.
@@ -99,6 +110,37 @@ class Hub:
                 # Another process may have registered this very run meanwhile.
                 name = tx.claimed(run_scope(new.run_id), 0)
                 name = name or append_registration(tx, new, mlflow_version, actor=actor, reason=reason, commit=commit)
+        return self._tagged(name)
+
+    def adopt(self, name: str, new: NewVersion, adoption: Adoption, *, actor: str, reason: str = "", commit: str | None = None) -> Version:
+        """Give a checkpoint from elsewhere a name, in the order of `register` and as safe to repeat.
+
+        Raises VortexError, naming what is allowed, for a name that another version has or that is not next.
+        """
+        if self.ledger.claimed(run_scope(new.run_id), 0) is None:
+            require_adoptable(self.ledger, name, new.recipe)
+            mlflow_version = self.store.register_model(new.run_id, _tags(new))
+            with self.ledger.transaction() as tx:
+                if tx.claimed(run_scope(new.run_id), 0) is None:
+                    require_adoptable(tx, name, new.recipe)
+                    free = not tx.entries(kinds=(VersionDeclared.kind,), subject=name, bodies=False)
+                    tx.append(VersionAdopted(name, new, mlflow_version, adoption, free), actor=actor, reason=reason, commit=commit)
+        return self._tagged(name)
+
+    def declare(self, declarations: Mapping[str, Declaration], *, actor: str, reason: str = "", commit: str | None = None) -> list[str]:
+        """Record what was published of versions, all or none; the names of those that were not recorded before.
+
+        Raises VortexError naming every name that something else has, and everything that was recorded otherwise.
+        """
+        with self.ledger.transaction() as tx:
+            names = undeclared(tx, declarations)
+            for name in names:
+                adopted = bool(tx.entries(kinds=(VersionAdopted.kind,), subject=name, bodies=False))
+                tx.append(VersionDeclared(name, declarations[name], not adopted), actor=actor, reason=reason, commit=commit)
+        return names
+
+    def _tagged(self, name: str) -> Version:
+        """A version whose registration is in the ledger; MLflow hears of its name."""
         version = self.get(name)
         tags = {"vortex.version": version.name}
         self._cache(f"version tag of {version.name}", lambda: self.store.set_version_tags(version.mlflow_version, tags))
@@ -257,26 +299,16 @@ def append_registration(
     tx: Transaction, new: NewVersion, mlflow_version: int, *, actor: str, reason: str = "", commit: str | None = None
 ) -> str:
     """Give a run its name within a transaction, and return the name."""
-    event = VersionRegistered(f"v{_next_number(tx, new.recipe, new.derived)}", new, mlflow_version)
+    event = VersionRegistered(f"v{next_number(tx, new.recipe, new.derived)}", new, mlflow_version)
     # The claims say what is free, the events what is: they disagree where someone changed either.
     highest = tx.highest("version")
-    if tx.entries(kinds=(event.kind,), subject=event.version, bodies=False) or (
-        highest and tx.claimed("version", highest) != f"v{highest}"
-    ):
+    if tx.entries(subject=event.version, bodies=False, first=1) or (highest and tx.claimed("version", highest) != f"v{highest}"):
         raise Contradiction(
             f"the next name would be {event.version}: the numbers that are taken are not those of the registered versions",
             "see what is wrong, and have the numbers taken from the events again, with: vortex audit verify --repair",
         )
     tx.append(event, actor=actor, reason=reason, commit=commit)
     return event.version
-
-
-def _next_number(source: Ledger | Transaction, recipe: str | None, derived: bool) -> int:
-    if recipe in SHIPPED and not derived:
-        number = int(str(recipe)[1:])
-        if source.claimed("version", number) is None:
-            return number
-    return max(FIRST_FREE, source.highest("version") + 1)
 
 
 def _tags(new: NewVersion) -> dict[str, str]:

@@ -11,6 +11,7 @@ import typer
 from vortex_cli import console
 from vortex_cli.commands import (
     ablate,
+    adopt,
     audit,
     compare,
     data,
@@ -20,6 +21,7 @@ from vortex_cli.commands import (
     evaluate,
     export,
     history,
+    import_,
     init,
     label,
     lineage,
@@ -122,6 +124,9 @@ register(app, pareto.pareto, "Know")
 register(app, report.report, "Know")
 register(app, recommend.recommend, "Know")
 register(app, evaluate.evaluate, "Know")
+
+register(app, import_.import_, "Bring")
+register(app, adopt.adopt, "Bring")
 
 register(app, export.export, "Ship")
 register(app, promote.promote, "Ship")

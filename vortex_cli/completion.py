@@ -17,7 +17,9 @@ def complete_versions(incomplete: str) -> list[str]:
     from pipelines.hub.open import hub
 
     try:
-        return [version.name for version in hub(console.workspace()).summaries() if version.name.startswith(incomplete)]
+        registry = hub(console.workspace())
+        names = {version.name: version.number for version in [*registry.summaries(), *registry.declared()]}
+        return [name for name in sorted(names, key=lambda name: names[name]) if name.startswith(incomplete)]
     except VortexError:
         return []
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-DataState = Literal["passed", "failed", "never validated", "allowed unvalidated"]
-"""`allowed unvalidated`: an older ledger says that the training was started with --allow-unvalidated, and not why."""
+DataState = Literal["passed", "failed", "never validated", "allowed unvalidated", "declared"]
+"""`allowed unvalidated`: an older ledger says that the training was started with --allow-unvalidated, and not why. `declared`: somebody
+says so of a checkpoint that was adopted."""
 
 
 @dataclass(frozen=True)

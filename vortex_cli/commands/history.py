@@ -49,7 +49,7 @@ def history(
     if device is not None:
         ws.device(device)
     registry = hub(ws)
-    if version is not None:
+    if version is not None and version not in {declared.name for declared in registry.declared()}:
         registry.get(version)
     if at is not None:
         if last is not None:

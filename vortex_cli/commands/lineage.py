@@ -13,6 +13,7 @@ from vortex_cli.completion import complete_versions
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from registry.declarations import DeclaredVersion
     from registry.lineage import Node
     from registry.records import Summary
 
@@ -33,7 +34,7 @@ def lineage(
     """Show which version was made from which: by weights or by recipe, with its teachers and its data.
 
     Below each version stand its branches, indented, and after the arrow, not indented, the child from which most versions descend.
-    A version in brackets was named as a parent but is not registered here. One with weights of data that had not passed its gate says so,
+    A version in brackets was named as a parent but is not registered here; a declared one has no weights here. One with weights of data that had not passed its gate says so,
     however far back that was.
 
     Example: vortex lineage v10
@@ -43,18 +44,25 @@ def lineage(
 
     registry = hub(console.workspace())
     summaries = registry.summaries()
-    if version is not None:
+    declared = {version.name: version for version in registry.declared() if not version.adopted}
+    if version is not None and version not in declared:
         registry.get(version)  # a wrong name is answered with the right ones
-    forest = tree(summaries)
+    forest = tree([*summaries, *declared.values()])
     if not forest:
         console.note("no versions yet; make one with: vortex train v6")
     roots = [branch(forest, version)] if version else forest
     by_name = {summary.name: summary for summary in summaries}
     remarks = unproven(summaries)
     if console.session.json:
-        console.emit({**_payload(node), "unproven": remarks.get(node.name)} for node in _every(roots))
+        console.emit(
+            {**_payload(node), "declared": node.declared or node.name in declared, "unproven": remarks.get(node.name)}
+            for node in _every(roots)
+        )
         return
-    size, lines = _count(roots), _lines(roots, lambda node: _label(node, by_name.get(node.name), remarks, version), data)
+    size, lines = (
+        _count(roots),
+        _lines(roots, lambda node: _label(node, by_name.get(node.name) or declared.get(node.name), remarks, version), data),
+    )
     if size > PRETTY_NODES:
         console.write("\n".join(f"{guide}{text.plain}" for guide, text in lines))
     else:
@@ -113,8 +121,10 @@ def _line(guide: str, text: Text) -> Text:
     return Text.assemble((guide, "dim"), text)
 
 
-def _label(node: Node, summary: Summary | None, remarks: dict[str, str], focus: str | None) -> Text:
+def _label(node: Node, summary: Summary | DeclaredVersion | None, remarks: dict[str, str], focus: str | None) -> Text:
     from rich.text import Text
+
+    from registry.declarations import DeclaredVersion
 
     label = Text()
     for number, edge in enumerate(node.edges):
@@ -123,6 +133,10 @@ def _label(node: Node, summary: Summary | None, remarks: dict[str, str], focus: 
     if summary is None:
         return label.append(f"({node.name})", "dim").append("  declared, not registered here", "dim")
     label.append(node.name, "bold reverse" if node.name == focus else "bold")
+    if isinstance(summary, DeclaredVersion):
+        label.append(f"  {summary.declaration.codename}").append("  declared", "dim")
+        errors = [metric for metric in summary.declaration.metrics if metric.metric == "rmse"]
+        return label.append("".join(f", published {metric.value:g} m on {metric.domain} · {metric.camera}" for metric in errors[:1]), "dim")
     label.append(f"  {summary.codename}" if summary.codename else "")
     if line := summary.headline:
         label.append(f"  {wording.metres(line.rmse) or '–'} m", "bold").append(f" on {wording.measured_on(line)}", "dim")
@@ -143,7 +157,7 @@ def _others(node: Node) -> Text:
     line = Text()
     for kind in ("weights", "recipe", "teacher", "data"):
         edges = [edge for edge in node.others if edge.kind == kind]
-        refs = [f"{edge.name}@{edge.hash[:8]}" if isinstance(edge, DataEdge) else edge.triple()[1] for edge in edges]
+        refs = [f"{edge.name}@{edge.hash[:8]}" if isinstance(edge, DataEdge) and edge.hash else edge.triple()[1] for edge in edges]
         if refs:
             line.append("  " if line else "").append(kind, wording.EDGE_STYLES[kind]).append(f" {', '.join(dict.fromkeys(refs))}", "dim")
     return line

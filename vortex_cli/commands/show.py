@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from core.classes import CLASSES
-from vortex_cli import console, wording
+from vortex_cli import console, published, wording
 from vortex_cli.commands import history
 from vortex_cli.completion import complete_versions
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from registry.declarations import DeclaredVersion
     from registry.ledger import Entry
     from registry.records import Edge, Metrics, Version
 
@@ -46,13 +47,26 @@ def show(
     from pipelines.hub.open import hub
 
     registry = hub(console.workspace())
+    declared = next((each for each in registry.declared() if each.name == version and not each.adopted), None)
+    if declared:
+        _show_declared(declared, list(recorded.history(registry.ledger, version=version)))
+        return
     record = registry.get(version)
     entries = list(recorded.history(registry.ledger, version=version))
     payload = {**{key: value for key, value in vars(record).items() if key != "headline"}, "headline": record.headline}
     payload["stages"] = [{"channel": channel, "stage": stage} for channel, stage in record.stages]
     pixels = class_pixels(registry, record)
     payload["trained_classes"] = pixels
+    payload["published"] = record.published
     console.emit({**payload, "history": [history.payload(entry) for entry in entries]}, *_sections(record, pixels, entries))
+
+
+def _show_declared(declared: DeclaredVersion, entries: list[Entry]) -> None:
+    parents = _table(["edge", "to", "detail"], [_lineage(edge) for edge in declared.parents])
+    figures = [_titled(published.TITLE, _indented(published.figures(declared.declaration.metrics)))] if declared.declaration.metrics else []
+    history_table = _titled("History", history.table(entries))
+    payload = {**vars(declared), "declared": True, "history": [history.payload(entry) for entry in entries]}
+    console.emit(payload, published.heading(declared), _titled("Lineage", parents), *figures, history_table)
 
 
 def _sections(version: Version, pixels: dict[str, int] | None, entries: list[Entry]) -> Iterator[RenderableType]:
@@ -64,12 +78,16 @@ def _sections(version: Version, pixels: dict[str, int] | None, entries: list[Ent
         classes = [f"iou_{name}" for name in CLASSES]
         if any(name in metrics.values for metrics in version.metrics for name in classes):
             yield _titled("IoU per class, %", _classes(version, classes))
+    if version.published:
+        yield _titled(published.TITLE, _indented(published.figures(version.published)))
     if version.exports:
         yield _titled("Exports", _exports(version))
-    own, published = _recipe(version)
+    own, of_recipe = _recipe(version)
     yield _titled("Recipe", _settings(own))
-    if published:
-        yield _titled("What the recipe was published with (not what this version is)", _settings(published))
+    if version.declaration:
+        yield _titled("What was published of it", _settings(dict(published.story(version.declaration))))
+    elif of_recipe:
+        yield _titled("What the recipe was published with (not what this version is)", _settings(of_recipe))
     if version.environment:
         yield _titled("Environment", _settings(version.environment))
     yield _titled("History", history.table(entries))
@@ -99,6 +117,10 @@ def _heading(version: Version, pixels: dict[str, int] | None) -> RenderableType:
     if version.reason:
         grid.add_row("because", version.reason)
     grid.add_row("commit", version.commit or str(version.environment.get("git", "–")))
+    if version.adoption:
+        grid.add_row(
+            "adopted from", Text(f"{version.adoption.source}, sha256 {version.adoption.sha256[:12]}: its training is declared, not proven")
+        )
     grid.add_row("checkpoint", f"{checkpoint.uri}  {wording.megabytes(checkpoint.bytes)}  sha256 {checkpoint.sha256[:12]}")
     grid.add_row("run", f"{version.run}  (MLflow run {version.run_id}, model version {version.mlflow_version})")
     title = Text.assemble((version.name, "bold"), f"  {version.codename}" if version.codename else "")
@@ -113,9 +135,13 @@ def _titled(title: str, body: RenderableType) -> RenderableType:
 
 
 def _table(columns: Sequence[console.Column], rows: Iterable[Sequence[object]]) -> RenderableType:
+    return _indented(wording.snug(console.table(columns, rows)))
+
+
+def _indented(table: RenderableType) -> RenderableType:
     from rich.padding import Padding
 
-    return Padding(wording.snug(console.table(columns, rows)), (0, 0, 1, 2))
+    return Padding(table, (0, 0, 1, 2))
 
 
 def _lineage(edge: Edge) -> tuple[str, str, str | None]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vortex_cli import console, wording
+from vortex_cli import console, published, wording
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from registry.declarations import DeclaredMetric, DeclaredVersion
     from registry.records import Summary
 
 PRETTY_ROWS = 200
@@ -22,7 +25,8 @@ def versions(
 ) -> None:
     """List every version: what it is, what it was made from, how good it is and where it runs.
 
-    RMSE and mIoU are those of the version's own domain; each names the domain and the camera it holds for.
+    RMSE and mIoU are those of the version's own domain; each names the domain and the camera it holds for. Versions that are declared
+    and have no weights here stand below, with what was published of them.
 
     Example: vortex versions --domain corridor
     """
@@ -31,24 +35,45 @@ def versions(
     ws = console.workspace()
     if domain is not None:
         ws.domain(domain)
-    every = hub(ws).summaries()
+    registry = hub(ws)
+    every, of_registry = registry.summaries(), registry.declared()
     listed = [summary for summary in every if domain is None or _concerns(summary, domain)]
-    if not listed:
+    without_weights = [version for version in of_registry if not version.adopted and (domain is None or _published_on(version, domain))]
+    if not listed and not without_weights:
         console.note("no versions yet; make one with: vortex train v6" if not every else f"no version for domain {domain} yet")
     if console.session.json:
-        console.emit(_payload(summary) for summary in listed)
-    elif len(listed) > PRETTY_ROWS:
+        metrics = {version.name: version.declaration.metrics for version in of_registry}
+        console.emit(chain((_payload(summary, metrics) for summary in listed), map(_declared_payload, without_weights)))
+        return
+    if len(listed) > PRETTY_ROWS:
         console.write(_aligned(*_cells(listed, domain)))
-    else:
-        console.emit([], *([_table(listed, domain)] if listed else []))
+    tables = [_table(listed, domain)] if 0 < len(listed) <= PRETTY_ROWS else []
+    console.emit([], *tables, *([_declared_table(without_weights)] if without_weights else []))
 
 
 def _concerns(summary: Summary, domain: str) -> bool:
     return summary.domain == domain or any(line.domain == domain for line in summary.headlines)
 
 
-def _payload(summary: Summary) -> dict[str, Any]:
-    fields = dict(vars(summary))
+def _declared_table(versions: list[DeclaredVersion]) -> RenderableType:
+    declarations = {version.name: version.declaration for version in versions}
+    return published.listing(declarations, caption="declared: their weights are not here, vortex adopt brings them in")
+
+
+def _published_on(version: DeclaredVersion, domain: str) -> bool:
+    return any(metric.domain == domain for metric in version.declaration.metrics)
+
+
+def _declared_payload(version: DeclaredVersion) -> dict[str, Any]:
+    """The keys of `_payload`, for a version without weights."""
+    fields = {name: getattr(version, name) for name in ("name", "number", "parents", "created_at", "actor", "reason", "commit")}
+    of_publisher = {"codename": version.declaration.codename, "truncated": version.declaration.truncated}
+    absent = {"recipe": None, "domain": None, "size": None, "headline": None, "exports": 0, "unproven": [], "headlines": [], "stages": []}
+    return {**fields, **of_publisher, **absent, "declared": True, "published": version.declaration.metrics}
+
+
+def _payload(summary: Summary, metrics: Mapping[str, tuple[DeclaredMetric, ...]]) -> dict[str, Any]:
+    fields = {**vars(summary), "declared": False, "published": metrics.get(summary.name, ())}
     return {**fields, "headline": summary.headline, "stages": [{"channel": channel, "stage": stage} for channel, stage in summary.stages]}
 
 

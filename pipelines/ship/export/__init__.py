@@ -61,7 +61,7 @@ def export(ws: Workspace, name: str, *, domain: str | None = None, record: bool 
             report(f"exporting {version.name} at {version.size[0]}x{version.size[1]}")
             write_onnx(student, version.size, path, metadata)
         digest = sha256_file(path)
-        frames = parity_frames(ws, version, domain or version.domain or next((use.domain for use in version.data), None))
+        frames = parity_frames(ws, version, domain or version.domain or next((use.domain for use in version.data if use.domain), None))
         report(f"comparing {version.name} with its file on {len(frames.rgb)} frames of {frames.source}")
         parity = measure_parity(student, path, frames.rgb)
         artifact = Artifact(str(path), digest, path.stat().st_size)

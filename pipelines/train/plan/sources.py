@@ -136,7 +136,8 @@ def recipe_start(registry: Hub, recipe: Recipe, encoder_weights: str | None) -> 
 def version_start(registry: Hub, name: str) -> tuple[Start, Version]:
     """The checkpoint of a version. Raises VortexError when the version is unknown, or has no weights."""
     registered = [summary.name for summary in registry.summaries()]
-    if name not in registered and name in SHIPPED:
+    declared = {version.name for version in registry.declared()}
+    if name not in registered and name in SHIPPED and name not in declared:
         raise VortexError(
             f"{name} has no weights here: its recipe is shipped, but no version of that name is registered "
             f"(registered: {', '.join(registered) or 'none'})",

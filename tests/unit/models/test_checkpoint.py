@@ -12,8 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from core.classes import CLASSES
-from core.errors import VortexError
-from models import checkpoint, legacy
+from models import checkpoint
 from models.legacy import CLASS_ORDER
 from models.student import Student, StudentConfig
 from models.tensors import CheckpointError
@@ -166,60 +165,3 @@ def test_a_write_that_fails_keeps_the_old_file(saved: Path, original: Student) -
 
 
 # --- checkpoints of before Vortex --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("encoder", [SMALL, "efficientvit_b1"])
-@pytest.mark.parametrize("wrapped", [True, False])
-def test_legacy_import_gives_the_same_outputs_with_classes_reordered(tmp_path: Path, encoder: str, wrapped: bool) -> None:
-    # A network of before Vortex: the same architecture, whose logits mean floor, wall, person, furniture, glass, other.
-    old = student(encoder, seed=3)
-    path = tmp_path / "best_depth_v9.pt"
-    if wrapped:
-        import numpy as np
-
-        optimiser = torch.optim.AdamW(old.parameters())
-        torch.save({"epoch": 50, "model": old.state_dict(), "optimizer": optimiser.state_dict(), "rmse": np.float64(0.38)}, path)
-    else:
-        torch.save(old.state_dict(), path)
-    new = legacy.load(path)
-    assert new.config == StudentConfig(encoder=encoder)
-    rgb = torch.rand(2, 3, 64, 96)
-    with torch.no_grad():
-        theirs, ours = old(rgb), new(rgb)
-    assert torch.equal(ours.depth, theirs.depth)
-    for index, name in enumerate(CLASSES):
-        assert torch.allclose(ours.logits[:, index], theirs.logits[:, CLASS_ORDER.index(name)], atol=1e-6)
-    assert not torch.allclose(ours.logits[:, 2], theirs.logits[:, 2])
-
-
-class Payload:
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (Path.touch, (Path("touched-by-a-pickle"),))
-
-
-def test_legacy_files_never_run_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    torch.save({"model": student().state_dict(), "extra": Payload()}, tmp_path / "bad.pt")
-    with pytest.raises(CheckpointError, match="objects other than tensors"):
-        legacy.load(tmp_path / "bad.pt")
-    assert not (tmp_path / "touched-by-a-pickle").exists()
-
-
-def test_legacy_faults_are_one_clear_line(tmp_path: Path, original: Student) -> None:
-    good = tmp_path / "good.pt"
-    torch.save(original.state_dict(), good)
-    (tmp_path / "truncated.pt").write_bytes(good.read_bytes()[:5000])
-    (tmp_path / "garbage.pt").write_bytes(b"\x80\x04nonsense" * 50)
-    (tmp_path / "empty.pt").write_bytes(b"")
-    torch.save({"lr": 0.1}, tmp_path / "nothing.pt")
-    torch.save({"conv.weight": torch.zeros(3)}, tmp_path / "other.pt")
-    partial = {name: value for name, value in original.state_dict().items() if not name.startswith("depth_d2")}
-    torch.save(partial, tmp_path / "partial.pt")
-    thirteen = {**original.state_dict(), "seg_head.bias": torch.zeros(13)}
-    torch.save(thirteen, tmp_path / "thirteen.pt")
-    names = ("truncated", "garbage", "empty", "nothing", "other", "partial", "thirteen", "absent")
-    for name in names:
-        with pytest.raises(CheckpointError) as caught:
-            legacy.load(tmp_path / f"{name}.pt")
-        assert f"{name}.pt" in caught.value.message and "\n" not in caught.value.message and caught.value.hint, name
-    assert isinstance(caught.value, VortexError)

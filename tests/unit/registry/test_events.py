@@ -15,19 +15,22 @@ from pipelines import init
 from pipelines.hub.history import history
 from registry import events
 from registry.channels import Channel
+from registry.declarations import Adoption, Declaration, DeclaredJob, DeclaredMetric
 from registry.events import (
     ChannelPromoted,
     ChannelRefused,
     ChannelRolledBack,
     Event,
     Sentence,
+    VersionAdopted,
+    VersionDeclared,
     VersionEvent,
     VersionExported,
     VersionMeasured,
     VersionRegistered,
 )
 from registry.ledger import Entry, Ledger, NotUnderstood
-from registry.records import Artifact, Export, Metrics, NewVersion, RecipeEdge, WeightsEdge
+from registry.records import Artifact, DataEdge, Export, Metrics, NewVersion, RecipeEdge, TeacherEdge, WeightsEdge
 from registry.stages import channel_state
 from registry.state import State
 from registry.versions import Hub
@@ -39,6 +42,16 @@ New = Callable[..., NewVersion]
 CHANNEL = Channel("host", "corridor")
 METRICS = Metrics("corridor", "femto-bolt", "val-pooled-10m/1", "corridor_eval", "ab" * 32, {"rmse": 0.382, "miou": 0.316}, 197)
 EXPORT = Export(Artifact("x.onnx", "ef" * 32, 7), size=(120, 160), precision="int8", opset=20, parity_m=1.5e-5)
+DECLARATION = Declaration(
+    "Confluence",
+    (WeightsEdge("v5"), TeacherEdge("da3-metric-large"), DataEdge("nyu")),
+    "efficientvit_b1",
+    ("joint: nyu, 50 epochs",),
+    "both domains at once",
+    jobs=(DeclaredJob("7", "joint", "finished"),),
+    metrics=(DeclaredMetric("nyu", "rooms", "kinect", "rmse", 0.592),),
+)
+ADOPTION = Adoption("best_depth_v8.pt", "ab" * 32, "model", ("floor", "wall"), DECLARATION.metrics)
 CHECKS = (
     {"name": "data", "asked": "passed", "found": "passed", "passed": True},
     {"name": "rmse", "asked": "≤ 0.4 m", "found": "0.5 m", "passed": False},
@@ -64,6 +77,8 @@ def every_kind(new: NewVersion) -> list[tuple[Event, str]]:
             "v6 refused for staging on host/corridor: rmse (asked ≤ 0.4 m, found 0.5 m)",
         ),
         (ChannelRolledBack(CHANNEL, "v5", "production", 2, "v6"), "host/corridor rolled back to v5, from v6"),
+        (VersionDeclared("v8", DECLARATION), "v8 declared, from weights v5; published RMSE 0.592 m on rooms · kinect"),
+        (VersionAdopted("v8", replace(new, run_id="8" * 32), 2, ADOPTION, False), "v8 adopted from best_depth_v8.pt (abababababab)"),
     ]
 
 
@@ -102,8 +117,9 @@ def test_heads_alone_fold_into_the_same_listing_as_whole_events(ledger: Ledger, 
     heads, whole = (events.fold(ledger.entries(bodies=bodies)) for bodies in (False, True))
     assert heads.summaries() == whole.summaries()
     assert heads.channels == whole.channels
-    (version,) = whole.whole_versions()
+    version, adopted = whole.whole_versions()
     assert (version.metrics, version.exports) == ((METRICS,), (EXPORT,))
+    assert (adopted.declaration, adopted.adoption, adopted.published) == (DECLARATION, ADOPTION, DECLARATION.metrics)
     with pytest.raises(LookupError, match="the body of the registration of v6"):
         heads.whole_versions()
 
@@ -116,14 +132,15 @@ def test_the_history_of_a_version_has_the_moves_that_it_took_part_in(ledger: Led
     def numbers(**asked: Any) -> list[int]:
         return [entry.seq for entry in history(ledger, **asked)]
 
-    assert numbers() == [1, 2, 3, 4, 5, 6, 7]
+    assert numbers() == [1, 2, 3, 4, 5, 6, 7, 8, 9]
     assert numbers(version="v6") == [1, 2, 3, 4, 5, 6]
     assert numbers(version="v5") == [4, 6]
-    assert numbers(domain="corridor") == [4, 5, 6, 7]
-    assert numbers(domain="corridor", device="jetson") == [7]
+    assert numbers(domain="corridor") == [4, 5, 6, 9]
+    assert numbers(domain="corridor", device="jetson") == [9]
     assert numbers(version="v6", device="jetson") == []
     assert numbers(version="v6", last=2) == [5, 6]
-    assert numbers(last=2) == [6, 7]
+    assert numbers(version="v8") == [7, 8]
+    assert numbers(last=2) == [8, 9]
 
 
 @pytest.fixture

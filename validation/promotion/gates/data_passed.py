@@ -13,6 +13,7 @@ _ANSWERS: Final[dict[DataState, str]] = {
     "failed": "had failed `vortex validate`",
     "never validated": "had never been validated",
     "allowed unvalidated": "had not passed `vortex validate`, and was allowed",
+    "declared": "is declared and not proven, since its checkpoint was adopted",
 }
 
 

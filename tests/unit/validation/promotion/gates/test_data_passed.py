@@ -16,6 +16,7 @@ AGAIN = ": train again, from weights and on data that passed"
         ("failed", f"hall of v6 had failed `vortex validate`{AGAIN}"),
         ("never validated", f"hall of v6 had never been validated{AGAIN}"),
         ("allowed unvalidated", f"hall of v6 had not passed `vortex validate`, and was allowed{AGAIN}"),
+        ("declared", f"hall of v6 is declared and not proven, since its checkpoint was adopted{AGAIN}"),
     ],
 )
 def test_an_ancestor_is_held_to_its_data_and_named(state: DataState, answer: str) -> None:

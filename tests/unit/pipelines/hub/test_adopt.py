@@ -1,0 +1,193 @@
+"""`vortex adopt`: a checkpoint from elsewhere is a version that can be worked with, and that no gate takes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from core.classes import CLASSES
+from core.errors import UsageError, VortexError
+from models import checkpoint
+from models.legacy import CLASS_ORDER
+from models.student import Student, StudentConfig
+from pipelines.evaluate.version import evaluate
+from pipelines.hub import adopt as adoption
+from pipelines.hub.adopt import AdoptionReport, adopt
+from pipelines.hub.lineage_file import SHIPPED_FILE
+from pipelines.hub.open import hub
+from pipelines.hub.published import import_lineage
+from pipelines.recipes import recipe as recipes
+from pipelines.recipes.schema import Recipe
+from pipelines.ship.promote import promote
+from pipelines.train.plan.decide import decide
+from pipelines.train.plan.gather import gather
+from pipelines.train.plan.options import TrainOptions
+from pipelines.workspace import Workspace
+from registry.records import RecipeEdge, TeacherEdge, WeightsEdge
+from registry.store import MlflowStore
+from tests.unit.pipelines.training_set import SIZE
+from vortex_cli.app import app
+
+TINY = StudentConfig(encoder="mobilenetv3_small_100", size=SIZE)
+SHIPPED_RECIPES = {name: recipes.load(name) for name in ("v6", "v9")}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A checkpoint of before Vortex, of the small encoder."""
+    torch.manual_seed(5)
+    torch.save({"model": Student(TINY).state_dict()}, tmp_path / "old.pt")
+    return tmp_path / "old.pt"
+
+
+def bring(ws: Workspace, file: Path, name: str = "v10", **options: object) -> AdoptionReport:
+    return adopt(ws, file, name, str(ws.root / "tiny.yaml"), **options)  # type: ignore[arg-type]
+
+
+def test_an_adopted_checkpoint_is_a_version_to_work_with_that_no_gate_takes(ws: Workspace, file: Path, tmp_path: Path) -> None:
+    figures = [{"dataset": "small", "domain": "rooms", "camera": "kinect", "metric": "rmse", "value": 0.01}]
+    (tmp_path / "metrics.yaml").write_text(json.dumps({"published": figures}))
+    report = bring(ws, file, domain="rooms", metrics=tmp_path / "metrics.yaml", reason="the old one")
+    version = hub(ws).get("v10")
+    assert (report.already, version.size, version.domain, version.reason) == (False, SIZE, "rooms", "the old one")
+    assert version.adoption and (version.adoption.source, version.adoption.key) == ("old.pt", "model")
+    assert version.adoption.class_order == CLASS_ORDER and version.adoption.sha256 == report.adoption.sha256
+    assert [use.state for use in version.data] == ["declared"] and TeacherEdge("da3-metric-large", "declared") in version.parents
+    assert not (ws.build / "adopted" / report.adoption.sha256[:16]).exists()
+
+    student, meta = checkpoint.load(hub(ws).artifact_path(version.checkpoint))
+    torch.manual_seed(5)
+    old, rgb = Student(TINY).eval(), torch.rand(1, 3, *SIZE)
+    with torch.no_grad():
+        assert torch.equal(student(rgb).depth, old(rgb).depth)
+        assert torch.equal(student(rgb).logits, old(rgb).logits[:, [CLASS_ORDER.index(name) for name in CLASSES]])
+    assert meta["adopted"] == version.adoption.sha256
+
+    # A declared figure is no headline and passes no gate; a measured one is still no proof of what it was trained on.
+    assert (version.headline, [metric.value for metric in version.published]) == (None, [0.01])
+    (metrics,) = evaluate(ws, "v10", device="cpu", allow_unvalidated=True)
+    assert metrics.values["rmse"] > 0.01 and hub(ws).get("v10").metrics == (metrics,)
+    checks = promote(ws, "v10", "candidate", dry_run=True).stages[0].checks
+    found = {check.name: (check.passed, check.found) for check in checks}
+    assert found["data-passed"] == (
+        False,
+        "nyu of v10 is declared and not proven, since its checkpoint was adopted: train again, from weights and on data that passed",
+    )
+    assert found["no-leak"] == (
+        False,
+        "cannot be told of v10: its checkpoint was adopted, and no frame that it was trained on is known here",
+    )
+
+    options = TrainOptions(from_version="v10", domain="rooms", allow_unvalidated=True, device="cpu")
+    plan = decide(options, gather(ws, options))
+    assert (plan.start.kind, plan.start.ref, plan.size) == ("version", "v10", SIZE)
+
+
+def test_adopting_a_declared_version_gives_it_weights(ws: Workspace, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import_lineage(ws, SHIPPED_FILE)
+    monkeypatch.setattr(adoption.recipes, "load", small_recipe)
+    adopt(ws, file, "v6", "v6")
+    registry = hub(ws)
+    version = registry.get("v6")
+    assert version.declaration and version.declaration.jobs[0].job == "3084108"
+    assert (version.codename, version.recipe, version.truncated) == (
+        "Cornerstone", "v6", "pretrain stopped at 38/50 epochs, nyu stopped at 154/200 epochs",
+    )  # fmt: skip
+    assert [declared.adopted for declared in registry.declared()] == [name == "v6" for name in (f"v{number}" for number in range(1, 10))]
+    assert registry.ledger.claimed("version", 6) == "v6" and registry.next_name("v6", derived=False) == "v10"
+    assert [summary.name for summary in registry.summaries()] == ["v6"]
+    # V9 comes from weights that are here now; V7's are only declared, and a later adoption of recipe V6 is another version.
+    adopt(ws, file, "v9", "v9", parents=("v6",))
+    assert WeightsEdge("v6") in registry.get("v9").parents
+    adopt(ws, file, "v10", "v6")
+    assert registry.get("v10").parents[0] == RecipeEdge("v6") and registry.get("v10").truncated is None
+    assert registry.ledger.verify().seq == 12
+
+
+def test_a_checkpoint_that_was_adopted_first_is_declared_later(ws: Workspace, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adoption.recipes, "load", small_recipe)
+    adopt(ws, file, "v6", "v6")
+    assert hub(ws).get("v6").declaration is None
+    assert len(import_lineage(ws, SHIPPED_FILE).declared) == 9
+    version = hub(ws).get("v6")
+    assert version.declaration and version.declaration.hub_id and version.adoption
+    assert {declared.name for declared in hub(ws).declared() if declared.adopted} == {"v6"}
+
+
+def small_recipe(name: str) -> Recipe:
+    """A shipped recipe for the small encoder at a small size: adopting is the same for all, and the files are small."""
+    raw = SHIPPED_RECIPES[name].model_dump(mode="json")
+    return recipes.parse(raw | {"student": {"encoder": TINY.encoder, "size": list(SIZE)}}, name)
+
+
+def test_adopting_again_changes_nothing_and_another_file_is_refused(ws: Workspace, file: Path, tmp_path: Path) -> None:
+    bring(ws, file)
+    before = hub(ws).ledger.verify()
+    assert bring(ws, file).already and hub(ws).ledger.verify() == before
+    torch.save(Student(TINY).state_dict(), tmp_path / "other.pt")
+    for problem, options in (
+        ("v10 was adopted from old.pt", {}),
+        ("classes glass,wall", {"class_order": ("glass", "wall", "floor", "person", "furniture", "other")}),
+    ):
+        with pytest.raises(VortexError, match=problem):
+            bring(ws, tmp_path / "other.pt" if not options else file, **options)
+    with pytest.raises(VortexError, match="v12 is neither declared nor the next name, allowed: v11"):
+        bring(ws, file, "v12")
+    with pytest.raises(VortexError, match="v6 is the name of the shipped recipe v6, and the checkpoint has a recipe of its own"):
+        bring(ws, file, "v6")
+    assert hub(ws).ledger.verify() == before
+
+
+@pytest.mark.parametrize("step", ["log_artifact", "end_run", "register_model"])
+def test_an_adoption_that_was_ended_within_goes_on(ws: Workspace, file: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(MlflowStore, step, die)
+        bring(ws, file)
+    assert hub(ws).ledger.entries() == []
+    bring(ws, file)
+    runs = hub(ws).store._client.search_runs([hub(ws).store.experiment_id])
+    assert [run.info.run_id for run in runs] == [hub(ws).get("v10").run_id]
+    assert [run.info.status for run in runs] == ["FINISHED"]
+
+
+def test_a_dry_run_examines_and_records_nothing(ws: Workspace, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = f"adopt {file} --as v10 --recipe {ws.root / 'tiny.yaml'} --dry-run --json --workspace {ws.root}"
+    app(line.split(), standalone_mode=False)
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["name"], answer["already"], answer["dry_run"], answer["version"], answer["data"]) == ("v10", False, True, None, ["nyu"])
+    assert hub(ws).ledger.entries() == [] and not (ws.build / "adopted").exists()
+
+
+def test_words_that_do_not_fit_are_refused_first(ws: Workspace, file: Path) -> None:
+    with pytest.raises(UsageError, match="--class-order floor,wall is none"):
+        bring(ws, file, class_order=("floor", "wall"))
+    with pytest.raises(VortexError, match="unknown domain 'attic'"):
+        bring(ws, file, domain="attic")
+    with pytest.raises(VortexError, match="--parent v9 is neither registered nor declared"):
+        bring(ws, file, parents=("v9",))
+    with pytest.raises(VortexError, match="unknown recipe"):
+        adopt(ws, file, "v10", "v99")
+    assert hub(ws).ledger.entries() == []
+
+
+def test_a_name_that_was_taken_meanwhile_is_not_taken_again(ws: Workspace, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save(Student(TINY).state_dict(), file.with_name("faster.pt"))
+    stored = adoption._store
+
+    def overtaken(*arguments: Any) -> Any:
+        monkeypatch.setattr(adoption, "_store", stored)
+        bring(ws, file.with_name("faster.pt"))
+        return stored(*arguments)
+
+    monkeypatch.setattr(adoption, "_store", overtaken)
+    with pytest.raises(VortexError, match="v10 has weights already"):
+        bring(ws, file)
+    adopted = hub(ws).get("v10").adoption
+    assert adopted and adopted.source == "faster.pt"
