@@ -93,7 +93,14 @@ def chromium() -> Iterator[Browser]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         # The pipe's ends are 3 and 4 in the browser.
         shell = f'exec "$0" "$@" 3<&{commands} 4>&{answers}'
-        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", f"--user-data-dir={profile}", "--disable-dev-shm-usage"]
+        flags = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--remote-debugging-pipe",
+            f"--user-data-dir={profile}",
+            "--disable-dev-shm-usage",
+        ]
         process = subprocess.Popen(
             ["/bin/sh", "-c", shell, CHROMIUM, *flags], pass_fds=(commands, answers), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

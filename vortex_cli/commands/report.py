@@ -39,5 +39,7 @@ def report(
 
         result = write_report(console.workspace(), output, versions=version or (), pictures=pictures, on_progress=show)
     console.emit(
-        result, f"{result.pages:,} pages of {result.versions:,} versions, from event {result.event:,} of the ledger", f"open: {result.index}"
+        result,
+        f"{result.pages:,} pages of {result.versions:,} versions, from event {result.event:,} of the ledger",
+        f"open: {result.index}",
     )

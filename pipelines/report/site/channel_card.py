@@ -11,6 +11,7 @@ from registry.records import Edge, WeightsEdge
 
 if TYPE_CHECKING:
     from pipelines.compare.forgetting import Forgetting
+    from pipelines.compare.recommend import Recommendation
 
 
 @dataclass(frozen=True)
@@ -25,20 +26,28 @@ class ChannelCard:
     nothing_forgotten: str
     against: str
     waiting: tuple[Hold, ...]
+    advice: Recommendation | None
+    no_advice: str
 
 
-def channel_card(register: Register, channel: ChannelNow, forgot: tuple[Forgetting, ...], against: str) -> ChannelCard:
-    """The card of a channel; `forgot` is what the version in production forgot of the one whose weights it started from."""
+def channel_card(
+    register: Register, channel: ChannelNow, forgot: tuple[Forgetting, ...], against: str, advice: Recommendation | str
+) -> ChannelCard:
+    """The card of a channel; `forgot` is what the version in production forgot of the one whose weights it started from.
+
+    `advice` is what is recommended for the channel's domain, or in words why nothing is.
+    """
+    counsel = (None, advice) if isinstance(advice, str) else (advice, "")
     run = channel.production
     highest = {hold.version: hold for hold in reversed(channel.holds)}
     waiting = tuple(hold for name, hold in reversed(highest.items()) if run is None or name != run.version)
     if run is None:
-        return ChannelCard(channel, "", (), (), (), "", "", waiting)
+        return ChannelCard(channel, "", (), (), (), "", "", waiting, *counsel)
     version = register.version(run.version)
     exams = [metrics for metrics in version.metrics if metrics.series.exam]
     rows = results((metrics for metrics in exams if metrics.domain == channel.domain), BRIEF).rows
     return ChannelCard(
-        channel, version.codename, version.parents, rows, forgot, nothing_forgotten(version.parents), against, waiting
+        channel, version.codename, version.parents, rows, forgot, nothing_forgotten(version.parents), against, waiting, *counsel
     )
 
 

@@ -12,10 +12,14 @@ from core.stages import STAGES
 from pipelines.hub.open import hub
 from pipelines.workspace import Workspace
 from registry import events
+from registry import graph as lineage
 from registry.chain import ChainHead
+from registry.declarations import DeclaredVersion
 from registry.events import Sentence
+from registry.graph import Graph
 from registry.ledger import Entry
-from registry.records import Summary, Version, VersionEdge
+from registry.records import Edge, Summary, Version, VersionEdge
+from registry.state import State
 from registry.versions import Hub
 from validation.checks import Check
 
@@ -67,6 +71,9 @@ class Register:
     head: ChainHead
     summaries: dict[str, Summary] = field(default_factory=dict)
     channels: list[ChannelNow] = field(default_factory=list)
+    declared: dict[str, DeclaredVersion] = field(default_factory=dict)
+    """What was published of versions, those that have no weights here among them."""
+    graph: Graph = field(default_factory=Graph)
     children: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
     """Version → (kind of edge, version) of what was made from it."""
     lines: list[Line] = field(default_factory=list)
@@ -86,7 +93,8 @@ class Register:
         with self.registry.ledger.understood():
             entries = self.registry.ledger.entries(kinds=events.kinds(scope="version"), subject=name)
             (version,) = events.fold(self._until_head(entries)).whole_versions()
-            return dataclasses.replace(version, stages=self.summaries[name].stages)
+            declared = self.declared.get(name)
+            return dataclasses.replace(version, stages=self.summaries[name].stages, declaration=declared.declaration if declared else None)
 
     def _until_head(self, entries: list[Entry]) -> Iterator[Entry]:
         return (entry for entry in entries if entry.seq <= self.head.seq)
@@ -115,18 +123,28 @@ def read(ws: Workspace) -> Register:
                 moves[entry.subject, stage, version] = Hold(
                     stage, version, line, entry.head["replaced"], tuple(map(_check, (entry.body or {}).get("checks", ())))
                 )
-        heads = registry.ledger.entries(without=events.kinds(folds=False), bodies=False)
-        state = events.fold(register._until_head(heads))
+        heads = list(register._until_head(registry.ledger.entries(without=events.kinds(folds=False), bodies=False)))
+        state = events.fold(heads)
+    register.declared = state.declared
+    register.graph = lineage.graph(state, heads)
     register.summaries = {summary.name: summary for summary in state.summaries()}
-    for summary in register.summaries.values():
-        for edge in summary.parents:
+    for name, parents in _parents(state).items():
+        for edge in parents:
             if isinstance(edge, VersionEdge):
-                register.children[edge.version].append((edge.triple()[0], summary.name))
+                register.children[edge.version].append((edge.triple()[0], name))
     for name, channel in sorted(state.channels.items()):
         holds = tuple(moves[name, stage, channel.current[stage]] for stage in reversed(STAGES) if stage in channel.current)
         before = channel.earlier[-1] if channel.earlier else None
         register.channels.append(ChannelNow(name, channel.channel.device, channel.channel.domain, holds, before))
     return register
+
+
+def _parents(state: State) -> dict[str, tuple[Edge, ...]]:
+    """Every version's edges, also of those that were declared and have no weights here."""
+    return {
+        **{name: declared.parents for name, declared in state.declared.items()},
+        **{name: version.parents for name, version in state.versions.items()},
+    }
 
 
 def _check(raw: Mapping[str, Any]) -> Check:

@@ -8,6 +8,7 @@ from typing import Final
 
 from core.classes import CLASSES
 from pipelines.compare.pooled import METRICS
+from registry.declarations import DeclaredMetric
 from registry.records import Metrics
 
 SHOWN: Final = ("rmse", "mae", "abs_rel", "delta1", "rmse_near", "rmse_mid", "rmse_far", "miou")
@@ -52,3 +53,13 @@ def results(measurements: Iterable[Metrics], names: Sequence[str] = SHOWN) -> Re
         for metrics in measurements
     ]
     return Results(tuple(METRICS[name].heading for name in names), tuple(rows))
+
+
+def published(metrics: Iterable[DeclaredMetric]) -> list[tuple[str, str]]:
+    """What was declared and never measured here: place, and its figures in words."""
+    places: dict[str, list[str]] = {}
+    for metric in metrics:
+        known = METRICS.get(metric.metric)
+        text = f"{known.heading} {known.text(metric.value)}" if known else f"{metric.metric} {metric.value:g}"
+        places.setdefault(metric.place, []).append(text)
+    return [(place, ", ".join(texts)) for place, texts in places.items()]

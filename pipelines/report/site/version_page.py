@@ -11,7 +11,8 @@ from pipelines.hub.classes import class_pixels, trained_on
 from pipelines.recipes.recipe import parts
 from pipelines.report.site.frames import Figure, WorstFrames
 from pipelines.report.site.register import Line, Register
-from pipelines.report.site.results import OF_CLASSES, Results, results
+from pipelines.report.site.results import OF_CLASSES, Results, published, results
+from registry.declarations import DeclaredVersion
 from registry.records import DataUse, Edge, Export, TeacherEdge, Version, VersionEdge, WeightsEdge
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Detail:
     """What is worked out of a version beyond what the ledger says; `comparison` is the address of its page, empty where there is none."""
 
     parent: str
+    lineage: str
+    """The drawing of its family, or in words why there is none."""
     comparison: str
     verdicts: tuple[ParentVerdict, ...]
     unjudged: str
@@ -62,18 +65,22 @@ class VersionPage:
     exams: Results
     classes: Results
     others: Results
+    published: tuple[tuple[str, str], ...]
+    """Place and figures of what was declared and not measured here."""
     detail: Detail | None
     exports: tuple[Export, ...]
     history: tuple[Line, ...]
     settings: Settings
-    published: Settings
+    told: Settings
+    """What the recipe was published with."""
+    files: Settings
     environment: Settings
 
 
 def version_page(register: Register, version: Version, detail: Detail | None, when: str) -> VersionPage:
     """The page of a version; `when` is the time of its registration, for people."""
     exams = [metrics for metrics in version.metrics if metrics.series.exam]
-    own, published = parts(version.recipe_config, by_teacher=any(isinstance(edge, TeacherEdge) for edge in version.parents))
+    own, told = parts(version.recipe_config, by_teacher=any(isinstance(edge, TeacherEdge) for edge in version.parents))
     return VersionPage(
         version.name,
         version.codename,
@@ -85,12 +92,54 @@ def version_page(register: Register, version: Version, detail: Detail | None, wh
         results(exams),
         results(exams, OF_CLASSES),
         results(metrics for metrics in version.metrics if not metrics.series.exam),
+        tuple(published(version.published)),
         detail,
         version.exports,
         tuple(reversed(register.of_version.get(version.name, []))),
         flat(own),
-        flat(published),
+        flat(told),
+        _files(version),
         flat(version.environment),
+    )
+
+
+@dataclass(frozen=True)
+class DeclaredPage:
+    """The values of `declared.html`: a version that was published, and has no weights here."""
+
+    name: str
+    codename: str
+    facts: Settings
+    parents: tuple[Edge, ...]
+    children: tuple[tuple[str, str], ...]
+    published: tuple[tuple[str, str], ...]
+    adopt_command: str
+    history: tuple[Line, ...]
+
+
+def declared_page(register: Register, declared: DeclaredVersion) -> DeclaredPage:
+    """The page of a version that has no weights here."""
+    told = declared.declaration
+    facts = {
+        "what changed": told.summary,
+        "lesson": told.lesson,
+        "status": told.status,
+        "cut short": told.truncated,
+        "encoder": told.encoder,
+        "data": list(told.data),
+        "checkpoint": told.checkpoint,
+        "Hugging Face": told.hub_id,
+        "jobs": [f"{job.job} ({job.stage}): {job.outcome}" for job in told.jobs],
+    }
+    return DeclaredPage(
+        declared.name,
+        told.codename,
+        tuple(row for key, value in facts.items() for row in _row(key, value)),
+        told.parents,
+        tuple(register.children.get(declared.name, ())),
+        tuple(published(told.metrics)),
+        declared.adopt_command,
+        tuple(reversed(register.of_version.get(declared.name, []))),
     )
 
 
@@ -149,9 +198,15 @@ def _facts(register: Register, version: Version, when: str, *, worked_out: bool)
     yield "input", f"{version.size[0]}x{version.size[1]} (height x width)"
     if worked_out:
         yield "classes", trained_on(class_pixels(register.registry, version))
-    if version.commit:
-        yield "commit", version.commit
-    checkpoint = version.checkpoint
-    yield "checkpoint", f"SHA-256 {checkpoint.sha256}, {checkpoint.bytes / 1e6:.1f} MB"
-    yield "run", f"{version.run} (MLflow run {version.run_id}, model version {version.mlflow_version})"
 
+
+def _files(version: Version) -> Settings:
+    """Where its weights and its run are, by what their bytes are."""
+    checkpoint, adoption = version.checkpoint, version.adoption
+    rows = [
+        ("checkpoint", f"SHA-256 {checkpoint.sha256}, {checkpoint.bytes / 1e6:.1f} MB"),
+        ("run", f"{version.run} (MLflow run {version.run_id}, model version {version.mlflow_version})"),
+    ]
+    rows += [("commit", version.commit)] if version.commit else []
+    rows += [("adopted from", f"{adoption.source}, SHA-256 {adoption.sha256}")] if adoption else []
+    return tuple(rows)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import os
 import re
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -18,16 +17,19 @@ from core.progress import NamedProgress
 from core.stages import STAGES
 from pipelines.compare.forgetting import Forgetting, forgetting
 from pipelines.compare.pareto import Pareto, pareto
+from pipelines.compare.recommend import Recommendation, recommend
 from pipelines.compare.shared_series import shared_series
 from pipelines.compare.side_by_side import Comparison, compare
+from pipelines.lineage.picture import lineage_svg
 from pipelines.report.comparison_page import comparison_values
 from pipelines.report.page import TEMPLATES, environment
 from pipelines.report.pareto_drawing import pareto_svg
 from pipelines.report.site.channel_card import channel_card, nothing_forgotten
 from pipelines.report.site.frames import Figure, figures, worst_frames
 from pipelines.report.site.register import Register, read
-from pipelines.report.site.version_page import Detail, VersionPage, parent_of, parent_verdicts, version_page
+from pipelines.report.site.version_page import Detail, VersionPage, declared_page, parent_of, parent_verdicts, version_page
 from pipelines.workspace import Workspace
+from registry.graph import CARRYING, Graph, Node
 from registry.records import Version
 from validation.policies import load_policies
 
@@ -42,6 +44,8 @@ EVENTS_A_PAGE: Final = 250
 NEIGHBOURS: Final = 3
 """Pages before and after the present one that a page leads to, beside the first and the last."""
 MOST_FRONTS: Final = 3
+MOST_DRAWN: Final = 120
+"""Nodes of a lineage: what has more is drawn in part."""
 _FILE: Final = re.compile(r"v\d{1,18}")
 
 
@@ -71,8 +75,8 @@ class Site:
 
     @property
     def names(self) -> Collection[str]:
-        """The registered versions."""
-        return self.register.summaries.keys()
+        """The versions that have a page."""
+        return self.register.summaries.keys() | self.register.declared.keys()
 
     def file(self, name: str) -> str:
         """The file of a version's page. Raises VortexError for a name that vortex never gives: it could lead out of the folder."""
@@ -163,9 +167,7 @@ def _worked_out(register: Register, asked: Sequence[str]) -> list[str]:
     return [name for name in register.summaries if name in named]
 
 
-def _details(
-    ws: Workspace, site: Site, asked: Sequence[str], pictures: bool, on_progress: NamedProgress
-) -> dict[str, Detail]:
+def _details(ws: Workspace, site: Site, asked: Sequence[str], pictures: bool, on_progress: NamedProgress) -> dict[str, Detail]:
     """Version → what is worked out of it; their comparisons are written on the way."""
     register = site.register
     names = _worked_out(register, asked)
@@ -184,7 +186,9 @@ def _details(
         if run and run.replaced in register.summaries and run.replaced not in (None, run.version):
             _compared(ws, site, str(run.replaced), run.version, written)
     on_progress("versions worked out", len(names), len(names))
-    site.write("comparisons/index.html", "comparisons.html", {"comparisons": [(each, file, list(parent_verdicts(each))) for each, file in written]})
+    site.write(
+        "comparisons/index.html", "comparisons.html", {"comparisons": [(each, file, list(parent_verdicts(each))) for each, file in written]}
+    )
     return details
 
 
@@ -223,6 +227,7 @@ def _detail(
     unjudged = comparison if isinstance(comparison, str) else f"{parent} and {version.name} were examined on nothing in common."
     return Detail(
         parent or "",
+        _family(site, version.name),
         site.comparisons.get((parent or "", version.name), ""),
         verdicts,
         unjudged if parent else "It was made from no version that is registered here.",
@@ -241,29 +246,79 @@ def _first_page(ws: Workspace, site: Site, details: Mapping[str, Detail]) -> Non
         run = channel.production
         forgot = details[run.version].forgot if run else ()
         against = site.comparisons.get((str(run.replaced), run.version), "") if run else ""
-        cards.append(channel_card(register, channel, forgot, against))
+        cards.append(channel_card(register, channel, forgot, against, _advice(ws, register, channel.domain)))
     rows = list(reversed(register.summaries.values()))[:NEWEST]
-    site.write("index.html", "index.html", {"cards": cards, "rows": rows})
+    values = {"cards": cards, "rows": rows, "count": len(register.summaries), "lineage": _whole_lineage(site)}
+    site.write("index.html", "index.html", values)
+
+
+def _advice(ws: Workspace, register: Register, domain: str) -> Recommendation | str:
+    if len(register.summaries) > LARGE:
+        return f"vortex recommend --domain {domain} says which version has the best figures"
+    try:
+        return recommend(ws, domain)
+    except VortexError as error:
+        return error.message
+
+
+def _whole_lineage(site: Site) -> str:
+    """The drawing of all that is registered; of a large registry, of what runs and what it was made from."""
+    graph = site.register.graph
+    channels = [node for node in graph.nodes if node.kind == "channel"]
+    parts = (
+        graph.part([node for node in graph.nodes if node.kind not in ("export", "code", "device")]),
+        graph.family(channels, ("up",), CARRYING),
+    )
+    return _drawn(site, next((part for part in parts if len(part.nodes) <= MOST_DRAWN), parts[-1]), (), "")
+
+
+def _family(site: Site, name: str) -> str:
+    """The drawing of what a version was made from and what came of it; where that is too much, of the first alone."""
+    graph, node = site.register.graph, Node("version", name)
+    parts = (graph.family([node], ("up", "down")), graph.family([node], ("up",)))
+    return _drawn(site, next((part for part in parts if len(part.nodes) <= MOST_DRAWN), parts[-1]), (node,), "../")
+
+
+def _drawn(site: Site, graph: Graph, focus: tuple[Node, ...], root: str) -> str:
+    """A drawing with links to the pages of versions; empty where there is nothing to draw, or too much for anyone to read."""
+    from markupsafe import Markup
+
+    if len(graph.nodes) > MOST_DRAWN or not graph.links:
+        return ""
+
+    def address(node: Node) -> str | None:
+        return f"{root}versions/{site.file(node.name)}" if node.kind == "version" and node.name in site.names else None
+
+    return Markup(lineage_svg(graph, focus, href=address))
 
 
 def _version_pages(site: Site, details: Mapping[str, Detail], on_progress: NamedProgress) -> None:
-    register, total = site.register, len(site.names)
+    register, total = site.register, len(site.register.summaries)
     for number, version in enumerate(register.versions()):
         if number % 100 == 0:
             on_progress("pages of versions", number, total)
         page: VersionPage = version_page(register, version, details.get(version.name), site.when(version.created_at))
         site.write(f"versions/{site.file(version.name)}", "version.html", {"page": page})
+    for name, declared in register.declared.items():
+        if name not in register.summaries:
+            site.write(f"versions/{site.file(name)}", "declared.html", {"page": declared_page(register, declared)})
     on_progress("pages of versions", total, total)
 
 
 def _listing(site: Site) -> None:
+    declared = [each for name, each in site.register.declared.items() if name not in site.register.summaries]
     rows = list(reversed(site.register.summaries.values()))
     count = max(1, -(-len(rows) // VERSIONS_A_PAGE))
     files = ["index.html", *(f"page-{number}.html" for number in range(2, count + 1))]
     for number, file in enumerate(files, 1):
         part = rows[(number - 1) * VERSIONS_A_PAGE : number * VERSIONS_A_PAGE]
         label = [f"{(at - 1) * VERSIONS_A_PAGE + 1}–{min(at * VERSIONS_A_PAGE, len(rows))}" for at in range(1, count + 1)]
-        values = {"rows": part, "number": number, "pages": pager(list(zip(label, files, strict=True)), number - 1)}
+        values = {
+            "rows": part,
+            "number": number,
+            "pages": pager(list(zip(label, files, strict=True)), number - 1),
+            "declared": declared if number == 1 else [],
+        }
         site.write(f"versions/{file}", "versions.html", values)
 
 
@@ -307,7 +362,9 @@ def _gates(site: Site) -> None:
 def _rules(rules: Iterable[Any]) -> Iterator[GateRule]:
     for rule in rules:
         numbers = rule.model_dump(exclude={"check"})
-        yield GateRule(rule.check, _plain(inspect.getdoc(type(rule)) or ""), ", ".join(f"{name} {_number(value)}" for name, value in numbers.items()))
+        yield GateRule(
+            rule.check, _plain(inspect.getdoc(type(rule)) or ""), ", ".join(f"{name} {_number(value)}" for name, value in numbers.items())
+        )
 
 
 def _plain(text: str) -> str:
@@ -329,7 +386,7 @@ class Front:
 
 
 def _pareto(ws: Workspace, site: Site) -> None:
-    large = len(site.names) > LARGE
+    large = len(site.register.summaries) > LARGE
     fronts = [] if large else list(_fronts(ws, site))
     site.write("pareto.html", "pareto.html", {"fronts": fronts, "large": large, "most": LARGE})
 
