@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +18,10 @@ from typing import Any
 import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe")
+LAUNCH = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
+"""The ends of the pipe are 3 and 4 in the browser."""
 
 
 class Browser:
@@ -90,22 +96,16 @@ def chromium() -> Iterator[Browser]:
         pytest.skip("no Chromium here: apt-get install chromium")
     commands, to_browser = os.pipe()
     from_browser, answers = os.pipe()
+    high = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (commands, answers)]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        # The pipe's ends are 3 and 4 in the browser.
-        shell = f'exec "$0" "$@" 3<&{commands} 4>&{answers}'
-        flags = [
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--remote-debugging-pipe",
-            f"--user-data-dir={profile}",
-            "--disable-dev-shm-usage",
-        ]
         process = subprocess.Popen(
-            ["/bin/sh", "-c", shell, CHROMIUM, *flags], pass_fds=(commands, answers), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [sys.executable, "-c", LAUNCH, *map(str, high), CHROMIUM, *FLAGS, f"--user-data-dir={profile}"],
+            pass_fds=high,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
-        os.close(commands)
-        os.close(answers)
+        for end in (commands, answers, *high):
+            os.close(end)
         try:
             yield Browser(to_browser, from_browser)
         finally:

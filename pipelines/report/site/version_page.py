@@ -48,7 +48,7 @@ class Detail:
     nothing_forgotten: str
     worst: tuple[WorstFrames, ...]
     pictures: tuple[Figure, ...]
-    no_pictures: str
+    no_pictures: tuple[str, ...]
 
 
 @dataclass(frozen=True)

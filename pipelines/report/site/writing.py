@@ -235,7 +235,7 @@ def _detail(
         nothing_forgotten(version.parents),
         tuple(worst_frames(register.registry, version)),
         tuple(each for each in drawn if isinstance(each, Figure)),
-        "; ".join(missing),
+        tuple(missing),
     )
 
 
@@ -346,7 +346,7 @@ def pager(links: Sequence[tuple[str, str]], at: int) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class GateRule:
-    """A rule of a stage: the check's name, what it asks, and the numbers that it asks with."""
+    """A rule of a stage: the check's name, what it asks, and the numbers that are not said in that."""
 
     check: str
     question: str
@@ -360,15 +360,14 @@ def _gates(site: Site) -> None:
 
 
 def _rules(rules: Iterable[Any]) -> Iterator[GateRule]:
+    """Each rule by its own docstring, with its numbers where that names them, and beside it where it does not."""
     for rule in rules:
-        numbers = rule.model_dump(exclude={"check"})
-        yield GateRule(
-            rule.check, _plain(inspect.getdoc(type(rule)) or ""), ", ".join(f"{name} {_number(value)}" for name, value in numbers.items())
-        )
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.replace("`", "").split())
+        numbers = {name: _number(value) for name, value in rule.model_dump(exclude={"check"}).items()}
+        question = " ".join((inspect.getdoc(type(rule)) or "").split())
+        beside = [f"{name} {number}" for name, number in numbers.items() if f"`{name}`" not in question]
+        for name, number in numbers.items():
+            question = question.replace(f"`{name}`", number)
+        yield GateRule(rule.check, question.replace("`", ""), ", ".join(beside))
 
 
 def _number(value: Any) -> str:
