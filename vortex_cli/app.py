@@ -13,6 +13,7 @@ from vortex_cli.commands import (
     ablate,
     adopt,
     audit,
+    card,
     compare,
     data,
     data_versions,
@@ -132,6 +133,7 @@ register(app, export.export, "Ship")
 register(app, promote.promote, "Ship")
 register(app, rollback.rollback, "Ship")
 register(app, history.history, "Ship")
+register(app, card.card, "Ship")
 register(audit_app, audit.head, "Ship")
 register(audit_app, audit.verify, "Ship")
 app.add_typer(audit_app, name="audit", rich_help_panel="Ship")
