@@ -7,8 +7,9 @@ import re
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import VortexError
 from core.files import locked, swapped_directory
@@ -22,7 +23,7 @@ from pipelines.compare.shared_series import shared_series
 from pipelines.compare.side_by_side import Comparison, compare
 from pipelines.lineage.picture import lineage_svg
 from pipelines.report.comparison_page import comparison_values
-from pipelines.report.page import TEMPLATES, environment
+from pipelines.report.page import TEMPLATES, cleaned, environment
 from pipelines.report.pareto_drawing import pareto_svg
 from pipelines.report.site.channel_card import channel_card, nothing_forgotten
 from pipelines.report.site.frames import Figure, figures, worst_frames
@@ -32,6 +33,9 @@ from pipelines.workspace import Workspace
 from registry.graph import CARRYING, Graph, Node
 from registry.records import Version
 from validation.policies import load_policies
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 MARKER: Final = ".vortex-report"
 """In a folder that a report was written to: nothing else is ever replaced."""
@@ -44,6 +48,8 @@ EVENTS_A_PAGE: Final = 250
 NEIGHBOURS: Final = 3
 """Pages before and after the present one that a page leads to, beside the first and the last."""
 MOST_FRONTS: Final = 3
+SHORT: Final = 80
+"""Letters of a text that is remembered while a site is written."""
 MOST_DRAWN: Final = 120
 """Nodes of a lineage: what has more is drawn in part."""
 _FILE: Final = re.compile(r"v\d{1,18}")
@@ -73,10 +79,20 @@ class Site:
     comparisons: dict[tuple[str, str], str] = field(default_factory=dict)
     """(a, b) → the address of the page that compares b with a."""
 
-    @property
+    @cached_property
     def names(self) -> Collection[str]:
         """The versions that have a page."""
         return self.register.summaries.keys() | self.register.declared.keys()
+
+    @cached_property
+    def templates(self) -> Environment:
+        """As for every page; but a short text that comes again and again, as names of settings do, is looked through once."""
+        once = lru_cache(maxsize=1 << 16, typed=True)(cleaned)  # typed: markup and a text are equal, and not the same
+
+        def cleaned_once(value: object) -> object:
+            return once(value) if isinstance(value, str) and len(value) <= SHORT else cleaned(value)
+
+        return environment().overlay(finalize=cleaned_once)
 
     def file(self, name: str) -> str:
         """The file of a version's page. Raises VortexError for a name that vortex never gives: it could lead out of the folder."""
@@ -103,7 +119,7 @@ class Site:
         """Render a page."""
         target = self.folder / path
         target.parent.mkdir(exist_ok=True)
-        page = environment().get_template(f"site/{template}").render(values, site=self, root="../" * path.count("/"), here=path)
+        page = self.templates.get_template(f"site/{template}").render(values, site=self, root="../" * path.count("/"), here=path)
         target.write_bytes(page.encode("utf-8", "replace"))
         self.pages += 1
 
