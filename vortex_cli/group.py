@@ -13,7 +13,7 @@ MEANINGS: Final = {
     "vortex": {
         "evaluate": "infer predict inference test eval score measure bench benchmark run",
         "versions": "list ls models model registry register version tags",
-        "show": "info inspect describe cat view get card",
+        "show": "info inspect describe cat view get",
         "runs": "status ps jobs queue experiments top",
         "logs": "log tail output follow",
         "promote": "deploy release publish ship production prod stage serve push-production approve",

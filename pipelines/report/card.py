@@ -6,6 +6,8 @@ the text, in a section of its own, and in no metadata. The hub's own mark `verif
 
 from __future__ import annotations
 
+import io
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from core.depth import RANGES_M
 from core.errors import UsageError, VortexError
 from core.files import write_atomic
 from core.printable import clean
+from core.secret import remember
 from pipelines.compare.forgetting import Forgetting, forgetting
 from pipelines.compare.pooled import METRICS
 from pipelines.hub.classes import class_pixels, untaught
@@ -130,7 +133,7 @@ def _model_index(metrics: Metrics, names: HubNames) -> Iterator[EvalResult]:
 def _eval_results(version: Version, names: HubNames) -> Iterator[tuple[str, str]]:
     """A file for each dataset that the hub has a leaderboard of."""
     from huggingface_hub import eval_result_entries_to_yaml
-    from huggingface_hub.utils import yaml_dump
+    from ruamel.yaml import YAML
 
     entries: dict[str, list[EvalResultEntry]] = {}
     for metrics in _exams(version):
@@ -138,7 +141,9 @@ def _eval_results(version: Version, names: HubNames) -> Iterator[tuple[str, str]
             entries.setdefault(metrics.dataset, []).extend(_entries(metrics, names))
     for dataset, of_dataset in entries.items():
         if of_dataset:
-            yield f".eval_results/{dataset}.yaml", yaml_dump(eval_result_entries_to_yaml(of_dataset), sort_keys=False)
+            text = io.StringIO()
+            YAML().dump(eval_result_entries_to_yaml(of_dataset), text)
+            yield f".eval_results/{dataset}.yaml", text.getvalue()
 
 
 def _entries(metrics: Metrics, names: HubNames) -> Iterator[EvalResultEntry]:
@@ -288,12 +293,8 @@ def push(card: Card, repository: str) -> str:
     A repository that does not exist is made, private. The token is that of HF_TOKEN or of `hf auth login`; `HF_ENDPOINT` names another hub.
     Raises UsageError for what is no repository's name, VortexError where the hub refuses or cannot be reached.
     """
-    import os
-
     from huggingface_hub import CommitOperationAdd, HfApi, get_token
     from huggingface_hub.errors import HfHubHTTPError
-
-    from core.secret import remember
 
     if not re.fullmatch(r"[\w.-]{1,96}/[\w.-]{1,96}", repository):
         raise UsageError(f"--push {repository!r} is no repository, allowed: OWNER/NAME", "for example --push my-team/corridor-depth")

@@ -54,6 +54,8 @@ audit head
 audit verify
 history
 history --domain rooms --last 1
+report --no-pictures
+card v10
 show v10
 data push
 data pull

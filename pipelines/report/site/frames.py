@@ -17,6 +17,7 @@ from core.errors import VortexError
 from pipelines.compare.frame_errors import COUNT, SQUARED, FrameErrors
 from pipelines.compare.versions import frame_errors
 from pipelines.data.datasets import resolve
+from pipelines.report.predictions import draw
 from pipelines.workspace import Workspace
 from registry.records import Metrics, Version
 from registry.versions import Hub
@@ -81,8 +82,6 @@ def figures(ws: Workspace, registry: Hub, version: Version, folder: Path) -> Ite
 
 
 def _figure(ws: Workspace, version: Version, metrics: Metrics, errors: FrameErrors, folder: Path) -> Figure:
-    from pipelines.report.predictions import draw
-
     worst = [errors.ids[row] for row in _order(_rmse(errors))[:DRAWN]]
     spread = [errors.ids[row] for row in np.linspace(0, len(errors.ids) - 1, min(DRAWN, len(errors.ids))).round().astype(int)]
     ids = list(dict.fromkeys((*spread, *worst)))

@@ -30,7 +30,7 @@ from pipelines.report.site.frames import Figure, figures, worst_frames
 from pipelines.report.site.register import Register, read
 from pipelines.report.site.version_page import Detail, VersionPage, declared_page, parent_of, parent_verdicts, version_page
 from pipelines.workspace import Workspace
-from registry.graph import CARRYING, Graph, Node
+from registry.graph import CARRYING, Direction, Graph, Node
 from registry.records import Version
 from validation.policies import load_policies
 
@@ -50,6 +50,7 @@ NEIGHBOURS: Final = 3
 MOST_FRONTS: Final = 3
 SHORT: Final = 80
 """Letters of a text that is remembered while a site is written."""
+UP: Final[tuple[Direction, ...]] = ("up",)
 MOST_DRAWN: Final = 120
 """Nodes of a lineage: what has more is drawn in part."""
 _FILE: Final = re.compile(r"v\d{1,18}")
@@ -283,7 +284,7 @@ def _whole_lineage(site: Site) -> str:
     channels = [node for node in graph.nodes if node.kind == "channel"]
     parts = (
         graph.part([node for node in graph.nodes if node.kind not in ("export", "code", "device")]),
-        graph.family(channels, ("up",), CARRYING),
+        graph.family(channels, UP, CARRYING),
     )
     return _drawn(site, next((part for part in parts if len(part.nodes) <= MOST_DRAWN), parts[-1]), (), "")
 
@@ -291,7 +292,7 @@ def _whole_lineage(site: Site) -> str:
 def _family(site: Site, name: str) -> str:
     """The drawing of what a version was made from and what came of it; where that is too much, of the first alone."""
     graph, node = site.register.graph, Node("version", name)
-    parts = (graph.family([node], ("up", "down")), graph.family([node], ("up",)))
+    parts = (graph.family([node], ("up", "down")), graph.family([node], UP))
     return _drawn(site, next((part for part in parts if len(part.nodes) <= MOST_DRAWN), parts[-1]), (node,), "../")
 
 
