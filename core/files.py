@@ -115,9 +115,8 @@ def swapped_directory(final: Path) -> Iterator[Path]:
     Raises VortexError when the disk is full or the folder cannot be written; the old one is then intact.
     """
     old = final.with_name(f".{final.name}.replaced")
-    if old.exists() and not final.exists():
-        os.rename(old, final)
-    for leftover in (old, *final.parent.glob(f".{glob.escape(final.name)}.*.staging")):
+    _settle(final, old)
+    for leftover in final.parent.glob(f".{glob.escape(final.name)}.*.staging"):
         shutil.rmtree(leftover, ignore_errors=True)
     staging = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.staging")
     try:
@@ -133,8 +132,16 @@ def swapped_directory(final: Path) -> Iterator[Path]:
     except OSError as error:
         raise _cannot_write(final, error) from error
     finally:
-        for leftover in (staging, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(staging, ignore_errors=True)
+        _settle(final, old)
+
+
+def _settle(final: Path, old: Path) -> None:
+    """Of a folder and the one that it was to replace, the new one stays, or the old one where the new one never came."""
+    if final.exists():
+        shutil.rmtree(old, ignore_errors=True)
+    elif old.exists():
+        os.rename(old, final)
 
 
 def exchange(a: Path, b: Path) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from core.stages import STAGES
 from pipelines.hub.open import hub
@@ -22,6 +22,9 @@ from registry.records import Edge, Summary, Version, VersionEdge
 from registry.state import State
 from registry.versions import Hub
 from validation.checks import Check
+
+AT_ONCE: Final = 100
+"""Versions that are read with one question: about a megabyte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +89,21 @@ class Register:
 
     def versions(self) -> Iterator[Version]:
         """Every version with all that is recorded about it, the newest first; few are held at once."""
-        return (self.version(name) for name in reversed(self.summaries))
+        names = list(reversed(self.summaries))
+        for start in range(0, len(names), AT_ONCE):
+            yield from reversed(self._read(names[start : start + AT_ONCE]))
 
     def version(self, name: str) -> Version:
         """One version as it was at the head."""
+        return self._read([name])[0]
+
+    def _read(self, names: Sequence[str]) -> list[Version]:
+        """Versions in the order of their numbers; one question for many of them, as a question takes longer than an answer."""
         with self.registry.ledger.understood():
-            entries = self.registry.ledger.entries(kinds=events.kinds(scope="version"), subject=name)
-            (version,) = events.fold(self._until_head(entries)).whole_versions()
-            declared = self.declared.get(name)
-            return dataclasses.replace(version, stages=self.summaries[name].stages, declaration=declared.declaration if declared else None)
+            entries = self.registry.ledger.entries(kinds=events.kinds(scope="version"), subject=names)
+            versions = events.fold(self._until_head(entries)).whole_versions()
+        stages = {version.name: self.summaries[version.name].stages for version in versions}
+        return [dataclasses.replace(version, stages=stages[version.name]) for version in versions]
 
     def _until_head(self, entries: list[Entry]) -> Iterator[Entry]:
         return (entry for entry in entries if entry.seq <= self.head.seq)
