@@ -7,6 +7,7 @@ the text, in a section of its own, and in no metadata. The hub's own mark `verif
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -105,13 +106,16 @@ def _exams(version: Version) -> list[Metrics]:
 
 
 def _model_index(metrics: Metrics, names: HubNames) -> Iterator[EvalResult]:
-    """The figures of an exam; the dataset's arguments tell two cameras, states and protocols apart, which the hub would join."""
+    """The figures of an exam; the dataset's arguments tell two cameras, states and protocols apart, which the hub would join.
+
+    What is not finite is left out: the hub has no number for it, and the text says so.
+    """
     from huggingface_hub import EvalResult
 
     known = names.datasets.get(metrics.dataset)
     split = metrics.protocol.partition("-")[0]
     for name in (*SHOWN, *OF_CLASSES):
-        if name in metrics.values:
+        if math.isfinite(metrics.values.get(name, math.nan)):
             yield EvalResult(
                 task_type=TASK,
                 dataset_type=known.id if known else clean(metrics.dataset),
@@ -156,7 +160,7 @@ def _entries(metrics: Metrics, names: HubNames) -> Iterator[EvalResultEntry]:
                 f"{FILE}: huggingface.datasets.{metrics.dataset}.tasks.{task} is {metric!r}, allowed: {', '.join(METRICS)}",
                 "name one of them",
             )
-        if metric in metrics.values:
+        if math.isfinite(metrics.values.get(metric, math.nan)):
             yield EvalResultEntry(
                 dataset_id=dataset.id,
                 task_id=task,
@@ -188,7 +192,7 @@ def _sections(registry: Hub, version: Version) -> Iterator[str]:
     yield (
         f"A student network that tells metric depth and six classes from one RGB picture of {height}x{width} (height x width)"
         + (f", trained for the domain {plain(version.domain)}." if version.domain else ".")
-        + f" Registered {version.created_at[:10]}; written from a Vortex ledger at event {registry.ledger.noted().seq}."
+        + f" Registered {version.created_at[:10]}; written from a Vortex ledger at event {registry.ledger.verify().seq}."
     )
     yield "## Intended use"
     yield _use(version)

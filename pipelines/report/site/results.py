@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -45,7 +46,7 @@ def results(measurements: Iterable[Metrics], names: Sequence[str] = SHOWN) -> Re
         Row(
             metrics.series.place,
             metrics.frames,
-            tuple((METRICS[name].heading, METRICS[name].text(metrics.values[name]) if name in metrics.values else "") for name in names),
+            tuple((METRICS[name].heading, _text(name, metrics.values.get(name))) for name in names),
             metrics.protocol,
             metrics.dataset,
             metrics.digest,
@@ -53,6 +54,12 @@ def results(measurements: Iterable[Metrics], names: Sequence[str] = SHOWN) -> Re
         for metrics in measurements
     ]
     return Results(tuple(METRICS[name].heading for name in names), tuple(rows))
+
+
+def _text(name: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    return METRICS[name].text(value) if math.isfinite(value) else "not finite"
 
 
 def published(metrics: Iterable[DeclaredMetric]) -> list[tuple[str, str]]:

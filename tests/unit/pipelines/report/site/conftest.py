@@ -14,7 +14,7 @@ from registry.channels import Channel
 from registry.stages import StageJudgement, channel_state, record_promotion
 from tests.unit.pipelines.compare.lineage_registry import register
 
-HOSTILE = "glass </dd><script>alert(1)</script> **door** ‮\x1b[31m {{7*7}} [x](javascript:alert(2))"
+HOSTILE = "glass </dd><script>alert(1)</script> **door** ‮\x1b[31m {{7*7}} [x](javascript:alert(2)) " + 200 * "w"
 CHECKS = (
     {"name": "data-passed", "asked": "all data passed", "found": "passed", "passed": True},
     {"name": "not-worse-rmse", "asked": "rmse better than v4's", "found": "better: 1.5890 m against 1.3730 m", "passed": True},
