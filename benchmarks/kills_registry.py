@@ -2,8 +2,8 @@
 
     make bench-kills_registry            (benchmarks/kills_registry.py [--kills 250] [--only promote rollback] [--seed 0] [--smoke])
 
-In turns a registration, an evaluation, an export, a promotion, a rollback to a named version and a plain one are killed, each at a random
-one of its writes: a file opened for writing, renamed or removed, an SQL statement that changes something, a commit; of the ledger or of
+In turns a registration, an evaluation, an export, a promotion, a rollback to a named version, a plain one, an adoption, an import and an
+addition of evidence are killed, each at a random one of its writes: a file opened for writing, renamed or removed, an SQL statement that changes something, a commit; of the ledger or of
 MLflow. Asked after the same command again: the chain is whole, what the ledger names is there with the bytes that it names, each alias
 is where the ledger has it, and what the command does has happened, once.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib
+import json
 import os
 import pickle
 import random
@@ -42,7 +43,7 @@ IMPORTS: Final = (
     *("pipelines.ship.promote", "pipelines.ship.rollback", "pipelines.evaluate.version", "pipelines.init", "registry.audit"),
     *("onnx", "onnxruntime", "onnxscript", "pandas", "cv2", "pipelines.synthetic.dataset"),
 )
-COMMANDS: Final = ("register", "evaluate", "export", "promote", "rollback --to", "rollback")
+COMMANDS: Final = ("register", "evaluate", "export", "promote", "rollback --to", "rollback", "adopt", "import", "evidence")
 READING: Final = ("SELECT", "PRAGMA", "BEGIN")
 
 
@@ -130,7 +131,11 @@ def hold(registry: Hub, name: str) -> None:
 def do(command: str, ws: Workspace) -> None:
     """One command."""
     from pipelines.evaluate.version import evaluate
+    from pipelines.hub.adopt import adopt
+    from pipelines.hub.evidence import add
+    from pipelines.hub.lineage_file import SHIPPED_FILE
     from pipelines.hub.open import hub
+    from pipelines.hub.published import import_lineage
     from pipelines.ship.export import export
     from pipelines.ship.promote import promote
     from pipelines.ship.rollback import rollback
@@ -146,12 +151,20 @@ def do(command: str, ws: Workspace) -> None:
     elif command == "promote":
         if not promote(ws, "v12", "production").passed:
             raise SystemExit("v12 was refused")
+    elif command == "adopt":
+        adopt(ws, ws.root / "old.pt", "v13", str(ws.root / "small.yaml"))
+    elif command == "import":
+        import_lineage(ws, SHIPPED_FILE)
+    elif command == "evidence":
+        add(ws, "v10", ws.root / "report.json", "field")
     else:
         rollback(ws, to="v10" if command == "rollback --to" else None)
 
 
 def happened(command: str, ws: Workspace) -> bool:
     """Whether the command did what it does, once; a measurement and an export may be recorded twice, and the newer one counts."""
+    from pipelines.hub.adopt import TAG
+    from pipelines.hub.evidence import items
     from pipelines.hub.open import hub
     from registry.channels import Channel
     from registry.stages import channel_state
@@ -164,6 +177,13 @@ def happened(command: str, ws: Workspace) -> bool:
         return any(metrics.frames == 10 and metrics.errors for metrics in registry.get("v12").metrics)
     if command == "export":
         return len(registry.get("v10").exports) == 1
+    if command == "adopt":
+        adopted = registry.get("v13")
+        return adopted.adoption is not None and registry.store.runs_tagged(TAG) == [adopted.run_id]
+    if command == "import":
+        return [(version.name, version.adopted) for version in registry.declared()] == [(f"v{number}", False) for number in range(1, 10)]
+    if command == "evidence":
+        return [item.fault for item in items(ws, registry, registry.get("v10"))] == [""]
     state = channel_state(registry.ledger, Channel(*CHANNEL))
     return (state.production, state.earlier) == (("v12", ("v10", "v11")) if command == "promote" else ("v10", ()))
 
@@ -245,7 +265,8 @@ def torment(folder: Path, commands: tuple[str, ...], kills: int, seed: int) -> t
 
 
 def before(command: str) -> Callable[[Path], None]:
-    """What comes before: a run that is finished; for a rollback by name a third version on the channel, so that it goes two steps."""
+    """What comes before: a run that is finished; for a rollback by name a third version on the channel, so that it goes two steps; the file
+    that is adopted, or the report that is added."""
 
     def begin(root: Path) -> None:
         from pipelines.hub.open import hub
@@ -256,8 +277,33 @@ def before(command: str) -> Callable[[Path], None]:
             (root / "finished").write_bytes(pickle.dumps(new_version(ws, hub(ws))))
         elif command == "rollback --to":
             hold(hub(ws), "v12")
+        elif command == "adopt":
+            write_old_checkpoint(root)
+        elif command == "evidence":
+            common = {
+                "format": 1,
+                "kind": "field",
+                "checkpoint_sha256": hub(ws).get("v10").checkpoint.sha256,
+                "made_at": "2026-03-01T12:00:00Z",
+            }
+            drive = {"device": "host", "place": "hall", "hours": 1, "distance_m": 100, "interventions": 0, "collisions": 0}
+            (root / "report.json").write_text(json.dumps({**common, **drive, "made_by": "benchmark"}))
 
     return begin
+
+
+def write_old_checkpoint(root: Path) -> None:
+    """A checkpoint of before Vortex, of random weights, and the recipe of its network."""
+    import torch
+
+    from models.student import Student, StudentConfig
+    from pipelines.recipes import recipe as recipes
+
+    recipe = recipes.load("v5").model_dump(mode="json") | {"name": "small", "parents": [], "published": []}
+    student = StudentConfig(encoder="mobilenetv3_small_100", size=SIZE)
+    (root / "small.yaml").write_text(json.dumps(recipe | {"student": {"encoder": student.encoder, "size": list(SIZE)}}))
+    torch.manual_seed(0)
+    torch.save({"model": Student(student).state_dict()}, root / "old.pt")
 
 
 def main() -> None:

@@ -26,7 +26,9 @@ from pipelines.data.pointer import FETCH, unfetched
 from pipelines.data.repository import unreadable_settings
 from pipelines.data.versioning import unversioned_changes
 from pipelines.hub.open import hub
+from pipelines.lineage.ancestry import lineage_of
 from pipelines.runs.slurm.queue import missing_programs
+from pipelines.ship.quarantine import running
 from pipelines.workspace import Workspace
 from registry.audit import alias_faults, artifact_faults, ledger_faults
 from registry.stages import channel_states
@@ -102,6 +104,7 @@ def _workspace(folder: Path | None) -> Iterator[Finding]:
         ("ledger", _ledger),
         ("artifacts", _artifacts),
         ("aliases", _aliases),
+        ("quarantine", _quarantine),
         ("disk", _disk),
     ):
         try:
@@ -222,6 +225,22 @@ def _aliases(ws: Workspace) -> Finding:
         return Finding("aliases", "missing", f"alias {faults[0].found}{more}", faults[0].remedy)
     count = f"{len(channels)} channel{'s' if len(channels) > 1 else ''}"
     return Finding("aliases", "ok", f"MLflow's aliases of {count} are where the ledger says")
+
+
+def _quarantine(ws: Workspace) -> Finding:
+    """Whether a channel has in production what is in quarantine, by itself or by what it was made from."""
+    if _reach(ws, "ledger", ws.ledger_url, "").state != "ok":
+        return Finding("quarantine", "optional", "not looked at, for the ledger cannot be read")
+    registry = hub(ws)
+    if not registry.barred():
+        return Finding("quarantine", "ok", "no version is in quarantine")
+    lineage = lineage_of(registry)
+    channels = running(lineage, lineage.bars)
+    names = ", ".join(map(str, lineage.state.quarantines.values()))
+    if channels:
+        found = "; ".join(f"{each.channel} runs {each.version}: {lineage.bars[each.version][0]}" for each in channels[:SHOWN])
+        return Finding("quarantine", "missing", found, channels[0].remedy)
+    return Finding("quarantine", "ok", f"{names}: no channel has in production what came of it")
 
 
 def _reach(ws: Workspace, name: str, url: SecretUrl, when: str) -> Finding:

@@ -96,6 +96,14 @@ class HubNames(BaseModel):
     datasets: dict[str, HubDataset] = Field(default_factory=dict)
 
 
+class EvidenceSettings(BaseModel):
+    """`keys` are files of public keys (PEM, ed25519), relative to the workspace: whose signatures on evidence are trusted here."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    keys: tuple[_Setting, ...] = ()
+
+
 class WorkspaceConfig(BaseModel):
     """`vortex.toml`, typed. Environment variables such as `$SCRATCH` are expanded in every path and URI."""
 
@@ -114,6 +122,7 @@ class WorkspaceConfig(BaseModel):
     """Settings by partition of the SLURM cluster."""
     huggingface: HubNames = Field(default_factory=HubNames)
     """What `vortex card` writes for the Hugging Face hub."""
+    evidence: EvidenceSettings = EvidenceSettings()
 
 
 @dataclass(frozen=True)
@@ -170,6 +179,11 @@ class Workspace:
                 f"add frames of it with: vortex data add NAME PATH --format plain --domain {name}",
             )
         return self.config.domains[name]
+
+    @property
+    def evidence_keys(self) -> tuple[Path, ...]:
+        """Files of the public keys whose signatures on evidence are trusted."""
+        return tuple(self._path("evidence.keys", key) for key in self.config.evidence.keys)
 
     def device(self, name: str | None) -> str:
         """Name of the device; None is the only configured one. Raises VortexError when it is unknown or ambiguous."""

@@ -152,10 +152,12 @@ def _artifacts(hub: Hub, version: Version) -> Iterator[Artifact]:
     yield version.checkpoint
     if version.fingerprints:
         yield version.fingerprints
-    for entry in hub.ledger.entries(kinds=("version.measured", "version.exported"), subject=version.name):
+    for entry in hub.ledger.entries(kinds=("version.measured", "version.exported", "version.evidenced"), subject=version.name):
         event = events.parse(entry)
         if isinstance(event, events.VersionExported):
             yield event.export.artifact
+        elif isinstance(event, events.VersionEvidenced):
+            yield event.evidence.artifact
         elif isinstance(event, events.VersionMeasured) and event.metrics.errors:
             yield event.metrics.errors
 

@@ -16,10 +16,10 @@ from registry import records
 from registry.channels import Channel, ChannelState
 from registry.declarations import Adoption, Declaration, DeclaredJob, DeclaredVersion, declared_metrics
 from registry.ledger import Claim, Contradiction, Entry, NotUnderstood, Reader
-from registry.records import Artifact, DataUse, Export, Headline, Metrics, NewVersion, VersionEdge
+from registry.records import Artifact, DataUse, Evidence, Export, Headline, Metrics, NewVersion, Quarantine, VersionEdge
 from registry.state import State, VersionState, WholeVersion
 
-Role = Literal["name", "stage", "refused", "rolled back"]
+Role = Literal["name", "stage", "refused", "rolled back", "quarantined"]
 """What a part of a sentence is, so that a terminal and a page can each show it in their way."""
 Sentence = tuple[str | tuple[str, Role], ...]
 
@@ -27,7 +27,7 @@ AUDIT: Final = (
     "it did not come from a promotion, a rollback, a registration, an import or an adoption: `vortex audit verify` says all that is wrong"
 )
 NEWER: Final = "it was written by a newer vortex: update this one"
-Scope = Literal["version", "channel"]
+Scope = Literal["version", "channel", "data"]
 """What an event is about, which is what its subject names."""
 
 KINDS: Final[dict[str, type[Event]]] = {}
@@ -53,7 +53,7 @@ class Event(ABC):
     @property
     @abstractmethod
     def subject(self) -> str:
-        """What it is about: the name of a version, or a channel as `device/domain`."""
+        """What it is about: the name of a version, a channel as `device/domain`, or a dataset as `NAME` or `NAME@CONTENT`."""
 
     @abstractmethod
     def head(self) -> dict[str, Any]:
@@ -303,6 +303,52 @@ class VersionExported(VersionEvent, kind="version.exported"):
 
 
 @dataclass(frozen=True)
+class VersionQuarantined(VersionEvent, kind="version.quarantined"):
+    """A version came into quarantine: neither it nor what has its weights is promoted. Why is the entry's reason."""
+
+    def head(self) -> dict[str, Any]:
+        """Nothing but the version."""
+        return {}
+
+    @classmethod
+    def parse(cls, entry: Entry) -> Self:
+        """The event that was stored as this entry of the ledger."""
+        return cls(entry.subject)
+
+    @staticmethod
+    def fold_head(entry: Entry, state: State) -> None:
+        """It stands in quarantine."""
+        state.quarantines["version", entry.subject] = Quarantine("version", entry.subject, entry.reason, entry.actor, entry.at)
+
+    def sentence(self) -> Sentence:
+        """That it is in quarantine."""
+        return (self.version, "name"), " ", ("quarantined", "quarantined")
+
+
+@dataclass(frozen=True)
+class VersionReleased(VersionEvent, kind="version.released"):
+    """The quarantine of a version was lifted."""
+
+    def head(self) -> dict[str, Any]:
+        """Nothing but the version."""
+        return {}
+
+    @classmethod
+    def parse(cls, entry: Entry) -> Self:
+        """The event that was stored as this entry of the ledger."""
+        return cls(entry.subject)
+
+    @staticmethod
+    def fold_head(entry: Entry, state: State) -> None:
+        """It stands in quarantine no more."""
+        state.quarantines.pop(("version", entry.subject), None)
+
+    def sentence(self) -> Sentence:
+        """That its quarantine ended."""
+        return (self.version, "name"), " released from quarantine"
+
+
+@dataclass(frozen=True)
 class VersionDeclared(VersionEvent, kind="version.declared"):
     """A version was described that has no weights here.
 
@@ -412,8 +458,43 @@ class VersionAdopted(VersionRegistered, kind="version.adopted"):
         return (self.version, "name"), f" adopted from {self.adoption.source} ({self.adoption.sha256[:12]})"
 
 
+@dataclass(frozen=True)
+class VersionEvidenced(VersionEvent, kind="version.evidenced"):
+    """A report of how a version did outside of Vortex was added."""
+
+    evidence: Evidence
+
+    def head(self) -> dict[str, Any]:
+        """Which kind, the hash of the stored file, and who signed it."""
+        return {"kind": self.evidence.kind, "sha256": self.evidence.artifact.sha256, "signers": self.evidence.signers}
+
+    def body(self) -> dict[str, Any]:
+        """The whole record."""
+        return {"evidence": self.evidence}
+
+    @classmethod
+    def parse(cls, entry: Entry) -> Self:
+        """The event that was stored as this entry of the ledger."""
+        return cls(entry.subject, records.evidence((entry.body or {})["evidence"]))
+
+    @staticmethod
+    def fold_head(entry: Entry, state: State) -> None:
+        """Nothing that a listing shows."""
+
+    def fold_body(self, state: State) -> None:
+        """One report more."""
+        state.whole(self.version).evidence.append(self.evidence)
+
+    def sentence(self) -> Sentence:
+        """Of which kind, what it says, and whether it is signed."""
+        signed = f"signed by {', '.join(signer[:12] for signer in self.evidence.signers)}" if self.evidence.signers else "unsigned"
+        return (self.version, "name"), f" has {self.evidence.kind} evidence, {signed}: {self.evidence.summary}"
+
+
 REGISTERING: Final = (VersionRegistered.kind, VersionAdopted.kind)
 """The kinds of event after which a version has weights."""
+NAMING: Final = (VersionDeclared.kind, *REGISTERING)
+"""The kinds of event that give a version its name: an adopted one folds only after its declaration."""
 
 
 @dataclass(frozen=True)
@@ -501,6 +582,83 @@ class ChannelRolledBack(ChannelEvent, kind="channel.rolled_back"):
         return f"{self.channel} ", ("rolled back", "rolled back"), " to ", (self.version, "name"), f", from {self.replaced}"
 
 
+@dataclass(frozen=True)
+class DataEvent(Event):
+    """Something about a dataset: `NAME` for every content of that name, `NAME@CONTENT` for the one with that digest."""
+
+    scope: ClassVar[Scope] = "data"
+    data: str
+
+    @property
+    def subject(self) -> str:
+        """The dataset."""
+        return self.data
+
+    def head(self) -> dict[str, Any]:
+        """Nothing but the dataset."""
+        return {}
+
+    def concerns(self, version: str | None, device: str | None, domain: str | None) -> bool:
+        """Whether nothing is asked for in particular: it belongs to no version and to no channel."""
+        return version is None and device is None and domain is None
+
+
+@dataclass(frozen=True)
+class DataQuarantined(DataEvent, kind="data.quarantined"):
+    """A dataset came into quarantine: nothing that was trained on it, or has weights of what was, is promoted.
+
+    `contents` are the digests that were known under its name; a dataset is known by them under any other name.
+    """
+
+    contents: tuple[str, ...]
+
+    def body(self) -> dict[str, Any]:
+        """The digests."""
+        return {"contents": self.contents}
+
+    @classmethod
+    def parse(cls, entry: Entry) -> Self:
+        """The event that was stored as this entry of the ledger."""
+        return cls(entry.subject, tuple((entry.body or {})["contents"]))
+
+    @staticmethod
+    def fold_head(entry: Entry, state: State) -> None:
+        """It stands in quarantine."""
+        state.quarantines["data", entry.subject] = Quarantine("data", entry.subject, entry.reason, entry.actor, entry.at)
+
+    def fold_body(self, state: State) -> None:
+        """By which contents it is known."""
+        state.quarantines["data", self.data] = dataclasses.replace(state.quarantines["data", self.data], contents=self.contents)
+
+    def sentence(self) -> Sentence:
+        """That it is in quarantine."""
+        return "data set ", (_data_name(self.data), "name"), " ", ("quarantined", "quarantined")
+
+
+@dataclass(frozen=True)
+class DataReleased(DataEvent, kind="data.released"):
+    """The quarantine of a dataset was lifted."""
+
+    @classmethod
+    def parse(cls, entry: Entry) -> Self:
+        """The event that was stored as this entry of the ledger."""
+        return cls(entry.subject)
+
+    @staticmethod
+    def fold_head(entry: Entry, state: State) -> None:
+        """It stands in quarantine no more."""
+        state.quarantines.pop(("data", entry.subject), None)
+
+    def sentence(self) -> Sentence:
+        """That its quarantine ended."""
+        return "data set ", (_data_name(self.data), "name"), " released from quarantine"
+
+
+def _data_name(subject: str) -> str:
+    name, at, content = subject.partition("@")
+    return f"{name}{at}{content[:12]}"
+
+
 def _before_move(entry: Entry, state: State) -> ChannelState:
     """The channel as this move of it finds it."""
     channel = state.channel(entry.subject)
@@ -556,6 +714,11 @@ def parse(entry: Entry) -> Event:
 def kinds(*, scope: Scope | None = None, folds: bool | None = None) -> tuple[str, ...]:
     """The kinds of this scope, and those that fold or do not, where that is asked for."""
     return tuple(kind for kind, event in KINDS.items() if scope in (None, event.scope) and folds in (None, event.folds))
+
+
+def kinds_besides(scope: Scope) -> tuple[str, ...]:
+    """The kinds of all other scopes. Who reads one scope leaves these out, and so still meets a kind that only a newer vortex knows."""
+    return tuple(kind for kind, event in KINDS.items() if event.scope != scope)
 
 
 def run_scope(run_id: str) -> str:

@@ -133,9 +133,12 @@ def graph(state: State, entries: Iterable[Entry]) -> Graph:
     Data is told apart by its content where the bodies of the registrations were folded, and by the hash of its edge where they were not.
     """
     links: list[Link] = []
-    nodes = [Node("version", name) for name in state.versions]
+    nodes = [Node("version", name) for name in dict.fromkeys([*state.versions, *state.declared])]
     for version in state.versions.values():
         links += _origins(version)
+    for declared in state.declared.values():
+        if not declared.adopted:
+            links += [link for edge in declared.parents if (link := _origin(edge, Node("version", declared.name), {}))]
     links += _exports(entries := list(entries))
     links += _tenures(entries)
     return Graph.of(links, nodes, state.versions)

@@ -52,7 +52,7 @@ def tree(versions: Sequence[Listed]) -> list[Node]:
     nodes = {version.name: Node(version.name, version) for version in versions}
     above: dict[str, str] = {}
     for version in versions:
-        parent = _main_parent(version)
+        parent = main_parent(version)
         if parent and not _leads_back(above, parent, version.name):
             above[version.name] = parent
             nodes.setdefault(parent, Node(parent))
@@ -111,7 +111,8 @@ def unproven(summaries: Iterable[Summary]) -> dict[str, str]:
     return remarks
 
 
-def _main_parent(version: Listed) -> str | None:
+def main_parent(version: Listed) -> str | None:
+    """The version that one hangs below: that of its weights, else that of its recipe."""
     for kind in BRANCHES:
         for edge in version.parents:
             if isinstance(edge, kind) and edge.version != version.name:

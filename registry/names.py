@@ -8,7 +8,7 @@ from typing import Final
 from core.errors import VortexError
 from core.shipped import SHIPPED
 from registry.declarations import Declaration
-from registry.events import REGISTERING, VersionDeclared, VersionRegistered
+from registry.events import REGISTERING, VersionAdopted, VersionDeclared, VersionRegistered
 from registry.ledger import Reader
 
 FIRST_FREE: Final = len(SHIPPED) + 1
@@ -44,10 +44,16 @@ def require_adoptable(source: Reader, name: str, recipe: str | None) -> None:
 
 def undeclared(source: Reader, declarations: Mapping[str, Declaration]) -> list[str]:
     """Those that are not recorded yet. Raises VortexError for names that are taken, and for what was recorded otherwise."""
-    entries = source.entries(kinds=(VersionDeclared.kind, *REGISTERING), bodies=False)
+    entries = source.entries(kinds=(VersionDeclared.kind, VersionRegistered.kind), bodies=False)
     recorded = {entry.subject: VersionDeclared.parse(entry).declaration for entry in entries if entry.kind == VersionDeclared.kind}
     trained = {entry.subject: entry for entry in entries if entry.kind == VersionRegistered.kind}
     faults = [f"{name} was trained here and registered on {trained[name].at[:10]}" for name in declarations if name in trained]
+    for entry in source.entries(kinds=(VersionAdopted.kind,)):
+        declaration, adopted = declarations.get(entry.subject), VersionAdopted.parse(entry).adoption
+        if declaration and entry.subject not in SHIPPED and declaration.checkpoint != adopted.source:
+            faults.append(
+                f"{entry.subject} was adopted from {adopted.source}, the file's has the checkpoint {declaration.checkpoint or '–'}"
+            )
     for name, declaration in declarations.items():
         faults += [f"{name}: {difference}" for difference in _differences(recorded.get(name, declaration), declaration)]
     if faults:

@@ -199,6 +199,25 @@ class Export:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """A report of how a version did outside of Vortex, about its checkpoint, and about one export where `export_sha256` says which.
+
+    `artifact` is the report, or the signed envelope around it; `signers` are the ids of the keys that signed it. Whether they are trusted
+    is not recorded: it depends on who reads.
+    """
+
+    kind: str
+    artifact: Artifact
+    report: str
+    report_sha256: str
+    made_at: str
+    made_by: str
+    summary: str
+    export_sha256: str | None = None
+    signers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class NewVersion:
     """A finished run, as it asks for a name.
 
@@ -222,6 +241,36 @@ class NewVersion:
     """The training frames' fingerprints (`pipelines.validate.fingerprints`), by which a leak into an exam is seen; None for older versions."""
     class_pixels: dict[str, int] | None = None
     """Class → labelled pixels of it in the training frames; None for older versions."""
+
+
+@dataclass(frozen=True)
+class Quarantine:
+    """A version or a dataset from which nothing is promoted until that is lifted: who said so, when (UTC), and why.
+
+    `subject` is v9, `rooms` for every content that ever had that name, or `rooms@CONTENT` for one. `contents` are the digests of data
+    that were known under it then, so that it is known again under another name.
+    """
+
+    scope: Literal["version", "data"]
+    subject: str
+    reason: str
+    actor: str
+    at: str
+    contents: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The version's or the dataset's name."""
+        return self.subject.partition("@")[0]
+
+    def __str__(self) -> str:
+        """What stands in quarantine: the content's digest shortened, as listings have it."""
+        name, at, content = self.subject.partition("@")
+        return f"{name}{at}{content[:12]}"
+
+    def holds_data(self, name: str, content: str) -> bool:
+        """Whether it is about the dataset of this name and content, whatever either of them was called."""
+        return self.scope == "data" and (content in self.contents or self.subject == name)
 
 
 @dataclass(frozen=True)
@@ -284,6 +333,8 @@ class Version(NewVersion):
     """What was published of it, where that was imported."""
     adoption: Adoption | None = None
     """Where its weights came from, where they were not trained here."""
+    evidence: tuple[Evidence, ...] = ()
+    """Reports of how it did outside of Vortex, in the order in which they were added."""
 
     @property
     def published(self) -> tuple[DeclaredMetric, ...]:
@@ -351,3 +402,8 @@ def export(raw: Mapping[str, Any]) -> Export:
     size = raw["size"]
     numbers = {key: None if raw[key] is None else float(raw[key]) for key in ("parity_m", "class_agreement")}
     return Export(**{**raw, **numbers, "artifact": Artifact(**raw["artifact"]), "size": (size[0], size[1]) if size else None})
+
+
+def evidence(raw: Mapping[str, Any]) -> Evidence:
+    """Evidence from its JSON."""
+    return Evidence(**{**raw, "artifact": Artifact(**raw["artifact"]), "signers": tuple(raw["signers"])})

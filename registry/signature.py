@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -43,10 +44,20 @@ def sign(payload: bytes, payload_type: str, key_file: Path) -> dict[str, Any]:
     return signed
 
 
-def opened(text: str, payload_type: str, key_files: Sequence[Path], where: str) -> bytes:
-    """What the envelope in `text` holds, when one of these public keys signed it.
+@dataclass(frozen=True)
+class Signed:
+    """What an envelope holds, the ids of all keys that it names, and of those among them that are trusted and whose signature fits."""
 
-    Raises VortexError, naming `where`, when it is no envelope, holds another type, or none of the keys did.
+    payload: bytes
+    signers: tuple[str, ...]
+    trusted: tuple[str, ...]
+
+
+def inspect(text: str | bytes, payload_type: str, key_files: Sequence[Path], where: str) -> Signed:
+    """What the envelope in `text` holds, and who signed it.
+
+    Raises VortexError, naming `where`, when it is no envelope, holds another type, or one of these public keys signed something else. What
+    a key signed that is not among them cannot be told.
     """
     from securesystemslib.dsse import Envelope
     from securesystemslib.exceptions import VerificationError
@@ -55,26 +66,34 @@ def opened(text: str, payload_type: str, key_files: Sequence[Path], where: str) 
         envelope = Envelope.from_dict(json.loads(text))
     except Exception as error:  # the library lets errors of each part pass: KeyError, ValueError, TypeError, FormatError
         raise VortexError(
-            f"{where} is not a signed envelope ({type(error).__name__})", "take the file as `vortex audit head --sign` wrote it"
+            f"{where} is not a signed envelope ({type(error).__name__})", "take the file as it was written when it was signed"
         ) from error
     if envelope.payload_type != payload_type:
-        raise VortexError(f"{where} holds a {envelope.payload_type[:60]!r}, allowed: {payload_type!r}", "name the file of a signed head")
-    signers = ", ".join(f"{keyid[:12]}…" for keyid in envelope.signatures) or "nobody"
+        raise VortexError(f"{where} holds a {envelope.payload_type[:60]!r}, allowed: {payload_type!r}", "name the file that was meant")
+    signers, trusted = tuple(envelope.signatures), []
+    for key in map(_public, key_files):
+        if key.keyid not in signers:
+            continue
+        try:
+            envelope.verify([key], 1)
+        except VerificationError as error:
+            raise VortexError(
+                f"{where}: the signature of {key.keyid[:12]}… does not fit what it holds", "it was changed after it was signed"
+            ) from error
+        trusted.append(key.keyid)
+    return Signed(bytes(envelope.payload), signers, tuple(trusted))
+
+
+def opened(text: str, payload_type: str, key_files: Sequence[Path], where: str) -> bytes:
+    """What the envelope in `text` holds, when one of these public keys signed it. Raises VortexError as `inspect`, and when none did."""
+    signed = inspect(text, payload_type, key_files, where)
+    signers = ", ".join(f"{keyid[:12]}…" for keyid in signed.signers) or "nobody"
     if not key_files:
         raise VortexError(f"{where} is signed by {signers}, and no key is named that is trusted", "name the public key with --key KEY.pub")
-    keys = [_public(path) for path in key_files]
-    try:
-        envelope.verify(keys, 1)
-    except VerificationError as error:
-        if any(key.keyid in envelope.signatures for key in keys):
-            raise VortexError(
-                f"{where}: the signature of {signers} does not fit what it holds", "it was changed after it was signed"
-            ) from error
-        trusted = ", ".join(f"{key.keyid[:12]}… ({path})" for key, path in zip(keys, key_files, strict=True))
-        raise VortexError(
-            f"{where} is signed by {signers}, trusted is {trusted}", "ask who signed it, before you trust their key"
-        ) from error
-    return bytes(envelope.payload)
+    if not signed.trusted:
+        trusted = ", ".join(f"{_public(path).keyid[:12]}… ({path})" for path in key_files)
+        raise VortexError(f"{where} is signed by {signers}, trusted is {trusted}", "ask who signed it, before you trust their key")
+    return signed.payload
 
 
 def read(path: Path) -> str:

@@ -12,6 +12,11 @@ from registry import events
 from registry.channels import Channel, ChannelState
 from registry.events import REGISTERING, ChannelEvent, ChannelJudged, ChannelPromoted, ChannelRefused, ChannelRolledBack
 from registry.ledger import Entry, Ledger, Transaction
+from registry.quarantine import bars_of
+
+
+class Quarantined(VortexError):
+    """What would enter a stage stands in quarantine, or has weights or data that do."""
 
 
 class ChannelMoved(VortexError):
@@ -40,12 +45,12 @@ def channel_states(source: Ledger | Transaction) -> list[ChannelState]:
 
 def channel_entries(source: Ledger | Transaction) -> list[Entry]:
     """Everything that has moved a channel."""
-    return source.entries(without=(*events.kinds(scope="version"), *events.kinds(folds=False)), bodies=False)
+    return source.entries(without=(*events.kinds_besides("channel"), *events.kinds(folds=False)), bodies=False)
 
 
 def entries_of_channels_with(source: Ledger | Transaction, version: str) -> list[Entry]:
     """Everything that has moved a channel on which `version` was ever promoted; nothing of other channels is read."""
-    still = (*events.kinds(scope="version"), *events.kinds(folds=False))
+    still = (*events.kinds_besides("channel"), *events.kinds(folds=False))
     channels = {entry.subject for entry in source.entries(without=still, naming=version, bodies=False)}
     entries = [entry for channel in channels for entry in source.entries(without=still, subject=channel, bodies=False)]
     return sorted(entries, key=lambda entry: entry.seq)
@@ -65,7 +70,8 @@ def record_promotion(
     """Record judged stages in one transaction, in their order, ending with the first refusal.
 
     A stage that passed moves the channel; a refusal is recorded and moves nothing. `expected_seq` is the channel's `seq`
-    when it was judged. Raises ChannelMoved, recording nothing, when it has moved since.
+    when it was judged. Raises ChannelMoved, recording nothing, when it has moved since, and Quarantined where a stage would be entered
+    by what is in quarantine: whoever judged may have looked before.
     """
     _check_order(stages)
     with ledger.transaction() as tx:
@@ -77,6 +83,9 @@ def record_promotion(
                 f" the judgement was made at move {expected_seq}",
                 "run the promotion again: it is then judged against what is there now",
             )
+        bars = bars_of(tx, version) if any(judgement.passed for judgement in stages) else ()
+        if bars:
+            raise Quarantined(f"{version} enters no stage: {'; '.join(map(str, bars))}", bars[0].remedy)
         recorded: list[ChannelJudged] = []
         seq = state.seq
         for judgement in stages:
@@ -109,7 +118,7 @@ def rollback(
 ) -> ChannelRolledBack:
     """Put the version `to`, or the one that was in production before, back there, as a new event; repeated, it goes back further.
 
-    Raises VortexError when that was not in production there before, ChannelMoved when `expected_seq` is given and the channel has moved since.
+    Raises VortexError when that was not in production there before, Quarantined where it is in quarantine, ChannelMoved when `expected_seq` is given and the channel has moved since.
     """
     with ledger.transaction() as tx:
         state = channel_state(tx, channel)
@@ -127,7 +136,12 @@ def rollback(
                 f"{', '.join(dict.fromkeys(reversed(state.earlier)))}",
                 "name one of these with --to, or promote another version: vortex promote",
             )
-        event = ChannelRolledBack(channel, to or state.earlier[-1], "production", state.seq + 1, state.production)
+        target = to or state.earlier[-1]
+        if bars := bars_of(tx, target):
+            others = [name for name in dict.fromkeys(reversed(state.earlier)) if not bars_of(tx, name)]
+            names = f"go back to another one with --to: {', '.join(others)}" if others else "all others there are in quarantine as well"
+            raise Quarantined(f"{channel} does not go back to {target}: {'; '.join(map(str, bars))}", f"{names}; or {bars[0].remedy}")
+        event = ChannelRolledBack(channel, target, "production", state.seq + 1, state.production)
         tx.append(event, actor=actor, reason=reason, commit=commit)
         return event
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from registry.channels import Channel, ChannelState
 from registry.declarations import Adoption, DeclaredVersion
-from registry.records import Edge, Export, Headline, Metrics, NewVersion, Series, Summary, Version
+from registry.records import Edge, Evidence, Export, Headline, Metrics, NewVersion, Quarantine, Series, Summary, Version
 
 
 @dataclass(slots=True)
@@ -20,6 +20,7 @@ class WholeVersion:
     exports: dict[tuple[str, tuple[int, int] | None, str], Export] = field(default_factory=dict)
     """(format, size, precision) → the newest export of that form."""
     adoption: Adoption | None = None
+    evidence: list[Evidence] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -47,10 +48,12 @@ class VersionState:
 
 @dataclass
 class State:
-    """Versions and declared versions by name, and channels by `device/domain`, as far as they were folded."""
+    """Versions and declared versions by name, channels by `device/domain`, and what stands in quarantine by scope and subject, as far as they
+    were folded."""
 
     versions: dict[str, VersionState] = field(default_factory=dict)
     channels: dict[str, ChannelState] = field(default_factory=dict)
+    quarantines: dict[tuple[str, str], Quarantine] = field(default_factory=dict)
     declared: dict[str, DeclaredVersion] = field(default_factory=dict)
 
     def whole(self, version: str) -> WholeVersion:
@@ -110,6 +113,7 @@ class State:
                     mlflow_version=whole.mlflow_version,
                     declaration=declared.declaration if declared else None,
                     adoption=whole.adoption,
+                    evidence=tuple(whole.evidence),
                 )
             )
         return sorted(versions, key=lambda version: version.number)

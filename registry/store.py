@@ -56,11 +56,11 @@ class MlflowStore:
             run = self._client.create_run(self.experiment_id, run_name=name, tags={**(tags or {}), "mlflow.source.name": "vortex"})
             return str(run.info.run_id)
 
-    def run_tagged(self, tag: str, value: str) -> str | None:
-        """The id of the newest run that carries this tag, so that what was interrupted is taken up again; None where there is none."""
+    def runs_tagged(self, tag: str, value: str = "%") -> list[str]:
+        """The ids of the runs that carry this tag with this value, so that what was interrupted is taken up again; the newest first."""
         with self._explained("look a run up"):
-            runs = self._client.search_runs([self.experiment_id], f"tags.`{tag}` = '{value}'", max_results=1)
-            return str(runs[0].info.run_id) if runs else None
+            runs = self._client.search_runs([self.experiment_id], f"tags.`{tag}` LIKE '{value}'", max_results=100)
+            return [str(run.info.run_id) for run in runs]
 
     def end_run(self, run_id: str, status: RunStatus = "FINISHED") -> None:
         """Mark a run as ended."""

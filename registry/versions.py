@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
+from operator import attrgetter
 from pathlib import Path
 
 from core.errors import VortexError
@@ -16,13 +17,26 @@ from core.files import inside, sha256_file
 from core.secret import SecretUrl
 from core.shipped import SHIPPED
 from core.stages import STAGES
-from registry import artifacts, database, events, stages
+from registry import artifacts, database, events, quarantine, stages
 from registry.channels import Channel
 from registry.declarations import Adoption, Declaration, DeclaredVersion, WithoutWeights
-from registry.events import REGISTERING, VersionAdopted, VersionDeclared, VersionExported, VersionMeasured, VersionRegistered, run_scope
+from registry.events import (
+    NAMING,
+    REGISTERING,
+    VersionAdopted,
+    VersionDeclared,
+    VersionEvidenced,
+    VersionExported,
+    VersionMeasured,
+    VersionRegistered,
+    run_scope,
+)
+from registry.graph import Graph, graph
 from registry.ledger import Contradiction, Ledger, Transaction
 from registry.names import next_number, require_adoptable, undeclared
-from registry.records import Artifact, Export, Metrics, NewVersion, Summary, Version, WeightsEdge
+from registry.quarantine import Bar
+from registry.records import Artifact, Edge, Evidence, Export, Metrics, NewVersion, Summary, Version, WeightsEdge
+from registry.state import State
 from registry.store import MlflowStore
 
 log = logging.getLogger("vortex.registry")
@@ -65,6 +79,11 @@ class Hub:
             entries = self.ledger.entries(kinds=(VersionDeclared.kind, VersionAdopted.kind), bodies=False)
             return sorted(events.fold(entries).declared.values(), key=lambda declared: declared.number)
 
+    def recorded(self) -> dict[str, tuple[Edge, ...]]:
+        """Every name that a version has, registered or declared, and what it was made from."""
+        declared = {version.name: version.parents for version in self.declared()}
+        return declared | {summary.name: summary.parents for summary in self.summaries()}
+
     def get(self, name: str) -> Version:
         """One version. Raises VortexError saying which exist, WithoutWeights for one that is only declared."""
         with self._reading():
@@ -75,6 +94,27 @@ class Hub:
         if own:
             raise WithoutWeights(name)
         raise _unknown(name, [summary.name for summary in self.summaries()])
+
+    def lineage(self) -> tuple[State, Graph]:
+        """Every version with how it was made, every channel and what stands in quarantine, and the graph of all of it."""
+        whole = (*NAMING, *quarantine.KINDS)
+        with self._reading():
+            entries = self.ledger.entries(without=(*whole, *events.kinds(folds=False)), bodies=False)
+            entries = sorted([*entries, *self.ledger.entries(kinds=whole)], key=attrgetter("seq"))
+            state = events.fold(entries)
+            return state, graph(state, entries)
+
+    def barred(self) -> dict[str, tuple[Bar, ...]]:
+        """Every version that may enter no stage → what bars it. Next to nothing is read where nothing is in quarantine."""
+        with self._reading():
+            quarantines = quarantine.standing(self.ledger)
+            if not quarantines:
+                return {}
+            known_by_content = any(each.scope == "data" for each in quarantines)
+            registered = self.ledger.entries(kinds=NAMING, bodies=known_by_content)
+            state = events.fold(registered)
+            state.quarantines = {(each.scope, each.subject): each for each in quarantines}
+            return quarantine.bars_of_all(state)
 
     @cached_property
     def _every_kind_known(self) -> bool:
@@ -163,6 +203,12 @@ class Hub:
         """Record that a version was exported. The newest one of a format, size and precision is the one that counts."""
         self.get(name)
         self.ledger.append(VersionExported(name, export), actor=actor, reason=reason, commit=commit)
+        return self.get(name)
+
+    def add_evidence(self, name: str, evidence: Evidence, *, actor: str, reason: str = "", commit: str | None = None) -> Version:
+        """Record a report of how a version did outside of Vortex."""
+        self.get(name)
+        self.ledger.append(VersionEvidenced(name, evidence), actor=actor, reason=reason, commit=commit)
         return self.get(name)
 
     def artifact_path(self, artifact: Artifact, *, verify: bool = True) -> Path:

@@ -20,6 +20,7 @@ from vortex_cli.commands import (
     demo,
     doctor,
     evaluate,
+    evidence,
     export,
     history,
     import_,
@@ -31,6 +32,7 @@ from vortex_cli.commands import (
     pareto,
     profile,
     promote,
+    quarantine,
     recipes,
     recommend,
     replay,
@@ -40,6 +42,7 @@ from vortex_cli.commands import (
     show,
     submit,
     train,
+    ui,
     validate,
     versions,
 )
@@ -90,6 +93,9 @@ data_app = typer.Typer(
 audit_app = typer.Typer(
     cls=Group, no_args_is_help=True, help="The ledger's head, to be kept elsewhere, and all else compared with what the ledger says."
 )
+evidence_app = typer.Typer(
+    cls=Group, no_args_is_help=True, help="Reports of how a version did outside of Vortex: closed loop, device, shadow, field."
+)
 
 register(app, init.init, "Start")
 register(app, demo.demo, "Start")
@@ -124,14 +130,20 @@ register(app, compare.compare, "Know")
 register(app, pareto.pareto, "Know")
 register(app, report.report, "Know")
 register(app, recommend.recommend, "Know")
+register(app, ui.ui, "Know")
 register(app, evaluate.evaluate, "Know")
 
 register(app, import_.import_, "Bring")
 register(app, adopt.adopt, "Bring")
+register(evidence_app, evidence.add, "Bring")
+register(evidence_app, evidence.list_, "Bring")
+register(evidence_app, evidence.schema, "Bring")
+app.add_typer(evidence_app, name="evidence", rich_help_panel="Bring")
 
 register(app, export.export, "Ship")
 register(app, promote.promote, "Ship")
 register(app, rollback.rollback, "Ship")
+register(app, quarantine.quarantine, "Ship")
 register(app, history.history, "Ship")
 register(app, card.card, "Ship")
 register(audit_app, audit.head, "Ship")

@@ -17,9 +17,8 @@ def complete_versions(incomplete: str) -> list[str]:
     from pipelines.hub.open import hub
 
     try:
-        registry = hub(console.workspace())
-        names = {version.name: version.number for version in [*registry.summaries(), *registry.declared()]}
-        return [name for name in sorted(names, key=lambda name: names[name]) if name.startswith(incomplete)]
+        names = sorted(hub(console.workspace()).recorded(), key=lambda name: int(name[1:]))
+        return [name for name in names if name.startswith(incomplete)]
     except VortexError:
         return []
 

@@ -33,6 +33,9 @@ MEANINGS: Final = {
         "data checkout": "checkout switch",
         "data diff": "changes",
         "compare": "diff vs versus",
+        "pareto": "front frontier dominated tradeoff",
+        "recommend": "best suggest choose pick which",
+        "ui": "web gui dashboard server open mlflow",
         "recipes": "recipe config configs configure settings presets",
         "submit": "sbatch slurm cluster launch",
         "pack": "cache preprocess prepare",
@@ -56,11 +59,6 @@ MEANINGS: Final = {
 }
 """Group → its commands, each with the words by which people look for it who come from other tools."""
 REMARKS: Final = {
-    **dict.fromkeys(
-        ["ui", "web", "gui", "dashboard", "server", "open"],
-        "runs and their curves are pages of `mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db`, or of the server that `tracking_uri` in"
-        " vortex.toml names; all else is `vortex versions`",
-    ),
     **dict.fromkeys(
         ["rm", "remove", "delete", "drop", "unregister"],
         "nothing that was registered is removed; `vortex rollback` takes it out of production",

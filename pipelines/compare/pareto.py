@@ -128,7 +128,7 @@ def pareto(ws: Workspace, axes: Sequence[str], *, exams_only: bool = True, margi
     errors = ErrorsAtHand(registry)
     codenames = {version.name: version.codename for version in versions}
     better = _dominating(np.array(list(values.values())), definitions)
-    names, dominated = list(values), better.any(axis=0)
+    names, dominated = list(values), np.asarray(better.any(axis=0))
     points = []
     for row, name in enumerate(names):
         dominators = np.flatnonzero(better[:, row])

@@ -18,7 +18,7 @@ from pipelines.hub.open import actor, commit, hub
 from pipelines.recipes import recipe as recipes
 from registry.declarations import Adoption
 from registry.names import require_adoptable
-from registry.records import Artifact, DataEdge, DataUse, Edge, NewVersion, RecipeEdge, TeacherEdge, Version, WeightsEdge
+from registry.records import Artifact, DataEdge, DataUse, Edge, NewVersion, RecipeEdge, TeacherEdge, Version, VersionEdge, WeightsEdge
 
 if TYPE_CHECKING:
     from pipelines.recipes.schema import Recipe
@@ -82,7 +82,7 @@ def adopt(
     data = tuple(dict.fromkeys(data.dataset for stage in shape.stages for data in stage.data))
     truncated = shape.truncated if name == claim else None
     if before and before.adoption:
-        _require_same(before, adoption)
+        _require_same(before, adoption, domain, edges, parents)
         return AdoptionReport(name, shape.name, before.adoption, before.parents, data, before.truncated, True, dry_run, before)
     version = None
     if not dry_run:
@@ -108,10 +108,9 @@ def adopt(
 def _store(ws: Workspace, registry: Hub, network: legacy.LegacyCheckpoint, name: str, recipe: Recipe) -> tuple[str, Artifact]:
     """The MLflow run of the adoption, new or one that was interrupted, and the weights stored with it as safetensors."""
     file = f"{name} {network.sha256}"
-    run_id = registry.store.run_tagged(TAG, file)
-    if run_id is None:
-        run_id = registry.store.start_run(f"adopt {name}", {TAG: file})
-        registry.store.log_params(run_id, {"recipe": recipe.model_dump(mode="json", include=PARAMETERS), "sha256": network.sha256})
+    interrupted = registry.store.runs_tagged(TAG, file)
+    run_id = interrupted[0] if interrupted else registry.store.start_run(f"adopt {name}", {TAG: file})
+    registry.store.log_params(run_id, {"recipe": recipe.model_dump(mode="json", include=PARAMETERS), "sha256": network.sha256})
     path = ws.build / "adopted" / network.sha256[:16] / "best.safetensors"
     checkpoint.save(path, network.student, {"recipe": recipe.name, "adopted": network.sha256})
     artifact = registry.store.log_artifact(run_id, path, "checkpoint")
@@ -122,7 +121,7 @@ def _store(ws: Workspace, registry: Hub, network: legacy.LegacyCheckpoint, name:
 
 def _edges(registry: Hub, recipe: Recipe, name: str, claim: str | None, parents: Sequence[str]) -> tuple[Edge, ...]:
     """Typed edges to what the checkpoint is declared to come from. Raises VortexError for a parent that is neither registered nor declared."""
-    recorded = {version.name for version in [*registry.summaries(), *registry.declared()]}
+    recorded = registry.recorded() if parents else {}
     unknown = [parent for parent in parents if parent not in recorded]
     if unknown:
         raise VortexError(f"--parent {unknown[0]} is neither registered nor declared here", "list what is with: vortex versions")
@@ -143,11 +142,32 @@ def _require_order(class_order: Sequence[str]) -> None:
         )
 
 
-def _require_same(before: Version, adoption: Adoption) -> None:
-    """Raise VortexError unless a version was adopted from this very file, read in this very way."""
-    if before.adoption and (before.adoption.sha256, before.adoption.class_order) != (adoption.sha256, adoption.class_order):
-        raise VortexError(
-            f"{before.name} was adopted from {before.adoption.source} ({before.adoption.sha256[:12]}, classes {','.join(before.adoption.class_order)});"
-            f" this is {adoption.source} ({adoption.sha256[:12]}, classes {','.join(adoption.class_order)})",
-            "a name is never given again: adopt this one under another",
+def _require_same(before: Version, adoption: Adoption, domain: str | None, edges: Sequence[Edge], parents: Sequence[str]) -> None:
+    """Raise VortexError unless a version was adopted from this very file, read in this very way, and of what is said now nothing is new."""
+    recorded = before.adoption
+    if recorded is None:
+        return
+    differences = [
+        f"{what} {ours}, this says {theirs}"
+        for what, ours, theirs, given in (
+            ("the file", recorded.sha256[:12], adoption.sha256[:12], True),
+            ("the classes", ",".join(recorded.class_order), ",".join(adoption.class_order), True),
+            ("the domain", before.domain or "none", domain or "none", domain is not None),
+            ("the figures", _figures(recorded), _figures(adoption), bool(adoption.metrics)),
+            ("the parents", _origins(before.parents), _origins(edges), bool(parents)),
         )
+        if given and ours != theirs
+    ]
+    if differences:
+        raise VortexError(
+            f"{before.name} was adopted with {'; '.join(differences)}",
+            "what is recorded stays: adopt under another name, or leave that out",
+        )
+
+
+def _figures(adoption: Adoption) -> str:
+    return ", ".join(f"{metric.metric} {metric.value:g} on {metric.place}" for metric in adoption.metrics) or "none"
+
+
+def _origins(edges: Sequence[Edge]) -> str:
+    return ", ".join(f"{edge.kind} {edge.version}" for edge in edges if isinstance(edge, VersionEdge)) or "none"

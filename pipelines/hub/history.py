@@ -74,9 +74,9 @@ def history(
 
 def _of_channels(ledger: Ledger, version: str | None, domain: str | None, device: str | None) -> list[Entry]:
     """What happened on the channels of this device and domain, or all of them; with a version, what names it."""
-    about_versions = events.kinds(scope="version")
+    others = events.kinds_besides("channel")
     if domain is None and device is None:
-        return ledger.entries(without=about_versions, naming=version)
+        return ledger.entries(without=others, naming=version)
     channels = map(Channel.parse, ledger.subjects(events.kinds(scope="channel")))
     named = [channel for channel in channels if domain in (None, channel.domain) and device in (None, channel.device)]
-    return [entry for channel in named for entry in ledger.entries(without=about_versions, subject=str(channel), naming=version)]
+    return [entry for channel in named for entry in ledger.entries(without=others, subject=str(channel), naming=version)]

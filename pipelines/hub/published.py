@@ -26,10 +26,11 @@ class ImportReport:
     versions: dict[str, Declaration]
 
 
-def place_of(file: str) -> Path:
-    """The file that a name stands for: `lineage.yaml` is the shipped one where no file of that name lies here."""
+def place_of(file: str) -> tuple[Path, bool]:
+    """The file that a name stands for, and whether it is the shipped one: `lineage.yaml`, where no file of that name lies here."""
     path = Path(file)
-    return SHIPPED_FILE if file == SHIPPED_NAME and not path.exists() else path
+    shipped = file == SHIPPED_NAME and not path.exists()
+    return (SHIPPED_FILE if shipped else path), shipped
 
 
 def import_lineage(ws: Workspace, file: Path, *, reason: str = "", dry_run: bool = False) -> ImportReport:
@@ -38,8 +39,7 @@ def import_lineage(ws: Workspace, file: Path, *, reason: str = "", dry_run: bool
     Raises VortexError with every fault of the file, for a name that a version trained here has, and for one that was declared otherwise.
     """
     registry = hub(ws)
-    recorded = {version.name: version.parents for version in [*registry.declared(), *registry.summaries()]}
-    versions = read(file, recorded)
+    versions = read(file, registry.recorded())
     if dry_run:
         declared = undeclared(registry.ledger, versions)
     else:

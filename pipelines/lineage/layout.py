@@ -47,7 +47,7 @@ def place(graph: Graph) -> Layout:
     nodes = sorted(graph.nodes, key=lambda node: (KINDS.index(node.kind), natural(node.name), node.detail))
     pairs = _forward(nodes, sorted({(link.source, link.target) for link in graph.links if link.source != link.target}))
     columns = _columns(nodes, pairs)
-    points: dict[Point, int] = {**columns}
+    points: dict[Point, int] = dict(columns.items())
     left, right = _joined(pairs, columns, points)
     order = _ordered(points, left, right)
     rows = _heights(order, left, right)
@@ -74,16 +74,16 @@ def _forward(nodes: Sequence[Node], pairs: Sequence[tuple[Node, Node]]) -> list[
         waiting = [(root, iter(targets[root]))]
         while waiting:
             node, rest = waiting[-1]
-            target = next(rest, None)
-            if target is None:
+            following = next(rest, None)
+            if following is None:
                 path.discard(node)
                 waiting.pop()
-            elif target not in path:
-                forward.append((node, target))
-                if target not in entered:
-                    entered.add(target)
-                    path.add(target)
-                    waiting.append((target, iter(targets[target])))
+            elif following not in path:
+                forward.append((node, following))
+                if following not in entered:
+                    entered.add(following)
+                    path.add(following)
+                    waiting.append((following, iter(targets[following])))
     return forward
 
 
@@ -139,9 +139,9 @@ def _ordered(points: Mapping[Point, int], left: Pairs, right: Pairs) -> list[lis
         order[column].append(point)
     for sweep in range(SWEEPS):
         neighbours = right if sweep % 2 else left
-        for column in reversed(order) if sweep % 2 else order:
-            at = {point: index for line in order for index, point in enumerate(line)}
-            column.sort(key=_mean_of(at, neighbours))
+        for line in reversed(order) if sweep % 2 else order:
+            at = {point: float(index) for each in order for index, point in enumerate(each)}
+            line.sort(key=_mean_of(at, neighbours))
     return order
 
 

@@ -14,7 +14,7 @@ from registry.graph import Graph, Link, LinkKind, Node
 
 MOST_NODES: Final = 300
 """More than that, and nobody reads the picture: it is refused."""
-LONGEST: Final = 30
+LONGEST: Final = 34
 """Columns of a box's text; the whole text is its tooltip."""
 LETTER, LINE, ROW, GAP, EDGE = 8.3, 15, 54, 58, 16
 """Pixels: a letter's width, a line's and a row's height, between two columns, and around everything."""
@@ -22,7 +22,7 @@ HUES: Final[Mapping[LinkKind, int]] = {
     "frame": 200, "data": 190, "teacher": 45, "recipe": 220, "weights": 310, "code": 260, "export": 25, "channel": 140, "device": 160,
 }  # fmt: skip
 """Of a kind's colour; every colour is said in words too."""
-NODE_HUES: Final = {**HUES, "version": 310}
+NODE_HUES: Final[Mapping[str, int]] = dict(HUES.items()) | {"version": 310}
 WORDS: Final[Mapping[str, str]] = {"data": "data set", "code": "commit"}
 """Kind of a node → in words, where its name is none."""
 STYLE: Final = """
@@ -153,7 +153,7 @@ def _drawn_link(pair: tuple[Node, Node], links: list[Link], layout: Layout, left
     words = f"{source} → {target}: {_kinds(links)}{', ended' if ended else ''}"
     tip = f"M{at[0] - 6:.1f} {at[1] - 3.5:.1f}L{at[0]:.1f} {at[1]:.1f}L{at[0] - 6:.1f} {at[1] + 3.5:.1f}"
     return (
-        f'<g fill="none" stroke="hsl({HUES[kind]} 65% 48%)" stroke-width="{heavy}"><title>{escape(clean(words))}</title>'
+        f'<g fill="none" stroke="hsl({HUES[kind]} 65% 54%)" stroke-width="{heavy}"><title>{escape(clean(words))}</title>'
         f'<path d="{"".join(path)}"{dashes}/><path d="{tip}"/></g>'
     )
 
@@ -175,7 +175,7 @@ def _drawn_node(
     box = (
         f"<title>{escape(': '.join(lines))}</title>"
         f'<rect x="{left:.1f}" y="{y - 19:.1f}" width="{width:.1f}" height="38" rx="{corner}" fill="hsl({hue} 70% 50% / .13)" '
-        f'stroke="hsl({hue} 65% 48%)" {frame}/>'
+        f'stroke="hsl({hue} 65% 54%)" {frame}/>'
         f'<text class="name" x="{left + 10:.1f}" y="{y - 3:.1f}">{escape(_short(lines[0]))}</text>'
         f'<text class="small" x="{left + 10:.1f}" y="{y + LINE - 3:.1f}">{escape(_short(lines[1]))}</text>'
     )
@@ -190,7 +190,7 @@ def _legend(graph: Graph, y: float) -> tuple[str, float]:
     for kind in dict.fromkeys(link.kind for link in sorted(graph.links, key=lambda link: list(HUES).index(link.kind))):
         dashes = ' stroke-dasharray="7 4"' if kind == "recipe" else ""
         parts.append(
-            f'<path d="M{left:.1f} {y - 4:.1f}h22" stroke="hsl({HUES[kind]} 65% 48%)" stroke-width="2"{dashes}/>'
+            f'<path d="M{left:.1f} {y - 4:.1f}h22" stroke="hsl({HUES[kind]} 65% 54%)" stroke-width="2"{dashes}/>'
             f'<text class="small" x="{left + 28:.1f}" y="{y:.1f}">{kind}</text>'
         )
         left += 44 + LETTER * len(kind)

@@ -111,7 +111,7 @@ def _grid(x: _Scale, y: _Scale) -> list[str]:
 
     line = Markup('<line class="grid" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>')
     text = Markup('<text class="faint" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>')
-    parts = []
+    parts: list[str] = []
     for value in x.ticks():
         at = x.at(value)
         parts += [line.format(at, _TOP, at, HEIGHT - _BOTTOM), text.format(at, HEIGHT - _BOTTOM + 18, "middle", x.label(value))]

@@ -15,14 +15,19 @@ from pipelines.exam.leaks import leaks, lineage_of
 from pipelines.exam.results import Place, Result, results
 from pipelines.exam.sets import ExamSet, exam_sets
 from pipelines.hub.classes import class_pixels
+from pipelines.hub.evidence import items
 from pipelines.ship.export import PARITY_DOMAIN, export, newest, on_too_few_frames, parity_evidence
 from pipelines.workspace import Workspace
 from registry.channels import Channel
 from registry.lineage import weights_line
+from registry.quarantine import bars_in, standing
 from registry.records import Version
 from registry.versions import Hub
+from validation.evidence.closed_loop import ClosedLoop
 from validation.promotion.evidence import (
     Baselines,
+    ClosedLoopRun,
+    ClosedLoopRuns,
     Compare,
     Comparison,
     DeviceInput,
@@ -32,6 +37,7 @@ from validation.promotion.evidence import (
     ExportParity,
     Incumbent,
     Measurement,
+    Quarantines,
     TrainedClasses,
     TrainingData,
 )
@@ -86,6 +92,12 @@ def _training_data(request: Request) -> TrainingData:
     return TrainingData(tuple(line), uses, tuple(name for name in line if name not in with_data))
 
 
+def _quarantines(request: Request) -> Quarantines:
+    """Of the version, every one whose weights are in it, and the data of them all."""
+    line = weights_line(request.version, request.registry.find)
+    return Quarantines(tuple(line), tuple(map(str, bars_in(line, standing(request.registry.ledger)))))
+
+
 def _trained_classes(request: Request) -> TrainedClasses:
     domain = request.ws.domain(request.channel.domain)
     return TrainedClasses(domain.require_classes, class_pixels(request.registry, request.version))
@@ -103,11 +115,28 @@ def _parity(request: Request) -> ExportParity | None:
     return parity_evidence(exported)
 
 
+def _closed_loop_runs(request: Request) -> ClosedLoopRuns:
+    """Of the version's closed-loop reports, read again. Raises VortexError for one whose file is gone or changed."""
+    runs = []
+    for item in items(request.ws, request.registry, request.version):
+        if item.record.kind == "closed-loop" and item.fault:
+            raise VortexError(
+                f"evidence of {request.version.name}: {item.fault}", "look at it with: vortex evidence list " + request.version.name
+            )
+        if isinstance(item.report, ClosedLoop):
+            text = f"{item.record.report}, {item.record.made_at[:10]}, {item.signature}"
+            report = item.report
+            runs.append(ClosedLoopRun(report.simulator.name, report.reached, report.unhurt, item.trust == "trusted", text))
+    return ClosedLoopRuns(request.version.name, tuple(runs))
+
+
 OF_VERSION: Final[Mapping[type, Callable[[Request], object]]] = {
+    Quarantines: _quarantines,
     TrainingData: _training_data,
     TrainedClasses: _trained_classes,
     DeviceInput: _device_input,
     ExportParity: _parity,
+    ClosedLoopRuns: _closed_loop_runs,
 }
 """How each kind of evidence that does not depend on the exam is gathered."""
 OF_EXAM: Final = (Exam, ExamLeaks, Measurement, Incumbent, Baselines)

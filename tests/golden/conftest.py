@@ -12,7 +12,7 @@ import pytest
 
 from core.files import locked
 from tests.golden.golden import vortex
-from tests.golden.workspaces import begin, plain_folder, training
+from tests.golden.workspaces import begin, field_report, lineage_file, old_checkpoint, plain_folder, training
 
 TOUR = """
 doctor
@@ -46,6 +46,10 @@ compare v5 v10
 evaluate v11 --device cpu
 evaluate v10 --device cpu --against v11
 evaluate v10 --device cpu --picture
+compare v10 v11 --domain rooms
+pareto --axes rooms.rmse,params
+recommend --domain rooms
+recommend --domain rooms --for finetune
 export v10
 promote v10 --stage production --dry-run
 promote v10 --stage production
@@ -61,6 +65,14 @@ data push
 data pull
 data checkout v10
 data diff v10
+import {lineage} --dry-run
+import {lineage}
+adopt {old} --as v20 --recipe {recipe} --domain rooms
+evidence add v20 {report} --kind field
+evidence list v20
+evidence schema field
+show v20
+compare v10 v20
 """
 """Command lines in their order; what is in braces is put in."""
 
@@ -91,10 +103,14 @@ def tour(tmp_path_factory: pytest.TempPathFactory) -> Tour:
 
 def _walk(root: Path) -> dict[str, Any]:
     printed = begin(root)
-    places = {"tiny": training(root), "frames": str(plain_folder(root.parent / "brought")), "run": ""}
+    outside = root.parent / "brought"
+    places = {"tiny": training(root), "recipe": str(root / "tiny.yaml"), "frames": str(plain_folder(outside)), "run": "", "report": ""}
+    places |= {"old": str(old_checkpoint(outside)), "lineage": str(lineage_file(outside))}
     for line in TOUR.strip().splitlines():
         answer = vortex(f"{line.format(**places)} --json", root, slurm=line.startswith("submit"))
         printed[line] = answer.json
         if line == "train {tiny} --epochs 2":
             places["run"] = answer.json["run"]
+        if line.startswith("adopt"):
+            places["report"] = str(field_report(outside, answer.json["version"]["checkpoint"]["sha256"]))
     return printed

@@ -50,6 +50,43 @@ def plain_folder(root: Path) -> Path:
     return root
 
 
+def old_checkpoint(folder: Path) -> Path:
+    """A checkpoint of before Vortex, of random weights: what `adopt` takes by the tiny recipe."""
+    import torch
+
+    from models.student import Student, StudentConfig
+
+    torch.manual_seed(0)
+    state = Student(StudentConfig(encoder="mobilenetv3_small_100", size=(48, 64))).state_dict()
+    torch.save({"model": state, "epoch": 50}, folder / "old.pt")
+    return folder / "old.pt"
+
+
+def lineage_file(folder: Path) -> Path:
+    """A version that was published elsewhere: what `import` takes."""
+    metric = {"dataset": "small", "domain": "rooms", "camera": "kinect", "metric": "rmse", "value": 0.5}
+    job = {"job": "7", "stage": "one", "outcome": "finished"}
+    version = {
+        "name": "v20",
+        "codename": "Buoy",
+        "parents": [],
+        "encoder": "mobilenetv3_small_100",
+        "changed": "the place",
+        "lesson": "it floats",
+    }
+    more = {"stages": [{"name": "one", "datasets": ["small"], "epochs": 3, "stopped_at": 2}], "jobs": [job], "published": [metric]}
+    (folder / "lineage.yaml").write_text(json.dumps({"versions": [version | more]}))
+    return folder / "lineage.yaml"
+
+
+def field_report(folder: Path, checkpoint: str) -> Path:
+    """A report about the version that has this checkpoint: what `evidence add` takes."""
+    about = {"format": 1, "kind": "field", "checkpoint_sha256": checkpoint, "made_at": "2026-03-01T12:00:00Z", "made_by": "the lab"}
+    drive = {"device": "host", "place": "hall", "hours": 2, "distance_m": 900, "interventions": 1, "collisions": 0}
+    (folder / "report.json").write_text(json.dumps(about | drive))
+    return folder / "report.json"
+
+
 def training(root: Path) -> str:
     """The options of the tiny training."""
     return TRAINING.replace("tiny.yaml", str(root / "tiny.yaml"))

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from validation.evidence.parity import Pairs
+
 DataState = Literal["passed", "failed", "never validated", "allowed unvalidated", "declared"]
 """`allowed unvalidated`: an older ledger says that the training was started with --allow-unvalidated, and not why. `declared`: somebody
 says so of a checkpoint that was adopted."""
@@ -21,6 +23,14 @@ class TrainingData:
     line: tuple[str, ...]
     uses: tuple[tuple[str, str, DataState], ...]
     unrecorded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Quarantines:
+    """What of the version's line of weights, and of the data that it was trained on, stands in quarantine, in words with who said so and why."""
+
+    line: tuple[str, ...]
+    bars: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -118,6 +128,28 @@ class DeviceInput:
 
     size: tuple[int, int]
     runtime: str
+
+
+@dataclass(frozen=True)
+class ClosedLoopRun:
+    """A closed-loop report: of each seed, whether the version and ground truth reached the goal and drove without a collision.
+
+    `trusted` is whether a key that the workspace trusts signed it; `text` says which report it is.
+    """
+
+    simulator: str
+    reached: Pairs
+    unhurt: Pairs
+    trusted: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class ClosedLoopRuns:
+    """The closed-loop reports about the version's own checkpoint, in the order in which they were added."""
+
+    version: str
+    runs: tuple[ClosedLoopRun, ...]
 
 
 Evidence: TypeAlias = Mapping[type, object]

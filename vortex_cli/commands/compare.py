@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vortex_cli import console, wording
+from vortex_cli import console, published, wording
 from vortex_cli.completion import complete_recipes, complete_versions
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from pipelines.compare.forgetting import Forgetting
+    from pipelines.compare.published import PublishedPair
     from pipelines.compare.side_by_side import Comparison, Measured, MetricRow
 
 
@@ -43,13 +44,16 @@ def compare(
 
     Example: vortex compare v5 v6
     """
+    from pipelines.compare.published import published_pairs
     from pipelines.compare.side_by_side import compare as put_side_by_side
     from pipelines.report.comparison_page import comparison_page
 
     metrics = tuple(dict.fromkeys(metric or ["rmse"]))
-    result = put_side_by_side(console.workspace(), a, b, domain=domain, metrics=metrics, margin=margin)
+    ws = console.workspace()
+    result = put_side_by_side(ws, a, b, domain=domain, metrics=metrics, margin=margin)
+    pairs = published_pairs(ws, a, b)
     page = comparison_page(result, html) if html else None
-    console.emit({**vars(result), "page": page}, *_parts(result))
+    console.emit({**vars(result), "published": pairs, "page": page}, *_parts(result), *(_published(result, pairs) if pairs else ()))
     if page:
         console.note(f"page: {page}")
 
@@ -63,6 +67,14 @@ def _parts(result: Comparison) -> Iterator[RenderableType]:
     if result.unpaired:
         yield "\nnot compared, because only figures of the same frames by the same protocol are:"
         yield from (f"  - {line.sentence}" for line in result.unpaired)
+
+
+def _published(result: Comparison, pairs: Sequence[PublishedPair]) -> Iterator[RenderableType]:
+    """What was published of the two, apart from what was measured."""
+    names: Any = [(name, "right") for name in (result.a.name, result.b.name)]
+    rows = [(pair.metric, pair.a, pair.b, pair.place) for pair in pairs]
+    yield f"\n{published.TITLE}"
+    yield wording.snug(console.table(["metric", *names, "published on"], rows))
 
 
 def _recipe(result: Comparison) -> Iterator[RenderableType]:

@@ -28,10 +28,10 @@ def import_(
 
     Example: vortex import lineage.yaml
     """
-    from pipelines.hub.published import SHIPPED_FILE, import_lineage, place_of
+    from pipelines.hub.published import import_lineage, place_of
 
-    path = place_of(file)
-    if path == SHIPPED_FILE:
+    path, shipped = place_of(file)
+    if shipped:
         console.note(f"file     {path}, which Vortex ships")
     report = import_lineage(console.workspace(), path, reason=reason, dry_run=dry_run)
     payload = {"file": report.file, "dry_run": dry_run, "declared": report.declared, "already": report.already}

@@ -1,50 +1,98 @@
-"""`vortex lineage`: the family tree of the versions, with typed edges."""
+"""`vortex lineage`: what every version was made from, and what came of a version, a dataset, a teacher or a frame."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from vortex_cli import console, wording
+from core.errors import UsageError
+from vortex_cli import branches, console, wording
 from vortex_cli.completion import complete_versions
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.text import Text
 
+    from pipelines.lineage.ancestry import Lineage, Tenure
+    from pipelines.lineage.focus import Focus
+    from pipelines.lineage.metric_line import MetricHistory, MetricLine, Point
+    from pipelines.workspace import Workspace
+    from registry import graph
     from registry.declarations import DeclaredVersion
     from registry.lineage import Node
+    from registry.quarantine import Bar
     from registry.records import Summary
 
+Form = Literal["tree", "json", "mermaid", "svg"]
 
 PRETTY_NODES = 200
 """Above this many versions the tree is written without rich, which takes 0.3 ms a line."""
-BRANCH, DOWN = "├─ ", "↓ "
-INDENTS = {BRANCH: "│  "}
-"""What stands to the left of all that is below such a mark."""
+PLOT: Final = 24
+"""Columns of the longest bar."""
+TENURES: Final = {(True, True): "runs", (True, False): "ran", (False, True): "holds", (False, False): "held"}
+"""Whether a stage is production, and whether it is held now → in a word."""
+LASTING: Final = ("channel", "device")
+"""Kinds that stand in a table below the tree, with their times, and not in it."""
 
 
 def lineage(
-    version: Annotated[
-        str | None, typer.Argument(metavar="VERSION", help="Only this one's family.", autocompletion=complete_versions)
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            help="A version, DATASET[@HASH], teacher, FRAME or DATASET/FRAME, channel, device or commit; or KIND:NAME.",
+            autocompletion=complete_versions,
+        ),
     ] = None,
     data: Annotated[bool, typer.Option("--data/--no-data", help="Show teachers and data sets below each version.")] = True,
+    up: Annotated[bool, typer.Option("--up", help="What it was made from.")] = False,
+    down: Annotated[bool, typer.Option("--down", help="What came of it, and every channel and device that runs or ran that.")] = False,
+    metric: Annotated[
+        str | None,
+        typer.Option("--metric", metavar="NAME@DOMAIN", help="This metric along the version's ancestors, with each step's change."),
+    ] = None,
+    form: Annotated[Form, typer.Option("--format", help="How it is printed; a picture has 300 nodes at most.")] = "tree",
 ) -> None:
     """Show which version was made from which: by weights or by recipe, with its teachers and its data.
 
     Below each version stand its branches, indented, and after the arrow, not indented, the child from which most versions descend.
-    A version in brackets was named as a parent but is not registered here; a declared one has no weights here. One with weights of data that had not passed its gate says so,
-    however far back that was.
+    A version in brackets was named as a parent but is not registered here; a declared one has no weights here.
+    One with weights of data that had not passed its gate says so, however far back that was, and so does one that is in quarantine.
 
-    Example: vortex lineage v10
+    With --down, which is meant for anything but a version, it ends in every channel and device that runs or ran what came of it.
+
+    Example: vortex lineage v10 --down
     """
+    ws = console.workspace()
+    console.session.json |= form == "json"
+    if name is None and (up or down or metric):
+        raise UsageError("--up, --down and --metric start from something", "name it: vortex lineage v10 --down")
+    if metric is not None and (up or down or form == "mermaid"):
+        raise UsageError("--metric follows the ancestors of a version, as a table or as --format svg", "leave --up, --down and mermaid out")
+    if metric is not None:
+        _metric(ws, str(name), metric, form)
+    elif not (up or down) and form == "tree" and (name is None or _is_version(ws, name)):
+        _forest(ws, name, data)
+    else:
+        _graph(ws, name, up, down, form)
+
+
+def _is_version(ws: Workspace, name: str) -> bool:
+    return re.fullmatch(r"v\d+", name) is not None and not (ws.data / name).exists()
+
+
+def _forest(ws: Workspace, version: str | None, data: bool) -> None:
+    """The tree of all versions, or of one's family."""
     from pipelines.hub.open import hub
     from registry.lineage import branch, tree, unproven
 
-    registry = hub(console.workspace())
+    registry = hub(ws)
     summaries = registry.summaries()
-    declared = {version.name: version for version in registry.declared() if not version.adopted}
+    declared = {each.name: each for each in registry.declared() if not each.adopted}
     if version is not None and version not in declared:
         registry.get(version)  # a wrong name is answered with the right ones
     forest = tree([*summaries, *declared.values()])
@@ -52,30 +100,79 @@ def lineage(
         console.note("no versions yet; make one with: vortex train v6")
     roots = [branch(forest, version)] if version else forest
     by_name = {summary.name: summary for summary in summaries}
-    remarks = unproven(summaries)
+    remarks, bars = unproven(summaries), registry.barred()
     if console.session.json:
         console.emit(
-            {**_payload(node), "declared": node.declared or node.name in declared, "unproven": remarks.get(node.name)}
-            for node in _every(roots)
+            {
+                **_payload(node),
+                "declared": node.declared or node.name in declared,
+                "unproven": remarks.get(node.name),
+                "quarantined": [str(bar) for bar in bars.get(node.name, ())],
+            }
+            for node in branches.every(roots)
         )
         return
-    size, lines = (
-        _count(roots),
-        _lines(roots, lambda node: _label(node, by_name.get(node.name) or declared.get(node.name), remarks, version), data),
-    )
-    if size > PRETTY_NODES:
-        console.write("\n".join(f"{guide}{text.plain}" for guide, text in lines))
-    else:
-        console.emit([], *(_line(guide, text) for guide, text in lines))
+
+    def label(node: Node) -> Text:
+        return _label(node, by_name.get(node.name) or declared.get(node.name), remarks, bars, version)
+
+    _print_lines(len(branches.every(roots)), branches.lines(roots, label, lambda node: _others(node) if data and node.others else None))
 
 
-def _every(forest: list[Node]) -> list[Node]:
-    nodes, waiting = [], list(reversed(forest))
-    while waiting:
-        node = waiting.pop()
-        nodes.append(node)
-        waiting.extend(reversed(node.children))
-    return nodes
+def _graph(ws: Workspace, name: str | None, up: bool, down: bool, form: Form) -> None:
+    """What leads to `name` and what came of it, as a tree with a table, as JSON, or as a picture; of all there is without a name."""
+    from pipelines.hub.open import hub
+    from pipelines.lineage.ancestry import family, lineage_of, tenures
+    from pipelines.lineage.focus import resolve
+    from pipelines.lineage.picture import lineage_svg, mermaid
+
+    registry = hub(ws)
+    lineage = lineage_of(registry)
+    focus = resolve(ws, registry, lineage, name) if name else None
+    starts = focus.nodes if focus else ()
+    if focus:
+        lineage = lineage.joined(focus.nodes, focus.links)
+        up, down = (up, down) if up or down else (focus.kind in UPWARD, focus.kind not in FINAL)
+    directions: tuple[graph.Direction, ...] = (*(("up",) if up else ()), *(("down",) if down else ()))
+    part = family(lineage, starts, directions) if focus else lineage.graph
+    running = tenures(lineage, starts) if focus and down else []
+    if form in ("mermaid", "svg"):
+        quarantined = [node for node in part.nodes if lineage.quarantine_of(node)]
+        options: dict[str, Any] = {"label": lambda node: _node_words(lineage, node), "quarantined": quarantined}
+        text = lineage_svg(part, starts, alone=True, **options) if form == "svg" else mermaid(part, starts, **options)
+        console.emit({"format": form, "text": text})
+        if not console.session.json:
+            console.write(text)
+        return
+    if console.session.json:
+        console.emit(_graph_payload(lineage, part, starts, running))
+        return
+    for direction in directions:
+        _print_tree(lineage, starts, direction, both=len(directions) > 1)
+    if down and focus:
+        _print_tenures(focus, running)
+
+
+UPWARD: Final = ("version", "channel", "device")
+"""Kinds that are asked for what they come from, unless --down is said."""
+FINAL: Final = ("channel", "device")
+"""Kinds that nothing comes of."""
+
+
+def _metric(ws: Workspace, version: str, metric: str, form: Form) -> None:
+    """A metric along the ancestors of a version."""
+    from pipelines.hub.open import hub
+    from pipelines.lineage.ancestry import lineage_of
+    from pipelines.lineage.metric_line import metric_history
+    from pipelines.lineage.metric_plot import metric_svg
+
+    registry = hub(ws)
+    registry.get(version)
+    history = metric_history(registry, lineage_of(registry), version, metric)
+    if form == "svg" and not console.session.json:
+        console.write(metric_svg(history, alone=True))
+        return
+    console.emit(history, *_metric_tables(history))
 
 
 def _payload(node: Node) -> dict[str, Any]:
@@ -83,36 +180,11 @@ def _payload(node: Node) -> dict[str, Any]:
     return {"name": node.name, "declared": node.declared, "parents": parents, "children": [child.name for child in node.children]}
 
 
-def _count(forest: list[Node]) -> int:
-    return sum(1 for _ in _every(forest))
-
-
-def _lines(forest: list[Node], label: Callable[[Node], Text], data: bool) -> Iterator[tuple[str, Text]]:
-    """The forest from top to bottom: what stands to the left of each line, and the line.
-
-    Of a version's children the one from which most descend goes on straight below it, and only the others are indented. So a line of
-    descent of any length has one column, and every step to the right halves what is left: ten thousand versions need 13 at most.
-    """
-    sizes = _sizes(forest)
-    waiting = [("", "", root) for root in reversed(forest)]
-    while waiting:
-        guide, mark, node = waiting.pop()
-        yield guide + mark, label(node)
-        below = guide + INDENTS.get(mark, "")
-        main = max(reversed(node.children), key=lambda child: sizes[child.name], default=None)
-        if data and node.others:
-            yield below + ("│   " if main else "    "), _others(node)
-        if main is not None:
-            waiting.append((below, DOWN, main))
-            waiting.extend((below, BRANCH, child) for child in reversed(node.children) if child is not main)
-
-
-def _sizes(forest: list[Node]) -> dict[str, int]:
-    """How many versions there are in each one's part of the forest, itself counted."""
-    sizes: dict[str, int] = {}
-    for node in reversed(list(_every(forest))):  # children before their parents
-        sizes[node.name] = 1 + sum(sizes[child.name] for child in node.children)
-    return sizes
+def _print_lines(size: int, lines: Iterator[tuple[str, Text]]) -> None:
+    if size > PRETTY_NODES:
+        console.write("\n".join(f"{guide}{text.plain}" for guide, text in lines))
+    else:
+        console.emit([], *(_line(guide, text) for guide, text in lines))
 
 
 def _line(guide: str, text: Text) -> Text:
@@ -121,7 +193,9 @@ def _line(guide: str, text: Text) -> Text:
     return Text.assemble((guide, "dim"), text)
 
 
-def _label(node: Node, summary: Summary | DeclaredVersion | None, remarks: dict[str, str], focus: str | None) -> Text:
+def _label(
+    node: Node, summary: Summary | DeclaredVersion | None, remarks: dict[str, str], bars: dict[str, tuple[Bar, ...]], focus: str | None
+) -> Text:
     from rich.text import Text
 
     from registry.declarations import DeclaredVersion
@@ -133,19 +207,32 @@ def _label(node: Node, summary: Summary | DeclaredVersion | None, remarks: dict[
     if summary is None:
         return label.append(f"({node.name})", "dim").append("  declared, not registered here", "dim")
     label.append(node.name, "bold reverse" if node.name == focus else "bold")
-    if isinstance(summary, DeclaredVersion):
-        label.append(f"  {summary.declaration.codename}").append("  declared", "dim")
-        errors = [metric for metric in summary.declaration.metrics if metric.metric == "rmse"]
-        return label.append("".join(f", published {metric.value:g} m on {metric.domain} · {metric.camera}" for metric in errors[:1]), "dim")
-    label.append(f"  {summary.codename}" if summary.codename else "")
-    if line := summary.headline:
-        label.append(f"  {wording.metres(line.rmse) or '–'} m", "bold").append(f" on {wording.measured_on(line)}", "dim")
-    if summary.stages:
-        label.append("  ").append_text(wording.stages(summary.stages, summary.domain))
-    if summary.truncated:
-        label.append("  cut short", "red")
+    label.append_text(_declared(summary) if isinstance(summary, DeclaredVersion) else _said_of(summary, bars))
     if node.name in remarks:
         label.append(f"  {remarks[node.name]}", "red")
+    return label
+
+
+def _declared(version: DeclaredVersion) -> Text:
+    """What stands behind the name of a version without weights: the first published error, as such."""
+    from rich.text import Text
+
+    errors = [metric for metric in version.declaration.metrics if metric.metric == "rmse"][:1]
+    published = "".join(f", published {metric.value:g} m on {metric.domain} · {metric.camera}" for metric in errors)
+    return Text.assemble(f"  {version.declaration.codename}", (f"  declared{published}", "dim"))
+
+
+def _said_of(summary: Summary, bars: dict[str, tuple[Bar, ...]]) -> Text:
+    """What stands behind a version's name."""
+    from rich.text import Text
+
+    label = Text(f"  {summary.codename}" if summary.codename else "")
+    if line := summary.headline:
+        label.append(f"  {wording.metres(line.rmse) or '–'} m", "bold").append(f" on {wording.measured_on(line)}", "dim")
+    if standing := wording.standing(summary, bars.get(summary.name, ())):
+        label.append("  ").append_text(standing)
+    if summary.truncated:
+        label.append("  cut short", "red")
     return label
 
 
@@ -161,3 +248,196 @@ def _others(node: Node) -> Text:
         if refs:
             line.append("  " if line else "").append(kind, wording.EDGE_STYLES[kind]).append(f" {', '.join(dict.fromkeys(refs))}", "dim")
     return line
+
+
+@dataclass
+class Step:
+    """A node in a tree of the graph, with the links that tie it to the one above it, and to others that the tree has elsewhere."""
+
+    node: graph.Node
+    links: list[graph.Link] = field(default_factory=list)
+    elsewhere: list[graph.Link] = field(default_factory=list)
+    children: list[Step] = field(default_factory=list)
+
+
+def _print_tree(lineage: Lineage, starts: Sequence[graph.Node], direction: graph.Direction, *, both: bool) -> None:
+    from rich.text import Text
+
+    steps = _steps(lineage, starts, direction)
+    if both:
+        console.emit([], Text("Made from" if direction == "up" else "What came of it", "bold"))
+
+    def elsewhere(step: Step) -> Text | None:
+        names = [f"{link.kind} {link.source if direction == 'down' else link.target}" for link in step.elsewhere]
+        return Text(f"also {', '.join(dict.fromkeys(names))}", "dim") if names else None
+
+    roots = [steps[start] for start in starts if start in steps]
+    _print_lines(len(steps), branches.lines(roots, lambda step: _step_label(lineage, step, direction, step.node in starts), elsewhere))
+
+
+def _steps(lineage: Lineage, starts: Sequence[graph.Node], direction: graph.Direction) -> dict[graph.Node, Step]:
+    """Every node that is reached, each hanging below the one that led to it first."""
+    from pipelines.lineage.ancestry import followed
+    from registry.graph import LINK_KINDS
+
+    kinds = followed(tuple(starts)) if direction == "down" else LINK_KINDS
+    kinds = tuple(kind for kind in kinds if kind not in LASTING or any(start.kind in LASTING for start in starts))
+    reached = lineage.graph.reached(starts, direction, kinds)
+    steps = {node: Step(node) for node in reached}
+    for node, first in reached.items():
+        links = lineage.graph.above[node] if direction == "down" else lineage.graph.below[node]
+        above = (first.source if direction == "down" else first.target) if first else None
+        for link in links:
+            end = link.source if direction == "down" else link.target
+            if end == above:
+                steps[node].links.append(link)
+            elif end in steps and link.kind in kinds:
+                steps[node].elsewhere.append(link)
+        if above is not None:
+            steps[above].children.append(steps[node])
+    return steps
+
+
+def _step_label(lineage: Lineage, step: Step, direction: graph.Direction, focused: bool) -> Text:
+    from rich.text import Text
+
+    label = Text()
+    for number, kind in enumerate(dict.fromkeys(link.kind for link in step.links)):
+        label.append(" + " if number else "").append(kind, wording.EDGE_STYLES.get(kind, "green"))
+    label.append(f" {'→' if direction == 'down' else '←'} " if step.links else "")
+    node = step.node
+    if published := lineage.state.declared.get(node.name) if lineage.graph.declared(node) else None:
+        return label.append(node.name, "bold reverse" if focused else "bold").append_text(_declared(published))
+    if lineage.graph.declared(node):
+        return label.append(f"({node.name})", "dim").append("  declared, not registered here", "dim")
+    if not step.links and node.kind != "version":
+        label.append(f"{_kind(node)} ", "dim")
+    label.append(str(node), "bold reverse" if focused else "bold")
+    if node.kind == "version":
+        return label.append_text(_said_of(lineage.summaries[node.name], lineage.bars))
+    notes = dict.fromkeys(_note(link) for link in step.links)
+    label.append("".join(f"  {note}" for note in notes if note), "dim")
+    if quarantine := lineage.quarantine_of(node):
+        label.append(f"  quarantined: {quarantine.reason}", "bold red")
+    return label
+
+
+def _note(link: graph.Link) -> str:
+    """What a link says beside its kind, where it ties something else than two versions."""
+    if link.kind in LASTING:
+        return f"{link.note} since {wording.when(link.since)}" + (f" until {wording.when(link.until)}" if link.until else "")
+    if link.kind == "data":
+        return f"in data/ {link.note[:12]}" if link.note.endswith(".dir") else ""
+    return f"sha256 {wording.digest(link.target.detail)}" if link.kind == "export" else link.note
+
+
+def _kind(node: graph.Node) -> str:
+    return {"data": "data set", "code": "commit"}.get(node.kind, node.kind)
+
+
+def _node_words(lineage: Lineage, node: graph.Node) -> str:
+    """The second line of a node in a picture."""
+    summary = lineage.summaries.get(node.name) if node.kind == "version" else None
+    if summary is None:
+        return ""
+    line = summary.headline
+    error = f"{wording.metres(line.rmse) or '–'} m on {line.domain}" if line else ""
+    return " · ".join(part for part in (summary.codename, error) if part)
+
+
+def _print_tenures(focus: Focus, running: Sequence[Tenure]) -> None:
+    """Every channel that runs or ran what came of it, in production first."""
+    names = ", ".join(dict.fromkeys(str(node) for node in focus.nodes))
+    if not running:
+        console.emit([], f"no channel runs or ran what came of {names}")
+        return
+    rows = [
+        (
+            TENURES[tenure.stage == "production", tenure.until is None],
+            tenure.channel,
+            tenure.stage,
+            tenure.version,
+            wording.when(tenure.since),
+            wording.when(tenure.until) if tenure.until else None,
+            " → ".join(tenure.way if len(tenure.way) <= 4 else (*tenure.way[:2], "…", tenure.way[-1])),
+        )
+        for tenure in running
+    ]
+    columns: list[console.Column] = ["", "channel", "stage", "version", "since", "until", "by way of"]
+    table = console.fitting(columns, rows, ("by way of",), title=f"What runs or ran what came of {names}")
+    console.emit([], "", wording.snug(table))
+
+
+def _graph_payload(lineage: Lineage, part: graph.Graph, starts: Sequence[graph.Node], running: Sequence[Tenure]) -> dict[str, Any]:
+    ids = {node: f"{node.kind}:{node.detail}/{node.name}" if node.kind == "frame" else _id(node) for node in part.nodes}
+    return {
+        "focus": [ids[start] for start in starts],
+        "nodes": [
+            {
+                "id": ids[node],
+                "kind": node.kind,
+                "name": node.name,
+                "detail": node.detail,
+                "declared": part.declared(node),
+                "quarantined": _why_barred(lineage, node),
+            }
+            for node in part.nodes
+        ],
+        "links": [
+            {
+                "kind": link.kind,
+                "from": ids[link.source],
+                "to": ids[link.target],
+                "note": link.note,
+                "since": link.since or None,
+                "until": link.until,
+            }
+            for link in part.links
+        ],
+        "runs": running,
+    }
+
+
+def _id(node: graph.Node) -> str:
+    return f"{node.kind}:{node.name}" + (f"@{node.detail}" if node.detail else "")
+
+
+def _why_barred(lineage: Lineage, node: graph.Node) -> list[str]:
+    if node.kind == "version":
+        return [str(bar) for bar in lineage.bars.get(node.name, ())]
+    quarantine = lineage.quarantine_of(node)
+    return [quarantine.reason] if quarantine else []
+
+
+def _metric_tables(history: MetricHistory) -> Iterator[RenderableType]:
+    from rich.console import Group
+    from rich.text import Text
+
+    for line in history.lines:
+        title = f"{history.metric} on {line.series}, {line.series.dataset}@{line.series.digest[:12]}"
+        yield Group(Text(title, "bold"), _metric_table(line), Text(""))
+    if not history.lines:
+        yield f"no exam measured {history.metric} on {history.domain}: nothing can be joined"
+    if history.apart:
+        rows = [[point.version, _value(point), point.series.protocol, point.frames, str(point.series.place)] for point in history.apart]
+        columns: list[console.Column] = ["version", ("value", "right"), "protocol", ("frames", "right"), "measured on"]
+        yield Group(Text("Not joined: no exam made these", "bold"), wording.snug(console.table(columns, rows)), Text(""))
+    if history.unmeasured:
+        yield f"not measured on {history.domain}: {', '.join(history.unmeasured)}"
+
+
+def _metric_table(line: MetricLine) -> RenderableType:
+    from pipelines.lineage.metric_plot import span
+
+    low, high = span(line.points)
+    rows = []
+    for point in line.points:
+        bar = "█" * max(1, round(PLOT * (point.value - low) / (high - low)))
+        change = None if point.change is None else f"{point.change:+.4f} on {point.against}"
+        rows.append([point.version, point.made_by or None, _value(point), change, point.frames, bar])
+    columns: list[console.Column] = ["version", "by", ("value", "right"), "change", ("frames", "right"), f"from {low:.3g}"]
+    return wording.snug(console.fitting(columns, rows, ("frames", f"from {low:.3g}")))
+
+
+def _value(point: Point) -> str:
+    return f"{point.value:.4f}"

@@ -9,14 +9,16 @@ import typer
 
 from core.classes import CLASSES
 from vortex_cli import console, published, wording
-from vortex_cli.commands import history
+from vortex_cli.commands import evidence, history
 from vortex_cli.completion import complete_versions
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from pipelines.hub.evidence import EvidenceItem
     from registry.declarations import DeclaredVersion
     from registry.ledger import Entry
+    from registry.quarantine import Bar
     from registry.records import Edge, Metrics, Version
 
 MEASURES = (
@@ -44,9 +46,12 @@ def show(
     """
     from pipelines.hub import history as recorded
     from pipelines.hub.classes import class_pixels
+    from pipelines.hub.evidence import items
     from pipelines.hub.open import hub
+    from registry.quarantine import bars_of
 
-    registry = hub(console.workspace())
+    ws = console.workspace()
+    registry = hub(ws)
     declared = next((each for each in registry.declared() if each.name == version and not each.adopted), None)
     if declared:
         _show_declared(declared, list(recorded.history(registry.ledger, version=version)))
@@ -57,8 +62,11 @@ def show(
     payload["stages"] = [{"channel": channel, "stage": stage} for channel, stage in record.stages]
     pixels = class_pixels(registry, record)
     payload["trained_classes"] = pixels
+    bars = bars_of(registry.ledger, version)
+    payload["quarantined"] = [str(bar) for bar in bars]
     payload["published"] = record.published
-    console.emit({**payload, "history": [history.payload(entry) for entry in entries]}, *_sections(record, pixels, entries))
+    payload["evidence"] = reports = items(ws, registry, record) if record.evidence else []
+    console.emit({**payload, "history": [history.payload(entry) for entry in entries]}, *_sections(record, pixels, bars, reports, entries))
 
 
 def _show_declared(declared: DeclaredVersion, entries: list[Entry]) -> None:
@@ -69,8 +77,10 @@ def _show_declared(declared: DeclaredVersion, entries: list[Entry]) -> None:
     console.emit(payload, published.heading(declared), _titled("Lineage", parents), *figures, history_table)
 
 
-def _sections(version: Version, pixels: dict[str, int] | None, entries: list[Entry]) -> Iterator[RenderableType]:
-    yield _heading(version, pixels)
+def _sections(
+    version: Version, pixels: dict[str, int] | None, bars: Sequence[Bar], reports: list[EvidenceItem], entries: list[Entry]
+) -> Iterator[RenderableType]:
+    yield _heading(version, pixels, bars)
     yield _titled("Lineage", _table(["edge", "to", "detail"], [_lineage(edge) for edge in version.parents]))
     yield _titled("Data", _data(version))
     if version.metrics:
@@ -82,6 +92,8 @@ def _sections(version: Version, pixels: dict[str, int] | None, entries: list[Ent
         yield _titled(published.TITLE, _indented(published.figures(version.published)))
     if version.exports:
         yield _titled("Exports", _exports(version))
+    if reports:
+        yield _titled("Evidence", _indented(evidence.lines(reports)))
     own, of_recipe = _recipe(version)
     yield _titled("Recipe", _settings(own))
     if version.declaration:
@@ -93,7 +105,7 @@ def _sections(version: Version, pixels: dict[str, int] | None, entries: list[Ent
     yield _titled("History", history.table(entries))
 
 
-def _heading(version: Version, pixels: dict[str, int] | None) -> RenderableType:
+def _heading(version: Version, pixels: dict[str, int] | None, bars: Sequence[Bar]) -> RenderableType:
     from rich.panel import Panel
     from rich.table import Table
     from rich.text import Text
@@ -106,6 +118,8 @@ def _heading(version: Version, pixels: dict[str, int] | None) -> RenderableType:
     checkpoint = version.checkpoint
     grid.add_row("for", version.domain or "–")
     grid.add_row("stages", wording.stages(version.stages) if version.stages else "none")
+    for bar in bars:
+        grid.add_row("quarantine", Text(f"{bar}: it enters no stage", "bold red"))
     line = version.headline
     if line:
         grid.add_row("RMSE", f"{wording.metres(line.rmse) or '–'} m on {wording.measured_on(line)}")

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from registry.declarations import DeclaredMetric, DeclaredVersion
+    from registry.quarantine import Bar
     from registry.records import Summary
+
+    Bars = dict[str, tuple[Bar, ...]]
 
 PRETTY_ROWS = 200
 """Above this many rows the table is written without rich, which takes 0.4 ms a row."""
@@ -25,8 +28,9 @@ def versions(
 ) -> None:
     """List every version: what it is, what it was made from, how good it is and where it runs.
 
-    RMSE and mIoU are those of the version's own domain; each names the domain and the camera it holds for. Versions that are declared
-    and have no weights here stand below, with what was published of them.
+    RMSE and mIoU are those of the version's own domain; each names the domain and the camera it holds for. What is in quarantine, by itself
+    or by what it was made from, says so beside its stages. Versions that are declared and have no weights here stand below, with what was
+    published of them.
 
     Example: vortex versions --domain corridor
     """
@@ -36,18 +40,18 @@ def versions(
     if domain is not None:
         ws.domain(domain)
     registry = hub(ws)
-    every, of_registry = registry.summaries(), registry.declared()
+    every, of_registry, bars = registry.summaries(), registry.declared(), registry.barred()
     listed = [summary for summary in every if domain is None or _concerns(summary, domain)]
     without_weights = [version for version in of_registry if not version.adopted and (domain is None or _published_on(version, domain))]
     if not listed and not without_weights:
         console.note("no versions yet; make one with: vortex train v6" if not every else f"no version for domain {domain} yet")
     if console.session.json:
         metrics = {version.name: version.declaration.metrics for version in of_registry}
-        console.emit(chain((_payload(summary, metrics) for summary in listed), map(_declared_payload, without_weights)))
+        console.emit(chain((_payload(summary, metrics, bars) for summary in listed), map(_declared_payload, without_weights)))
         return
     if len(listed) > PRETTY_ROWS:
-        console.write(_aligned(*_cells(listed, domain)))
-    tables = [_table(listed, domain)] if 0 < len(listed) <= PRETTY_ROWS else []
+        console.write(_aligned(*_cells(listed, domain, bars)))
+    tables = [_table(listed, domain, bars)] if 0 < len(listed) <= PRETTY_ROWS else []
     console.emit([], *tables, *([_declared_table(without_weights)] if without_weights else []))
 
 
@@ -68,13 +72,25 @@ def _declared_payload(version: DeclaredVersion) -> dict[str, Any]:
     """The keys of `_payload`, for a version without weights."""
     fields = {name: getattr(version, name) for name in ("name", "number", "parents", "created_at", "actor", "reason", "commit")}
     of_publisher = {"codename": version.declaration.codename, "truncated": version.declaration.truncated}
-    absent = {"recipe": None, "domain": None, "size": None, "headline": None, "exports": 0, "unproven": [], "headlines": [], "stages": []}
+    absent: dict[str, Any] = {
+        "recipe": None,
+        "domain": None,
+        "size": None,
+        "headline": None,
+        "exports": 0,
+        "unproven": [],
+        "headlines": [],
+        "stages": [],
+        "quarantined": [],
+    }
     return {**fields, **of_publisher, **absent, "declared": True, "published": version.declaration.metrics}
 
 
-def _payload(summary: Summary, metrics: Mapping[str, tuple[DeclaredMetric, ...]]) -> dict[str, Any]:
-    fields = {**vars(summary), "declared": False, "published": metrics.get(summary.name, ())}
-    return {**fields, "headline": summary.headline, "stages": [{"channel": channel, "stage": stage} for channel, stage in summary.stages]}
+def _payload(summary: Summary, metrics: Mapping[str, tuple[DeclaredMetric, ...]], bars: Bars) -> dict[str, Any]:
+    stages = [{"channel": channel, "stage": stage} for channel, stage in summary.stages]
+    quarantined = [str(bar) for bar in bars.get(summary.name, ())]
+    of_publisher = {"declared": False, "published": metrics.get(summary.name, ())}
+    return {**vars(summary), "headline": summary.headline, "stages": stages, "quarantined": quarantined, **of_publisher}
 
 
 STAGES = ("stages", "left")
@@ -93,7 +109,7 @@ COLUMNS: list[tuple[str, str, int]] = [
 ]
 
 
-def _row(summary: Summary, domain: str | None) -> tuple[str, ...]:
+def _row(summary: Summary, domain: str | None, bars: Bars) -> tuple[str, ...]:
     line = next((line for line in reversed(summary.headlines) if line.domain == domain), summary.headline)
     return (
         summary.name + ("†" if summary.truncated else ""),
@@ -104,23 +120,28 @@ def _row(summary: Summary, domain: str | None) -> tuple[str, ...]:
         wording.metres(line.rmse if line else None) or "–",
         wording.percent(line.miou if line else None) or "–",
         wording.measured_on(line) or (f"{summary.domain}, not yet" if summary.domain else "not yet"),
-        ", ".join(f"{stage} {wording.place(channel, summary.domain)}" for channel, stage in summary.stages),
+        ", ".join(
+            [
+                *(f"{stage} {wording.place(channel, summary.domain)}" for channel, stage in summary.stages),
+                *([barred] if (barred := wording.barred(summary.name, bars.get(summary.name, ()))) else []),
+            ]
+        ),
         wording.when(summary.created_at, minutes=False),
     )
 
 
-def _cells(listed: list[Summary], domain: str | None) -> tuple[list[tuple[str, str]], list[list[str]]]:
+def _cells(listed: list[Summary], domain: str | None, bars: Bars) -> tuple[list[tuple[str, str]], list[list[str]]]:
     width = wording.width()
     numbers = [number for number, (_, _, least) in enumerate(COLUMNS) if width >= least]
     return [COLUMNS[number][:2] for number in numbers], [
-        [row[number] for number in numbers] for row in (_row(summary, domain) for summary in listed)
+        [row[number] for number in numbers] for row in (_row(summary, domain, bars) for summary in listed)
     ]
 
 
-def _table(listed: list[Summary], domain: str | None) -> RenderableType:
-    heads, rows = _cells(listed, domain)
+def _table(listed: list[Summary], domain: str | None, bars: Bars) -> RenderableType:
+    heads, rows = _cells(listed, domain, bars)
     stages = heads.index(STAGES)
-    coloured = (wording.stages(summary.stages, summary.domain) for summary in listed)
+    coloured = (wording.standing(summary, bars.get(summary.name, ())) for summary in listed)
     pretty = [[*row[:stages], stage, *row[stages + 1 :]] for row, stage in zip(rows, coloured, strict=True)]
     caption = "† its training was cut short: see vortex show" if any(summary.truncated for summary in listed) else ""
     return wording.snug(console.table(heads, pretty, caption=caption))  # type: ignore[arg-type]

@@ -177,7 +177,7 @@ def test_arguments_are_upper_case(name: str) -> None:
 
 @pytest.mark.parametrize("words, meant", [
     ("infer", "vortex evaluate"), ("predict", "vortex evaluate"), ("ls", "vortex versions"), ("list", "vortex versions"), ("log", "vortex logs"),
-    ("status", "vortex runs"), ("deploy", "vortex promote"), ("rm", "vortex rollback"), ("ui", "mlflow ui"), ("fit", "vortex train"),
+    ("status", "vortex runs"), ("deploy", "vortex promote"), ("rm", "vortex rollback"), ("dashboard", "vortex ui"), ("fit", "vortex train"),
     ("data ls", "vortex data list"), ("data rm", "dvc add data"), ("data import", "vortex data add"), ("audit check", "vortex audit verify"),
 ])  # fmt: skip
 def test_a_word_that_is_no_command_is_answered_by_what_it_means(words: str, meant: str) -> None:

@@ -20,17 +20,22 @@ from registry.events import (
     ChannelPromoted,
     ChannelRefused,
     ChannelRolledBack,
+    DataQuarantined,
+    DataReleased,
     Event,
     Sentence,
     VersionAdopted,
     VersionDeclared,
     VersionEvent,
+    VersionEvidenced,
     VersionExported,
     VersionMeasured,
+    VersionQuarantined,
     VersionRegistered,
+    VersionReleased,
 )
 from registry.ledger import Entry, Ledger, NotUnderstood
-from registry.records import Artifact, DataEdge, Export, Metrics, NewVersion, RecipeEdge, TeacherEdge, WeightsEdge
+from registry.records import Artifact, DataEdge, Evidence, Export, Metrics, NewVersion, RecipeEdge, TeacherEdge, WeightsEdge
 from registry.stages import channel_state
 from registry.state import State
 from registry.versions import Hub
@@ -52,6 +57,17 @@ DECLARATION = Declaration(
     metrics=(DeclaredMetric("nyu", "rooms", "kinect", "rmse", 0.592),),
 )
 ADOPTION = Adoption("best_depth_v8.pt", "ab" * 32, "model", ("floor", "wall"), DECLARATION.metrics)
+EVIDENCE = Evidence(
+    "field",
+    Artifact("e.json", "cd" * 32, 9),
+    "field.json",
+    "ef" * 32,
+    "2026-03-01T12:00:00Z",
+    "lab",
+    "1800 m",
+    None,
+    ("75b7eaf1723d" + "0" * 52,),
+)
 CHECKS = (
     {"name": "data", "asked": "passed", "found": "passed", "passed": True},
     {"name": "rmse", "asked": "≤ 0.4 m", "found": "0.5 m", "passed": False},
@@ -77,8 +93,13 @@ def every_kind(new: NewVersion) -> list[tuple[Event, str]]:
             "v6 refused for staging on host/corridor: rmse (asked ≤ 0.4 m, found 0.5 m)",
         ),
         (ChannelRolledBack(CHANNEL, "v5", "production", 2, "v6"), "host/corridor rolled back to v5, from v6"),
+        (VersionQuarantined("v6"), "v6 quarantined"),
+        (VersionReleased("v6"), "v6 released from quarantine"),
+        (DataQuarantined(f"rooms@{'ab' * 32}", ("ab" * 32,)), "data set rooms@abababababab quarantined"),
+        (DataReleased("rooms"), "data set rooms released from quarantine"),
         (VersionDeclared("v8", DECLARATION), "v8 declared, from weights v5; published RMSE 0.592 m on rooms · kinect"),
         (VersionAdopted("v8", replace(new, run_id="8" * 32), 2, ADOPTION, False), "v8 adopted from best_depth_v8.pt (abababababab)"),
+        (VersionEvidenced("v8", EVIDENCE), "v8 has field evidence, signed by 75b7eaf1723d: 1800 m"),
     ]
 
 
@@ -120,6 +141,7 @@ def test_heads_alone_fold_into_the_same_listing_as_whole_events(ledger: Ledger, 
     version, adopted = whole.whole_versions()
     assert (version.metrics, version.exports) == ((METRICS,), (EXPORT,))
     assert (adopted.declaration, adopted.adoption, adopted.published) == (DECLARATION, ADOPTION, DECLARATION.metrics)
+    assert adopted.evidence == (EVIDENCE,)
     with pytest.raises(LookupError, match="the body of the registration of v6"):
         heads.whole_versions()
 
@@ -132,15 +154,15 @@ def test_the_history_of_a_version_has_the_moves_that_it_took_part_in(ledger: Led
     def numbers(**asked: Any) -> list[int]:
         return [entry.seq for entry in history(ledger, **asked)]
 
-    assert numbers() == [1, 2, 3, 4, 5, 6, 7, 8, 9]
-    assert numbers(version="v6") == [1, 2, 3, 4, 5, 6]
+    assert numbers() == list(range(1, 15))
+    assert numbers(version="v6") == [1, 2, 3, 4, 5, 6, 7, 8]
     assert numbers(version="v5") == [4, 6]
-    assert numbers(domain="corridor") == [4, 5, 6, 9]
-    assert numbers(domain="corridor", device="jetson") == [9]
+    assert numbers(domain="corridor") == [4, 5, 6, 14]
+    assert numbers(domain="corridor", device="jetson") == [14]
     assert numbers(version="v6", device="jetson") == []
-    assert numbers(version="v6", last=2) == [5, 6]
-    assert numbers(version="v8") == [7, 8]
-    assert numbers(last=2) == [8, 9]
+    assert numbers(version="v6", last=2) == [7, 8]
+    assert numbers(version="v8") == [11, 12, 13]
+    assert numbers(last=2) == [13, 14]
 
 
 @pytest.fixture

@@ -88,9 +88,13 @@ def test_nothing_makes_no_tree() -> None:
 
 
 def text_of(forest: list[Node]) -> list[str]:
-    from vortex_cli.commands.lineage import _lines
+    from vortex_cli.branches import lines
+    from vortex_cli.commands.lineage import _others
 
-    return [f"{guide}{text.plain}" for guide, text in _lines(forest, lambda node: Text(node.name), data=True)]
+    return [
+        f"{guide}{text.plain}"
+        for guide, text in lines(forest, lambda node: Text(node.name), lambda node: _others(node) if node.others else None)
+    ]
 
 
 def test_the_child_from_which_most_descend_goes_on_straight_and_the_others_are_indented() -> None:

@@ -11,12 +11,14 @@ from validation.promotion.gate import Gate
 from validation.promotion.gates import (
     better_than_nothing,
     classes_trained,
+    closed_loop,
     data_passed,
     device_size,
     exam_passed,
     independent_frames,
     metrics_present,
     no_leak,
+    not_quarantined,
     not_worse,
     onnx_parity,
 )
@@ -25,6 +27,7 @@ from validation.strict import Strict
 GATES: Final[Mapping[type[Strict], Gate]] = {
     gate.rule: gate
     for gate in (
+        not_quarantined.GATE,
         data_passed.GATE,
         exam_passed.GATE,
         no_leak.GATE,
@@ -35,6 +38,7 @@ GATES: Final[Mapping[type[Strict], Gate]] = {
         independent_frames.GATE,
         better_than_nothing.GATE,
         not_worse.GATE,
+        closed_loop.GATE,
     )
 }
 

@@ -27,6 +27,7 @@ from pipelines.train.plan.decide import decide
 from pipelines.train.plan.gather import gather
 from pipelines.train.plan.options import TrainOptions
 from pipelines.workspace import Workspace
+from registry import quarantine
 from registry.records import RecipeEdge, TeacherEdge, WeightsEdge
 from registry.store import MlflowStore
 from tests.unit.pipelines.training_set import SIZE
@@ -106,6 +107,10 @@ def test_adopting_a_declared_version_gives_it_weights(ws: Workspace, file: Path,
     adopt(ws, file, "v10", "v6")
     assert registry.get("v10").parents[0] == RecipeEdge("v6") and registry.get("v10").truncated is None
     assert registry.ledger.verify().seq == 12
+    # What is wrong with an adopted version reaches those that have its weights, whether its name was declared before or not.
+    quarantine.record(registry.ledger, "version", "v6", actor="Ada", reason="bad")
+    assert [bar.version for bar in quarantine.bars_of(registry.ledger, "v9")] == ["v6"]
+    assert registry.barred().keys() == {"v6", "v9"}
 
 
 def test_a_checkpoint_that_was_adopted_first_is_declared_later(ws: Workspace, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,6 +121,26 @@ def test_a_checkpoint_that_was_adopted_first_is_declared_later(ws: Workspace, fi
     version = hub(ws).get("v6")
     assert version.declaration and version.declaration.hub_id and version.adoption
     assert {declared.name for declared in hub(ws).declared() if declared.adopted} == {"v6"}
+
+
+def test_a_description_of_something_else_is_not_put_on_an_adopted_version(ws: Workspace, file: Path, tmp_path: Path) -> None:
+    bring(ws, file)
+    described = {
+        "name": "v10",
+        "codename": "Buoy",
+        "parents": [],
+        "encoder": "x",
+        "stages": [{"name": "one", "datasets": ["a"]}],
+        "changed": "all",
+    }
+    path = tmp_path / "lineage.yaml"
+    path.write_text(json.dumps({"versions": [described]}))
+    with pytest.raises(VortexError, match=r"v10 was adopted from old\.pt, the file's has the checkpoint –"):
+        import_lineage(ws, path)
+    path.write_text(json.dumps({"versions": [{**described, "checkpoint": "old.pt"}]}))
+    assert import_lineage(ws, path).declared == ("v10",)
+    declaration = hub(ws).get("v10").declaration
+    assert declaration and declaration.codename == "Buoy"
 
 
 def small_recipe(name: str) -> Recipe:
@@ -130,8 +155,9 @@ def test_adopting_again_changes_nothing_and_another_file_is_refused(ws: Workspac
     assert bring(ws, file).already and hub(ws).ledger.verify() == before
     torch.save(Student(TINY).state_dict(), tmp_path / "other.pt")
     for problem, options in (
-        ("v10 was adopted from old.pt", {}),
-        ("classes glass,wall", {"class_order": ("glass", "wall", "floor", "person", "furniture", "other")}),
+        (r"v10 was adopted with the file \w{12}, this says \w{12}", {}),
+        ("the domain none, this says rooms", {"domain": "rooms"}),
+        ("this says glass,wall,floor", {"class_order": ("glass", "wall", "floor", "person", "furniture", "other")}),
     ):
         with pytest.raises(VortexError, match=problem):
             bring(ws, tmp_path / "other.pt" if not options else file, **options)

@@ -97,7 +97,11 @@ def test_the_nine_are_declared_once(workspace: Workspace, capsys: pytest.Capture
                  "3098656 (nyu)", "best_depth_v6.pt", "nyu stopped at 154/200 epochs", "rmse 0.519 m, miou 48.5 %"):  # fmt: skip
         assert text in shown
     assert "weights → v9  Lighthouse  declared, published 1.553 m on rooms · kinect" in vortex(workspace, "lineage", capsys)
+    assert "↓ weights ← v6  Cornerstone  declared, published 0.519 m" in vortex(workspace, "lineage v9 --up", capsys)
     assert "v6 declared, from recipe v5;" in vortex(workspace, "history v6", capsys)
+    compared = json.loads(vortex(workspace, "compare v5 v6 --json", capsys))
+    assert compared["measured"] == []
+    assert compared["published"][0] == {"place": "rooms · kinect (nyu)", "metric": "rmse", "a": 0.572, "b": 0.519}
     of_corridor = json.loads(vortex(workspace, "versions --domain corridor --json", capsys))
     assert [version["name"] for version in of_corridor] == ["v4", "v5", "v6", "v7", "v8", "v9"]
 
@@ -192,9 +196,9 @@ def test_markup_is_text(workspace: Workspace, tmp_path: Path, capsys: pytest.Cap
 
 def test_the_shipped_file_stands_in_only_where_none_of_its_name_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert (place_of("lineage.yaml"), place_of("other.yaml")) == (SHIPPED_FILE, Path("other.yaml"))
+    assert (place_of("lineage.yaml"), place_of("other.yaml")) == ((SHIPPED_FILE, True), (Path("other.yaml"), False))
     written(tmp_path / "lineage.yaml", LINE)
-    assert place_of("lineage.yaml") == Path("lineage.yaml")
+    assert place_of("lineage.yaml") == (Path("lineage.yaml"), False)
 
 
 def test_a_circle_through_what_is_recorded_is_one(workspace: Workspace, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from validation.promotion.evidence import (
     ExportParity,
     Incumbent,
     Measurement,
+    Quarantines,
     TrainedClasses,
     TrainingData,
     Word,
@@ -39,6 +40,7 @@ def stands(word: Word) -> Compare:
 
 
 GOOD: Evidence = {
+    Quarantines: Quarantines(("v10",), ()),
     TrainingData: TrainingData(("v10",), (("v10", "hall", "passed"),)),
     Exam: Exam("corridor", (("hall@abc", 40, True),)),
     ExamLeaks: ExamLeaks(("v10",), (), {}),
@@ -59,6 +61,7 @@ def refused(stage: str, evidence: Evidence) -> list[str]:
     ("change", "candidate", "staging", "production"),
     [
         ({}, [], [], []),
+        ({Quarantines: Quarantines(("v10",), ("v10 is",))}, ["not-quarantined"], ["not-quarantined"], ["not-quarantined"]),
         ({TrainingData: TrainingData(("v10",), (), ("v10",))}, ["data-passed"], ["data-passed"], ["data-passed"]),
         ({Exam: Exam("corridor", (("hall@abc", 40, None),))}, ["exam-passed"], ["exam-passed"], ["exam-passed"]),
         ({ExamLeaks: ExamLeaks(("v10",), ("seen",), {})}, ["no-leak"], ["no-leak"], ["no-leak"]),
@@ -85,7 +88,7 @@ def test_each_shortfall_is_refused_where_it_is_asked_for(
 
 
 def test_a_stage_needs_the_evidence_that_its_own_rules_read_and_no_other() -> None:
-    first = {TrainingData, Exam, ExamLeaks, Measurement}
+    first = {Quarantines, TrainingData, Exam, ExamLeaks, Measurement}
     assert kinds_read(POLICY.stage("candidate")) == first
     assert kinds_read(POLICY.stage("staging")) == first | {ExportParity, DeviceInput}
     assert kinds_read(POLICY.stage("production")) == set(GOOD)

@@ -1,0 +1,105 @@
+"""The lineage of a workspace: its graph, with what listings know of each version and what bars which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from registry.graph import CARRYING, LINK_KINDS, Direction, Graph, Link, LinkKind, Node
+from registry.quarantine import Bar, bars_of_all
+from registry.records import Quarantine, Summary
+from registry.state import State
+from registry.versions import Hub
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """The graph, and the state of the ledger that it was made from."""
+
+    graph: Graph
+    state: State
+
+    @cached_property
+    def summaries(self) -> dict[str, Summary]:
+        """Version → what a listing shows of it."""
+        return {summary.name: summary for summary in self.state.summaries()}
+
+    @cached_property
+    def bars(self) -> dict[str, tuple[Bar, ...]]:
+        """Every version that may enter no stage → what bars it."""
+        return bars_of_all(self.state)
+
+    def quarantine_of(self, node: Node) -> Quarantine | None:
+        """The quarantine that a node itself stands in."""
+        for quarantine in self.state.quarantines.values():
+            if node.kind == "version" and (quarantine.scope, quarantine.subject) == ("version", node.name):
+                return quarantine
+            if node.kind == "data" and quarantine.holds_data(node.name, node.detail):
+                return quarantine
+        return None
+
+    def joined(self, nodes: tuple[Node, ...], links: tuple[Link, ...]) -> Lineage:
+        """This lineage with what only the workspace's files tell: nodes, and links to them."""
+        graph = Graph.of([*self.graph.links, *links], [*self.graph.nodes, *nodes], self.graph.registered)
+        return replace(self, graph=graph)
+
+
+@dataclass(frozen=True)
+class Tenure:
+    """A stage of a channel that what came of something holds or held, `until` is None while it does; UTC.
+
+    `way` are the versions by whose weights or recipes it came from the first of them to `version`.
+    """
+
+    channel: str
+    device: str
+    stage: str
+    version: str
+    since: str
+    until: str | None
+    way: tuple[str, ...]
+
+
+def lineage_of(registry: Hub) -> Lineage:
+    """The lineage of a registry. One reading of the ledger; raises VortexError where that cannot be folded."""
+    state, graph = registry.lineage()
+    return Lineage(graph, state)
+
+
+def followed(starts: tuple[Node, ...]) -> tuple[LinkKind, ...]:
+    """By which links one asks what came of these: what is wrong with data or a teacher does not pass with a recipe."""
+    return CARRYING if any(start.kind in ("frame", "data", "teacher") for start in starts) else LINK_KINDS
+
+
+def family(lineage: Lineage, starts: tuple[Node, ...], directions: tuple[Direction, ...]) -> Graph:
+    """What leads to the starts, and what came of them."""
+    reached: dict[Node, None] = dict.fromkeys(starts)
+    for direction in directions:
+        kinds = followed(starts) if direction == "down" else LINK_KINDS
+        reached |= dict.fromkeys(lineage.graph.reached(starts, direction, kinds))
+    kinds = followed(starts) if directions == ("down",) else LINK_KINDS
+    return lineage.graph.part(reached, kinds)
+
+
+def tenures(lineage: Lineage, starts: tuple[Node, ...]) -> list[Tenure]:
+    """Every stage that what came of the starts holds or held: what is in production now first, then what was, then the stages before it."""
+    reached = lineage.graph.reached(starts, "down", followed(starts))
+    every = []
+    for node in reached:
+        for link in lineage.graph.below[node]:
+            if link.kind == "channel":
+                channel = link.target.name
+                way = _way(reached, node)
+                every.append(Tenure(channel, channel.partition("/")[0], link.note, node.name, link.since, link.until, way))
+    every.sort(key=lambda tenure: tenure.since, reverse=True)
+    return sorted(every, key=lambda tenure: (tenure.until is not None, tenure.stage != "production", tenure.channel))
+
+
+def _way(reached: dict[Node, Link | None], node: Node) -> tuple[str, ...]:
+    """The versions from a start to a node."""
+    way = [node.name]
+    while (link := reached[node]) is not None:
+        node = link.source
+        if node.kind == "version":
+            way.append(node.name)
+    return tuple(reversed(way))

@@ -1,0 +1,61 @@
+"""`vortex quarantine`: nothing is promoted from a version or a dataset until that is lifted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from core.errors import UsageError
+from vortex_cli import console, wording
+from vortex_cli.completion import complete_versions
+
+if TYPE_CHECKING:
+    from pipelines.ship.quarantine import QuarantineReport
+
+
+def quarantine(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="A version, or DATASET[@HASH]; without one: what is in quarantine.", autocompletion=complete_versions
+        ),
+    ] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the ledger.")] = "",
+    lift: Annotated[bool, typer.Option("--lift", help="End the quarantine, which wants a --reason too.")] = False,
+) -> None:
+    """Keep a version or a dataset, all that has its weights and all that was trained on it from every stage, until that is lifted.
+
+    DATASET is every content of that name, DATASET@HASH one of them, also where it is called otherwise. No override lets it pass. What is
+    in production already is not moved, but named with the command that takes it out; a rollback does not go back to it.
+
+    Example: vortex quarantine v10 --reason "brakes late at glass doors"
+    """
+    from pipelines.hub.open import hub
+    from pipelines.ship.quarantine import quarantine as put
+    from registry.quarantine import standing
+
+    ws = console.workspace()
+    if name is None:
+        if lift or reason:
+            raise UsageError("a quarantine of nothing", 'name it: vortex quarantine v10 --reason "…"')
+        quarantines = standing(hub(ws).ledger)
+        rows = [(each.scope, str(each), wording.when(each.at), wording.who(each.actor), each.reason) for each in quarantines]
+        if not quarantines:
+            console.note("nothing is in quarantine")
+        console.emit(quarantines, *([console.table(["", "what", "since", "by", "because"], rows)] if rows else []))
+        return
+    report = put(ws, name, reason=reason, lift=lift)
+    console.emit(report, report.sentence(), *_running(report))
+
+
+def _running(report: QuarantineReport) -> list[str]:
+    """The channels that it does not stop, each with what to do."""
+    return [
+        line
+        for channel in report.running
+        for line in (
+            f"{channel.channel} runs {channel.version} since {wording.when(channel.since)}: take it out with",
+            f"    {channel.remedy}",
+        )
+    ]
