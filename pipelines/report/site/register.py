@@ -18,7 +18,8 @@ from registry.declarations import DeclaredVersion
 from registry.events import Sentence
 from registry.graph import Graph
 from registry.ledger import Entry
-from registry.records import Edge, Summary, Version, VersionEdge
+from registry.quarantine import Bar, bars_of_all
+from registry.records import Edge, Quarantine, Summary, Version, VersionEdge
 from registry.state import State
 from registry.versions import Hub
 from validation.checks import Check
@@ -77,6 +78,9 @@ class Register:
     declared: dict[str, DeclaredVersion] = field(default_factory=dict)
     """What was published of versions, those that have no weights here among them."""
     graph: Graph = field(default_factory=Graph)
+    quarantines: tuple[Quarantine, ...] = ()
+    barred: Mapping[str, tuple[Bar, ...]] = field(default_factory=dict)
+    """Version → what keeps it from every stage."""
     children: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
     """Version → (kind of edge, version) of what was made from it."""
     lines: list[Line] = field(default_factory=list)
@@ -135,6 +139,7 @@ def read(ws: Workspace) -> Register:
         heads = list(register._until_head(registry.ledger.entries(without=events.kinds(folds=False), bodies=False)))
         state = events.fold(heads)
     register.declared = state.declared
+    register.quarantines, register.barred = tuple(state.quarantines.values()), bars_of_all(state)
     register.graph = lineage.graph(state, heads)
     register.summaries = {summary.name: summary for summary in state.summaries()}
     for name, parents in _parents(state).items():

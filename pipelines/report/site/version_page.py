@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.compare.pooled import METRICS
 from pipelines.hub.classes import class_pixels, trained_on
+from pipelines.hub.evidence import EvidenceItem
 from pipelines.recipes.recipe import parts
 from pipelines.report.site.frames import Figure, WorstFrames
 from pipelines.report.site.register import Line, Register
 from pipelines.report.site.results import OF_CLASSES, Results, published, results
 from registry.declarations import DeclaredVersion
+from registry.quarantine import Bar
 from registry.records import DataUse, Edge, Export, TeacherEdge, Version, VersionEdge, WeightsEdge
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ class Detail:
     unjudged: str
     forgot: tuple[Forgetting, ...]
     nothing_forgotten: str
+    evidence: tuple[EvidenceItem, ...]
     worst: tuple[WorstFrames, ...]
     pictures: tuple[Figure, ...]
     no_pictures: tuple[str, ...]
@@ -58,6 +61,7 @@ class VersionPage:
     name: str
     codename: str
     stages: tuple[tuple[str, str], ...]
+    barred: tuple[Bar, ...]
     facts: Settings
     parents: tuple[Edge, ...]
     children: tuple[tuple[str, str], ...]
@@ -85,6 +89,7 @@ def version_page(register: Register, version: Version, detail: Detail | None, wh
         version.name,
         version.codename,
         version.stages,
+        register.barred.get(version.name, ()),
         tuple(_facts(register, version, when, worked_out=detail is not None)),
         version.parents,
         tuple(register.children.get(version.name, ())),

@@ -21,6 +21,7 @@ from pipelines.compare.pareto import Pareto, pareto
 from pipelines.compare.recommend import Recommendation, recommend
 from pipelines.compare.shared_series import shared_series
 from pipelines.compare.side_by_side import Comparison, compare
+from pipelines.hub.evidence import items
 from pipelines.lineage.picture import lineage_svg
 from pipelines.report.comparison_page import comparison_values
 from pipelines.report.page import TEMPLATES, cleaned, environment
@@ -31,7 +32,7 @@ from pipelines.report.site.register import Register, read
 from pipelines.report.site.version_page import Detail, VersionPage, declared_page, parent_of, parent_verdicts, version_page
 from pipelines.workspace import Workspace
 from registry.graph import CARRYING, Direction, Graph, Node
-from registry.records import Version
+from registry.records import Quarantine, Version
 from validation.policies import load_policies
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ EVENTS_A_PAGE: Final = 250
 NEIGHBOURS: Final = 3
 """Pages before and after the present one that a page leads to, beside the first and the last."""
 MOST_FRONTS: Final = 3
+MOST_NAMED: Final = 50
+"""Versions that a quarantine names on its page; each says so on its own."""
 SHORT: Final = 80
 """Letters of a text that is remembered while a site is written."""
 UP: Final[tuple[Direction, ...]] = ("up",)
@@ -161,6 +164,7 @@ def _write(
         ("Comparisons", "comparisons/index.html"),
         ("Pareto", "pareto.html"),
         ("Gates", "gates.html"),
+        ("Quarantine", "quarantine.html"),
         ("History", "history/index.html"),
     )
     site = Site(folder, clean(ws.root.name), register, nav)
@@ -170,6 +174,7 @@ def _write(
     _listing(site)
     _history(site)
     _gates(site)
+    _quarantine(site)
     _pareto(ws, site)
     drawn = len(list((folder / "pictures").glob("*"))) if (folder / "pictures").exists() else 0
     return register.head.seq, len(register.summaries), tuple(details), site.pages, drawn
@@ -250,6 +255,7 @@ def _detail(
         unjudged if parent else "It was made from no version that is registered here.",
         forgot,
         nothing_forgotten(version.parents),
+        tuple(items(ws, register.registry, version)),
         tuple(worst_frames(register.registry, version)),
         tuple(each for each in drawn if isinstance(each, Figure)),
         tuple(missing),
@@ -306,7 +312,12 @@ def _drawn(site: Site, graph: Graph, focus: tuple[Node, ...], root: str) -> str:
     def address(node: Node) -> str | None:
         return f"{root}versions/{site.file(node.name)}" if node.kind == "version" and node.name in site.names else None
 
-    return Markup(lineage_svg(graph, focus, href=address))
+    def quarantined(node: Node) -> bool:
+        if node.kind == "version":
+            return node.name in site.register.barred
+        return node.kind == "data" and any(each.holds_data(node.name, node.detail) for each in site.register.quarantines)
+
+    return Markup(lineage_svg(graph, focus, href=address, quarantined=[node for node in graph.nodes if quarantined(node)]))
 
 
 def _version_pages(site: Site, details: Mapping[str, Detail], on_progress: NamedProgress) -> None:
@@ -391,6 +402,25 @@ def _number(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_number(item)}" for key, item in value.items())
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@dataclass(frozen=True)
+class Barrier:
+    """Something in quarantine, with the versions that it bars and those of them that run all the same, each with its channel."""
+
+    quarantine: Quarantine
+    barred: tuple[str, ...]
+    running: tuple[tuple[str, str], ...]
+
+
+def _quarantine(site: Site) -> None:
+    register = site.register
+    running = [(channel.production.version, channel.name) for channel in register.channels if channel.production]
+    barriers = []
+    for quarantine in register.quarantines:
+        barred = [name for name, bars in register.barred.items() if any(bar.quarantine == quarantine for bar in bars)]
+        barriers.append(Barrier(quarantine, tuple(barred[:MOST_NAMED]), tuple(each for each in running if each[0] in barred)))
+    site.write("quarantine.html", "quarantine.html", {"barriers": barriers, "count": len(register.barred), "most": MOST_NAMED})
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pipelines.hub.open import hub
 from pipelines.report.site.writing import write_report
 from pipelines.workspace import Workspace, load
 from registry.channels import Channel
+from registry.quarantine import record
 from registry.stages import StageJudgement, channel_state, record_promotion
 from tests.unit.pipelines.compare.lineage_registry import register
 
@@ -31,7 +32,7 @@ def promote(ws: Workspace, channel: str, version: str, *stages: str, reason: str
 
 @pytest.fixture(scope="session")
 def lineage_template(empty_workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Made once: v4, then v9 runs on host/corridor, where v7 is a candidate and v8 was refused; v5 runs on host/rooms."""
+    """Made once: v4, then v9 runs on host/corridor, where v7 is a candidate and v8 was refused; v5 runs on host/rooms; v6 is in quarantine."""
     ws = load(shutil.copytree(empty_workspace.root, tmp_path_factory.mktemp("lineage") / "workspace"))
     for domain in ("corridor", "rooms"):
         ws = ws.add_domain(domain, "indoor")
@@ -42,6 +43,7 @@ def lineage_template(empty_workspace: Workspace, tmp_path_factory: pytest.TempPa
     promote(ws, "host/corridor", "v9", *whole, reason=HOSTILE)
     promote(ws, "host/corridor", "v7", "candidate")
     promote(ws, "host/corridor", "v8", "candidate", passed=False)
+    record(hub(ws).ledger, "version", "v6", actor="Ada", reason=f"its data was mixed up {HOSTILE}")
     write_report(ws)
     return ws.root
 

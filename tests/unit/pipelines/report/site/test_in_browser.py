@@ -12,7 +12,7 @@ import pytest
 from tests.browser import Browser, chromium
 
 PAGES = ("index.html", "versions/index.html", "versions/v9.html", "comparisons/index.html", "comparisons/v9-v6.html", "pareto.html",
-         "gates.html", "history/index.html")  # fmt: skip
+         "gates.html", "quarantine.html", "history/index.html")  # fmt: skip
 
 FAINT_TEXT = """(() => {
   const rgba = text => { const n = text.match(/[\\d.]+/g).map(Number); return [n[0], n[1], n[2], n.length > 3 ? n[3] : 1]; };

@@ -38,7 +38,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 def test_a_newcomer_learns_all_of_a_channel_from_the_first_page(lineage: Workspace) -> None:
     text = text_of(lineage.build / "report" / "index.html")
     card = text[text.index("host/corridor") : text.index("host/rooms")]
-    assert card.startswith("host/corridor runs v9 since 20") and "by Ada why" in card
+    assert card.startswith("host/corridor runs v9 In quarantine") and re.search(r"since 20[-0-9]+ [:0-9]+ UTC, by Ada why", card)
     assert "passed 2 of 2 checks of production; not-worse-rmse: better: 1.5890 m against 1.3730 m" in card
     assert "instead of v4, compared made from weights v6" in card
     assert "corridor · femto_bolt (corridor_eval): RMSE 1.5890 m (240 frames, val-pooled-10m/1)" in card
@@ -55,6 +55,19 @@ def test_the_page_of_a_version_keeps_exams_apart_and_judges_it_against_its_paren
     assert re.search(r"Worst frames on rooms · kinect \(nyu\) \d{4} 1\.7\d\d m", text)
     refused = text_of(lineage.build / "report" / "versions" / "v8.html")
     assert "v8 refused for candidate on host/corridor" in refused and "holds no stage" in refused
+
+
+def test_a_quarantine_is_said_wherever_it_reaches(lineage: Workspace) -> None:
+    site = lineage.build / "report"
+    card = text_of(site / "index.html")
+    assert "runs v9 In quarantine, so it enters no stage: v6 is in quarantine since" in card
+    row = text_of(site / "quarantine.html")
+    assert (
+        "2 versions are barred" in row
+        and "its data was mixed up" in row
+        and "v6 , v9 v9 on host/corridor" in row.replace("v6, v9", "v6 , v9")
+    )
+    assert "quarantined" in text_of(site / "versions" / "index.html") and "v6 quarantined" in text_of(site / "history" / "index.html")
 
 
 def test_text_of_users_is_quoted_and_never_obeyed(lineage: Workspace) -> None:
@@ -84,7 +97,7 @@ def test_a_killed_report_leaves_the_old_one_and_the_next_is_the_same(lineage: Wo
     assert process.exitcode == -signal.SIGKILL
     assert tree(lineage.build / "report") == before and list(lineage.build.glob(".report.*.staging"))
     report = write_report(lineage)
-    assert (report.versions, report.event, report.pages) == (7, hub(lineage).ledger.noted().seq, 20)
+    assert (report.versions, report.event, report.pages) == (7, hub(lineage).ledger.noted().seq, 21)
     assert tree(lineage.build / "report") == before and not list(lineage.build.glob(".report.*"))
 
 
