@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from registry.versions import Hub
 
 WORST: Final = 8
 """Frames that are named."""
+FILMS: Final = (".mp4", ".webm")
 DRAWN: Final = 3
 """Frames of each kind in a picture: spread over the set, and the worst."""
 
@@ -44,6 +46,24 @@ class Figure:
     width: int
     height: int
     caption: str
+
+
+@dataclass(frozen=True)
+class Film:
+    """A film of the site, and what it shows."""
+
+    file: str
+    caption: str
+
+
+def films(ws: Workspace, version: str, folder: Path) -> Iterator[Film]:
+    """What `vortex video` made of a version, copied below `folder`/videos."""
+    for path in sorted((ws.build / "videos" / version).glob("*")):
+        if path.suffix in FILMS and path.is_file():
+            target = folder / "videos" / version / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+            yield Film(f"videos/{version}/{quote(path.name)}", f"{version} on {path.stem}")
 
 
 def worst_frames(registry: Hub, version: Version) -> Iterator[WorstFrames]:

@@ -10,7 +10,7 @@ from pipelines.compare.pooled import METRICS
 from pipelines.hub.classes import class_pixels, trained_on
 from pipelines.hub.evidence import EvidenceItem
 from pipelines.recipes.recipe import parts
-from pipelines.report.site.frames import Figure, WorstFrames
+from pipelines.report.site.frames import Figure, Film, WorstFrames
 from pipelines.report.site.register import Line, Register
 from pipelines.report.site.results import OF_CLASSES, Results, published, results
 from registry.declarations import DeclaredVersion
@@ -52,6 +52,7 @@ class Detail:
     worst: tuple[WorstFrames, ...]
     pictures: tuple[Figure, ...]
     no_pictures: tuple[str, ...]
+    films: tuple[Film, ...]
 
 
 @dataclass(frozen=True)

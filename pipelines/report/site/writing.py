@@ -27,7 +27,7 @@ from pipelines.report.comparison_page import comparison_values
 from pipelines.report.page import TEMPLATES, cleaned, environment
 from pipelines.report.pareto_drawing import pareto_svg
 from pipelines.report.site.channel_card import channel_card, nothing_forgotten
-from pipelines.report.site.frames import Figure, figures, worst_frames
+from pipelines.report.site.frames import Figure, figures, films, worst_frames
 from pipelines.report.site.register import Register, read
 from pipelines.report.site.version_page import Detail, VersionPage, declared_page, parent_of, parent_verdicts, version_page
 from pipelines.workspace import Workspace
@@ -259,6 +259,7 @@ def _detail(
         tuple(worst_frames(register.registry, version)),
         tuple(each for each in drawn if isinstance(each, Figure)),
         tuple(missing),
+        tuple(films(ws, version.name, site.folder)),
     )
 
 
@@ -285,11 +286,11 @@ def _advice(ws: Workspace, register: Register, domain: str) -> Recommendation | 
 
 
 def _whole_lineage(site: Site) -> str:
-    """The drawing of all that is registered; of a large registry, of what runs and what it was made from."""
+    """Versions with their data, teachers and channels; of a large registry, what runs and what it was made from."""
     graph = site.register.graph
     channels = [node for node in graph.nodes if node.kind == "channel"]
     parts = (
-        graph.part([node for node in graph.nodes if node.kind not in ("export", "code", "device")]),
+        graph.part([node for node in graph.nodes if node.kind not in ("export", "code", "device", "recipe")]),
         graph.family(channels, UP, CARRYING),
     )
     return _drawn(site, next((part for part in parts if len(part.nodes) <= MOST_DRAWN), parts[-1]), (), "")
