@@ -141,7 +141,7 @@ def write_report(
     `versions` are worked out in any case: verdicts, worst frames, pictures; of a large registry others are only where a channel speaks of
     them. Raises VortexError for an unknown version, for a folder that holds something else than a report, and for a broken ledger.
     """
-    folder = (folder or ws.build / "report").absolute()
+    folder = (folder or ws.build / "report").resolve()
     with locked(ws.build / "report.lock"):
         if folder.exists() and not (folder / MARKER).exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise VortexError(f"{folder} is not empty and no report", "name a new folder with -o")
