@@ -2,8 +2,9 @@
 
     make bench-kills_registry            (benchmarks/kills_registry.py [--kills 250] [--only promote rollback] [--seed 0] [--smoke])
 
-In turns a registration, an evaluation, an export, a promotion, a rollback to a named version, a plain one, an adoption, an import and an
-addition of evidence are killed, each at a random one of its writes: a file opened for writing, renamed or removed, an SQL statement that changes something, a commit; of the ledger or of
+In turns a registration, an evaluation, an export, a promotion, a rollback to a named version, a plain one, a migration, an adoption, an
+import and an addition of evidence are killed, each at a random one of its writes: a file opened for writing, renamed or removed, an SQL
+statement that changes something, a commit; of the ledger or of
 MLflow. Asked after the same command again: the chain is whole, what the ledger names is there with the bytes that it names, each alias
 is where the ledger has it, and what the command does has happened, once.
 """
@@ -43,7 +44,8 @@ IMPORTS: Final = (
     *("pipelines.ship.promote", "pipelines.ship.rollback", "pipelines.evaluate.version", "pipelines.init", "registry.audit"),
     *("onnx", "onnxruntime", "onnxscript", "pandas", "cv2", "pipelines.synthetic.dataset"),
 )
-COMMANDS: Final = ("register", "evaluate", "export", "promote", "rollback --to", "rollback", "adopt", "import", "evidence")
+COMMANDS: Final = ("register", "evaluate", "export", "promote", "rollback --to", "rollback", "migrate", "adopt", "import", "evidence")
+ELSEWHERE: Final = {"tracking_uri": "sqlite:///moved/mlflow.db", "artifact_root": "moved/artifacts", "ledger": "sqlite:///moved/ledger.db"}
 READING: Final = ("SELECT", "PRAGMA", "BEGIN")
 
 
@@ -134,6 +136,7 @@ def do(command: str, ws: Workspace) -> None:
     from pipelines.hub.adopt import adopt
     from pipelines.hub.evidence import add
     from pipelines.hub.lineage_file import SHIPPED_FILE
+    from pipelines.hub.migration import migrate
     from pipelines.hub.open import hub
     from pipelines.hub.published import import_lineage
     from pipelines.ship.export import export
@@ -148,6 +151,9 @@ def do(command: str, ws: Workspace) -> None:
         evaluate(ws, "v12")
     elif command == "export":
         export(ws, "v10")
+    elif command == "migrate":
+        (ws.root / "elsewhere.toml").write_text("".join(f'{name} = "{place}"\n' for name, place in ELSEWHERE.items()))
+        migrate(ws, ws.root / "elsewhere.toml")
     elif command == "promote":
         if not promote(ws, "v12", "production").passed:
             raise SystemExit("v12 was refused")
@@ -175,6 +181,8 @@ def happened(command: str, ws: Workspace) -> bool:
         return len(runs) == 4 and sorted(runs) == sorted(registry.store.model_versions().values())
     if command == "evaluate":
         return any(metrics.frames == 10 and metrics.errors for metrics in registry.get("v12").metrics)
+    if command == "migrate":
+        return ws.config.ledger == ELSEWHERE["ledger"] and len(registry.versions()) == len(registry.store.runs()) == 3
     if command == "export":
         return len(registry.get("v10").exports) == 1
     if command == "adopt":

@@ -7,6 +7,7 @@ import errno
 import glob
 import hashlib
 import os
+import re
 import shutil
 import stat
 import uuid
@@ -256,6 +257,11 @@ def inside(root: Path, relative: str) -> Path:
             )
         raise VortexError(f"path {relative!r} leads out of {root} through a link", "put the file itself inside the dataset's folder")
     return path
+
+
+def is_uri(place: str) -> bool:
+    """Whether a place is in a store, as `s3://…` or `mlflow-artifacts:/…`, and no path. One letter before the colon is a drive."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", place) is not None
 
 
 def sha256_file(path: Path) -> str:

@@ -28,7 +28,8 @@ COMMANDS_OPENING = """# Commands
 
 Every command with its arguments and options, as `vortex COMMAND --help` shows them; `make docs` writes this page. What a command is
 for, and what it does, is told by theme: [start](start.md), [data](data.md), [train](train.md), [cluster](cluster.md), [know](know.md),
-[bring](bring.md), [ship](ship.md), and for single commands [the data gate](data-gate.md), [versions of data](versions-of-data.md), [packs](loading.md)
+[bring](bring.md), [ship](ship.md), [team](team.md), and for single commands [the data gate](data-gate.md),
+[versions of data](versions-of-data.md), [packs](loading.md)
 and [the replay](replay.md)."""
 
 DECISIONS_OPENING = """# Decisions and negative results

@@ -17,6 +17,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from core.errors import VortexError
+from core.files import is_uri
 from core.machine import cores
 from core.secret import SecretUrl
 from pipelines import git, workspace
@@ -190,10 +191,10 @@ def _artifacts(ws: Workspace) -> Finding:
     if _reach(ws, "ledger", ws.ledger_url, "").state != "ok":
         return Finding("artifacts", "optional", "not looked at, for the ledger cannot be read")
     if not isinstance(root, Path):
-        return Finding("artifacts", "ok", f"at {urlsplit(root).scheme}://{urlsplit(root).hostname or ''}")
+        return Finding("artifacts", "ok", f"at {root}")
     shown = str(root.relative_to(ws.root) if root.is_relative_to(ws.root) else root)
     versions = registry.versions()
-    away = [version for version in versions if "://" not in version.checkpoint.uri and not (root / version.checkpoint.uri).exists()]
+    away = [version for version in versions if not is_uri(version.checkpoint.uri) and not (root / version.checkpoint.uri).exists()]
     places = {version.name: registry.found_elsewhere(version.checkpoint.uri) for version in away}
     lost = [name for name, place in places.items() if place is None]
     if lost:

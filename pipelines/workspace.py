@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from core.classes import CLASSES
 from core.errors import UsageError, VortexError
-from core.files import locked, read_text_of_user, write_atomic
+from core.files import is_uri, locked, read_text_of_user, write_atomic
 from core.secret import SecretUrl
 
 FILE = "vortex.toml"
@@ -146,9 +146,10 @@ class Workspace:
     def artifact_root(self) -> Path | str:
         """Where MLflow keeps artifacts: a folder, or an object-store URI when the setting has a scheme."""
         value = _expand("artifact_root", self.config.artifact_root)
-        if "://" not in value:
+        if not is_uri(value):
             return self._path("artifact_root", self.config.artifact_root)
-        if value != str(SecretUrl(value)):  # it would stand in the ledger with every artifact
+        # It would stand in the ledger with every artifact. `mlflow-artifacts:/…`, which the server serves, has no host.
+        if value != str(SecretUrl(value)) if "://" in value else "?" in value:
             raise VortexError(
                 f"{self.root / FILE}: artifact_root {SecretUrl(value)} holds a user, a password or a query, allowed: the place alone",
                 "give the access in the environment, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",

@@ -5,6 +5,7 @@ The ledger names an artifact by its path below the root, `RUN/artifacts/…`. An
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -14,12 +15,21 @@ from urllib.parse import unquote, urlsplit
 from core.errors import VortexError
 from core.files import inside
 
+ORIGIN: Final = "vortex.origin"
+"""Tag of a run that was made for one of another store: the id by which the ledger names it. In a folder its artifacts lie below that."""
+
 _PLACES: Final = (
     ("runs", "run_uuid", "artifact_uri", "experiment_id = :experiment"),
     ("model_versions", "run_id", "source", "run_id IN (SELECT run_uuid FROM runs WHERE experiment_id = :experiment)"),
     ("model_versions", "run_id", "storage_location", "run_id IN (SELECT run_uuid FROM runs WHERE experiment_id = :experiment)"),
 )
 """Where MLflow keeps a place below a run's folder: table, column of the run, column of the place, and which rows are ours."""
+
+
+def key(uri: str) -> str | None:
+    """`RUN/artifacts/…`, by which an artifact is found below whatever artifact root; None where its name has no such part."""
+    match = re.search(r"(?:^|/)([0-9a-f]{32}/artifacts/.+)$", uri)
+    return match and match[1]
 
 
 def follow(file: Path, root: Path, experiment: str) -> None:
@@ -34,16 +44,19 @@ def follow(file: Path, root: Path, experiment: str) -> None:
             "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ? AND artifact_location != ?",
             (location, int(experiment), location),
         )
-        for table, key, column, ours in _PLACES:
+        origins = dict(connection.execute("SELECT run_uuid, value FROM tags WHERE key = ?", (ORIGIN,)))
+        for table, run_column, column, ours in _PLACES:
             rows = connection.execute(
-                f"SELECT rowid, {key}, {column} FROM {table}"
-                f" WHERE {ours} AND {column} LIKE 'file:%' AND substr({column}, 1, :length) != :prefix",
-                {"experiment": int(experiment), "length": len(location) + 1, "prefix": f"{location}/"},
+                f"SELECT rowid, {run_column}, {column} FROM {table}"
+                f" WHERE {ours} AND {column} LIKE 'file:%' AND (substr({column}, 1, :length) != :prefix"
+                f" OR {run_column} IN (SELECT run_uuid FROM tags WHERE key = :origin))",
+                {"experiment": int(experiment), "length": len(location) + 1, "prefix": f"{location}/", "origin": ORIGIN},
             ).fetchall()
             for row, run, uri in rows:
+                folder = origins.get(run, run)
                 below = uri.partition(f"/{run}/")[2]
-                if below and ((root / run).exists() or not local(uri).exists()):
-                    connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (f"{location}/{run}/{below}", row))
+                if below and ((root / folder).exists() or not local(uri).exists()):
+                    connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (f"{location}/{folder}/{below}", row))
 
 
 def local(uri: str) -> Path:

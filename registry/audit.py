@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from core.errors import VortexError
+from core.files import is_uri
 from core.stages import STAGES
 from registry import database, events, stages
 from registry.chain import ChainHead
@@ -113,13 +114,15 @@ def artifact_faults(hub: Hub, versions: Sequence[Version], most: int | None = No
     # What was measured or exported before is evidence too. Older workspaces wrote such files over, and then the last one counts.
     files = {artifact.uri: (version.name, artifact) for version in versions for artifact in _artifacts(hub, version)}
     hashed, faults = 0, []
+    if any(is_uri(artifact.uri) for _, artifact in files.values()):
+        hub.open_store()  # one that does not answer is said once, and not as the loss of each file
     for name, artifact in files.values():
         verify = most is None or artifact.bytes <= most
         if verify:
             hashed += 1
             most = most and most - artifact.bytes
         try:
-            hub.artifact_path(artifact, verify=verify)
+            hub.check_artifact(artifact, verify=verify)
         except VortexError as error:
             faults.append(Fault("artifacts", f"{name}: {error.message}", error.hint))
     return hashed, faults
@@ -149,17 +152,8 @@ def _ours(alias: str) -> bool:
 
 def _artifacts(hub: Hub, version: Version) -> Iterator[Artifact]:
     """Every stored file that an event names: also those of measurements and exports that later ones have replaced."""
-    yield version.checkpoint
-    if version.fingerprints:
-        yield version.fingerprints
-    for entry in hub.ledger.entries(kinds=("version.measured", "version.exported", "version.evidenced"), subject=version.name):
-        event = events.parse(entry)
-        if isinstance(event, events.VersionExported):
-            yield event.export.artifact
-        elif isinstance(event, events.VersionEvidenced):
-            yield event.evidence.artifact
-        elif isinstance(event, events.VersionMeasured) and event.metrics.errors:
-            yield event.metrics.errors
+    for entry in hub.ledger.entries(kinds=events.kinds(scope="version"), subject=version.name):
+        yield from events.parse(entry).artifacts()
 
 
 def _event_faults(entries: list[Entry]) -> list[Fault]:

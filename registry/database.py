@@ -346,6 +346,11 @@ def _in_words(url: SecretUrl, message: str) -> VortexError:
     low = message.lower()
     if "locked" in low or "lock timeout" in low:
         return VortexError(f"{where}: another process holds it ({message})", "wait for that process, or end it, and run the command again")
+    if any(words in low for words in ("closed the connection", "connection is closed", "consuming input failed", "terminating connection")):
+        return VortexError(
+            f"{where}: the connection broke off ({message})",
+            "what was being recorded is there as a whole or not at all: `vortex history` shows which; the same command completes it",
+        )
     if "full" in low or "no space" in low:
         return VortexError(f"{where}: the disk is full; nothing was recorded", "free some space and run the command again")
     if "readonly" in low or "read-only" in low or "unable to open" in low or "permission" in low:

@@ -67,6 +67,10 @@ class Event(ABC):
         """What it takes that no other event can take again."""
         return ()
 
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """The stored files that it names."""
+        return ()
+
     @classmethod
     @abstractmethod
     def parse(cls, entry: Entry) -> Self:
@@ -169,6 +173,10 @@ class VersionRegistered(VersionEvent, kind="version.registered"):
         """The number, and the run: it is registered once."""
         return (("version", self.number), (run_scope(self.new.run_id), 0))
 
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """The weights, and what tells the frames that they were trained on."""
+        return (self.new.checkpoint, *([self.new.fingerprints] if self.new.fingerprints else []))
+
     @classmethod
     def parse(cls, entry: Entry) -> Self:
         """The event that was stored as this entry of the ledger."""
@@ -235,6 +243,10 @@ class VersionMeasured(VersionEvent, kind="version.measured"):
         """Every value."""
         return {"metrics": self.metrics}
 
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """The errors of single frames."""
+        return (self.metrics.errors,) if self.metrics.errors else ()
+
     @classmethod
     def parse(cls, entry: Entry) -> Self:
         """The event that was stored as this entry of the ledger."""
@@ -279,6 +291,10 @@ class VersionExported(VersionEvent, kind="version.exported"):
     def body(self) -> dict[str, Any]:
         """The whole record."""
         return {"export": self.export}
+
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """The exported file."""
+        return (self.export.artifact,)
 
     @classmethod
     def parse(cls, entry: Entry) -> Self:

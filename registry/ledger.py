@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -188,6 +188,23 @@ class Transaction(Reader):
         self.head = ChainHead(self.head.ledger or row["hash"], row["seq"], row["hash"])
         return _entry([row[name] for name in COLUMNS])
 
+    def adopt(self, rows: Iterable[Sequence[Any]], claims: Mapping[Claim, int], url: SecretUrl) -> int:
+        """Add events of another ledger, at `url`, as they are, and the numbers that they took; how many.
+
+        `rows` have all columns and follow this ledger's end. Raises VortexError where they do not, or where their chain breaks.
+        """
+        tables = database.tables()
+        taken: dict[int, list[Claim]] = {}
+        for claim, event in claims.items():
+            taken.setdefault(event, []).append(claim)
+        before = self.head.seq
+        for row in rows:
+            (self.head,) = follow(url, self.head, [row])
+            self._connection.execute(tables.events.insert(), dict(zip(COLUMNS, row, strict=True)))
+            for scope, number in taken.get(self.head.seq, ()):
+                self._connection.execute(tables.claims.insert(), {"scope": scope, "number": number, "event": self.head.seq})
+        return self.head.seq - before
+
 
 class Ledger(Reader):
     """The ledger at a SQLAlchemy URL. Reading creates nothing; the first transaction makes the tables.
@@ -289,6 +306,13 @@ class Ledger(Reader):
                     database.rebuild(connection, claims)
             finally:
                 engine.dispose()
+
+    def rows(self, after: int) -> Iterator[Sequence[Any]]:
+        """Events after this number as they are stored, with all columns; page by page, as `each` reads."""
+        query = f"SELECT {', '.join(COLUMNS)} FROM events WHERE seq > :after ORDER BY seq LIMIT {PAGE}"
+        while page := self._rows(query, {"after": after}):
+            yield from page
+            after = int(page[-1][0])
 
     def unguarded(self) -> Ledger:
         """The same ledger, read also where its triggers are missing."""

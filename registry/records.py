@@ -17,6 +17,23 @@ _EXAM: Final = re.compile(r"(val|test)-[a-z0-9-]+/\d+(\+tof|\+teacher)?")
 
 
 @dataclass(frozen=True)
+class RunRecord:
+    """All that MLflow has about a run but its files, so that another store can have it too. `run_id` is that of the ledger."""
+
+    run_id: str
+    name: str
+    status: str
+    started_ms: int
+    ended_ms: int | None
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    metrics: tuple[tuple[str, float, int, int], ...]
+    """Name, value, time in ms and step of every point."""
+    inputs: tuple[Mapping[str, Any], ...]
+    """Name, digest, source_type, source and tags of every dataset."""
+
+
+@dataclass(frozen=True)
 class Artifact:
     """A stored file: `uri` is relative to the artifact root when that is a folder, so that a repository can be moved; else a full URI."""
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from core.errors import VortexError
-from core.files import locked, sha256_file, staged_file
+from core.files import flush, locked, sha256_file, staged_file
 from core.secret import SecretUrl, hide
 from registry import artifacts, database
-from registry.records import Artifact, DataUse
+from registry.records import Artifact, DataUse, RunRecord
 
 MODEL: Final = "vortex-student"
 EXPERIMENT: Final = "vortex"
@@ -28,6 +28,8 @@ BATCH: Final = {"metrics": 1000, "params": 100}
 """The most that MLflow takes in one `log_batch`."""
 PATIENCE: Final = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "6", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1"}
 """How long a server may be silent, in seconds, and how often it is asked again: by itself MLflow waits for a quarter of an hour."""
+QUIET: Final = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+"""What MLflow would write into a command's own words: a bar a file, and where a run is seen."""
 LONGEST: Final = {"params": 6000, "tags": 5000}
 """The longest values that MLflow takes."""
 
@@ -46,7 +48,10 @@ class MlflowStore:
         self._url = database.for_sqlalchemy(self.tracking_uri)
         self._location = artifact_root.absolute().as_uri() if isinstance(artifact_root, Path) else artifact_root
         with self._explained("open"), self._initialisation_lock(), _default_location(self._location):
+            if self._file and not self._file.exists():
+                _create(self._file)
             self._client: Any = _client(self._url)
+            self._own: dict[str, str] = {}
             self.experiment_id = self._experiment()
             self._model()
 
@@ -54,7 +59,9 @@ class MlflowStore:
         """Start a run and return its id."""
         with self._explained("start a run"):
             run = self._client.create_run(self.experiment_id, run_name=name, tags={**(tags or {}), "mlflow.source.name": "vortex"})
-            return str(run.info.run_id)
+            run_id = str(run.info.run_id)
+            self._own[run_id] = run_id
+            return run_id
 
     def runs_tagged(self, tag: str, value: str = "%") -> list[str]:
         """The ids of the runs that carry this tag with this value, so that what was interrupted is taken up again; the newest first."""
@@ -65,12 +72,68 @@ class MlflowStore:
     def end_run(self, run_id: str, status: RunStatus = "FINISHED") -> None:
         """Mark a run as ended."""
         with self._explained("end a run"):
-            self._client.set_terminated(run_id, status)
+            self._client.set_terminated(self._run(run_id), status)
 
     def resume_run(self, run_id: str) -> None:
         """Mark an ended run as running again."""
         with self._explained("resume a run"):
-            self._client.update_run(run_id, status="RUNNING")
+            self._client.update_run(self._run(run_id), status="RUNNING")
+
+    def export_run(self, run_id: str) -> RunRecord:
+        """What the store has about a run."""
+        with self._explained(f"read run {run_id}"):
+            run = self._client.get_run(self._run(run_id))
+            points = [point for name in run.data.metrics for point in self._client.get_metric_history(run.info.run_id, name)]
+        return RunRecord(
+            run_id,
+            str(run.info.run_name),
+            str(run.info.status),
+            int(run.info.start_time),
+            run.info.end_time and int(run.info.end_time),
+            {name: value for name, value in run.data.tags.items() if name != artifacts.ORIGIN},
+            dict(run.data.params),
+            tuple((point.key, point.value, point.timestamp, point.step) for point in points),
+            tuple(
+                {name: getattr(each.dataset, name) for name in ("name", "digest", "source_type", "source")}
+                | {"tags": {tag.key: tag.value for tag in each.tags}}
+                for each in run.inputs.dataset_inputs
+            ),
+        )
+
+    def import_run(self, record: RunRecord) -> bool:
+        """Have a run of another store here too; False where it was here in full. One that was left half brought is completed.
+
+        MLflow gives it an id of its own; every method here goes on to know it by the ledger's.
+        """
+        from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+        from mlflow.exceptions import MlflowException
+
+        with self._explained(f"bring run {record.run_id}"):
+            try:
+                info = self._client.get_run(self._run(record.run_id)).info
+                if info.status == record.status and info.end_time == record.ended_ms:
+                    return False
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                tags = {**record.tags, artifacts.ORIGIN: record.run_id}
+                info = self._client.create_run(self.experiment_id, record.started_ms, tags, record.name).info
+                self._own[record.run_id] = str(info.run_id)
+            self._log(record.run_id, "params", [Param(name, value) for name, value in record.params.items()])
+            self._log(record.run_id, "metrics", [Metric(*point) for point in record.metrics])
+            inputs = [
+                DatasetInput(
+                    Dataset(**{name: value for name, value in each.items() if name != "tags"}),
+                    [InputTag(name, value) for name, value in each["tags"].items()],
+                )
+                for each in record.inputs
+            ]
+            if inputs:
+                self._client.log_inputs(info.run_id, datasets=inputs)
+            # Last, because by it a run is taken for whole.
+            if record.ended_ms is not None:
+                self._client.set_terminated(info.run_id, record.status, record.ended_ms)
+        return True
 
     def log_params(self, run_id: str, params: Mapping[str, object]) -> None:
         """Log parameters, nested ones as `a.b`; values that are too long for MLflow are cut there (the ledger keeps them whole)."""
@@ -97,7 +160,7 @@ class MlflowStore:
             tags = {"mlflow.data.context": "training", "vortex.domain": use.domain, "vortex.digest": use.digest}
             inputs.append(DatasetInput(dataset, [InputTag(key, value) for key, value in tags.items()]))
         with self._explained("record a run's data"):
-            self._client.log_inputs(run_id, datasets=inputs)
+            self._client.log_inputs(self._run(run_id), datasets=inputs)
 
     def log_artifact(self, run_id: str, path: Path, folder: str) -> Artifact:
         """Store a file with a run, under `folder` and its SHA-256: what is there is never overwritten, and it is whole or absent.
@@ -122,21 +185,36 @@ class MlflowStore:
                 )
             return Artifact(relative, digest, size)
         with self._explained("store an artifact"):
-            self._client.log_artifact(run_id, str(path), below)
-            uri = str(self._client.get_run(run_id).info.artifact_uri)
-        return Artifact(f"{uri.rstrip('/')}/{below}/{path.name}", digest, size)
+            self._client.log_artifact(self._run(run_id), str(path), below)
+        return Artifact(f"{self.location(run_id)}/{below}/{path.name}", digest, size)
 
     def location(self, run_id: str) -> str:
         """Where MLflow has a run's artifacts, as a URI."""
         with self._explained("look a run up"):
-            return str(self._client.get_run(run_id).info.artifact_uri)
+            return str(self._client.get_run(self._run(run_id)).info.artifact_uri).rstrip("/")
 
-    def fetch(self, uri: str) -> Path:
-        """A remote artifact as a local file."""
+    def put(self, path: Path, uri: str) -> None:
+        """Store a file at a remote place, which names it as it is called."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        with self._explained(f"store {uri}"):
+            get_artifact_repository(uri.rpartition("/")[0], tracking_uri=self._url).log_artifact(str(path))
+
+    def holds(self, uri: str, size: int) -> bool:
+        """Whether a file of that many bytes lies at a remote place."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        folder, _, name = uri.rpartition("/")
+        with self._explained(f"look for {uri}"):
+            files = get_artifact_repository(folder, tracking_uri=self._url).list_artifacts()
+        return any(file.path.rpartition("/")[2] == name and file.file_size == size for file in files)
+
+    def fetch(self, uri: str, folder: Path) -> Path:
+        """A remote artifact as a file in `folder`."""
         import mlflow.artifacts
 
         with self._explained(f"fetch {uri}"):
-            return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=self._url))
+            return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=self._url, dst_path=str(folder)))
 
     def register_model(self, run_id: str, tags: Mapping[str, str]) -> int:
         """Make a run's student a version of the registered model and return MLflow's own number for it.
@@ -145,13 +223,16 @@ class MlflowStore:
         """
         with self._explained("register a model version"):
             cut = {key: hide(value)[: LONGEST["tags"]] for key, value in tags.items()}
-            self._client.get_run(run_id)  # MLflow would take a version of a run that it does not know
-            versions = self._client.search_model_versions(f"name = '{MODEL}' and run_id = '{run_id}'")
+            own = self._run(run_id)
+            self._client.get_run(own)  # MLflow would take a version of a run that it does not know
+            if own != run_id:
+                cut[artifacts.ORIGIN] = run_id
+            versions = self._client.search_model_versions(f"name = '{MODEL}' and run_id = '{own}'")
             if versions:
                 number = int(versions[0].version)
                 self.set_version_tags(number, cut)
                 return number
-            version = self._client.create_model_version(MODEL, f"runs:/{run_id}/checkpoint", run_id=run_id, tags=cut, await_creation_for=0)
+            version = self._client.create_model_version(MODEL, f"runs:/{own}/checkpoint", run_id=own, tags=cut, await_creation_for=0)
             return int(version.version)
 
     def set_version_tags(self, version: int, tags: Mapping[str, str]) -> None:
@@ -179,7 +260,7 @@ class MlflowStore:
             if number is None:
                 return None
             try:
-                return str(self._client.get_model_version(MODEL, number).run_id)
+                return _origin(self._client.get_model_version(MODEL, number))
             except MlflowException as error:
                 if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # deleted meanwhile
                     return None
@@ -193,9 +274,16 @@ class MlflowStore:
     def model_versions(self) -> dict[int, str]:
         """Every version of the model → the id of its run."""
         with self._explained("read the model's versions"):
-            return {
-                int(version.version): str(version.run_id) for version in _pages(self._client.search_model_versions, f"name = '{MODEL}'")
-            }
+            return {int(version.version): _origin(version) for version in _pages(self._client.search_model_versions, f"name = '{MODEL}'")}
+
+    def runs(self) -> list[str]:
+        """The ids, as the ledger has them, of all runs that are not deleted."""
+
+        def search(query: str, **page: Any) -> Any:
+            return self._client.search_runs([self.experiment_id], query, order_by=["attributes.start_time ASC"], **page)
+
+        with self._explained("read the runs"):
+            return [run.data.tags.get(artifacts.ORIGIN, run.info.run_id) for run in _pages(search, "")]
 
     def deleted_runs(self) -> set[str]:
         """The ids of runs that were deleted and can be restored."""
@@ -205,7 +293,7 @@ class MlflowStore:
             return self._client.search_runs([self.experiment_id], query, run_view_type=ViewType.DELETED_ONLY, **page)
 
         with self._explained("read the deleted runs"):
-            return {str(run.info.run_id) for run in _pages(search, "")}
+            return {run.data.tags.get(artifacts.ORIGIN, run.info.run_id) for run in _pages(search, "")}
 
     def note_head(self, text: str) -> None:
         """Note the ledger's head, as a tag of the experiment."""
@@ -221,7 +309,23 @@ class MlflowStore:
     def _log(self, run_id: str, what: str, items: Sequence[Any]) -> None:
         with self._explained(f"log {what}"):
             for start in range(0, len(items), BATCH[what]):
-                self._client.log_batch(run_id, **{what: items[start : start + BATCH[what]]})
+                self._client.log_batch(self._run(run_id), **{what: items[start : start + BATCH[what]]})
+
+    def _run(self, run_id: str) -> str:
+        """MLflow's own id of a run that the ledger names: the same, unless the run was brought here from another store."""
+        from mlflow.exceptions import MlflowException
+
+        if run_id not in self._own:
+            try:
+                self._own[run_id] = str(self._client.get_run(run_id).info.run_id)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                brought = self._client.search_runs([self.experiment_id], f"tags.`{artifacts.ORIGIN}` = '{run_id}'", max_results=1)
+                if not brought:
+                    return run_id
+                self._own[run_id] = str(brought[0].info.run_id)
+        return self._own[run_id]
 
     def _experiment(self) -> str:
         from mlflow.exceptions import MlflowException
@@ -273,12 +377,28 @@ class MlflowStore:
             )
         return None
 
+    def _refused(self, error: Exception, action: str) -> VortexError | None:
+        """The error for a server that knows nobody of this name and password, or does not let them, where it is that."""
+        refusals = {"UNAUTHENTICATED": "no user of that name and password", "PERMISSION_DENIED": "this user may not"}
+        refusal = refusals.get(getattr(error, "error_code", ""))
+        if refusal is None:
+            return None
+        return VortexError(
+            f"MLflow server {database.shown(self.tracking_uri)}: could not {action}: {refusal}",
+            "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to those of a user who may read and write",
+        )
+
     @contextmanager
     def _explained(self, action: str) -> Iterator[None]:
         try:
             yield
         except VortexError:
             raise
+        except ModuleNotFoundError as error:
+            raise VortexError(
+                f"could not {action}: the package {error.name!r} is not installed",
+                "object stores need: uv sync --extra remotes; a database server: uv sync --extra postgres",
+            ) from error
         except Exception as error:
             if not isinstance(error, OSError) and type(error).__module__.split(".")[0] not in (
                 "mlflow",
@@ -288,9 +408,9 @@ class MlflowStore:
                 "requests",
             ):
                 raise
-            deleted = self._deleted(str(error))
-            if deleted:
-                raise deleted from error
+            better = self._deleted(str(error)) or self._refused(error, action)
+            if better:
+                raise better from error
             message = next(iter(str(getattr(error, "orig", None) or error).strip().splitlines()), type(error).__name__)
             raise VortexError(
                 f"MLflow store {database.shown(self.tracking_uri)}: could not {action}: {message}",
@@ -300,7 +420,7 @@ class MlflowStore:
 
 def _client(tracking_uri: str) -> Any:
     os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_ALLOW_PICKLE_DESERIALIZATION="false")
-    for name, value in PATIENCE.items():
+    for name, value in (PATIENCE | QUIET).items():
         os.environ.setdefault(name, value)
     for name in ("alembic", "mlflow", "urllib3"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -309,6 +429,18 @@ def _client(tracking_uri: str) -> Any:
     for name in ("alembic", "mlflow"):  # the import configures its own loggers
         logging.getLogger(name).setLevel(logging.ERROR)
     return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+def _create(file: Path) -> None:
+    """Make an embedded store, whole or not at all: MLflow cannot go on with one whose dozens of migrations broke off (measured)."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    staging = file.with_name(f".{file.name}.new")
+    for left_over in (staging, staging.with_name(f"{staging.name}-journal")):
+        left_over.unlink(missing_ok=True)
+    _client(database.for_sqlalchemy(SecretUrl(f"sqlite:///{staging}")))
+    flush(staging)
+    staging.replace(file)
+    flush(file.parent)
 
 
 @contextmanager
@@ -327,6 +459,11 @@ def _default_location(location: str) -> Iterator[None]:
             del os.environ[name]
         else:
             os.environ[name] = before
+
+
+def _origin(version: Any) -> str:
+    """The run of a model version, by the id that the ledger has for it."""
+    return str(version.tags.get(artifacts.ORIGIN, version.run_id))
 
 
 def _pages(search: Any, query: str) -> Iterator[Any]:

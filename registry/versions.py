@@ -5,15 +5,17 @@ from __future__ import annotations
 import gc
 import logging
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from operator import attrgetter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.errors import VortexError
-from core.files import inside, sha256_file
+from core.files import inside, is_uri, sha256_file, staged_file
 from core.secret import SecretUrl
 from core.shipped import SHIPPED
 from core.stages import STAGES
@@ -39,6 +41,9 @@ from registry.records import Artifact, Edge, Evidence, Export, Metrics, NewVersi
 from registry.state import State
 from registry.store import MlflowStore
 
+if TYPE_CHECKING:
+    from tempfile import TemporaryDirectory
+
 log = logging.getLogger("vortex.registry")
 
 
@@ -61,6 +66,12 @@ class Hub:
     def store(self) -> MlflowStore:
         """MLflow, opened (and on first use created) when it is first needed: that costs seconds."""
         return MlflowStore(self.tracking_uri, self.artifact_root)
+
+    @cached_property
+    def _fetched(self) -> TemporaryDirectory[str]:
+        from tempfile import TemporaryDirectory  # 20 ms that a listing has no use for
+
+        return TemporaryDirectory(prefix="vortex-artifacts-", ignore_cleanup_errors=True)
 
     def summaries(self) -> list[Summary]:
         """Every version as a listing shows it, in the order of their numbers. One query, no MLflow."""
@@ -216,10 +227,10 @@ class Hub:
 
         Raises VortexError when it is gone, or when its bytes are not those that were recorded; their number alone unless `verify`.
         """
-        if "://" in artifact.uri:
-            path = self.store.fetch(artifact.uri)
-        else:
-            path = self._here(artifact.uri) or self._elsewhere(artifact.uri)
+        path = self._here(artifact.uri)
+        if path is None and (is_uri(artifact.uri) or not isinstance(self.artifact_root, Path)):
+            path = self._fetch(artifact)
+        path = path or self._elsewhere(artifact.uri)
         if not path.is_file():
             raise VortexError(f"{path}: the artifact is gone", "restore it from a backup of the artifact root, or train or export it again")
         if path.stat().st_size != artifact.bytes or (verify and sha256_file(path) != artifact.sha256):
@@ -229,10 +240,73 @@ class Hub:
             )
         return path
 
+    def check_artifact(self, artifact: Artifact, *, verify: bool = True) -> None:
+        """Raise VortexError as `artifact_path` does; of a remote artifact nothing stays here, so that any number can be checked."""
+        try:
+            self.artifact_path(artifact, verify=verify)
+        finally:
+            self.drop_fetched(artifact)
+
+    def drop_fetched(self, artifact: Artifact) -> None:
+        """Remove the local copy of a remote artifact, where `artifact_path` made one."""
+        if "_fetched" in vars(self):
+            shutil.rmtree(self._fetched_folder(artifact), ignore_errors=True)
+
+    def put_artifact(self, artifact: Artifact, path: Path) -> bool:
+        """Have the file of an artifact of another registry below this artifact root; False where it was there.
+
+        Its run must be here already. Raises VortexError when `path` does not hold what was recorded.
+        """
+        key = artifacts.key(artifact.uri)
+        if key is None:
+            raise VortexError(f"artifact {artifact.uri} is of no run: its place below another root is not known", "store it again")
+        if sha256_file(path) != artifact.sha256:
+            raise VortexError(
+                f"{path}: its content is not what was registered (sha256 {artifact.sha256[:12]}…)", "restore it from a backup"
+            )
+        if isinstance(self.artifact_root, Path):
+            target = self.artifact_root / key
+            if target.is_file() and sha256_file(target) == artifact.sha256:
+                return False
+            with staged_file(target) as staging:
+                shutil.copyfile(path, staging)
+            return True
+        place = self._remote_place(artifact.uri)
+        if self.store.holds(place, artifact.bytes):
+            return False
+        self.store.put(path, place)
+        return True
+
+    def _fetch(self, artifact: Artifact) -> Path | None:
+        """A remote artifact as a local file, which is there until this process ends; None where it was stored in a folder.
+
+        It lies where MLflow has its run, or where it was stored.
+        """
+        folder = self._fetched_folder(artifact)
+        path = folder / artifact.uri.rpartition("/")[2]
+        if path.is_file():
+            return path
+        places = [place for place in dict.fromkeys((self._remote_place(artifact.uri), artifact.uri)) if is_uri(place)]
+        for place in places[:-1]:
+            with suppress(VortexError):
+                return self.store.fetch(place, folder)
+        return self.store.fetch(places[-1], folder) if places else None
+
+    def _remote_place(self, uri: str) -> str:
+        """Where an artifact lies below its run's place, if that is in a store; else where it was stored."""
+        run, _, below = (artifacts.key(uri) or "").partition("/artifacts/")
+        place = self._place(run) if run else ""
+        return f"{place}/{below}" if place and not place.startswith("file:") else uri
+
+    def _fetched_folder(self, artifact: Artifact) -> Path:
+        return Path(self._fetched.name) / artifact.sha256
+
     def _here(self, uri: str) -> Path | None:
         """An artifact below today's artifact root; None where that does not hold it."""
-        path = inside(self.artifact_root, uri) if isinstance(self.artifact_root, Path) else None
-        return path if path and path.is_file() else None
+        if not isinstance(self.artifact_root, Path) or (is_uri(uri) and artifacts.key(uri) is None):
+            return None
+        path = inside(self.artifact_root, artifacts.key(uri) or uri)
+        return path if path.is_file() else None
 
     def _elsewhere(self, uri: str) -> Path:
         """An artifact below the root that was set when it was stored, as MLflow has it. Raises VortexError naming all places looked at."""
@@ -270,16 +344,21 @@ class Hub:
         if head.seq:
             self._cache("tag of the ledger's head", lambda: self.store.note_head(head.text()))
 
+    def open_store(self) -> None:
+        """Open MLflow, unless that was done. Raises VortexError where it cannot be."""
+        _ = self.store
+
     def reach_store(self) -> bool:
         """Open MLflow, unless that was done; False, and a warning, where it cannot be.
 
         Done before a channel is moved: MLflow takes seconds to open, and between the ledger's commit and its alias should lie none.
         """
         try:
-            return self.store is not None
+            self.open_store()
         except VortexError as error:
             log.warning("MLflow cannot be opened, its aliases wait for the next promotion or rollback there: %s", error)
             return False
+        return True
 
     def refresh_aliases(self, channel: Channel) -> None:
         """Set the channel's MLflow aliases to what the ledger says, and touch none that is right.

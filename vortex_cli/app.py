@@ -28,6 +28,7 @@ from vortex_cli.commands import (
     label,
     lineage,
     logs,
+    migrate,
     pack,
     pareto,
     profile,
@@ -139,6 +140,8 @@ register(evidence_app, evidence.add, "Bring")
 register(evidence_app, evidence.list_, "Bring")
 register(evidence_app, evidence.schema, "Bring")
 app.add_typer(evidence_app, name="evidence", rich_help_panel="Bring")
+
+register(app, migrate.migrate, "Keep")
 
 register(app, export.export, "Ship")
 register(app, promote.promote, "Ship")

@@ -56,6 +56,7 @@ promote v10 --stage production
 promote v11 --stage production
 audit head
 audit verify
+migrate --to {elsewhere} --dry-run
 history
 history --domain rooms --last 1
 report --no-pictures
@@ -103,9 +104,12 @@ def tour(tmp_path_factory: pytest.TempPathFactory) -> Tour:
 
 def _walk(root: Path) -> dict[str, Any]:
     printed = begin(root)
-    outside = root.parent / "brought"
+    outside, elsewhere = root.parent / "brought", root.parent / "elsewhere.toml"
+    elsewhere.write_text(
+        'tracking_uri = "sqlite:///moved/mlflow.db"\nartifact_root = "moved/artifacts"\nledger = "sqlite:///moved/ledger.db"\n'
+    )
     places = {"tiny": training(root), "recipe": str(root / "tiny.yaml"), "frames": str(plain_folder(outside)), "run": "", "report": ""}
-    places |= {"old": str(old_checkpoint(outside)), "lineage": str(lineage_file(outside))}
+    places |= {"old": str(old_checkpoint(outside)), "lineage": str(lineage_file(outside)), "elsewhere": str(elsewhere)}
     for line in TOUR.strip().splitlines():
         answer = vortex(f"{line.format(**places)} --json", root, slurm=line.startswith("submit"))
         printed[line] = answer.json

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import multiprocessing
 import os
+import select
 import signal
+import socket
 import sqlite3
 import subprocess
+import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -100,6 +105,50 @@ def test_events_come_back_in_order_with_who_what_when_why_and_commit(both: Ledge
     assert both.entries(without=("note",)) == []
     assert len(both.entries(kinds=("note",), without=("other", "another"), subject="subject 1")) == 1
     assert both.verify() == ChainHead(first.hash, 3, events[2].hash)
+
+
+class Proxy:
+    """A way to a server on which the answer to a COMMIT never arrives: the connection breaks off between the two."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.server = (host, port)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # the test has ended
+            while True:
+                threading.Thread(target=self._pass_on, args=(self.listener.accept()[0],), daemon=True).start()
+
+    def _pass_on(self, client: socket.socket) -> None:
+        committing = False
+        with client, socket.create_connection(self.server) as server:
+            while True:
+                for ready in select.select([client, server], [], [])[0]:
+                    data = ready.recv(1 << 16)
+                    if not data or (committing and ready is server):
+                        return
+                    committing |= ready is client and b"COMMIT" in data
+                    (server if ready is client else client).sendall(data)
+
+
+def test_a_server_that_is_lost_between_commit_and_answer_has_recorded_it_once(both: Ledger) -> None:
+    if both.path:
+        pytest.skip("sqlite has no server to lose")
+    url = urlsplit(both.url.reveal())
+    proxy = Proxy(str(url.hostname), url.port or 5432)
+    lossy = Ledger(url._replace(netloc=url.netloc.rpartition(":")[0] + f":{proxy.port}").geturl())
+    add(both)
+    with pytest.raises(VortexError, match="the connection broke off") as lost, lossy.transaction() as tx:
+        tx.append(Note("v10", taken=V10), actor="Ada")
+    assert "`vortex history` shows which" in lost.value.hint
+    proxy.listener.close()
+    # It is there, whole, and whoever looks before doing it again sees that.
+    assert [(event.seq, event.subject) for event in both.entries()] == [(1, "subject 0"), (2, "v10")]
+    with both.transaction() as tx:
+        assert tx.claimed("version", 10) == "v10"
+    assert both.verify().seq == 2
 
 
 def test_a_claim_can_be_taken_once(both: Ledger) -> None:

@@ -6,7 +6,9 @@ import logging
 import math
 import multiprocessing
 import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -100,6 +102,16 @@ def test_artifacts_beyond_a_local_folder_keep_their_full_uri(tmp_path: Path, mig
     assert artifact.uri == f"{root}/{run_id}/artifacts/checkpoint/{artifact.sha256}/best.safetensors"
     made = hub.register(make_new(run_id, checkpoint=artifact), actor="Ada")
     assert hub.artifact_path(made.checkpoint).read_bytes() == b"weights"
+
+
+def test_a_store_whose_making_broke_off_is_made_anew(tmp_path: Path) -> None:
+    # What a kill leaves of MLflow's migrations: with this table there the next one ends in an error.
+    left_over = tmp_path / ".mlflow.db.new"
+    with closing(sqlite3.connect(left_over)) as connection:
+        connection.execute("CREATE TABLE _alembic_tmp_tags (key TEXT)")
+    store = MlflowStore(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts")
+    assert store.runs() == []
+    assert not left_over.exists()
 
 
 def test_a_store_that_cannot_be_opened_says_so_in_one_line(tmp_path: Path, hub: Hub) -> None:

@@ -1,0 +1,130 @@
+"""A workspace's registry brought to other places: from the embedded files to a team's servers, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from core.errors import VortexError
+from core.files import locked, read_text_of_user, write_atomic
+from core.progress import Progress
+from pipelines.hub.open import hub
+from pipelines.workspace import FILE, Workspace
+from registry import audit, database, events
+from registry.versions import Hub
+
+PLACES: Final = ("tracking_uri", "artifact_root", "ledger")
+
+
+@dataclass(frozen=True)
+class Migration:
+    """What was brought over that was not there yet, and the end of the ledger there."""
+
+    runs: int
+    artifacts: int
+    events: int
+    seq: int
+    hash: str
+
+
+def read_places(file: Path) -> dict[str, str]:
+    """The three settings of `vortex.toml` that say where a registry is, from a TOML file that holds them alone. Raises VortexError."""
+    try:
+        places = tomllib.loads(read_text_of_user(file))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise VortexError(f"{file}: not readable as TOML ({error})", f"write into it, each as in {FILE}: {', '.join(PLACES)}") from error
+    if set(places) != set(PLACES) or not all(isinstance(value, str) for value in places.values()):
+        raise VortexError(
+            f"{file}: holds {', '.join(places) or 'nothing'}, allowed: {', '.join(PLACES)}, each a text", "write these three alone"
+        )
+    return places
+
+
+def migrate(ws: Workspace, file: Path, on_progress: Progress | None = None, *, dry_run: bool = False) -> Migration:
+    """Bring the registry of `ws` to the places that `file` names, and have `vortex.toml` name them from then on.
+
+    MLflow's runs first, then files, then the ledger, event by event as it is, then models and aliases: whatever breaks off between two of
+    these, the same call completes it, and one more changes nothing. What others append meanwhile is brought over too, before
+    `vortex.toml` is written. Raises VortexError where the ledger is broken, where the other place has another ledger, or one that went on
+    by itself, and where a file is gone or changed.
+    """
+    places = read_places(file)
+    target_ws = dataclasses.replace(ws, config=ws.config.model_copy(update=places))
+    source = hub(ws)
+    if all(getattr(ws, name) == getattr(target_ws, name) for name in ("tracking_uri", "artifact_root", "ledger_url")):
+        end = source.ledger.verify()
+        return Migration(0, 0, 0, end.seq, end.hash)
+    target = Hub.open(target_ws.tracking_uri, target_ws.artifact_root, target_ws.ledger_url)
+    source.ledger.verify()
+    _require_same_beginning(source, target)
+    if dry_run:
+        return _counted(source, target)
+    runs = artifacts = adopted = 0
+    while True:
+        runs += _bring_runs(source, target)
+        artifacts += _bring_artifacts(source, target, on_progress)
+        count = _bring_events(source, target)
+        adopted += count
+        if not count:
+            break
+    audit.repair_mlflow(target, target.versions())
+    head = target.ledger.verify()
+    _write(ws, places)
+    return Migration(runs, artifacts, adopted, head.seq, head.hash)
+
+
+def _counted(source: Hub, target: Hub) -> Migration:
+    """What there is to bring, without bringing it; runs are those of the versions."""
+    entries = source.ledger.entries(after=target.ledger.verify().seq, bodies=True)
+    named = {artifact.uri for entry in entries for artifact in events.parse(entry).artifacts()}
+    registered = sum(entry.kind == events.VersionRegistered.kind for entry in entries)
+    head = source.ledger.verify()
+    return Migration(registered, len(named), len(entries), head.seq, head.hash)
+
+
+def _require_same_beginning(source: Hub, target: Hub) -> None:
+    """Raise VortexError unless the target's ledger is empty or the beginning of the source's."""
+    end = target.ledger.verify()
+    same = next(iter(source.ledger.entries(after=end.seq - 1, first=1, bodies=False)), None) if end.seq else None
+    if end.seq and (same is None or same.hash != end.hash):
+        raise VortexError(
+            f"ledger {database.shown(target.ledger.url)} has {end.seq} events, and is not the beginning of the one that is to be brought there",
+            "name an empty database; two ledgers that went on apart cannot be made one",
+        )
+
+
+def _bring_runs(source: Hub, target: Hub) -> int:
+    return sum(target.store.import_run(source.store.export_run(run)) for run in source.store.runs())
+
+
+def _bring_artifacts(source: Hub, target: Hub, on_progress: Progress | None) -> int:
+    """The files of the events that the target lacks: those of events that it has were brought before them."""
+    entries = source.ledger.entries(after=target.ledger.verify().seq)
+    named = {artifact.uri: artifact for entry in entries for artifact in events.parse(entry).artifacts()}
+    brought = 0
+    for number, artifact in enumerate(named.values(), 1):
+        brought += target.put_artifact(artifact, source.artifact_path(artifact))
+        source.drop_fetched(artifact)
+        if on_progress:
+            on_progress(number, len(named))
+    return brought
+
+
+def _bring_events(source: Hub, target: Hub) -> int:
+    claims = source.ledger.claims()
+    with target.ledger.transaction() as tx:
+        return tx.adopt(source.ledger.rows(tx.head.seq), claims, source.ledger.url)
+
+
+def _write(ws: Workspace, places: dict[str, str]) -> None:
+    """Have `vortex.toml` name these places; its comments stay."""
+    import tomlkit
+
+    path = ws.root / FILE
+    with locked(ws.build / "vortex.toml.lock"):
+        document = tomlkit.parse(read_text_of_user(path))
+        document.update(places)
+        write_atomic(path, tomlkit.dumps(document))
