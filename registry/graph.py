@@ -151,7 +151,9 @@ def _origins(version: VersionState) -> list[Link]:
     links += [Link("code", Node("code", version.commit), target)] if version.commit else []
     uses = version.whole.new.data if version.whole else ()
     contents = {DataEdge(use.name, use.dvc or use.digest): use.digest for use in uses}
-    return links + [link for edge in version.parents if (link := _origin(edge, target, contents))]
+    # What it saw is a link whether or not an edge says so.
+    edges = dict.fromkeys([*version.parents, *contents])
+    return links + [link for edge in edges if (link := _origin(edge, target, contents))]
 
 
 def _origin(edge: Edge, target: Node, contents: Mapping[DataEdge, str]) -> Link | None:

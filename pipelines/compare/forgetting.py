@@ -11,7 +11,7 @@ from pipelines.compare.pooled import metric_named
 from pipelines.compare.verdict import MARGIN, Verdict, judge_frames
 from pipelines.compare.versions import frame_errors
 from registry.lineage import weights_line
-from registry.records import Metrics, Version, WeightsEdge
+from registry.records import Metrics, Series, Version, WeightsEdge
 from registry.versions import Hub
 
 BY: Final = ("rmse", "miou")
@@ -38,6 +38,11 @@ class Forgetting:
     value: float | None = None
     verdict: Verdict | None = None
     unjudged: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where: the domain, with camera and dataset where the two were measured on the same frames."""
+        return Series(self.domain, self.camera, self.protocol, self.dataset, self.digest).place if self.camera else self.domain
 
     @property
     def share(self) -> float | None:

@@ -94,11 +94,15 @@ class Point:
 
 @dataclass(frozen=True)
 class Pareto:
-    """The result of `pareto`: the front first, then by the first axis. `left_out` is version → what it lacks."""
+    """The result of `pareto`: the front first, then by the first axis.
+
+    `left_out` is version → what it lacks, `barred` version → the quarantine that keeps it from every stage.
+    """
 
     axes: tuple[Axis, ...]
     points: tuple[Point, ...]
     left_out: Mapping[str, str]
+    barred: Mapping[str, str]
 
 
 def pareto(ws: Workspace, axes: Sequence[str], *, exams_only: bool = True, margin: float = MARGIN, seed: int = 0) -> Pareto:
@@ -139,7 +143,9 @@ def pareto(ws: Workspace, axes: Sequence[str], *, exams_only: bool = True, margi
         dominated_by = tuple(names[other] for other in dominators[:MOST_NAMED])
         points.append(Point(name, codenames[name], values[name], len(dominators), dominated_by, dominance))
     first = 1 if definitions[0].direction == "lower" else -1
-    return Pareto(tuple(definitions), tuple(sorted(points, key=lambda point: (not point.front, first * point.values[0]))), left_out)
+    ranked = sorted(points, key=lambda point: (not point.front, first * point.values[0]))
+    barred = {name: "; ".join(map(str, bars)) for name, bars in registry.barred().items() if name in values}
+    return Pareto(tuple(definitions), tuple(ranked), left_out, barred)
 
 
 def _shared(name: str, places: Sequence[SharedSeries]) -> SharedSeries | None:

@@ -43,9 +43,14 @@ MOST_BASES: Final = 50
 class Criterion:
     """One metric of one exam."""
 
-    name: str
     metric: str
+    place: str
     series: Series
+
+    @property
+    def name(self) -> str:
+        """The metric, and where."""
+        return f"{self.metric} on {self.place}"
 
     def text(self, value: float) -> str:
         """A value of it, as a person reads it."""
@@ -146,7 +151,7 @@ def _excluded(
     registry: Hub, versions: Sequence[Version], judging: Sequence[SharedSeries], require_classes: Sequence[str]
 ) -> dict[str, str]:
     """Version → why it is no candidate."""
-    refused = unproven(registry.summaries())
+    refused, barred = unproven(registry.summaries()), registry.barred()
     excluded = {}
     for version in versions:
         missing = [shared.name for shared in judging if version.name not in shared.metrics and version.name not in shared.otherwise]
@@ -158,6 +163,7 @@ def _excluded(
         ]
         if version.name in refused:
             reasons.append(f"refused data: {refused[version.name]}")
+        reasons += map(str, barred.get(version.name, ()))
         if not reasons and require_classes:
             pixels = class_pixels(registry, version)
             lacking = [name for name in require_classes if pixels is not None and not pixels[name]]
@@ -170,7 +176,7 @@ def _excluded(
 def _criteria(eligible: Sequence[Version], judging: Sequence[SharedSeries], metrics: Sequence[str]) -> list[Criterion]:
     """The metrics of the exams that every candidate has, finite and above 0: nothing falls short of 0 by a share."""
     return [
-        Criterion(f"{metric} on {shared.name}", metric, shared.series)
+        Criterion(metric, shared.name, shared.series)
         for shared in judging
         for metric in metrics
         if eligible and all(_positive(shared.metrics[version.name].values.get(metric)) for version in eligible)
@@ -278,7 +284,7 @@ class _Question:
 
     def _rivalry(self, name: str, other: str, comparisons: int) -> Rivalry:
         verdicts: list[Verdict | None] = []
-        words: dict[str, list[str]] = {}
+        words: dict[str, list[Criterion]] = {}
         for criterion in self.criteria:
             verdict = None
             try:
@@ -288,8 +294,8 @@ class _Question:
             except VortexError as error:
                 word = f"not judged ({error.message})"
             verdicts.append(verdict)
-            words.setdefault(word, []).append(criterion.name)
-        text = "; ".join(f"{word} by {', '.join(names)}" for word, names in words.items())
+            words.setdefault(word, []).append(criterion)
+        text = "; ".join(f"{word} by {_named(criteria)}" for word, criteria in words.items())
         return Rivalry(other, _summed(verdicts), text, tuple(verdicts))
 
     def _against(self) -> list[str]:
@@ -305,7 +311,7 @@ class _Question:
             return f"{best.version} is the only candidate"
         place = int(np.argmax(best.shortfalls))
         if best.gives_up == 0:
-            return f"of {count} candidates {best.version} is the best by {', '.join(criterion.name for criterion in self.criteria)}"
+            return f"of {count} candidates {best.version} is the best by {_named(self.criteria)}"
         criterion = self.criteria[place]
         return (
             f"of {count} candidates {best.version} gives up least: {100 * best.gives_up:.1f} % at most, "
@@ -361,6 +367,14 @@ class _Question:
                 texts = [f"from {parent} {', '.join(texts)}" for parent, texts in _first(children, name)]
                 reasons.append(f"what was fine-tuned on {shared.name}: {'; '.join(texts)}")
         return reasons
+
+
+def _named(criteria: Iterable[Criterion]) -> str:
+    """Criteria in words, those of one place together."""
+    places: dict[str, list[str]] = {}
+    for criterion in criteria:
+        places.setdefault(criterion.place, []).append(criterion.metric)
+    return ", ".join(f"{' and '.join(metrics)} on {place}" for place, metrics in places.items())
 
 
 def _first(children: Mapping[str, list[str]], name: str) -> list[tuple[str, list[str]]]:

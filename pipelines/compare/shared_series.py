@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.errors import UsageError
 from registry.records import Metrics, Series, Version
@@ -13,17 +14,14 @@ from registry.records import Metrics, Series, Version
 class SharedSeries:
     """A dataset and camera in the state and by the protocol that most versions were measured in, the newest of these where several tie.
 
+    `name` is how it is written: the dataset, with its camera where it has several.
     `metrics` is version → its measurement, `otherwise` is version → what differs in its own measurement of the place.
     """
 
+    name: str
     series: Series
     metrics: dict[str, Metrics]
     otherwise: dict[str, str]
-
-    @property
-    def name(self) -> str:
-        """How it is written: the dataset, and its camera."""
-        return f"{self.series.dataset}@{self.series.camera}"
 
 
 def shared_series(versions: Sequence[Version], *, exams_only: bool = True) -> list[SharedSeries]:
@@ -35,7 +33,11 @@ def shared_series(versions: Sequence[Version], *, exams_only: bool = True) -> li
     for version, metrics in measurements:
         place = (metrics.domain, names[metrics.digest], metrics.camera)
         places.setdefault(place, {}).setdefault(metrics.series.comparable_key, {})[version] = metrics
-    return [_most_shared(groups) for _, groups in sorted(places.items())]
+    times = Counter(dataset for _, dataset, _ in places)
+    return [
+        _most_shared(dataset, dataset if times[dataset] == 1 else f"{dataset}@{camera}", groups)
+        for (_, dataset, camera), groups in sorted(places.items())
+    ]
 
 
 def at(place: str, every: Sequence[SharedSeries]) -> SharedSeries:
@@ -63,14 +65,14 @@ def _names(every: Iterable[SharedSeries]) -> str:
     return ", ".join(f"{shared.name} ({shared.series.domain})" for shared in every)
 
 
-def _most_shared(groups: dict[tuple[str, str, str, str], dict[str, Metrics]]) -> SharedSeries:
+def _most_shared(dataset: str, name: str, groups: dict[tuple[str, str, str, str], dict[str, Metrics]]) -> SharedSeries:
     """The group with most versions; of those, the one that was begun last. A version that is in another alone is told apart from it."""
     metrics = max(reversed(groups.values()), key=len)
-    series = list(metrics.values())[-1].series
+    series = replace(list(metrics.values())[-1].series, dataset=dataset)
     otherwise = {
         version: str(other.series.difference(series))
         for group in groups.values()
         for version, other in group.items()
         if version not in metrics
     }
-    return SharedSeries(series, metrics, otherwise)
+    return SharedSeries(name, series, metrics, otherwise)

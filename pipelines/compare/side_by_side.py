@@ -6,7 +6,7 @@ Everything comes from the registry: figures from the ledger, verdicts from the s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from core.classes import CLASSES
@@ -119,6 +119,8 @@ class Comparison:
     measured: tuple[Measured, ...]
     unpaired: tuple[Unpaired, ...] = ()
     forgetting: tuple[Forgetting, ...] = ()
+    barred: Mapping[str, str] = field(default_factory=dict)
+    """Which of the two may enter no stage → the quarantine that keeps it from that."""
 
 
 def compare(
@@ -157,6 +159,7 @@ def compare(
         tuple(measured),
         unpaired,
         tuple(dict.fromkeys(loss for loss in losses if domain in (None, loss.domain))),
+        {name: "; ".join(map(str, bars)) for name, bars in registry.barred().items() if name in (a, b)},
     )
 
 

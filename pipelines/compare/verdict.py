@@ -31,6 +31,7 @@ FEWEST_SEQUENCES: Final = 8
 BATCHES: Final = 5
 RESAMPLES: Final = 10_000
 """Enough that the ends of a 95 % interval move by about 1 % of its width between seeds (Efron & Tibshirani 1993, chapter 14)."""
+UNDECIDED: Final = "the interval holds 0 and reaches beyond the margin"
 _CHUNK: Final = 2_000_000
 """Sequence numbers drawn at once: 16 MB."""
 _METHODS: Final = {"sequences": "resampled sequences", "batches": "contiguous batches", "seeds": "paired seeds"}
@@ -82,7 +83,12 @@ class Verdict(BaseModel):
             return "there are no errors of single frames to tell how many independent ones they are worth"
         if self.effective_frames < FEWEST_EFFECTIVE:
             return f"{self.frames} frames are worth {self.effective_frames:.1f} independent ones, {FEWEST_EFFECTIVE:.0f} are needed"
-        return f"the interval holds 0 and reaches beyond the margin of {self.text(self.margin)}"
+        return f"{UNDECIDED} of {self.text(self.margin)}"
+
+    @property
+    def undecided(self) -> bool:
+        """Whether it is too little to say although there are frames enough."""
+        return self.reason.startswith(UNDECIDED)
 
     def text(self, value: float, sign: str = "") -> str:
         """A value of the metric, or with `sign` "+" a difference, as a person reads it."""

@@ -24,7 +24,7 @@ from registry import database
 HOST: Final = "127.0.0.1"
 """Whoever reaches an MLflow server without a password may write to its store, and read any file that it can: it is bound to loopback."""
 PORT: Final = 5000
-PATIENCE_S: Final = 60.0
+PATIENCE_S: Final = 120.0
 """How long a server may take to answer for the first time: it imports MLflow twice."""
 FAREWELL_S: Final = 5.0
 LIGHT: Final = {

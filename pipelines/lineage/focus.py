@@ -78,7 +78,8 @@ def data_states(ws: Workspace, lineage: Lineage, text: str) -> tuple[Node, ...]:
     name, at, hash_ = text.partition("@")
     states = _states(lineage, name)
     if name in {dataset.name for dataset in datasets.listing(ws)}:
-        states.setdefault(Node("data", name, datasets.resolve(ws, name_or_manifest=name).digest), set())
+        now = datasets.resolve(ws, name_or_manifest=name)
+        states.setdefault(Node("data", name, now.digest), set()).update({now.dvc} if now.dvc else ())
     if not at or not states:
         return tuple(states)
     meant = [

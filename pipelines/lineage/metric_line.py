@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -43,7 +44,7 @@ class MetricLine:
 class MetricHistory:
     """A metric on one domain along the ancestors of a version.
 
-    `apart` are measurements that no line joins, because no exam made them; `unmeasured` the ancestors without any.
+    `apart` are measurements that no line joins, because no exam made them or they are not finite; `unmeasured` the ancestors without any.
     """
 
     version: str
@@ -77,8 +78,9 @@ def metric_history(registry: Hub, lineage: Lineage, version: str, metric: str) -
     ]
     with_value = {point.version for point in points}
     unmeasured = tuple(each for each in chain if each not in with_value)
-    apart = tuple(point for point in points if not point.series.exam)
-    return MetricHistory(version, name, domain, tuple(chain), _lines([point for point in points if point.series.exam]), apart, unmeasured)
+    joined = [point for point in points if point.series.exam and math.isfinite(point.value)]
+    apart = tuple(point for point in points if point not in joined)
+    return MetricHistory(version, name, domain, tuple(chain), _lines(joined), apart, unmeasured)
 
 
 def _ancestors(lineage: Lineage, version: str) -> list[str]:

@@ -36,7 +36,7 @@ def metric_svg(history: MetricHistory, *, alone: bool = False) -> str:
     x_of = {name: LEFT + STEP / 2 + STEP * number for number, name in enumerate(names)}
     about = clean(f"{history.metric} on {history.domain} along the ancestors of {history.version}")
     legend = [clean(f"{line.series}, {line.series.dataset}@{line.series.digest[:12]}") for line in lines]
-    width = LEFT + max(STEP * len(names), LETTER * len(about), *(30 + LETTER * len(text) for text in legend)) + 16
+    width = LEFT + round(max(STEP * len(names), LETTER * len(about), *(30 + LETTER * len(text) for text in legend))) + 16
     height = TOP + TALL + BOTTOM + 18 * len(lines)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="lineage" role="img" aria-label="{escape(about)}" '

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _PLOT: Final = (220, 22)
 """Width and height of an interval's drawing, in the units of its own view box."""
-_WIDEST: Final = 3.0
-"""Share of the baseline beyond which an interval is drawn at the edge: one wild class must not flatten all others."""
+_WIDEST: Final = 0.5
+"""Share of the baseline beyond which an interval ends in an arrow at the edge, unless the metric was asked for: a rare class must not flatten all others."""
 _EDGE: Final = 5
 """Room at both sides of a drawing, so that a dot at its end is whole."""
 
@@ -35,15 +35,15 @@ def comparison_values(comparison: Comparison) -> Mapping[str, Any]:
     """What `comparison_body.html` is rendered with, wherever it stands."""
     return {
         "comparison": comparison,
-        "measured": [(measured, _rows(measured)) for measured in comparison.measured],
+        "measured": [(measured, _rows(measured, comparison.asked)) for measured in comparison.measured],
         "forgetting": [(record, _forgetting_word(record)) for record in comparison.forgetting],
         "text": _setting,
     }
 
 
-def _rows(measured: Measured) -> list[tuple[MetricRow, tuple[str, ...], Markup, str]]:
+def _rows(measured: Measured, asked: Collection[str]) -> list[tuple[MetricRow, tuple[str, ...], Markup, str]]:
     """Of each metric: the row, its two values and their change in words, the drawing of its interval, and the class of its verdict."""
-    reach = _reach(measured)
+    reach = _reach(measured, asked)
     return [(row, _figures(row), _interval(row, reach), row.verdict.word if row.verdict else "") for row in measured.rows]
 
 
@@ -53,16 +53,16 @@ def _figures(row: MetricRow) -> tuple[str, ...]:
     return tuple("–" if value is None else metric.text(value, sign) if metric else f"{value:{sign}.4f}" for value, sign in values)
 
 
-def _reach(measured: Measured) -> float:
+def _reach(measured: Measured, asked: Collection[str]) -> float:
     """Half of what all drawings of a table span, as a share of the baseline: the farthest end of an interval, within bounds."""
-    shares = [
-        abs(end) / abs(row.verdict.b)
-        for row in measured.rows
-        if row.verdict and row.verdict.interval and row.verdict.b
-        for end in (row.verdict.interval.low, row.verdict.interval.high)
-    ]
-    margins = [2 * row.verdict.margin_share for row in measured.rows if row.verdict]
-    return min(_WIDEST, max([0.02, *shares, *margins])) * 1.05
+    judged = [row.verdict for row in measured.rows if row.verdict and row.verdict.interval and row.verdict.b]
+    ends = {
+        verdict.metric: max(abs(verdict.interval.low), abs(verdict.interval.high)) / abs(verdict.b)
+        for verdict in judged
+        if verdict.interval
+    }
+    bounded = [end if metric in asked else min(end, _WIDEST) for metric, end in ends.items()]
+    return 1.05 * max([0.02, *bounded, *(2 * verdict.margin_share for verdict in judged)])
 
 
 def _interval(row: MetricRow, reach: float) -> Markup:
@@ -81,13 +81,19 @@ def _interval(row: MetricRow, reach: float) -> Markup:
 
     low, high, dot = (at(value) for value in (verdict.interval.low, verdict.interval.high, verdict.difference))
     band = at(-verdict.margin), at(verdict.margin)
+    arrow = Markup('<path class="dot {}" d="M{:.1f},{} l{},-4 v8 z"/>')
+    arrows = [
+        arrow.format(verdict.word, end, middle, inward)
+        for end, edge, inward in ((low, _EDGE, 6), (high, width - _EDGE, -6))
+        if abs(end - edge) < 0.05
+    ]
     return Markup(
         '<svg viewBox="0 0 {w} {h}" role="img" aria-label="{label}"><rect class="band" x="{b0:.1f}" y="2" width="{bw:.1f}" height="{bh}"/>'
         '<line class="zero" x1="{m}" x2="{m}" y1="0" y2="{h}"/><line class="span {word}" x1="{low:.1f}" x2="{high:.1f}" y1="{y}" y2="{y}"/>'
-        '<circle class="dot {word}" cx="{dot:.1f}" cy="{y}" r="3.6"/></svg>'
+        '{arrows}<circle class="dot {word}" cx="{dot:.1f}" cy="{y}" r="3.6"/></svg>'
     ).format(
         w=width, h=height, label=f"{row.metric}: {verdict.words}, {verdict.range_text}", b0=band[0], bw=band[1] - band[0], bh=height - 4,
-        m=width / 2, y=middle, low=low, high=high, dot=dot, word=verdict.word,
+        m=width / 2, y=middle, low=low, high=high, dot=dot, word=verdict.word, arrows=Markup("").join(arrows),
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ _LETTER: Final = 7.0
 MOST_NAMED: Final = 60
 """Points with a name in a drawing: where there are more, only those of the front have one."""
 _STYLE: Final = (
-    ".pareto{font:12px system-ui,sans-serif;fill:var(--ink,#1b1f24)}.pareto .faint{fill:var(--faint,#5b6570)}"
+    ".pareto{color-scheme:light dark;font:12px system-ui,sans-serif;fill:var(--ink,#1b1f24)}.pareto .faint{fill:var(--faint,#5b6570)}"
     ".pareto .grid{stroke:var(--line,#dfe3e8)}.pareto .line{fill:none;stroke:var(--ours,#2f6fde);stroke-width:1.5;stroke-dasharray:5 3}"
     ".pareto .front{fill:var(--ours,#2f6fde)}.pareto .dominated{fill:none;stroke:var(--faint,#5b6570);stroke-width:1.5}"
     ".pareto .name{font-weight:600}"

@@ -41,6 +41,8 @@ versions
 show v10
 lineage
 lineage v10
+lineage v10 --down
+lineage small
 compare v10 v11
 compare v5 v10
 evaluate v11 --device cpu
@@ -54,6 +56,9 @@ export v10
 promote v10 --stage production --dry-run
 promote v10 --stage production
 promote v11 --stage production
+quarantine v11 --reason test
+quarantine
+quarantine v11 --lift --reason tested
 audit head
 audit verify
 migrate --to {elsewhere} --dry-run

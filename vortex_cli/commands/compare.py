@@ -59,6 +59,7 @@ def compare(
 
 
 def _parts(result: Comparison) -> Iterator[RenderableType]:
+    yield from (f"{name} may enter no stage: {bars}" for name, bars in result.barred.items())
     yield from _recipe(result)
     for measured in result.measured:
         yield from _measured(result, measured)
@@ -116,6 +117,8 @@ def _figures(row: MetricRow) -> tuple[str, ...]:
 
 def _basis(measured: Measured, asked: Sequence[str]) -> Iterator[str]:
     """What the verdicts of a table rest on, and why there are none."""
+    from pipelines.compare.verdict import UNDECIDED
+
     families: list[str] = []
     reasons: dict[str, list[str]] = {}
     for row in measured.rows:
@@ -127,9 +130,9 @@ def _basis(measured: Measured, asked: Sequence[str]) -> Iterator[str]:
             difference = f"{row.metric}: {verdict.text(verdict.difference, '+')} ({verdict.range_text})"
             yield "; ".join(filter(None, (difference, verdict.reason, verdict.basis)))
         else:
-            families.append(f"ranges and classes: {verdict.family}")
+            families += [f"ranges and classes: {verdict.family}"] if verdict.interval else []
             if verdict.reason:
-                reasons.setdefault(verdict.reason, []).append(row.metric)
+                reasons.setdefault(UNDECIDED if verdict.undecided else verdict.reason, []).append(row.metric)
     yield from dict.fromkeys(families)
     yield from (f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
 
@@ -138,13 +141,14 @@ def _forgetting(records: Iterable[Forgetting]) -> Iterator[RenderableType]:
     """Each version against the one whose weights it started from, on that one's domains."""
     rows, reasons = [], []
     for record in records:
-        place = f"{record.domain} · {record.camera}" if record.camera else record.domain
         share = None if record.share is None else f"{100 * record.share:+.1f} %"
         words = record.verdict.words if record.verdict else "not judged"
-        rows.append((f"{record.version} ← {record.parent}", place, record.metric, share, "worse: forgotten" if record.forgotten else words))
+        rows.append(
+            (f"{record.version} ← {record.parent}", record.place, record.metric, share, "worse: forgotten" if record.forgotten else words)
+        )
         reason = record.verdict.reason if record.verdict else record.unjudged
         if reason:
-            reasons.append(f"{record.version} on {record.domain}, {record.metric}: {reason}")
+            reasons.append(f"{record.version} on {record.place}, {record.metric}: {reason}")
     yield "\nforgetting: each against the version whose weights it started from, on that one's domains"
     yield wording.snug(console.table(["version", "domain", "metric", ("change", "right"), "verdict"], rows))
     yield from reasons

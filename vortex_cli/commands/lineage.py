@@ -421,7 +421,7 @@ def _metric_tables(history: MetricHistory) -> Iterator[RenderableType]:
     if history.apart:
         rows = [[point.version, _value(point), point.series.protocol, point.frames, str(point.series.place)] for point in history.apart]
         columns: list[console.Column] = ["version", ("value", "right"), "protocol", ("frames", "right"), "measured on"]
-        yield Group(Text("Not joined: no exam made these", "bold"), wording.snug(console.table(columns, rows)), Text(""))
+        yield Group(Text("Not joined: not made by an exam, or not finite", "bold"), wording.snug(console.table(columns, rows)), Text(""))
     if history.unmeasured:
         yield f"not measured on {history.domain}: {', '.join(history.unmeasured)}"
 

@@ -59,6 +59,9 @@ def _parts(result: Pareto) -> Iterator[RenderableType]:
     yield wording.snug(console.table(heads, rows, whole=["version"]))
     if len(result.points) > 1:
         yield pareto_text(result, min(72, wording.width() - 14))
+    if result.barred:
+        yield "\nmay enter no stage:"
+        yield from wording.left_out(result.barred)
     if result.left_out:
         yield "\nleft out:"
         yield from wording.left_out(result.left_out)

@@ -49,24 +49,21 @@ def _parts(result: Recommendation) -> Iterator[RenderableType]:
 
     yield Text(result.sentence, "bold")
     yield from (f"  - {reason}" for reason in result.reasons)
-    heads: list[Any] = [
-        "candidate",
-        *((criterion.name.replace(" on ", "\n"), "right") for criterion in result.criteria),
-        ("gives up", "right"),
-        "production",
-    ]
+    yield ""
+    figures = [criterion.name.replace(" on ", "\n") for criterion in result.criteria]
+    columns: list[Any] = ["candidate", ("gives up", "right"), *((figure, "right") for figure in figures), "production"]
     rows = [
         (
             candidate.version,
-            *(criterion.text(value) for criterion, value in zip(result.criteria, candidate.values, strict=True)),
             f"{100 * candidate.gives_up:.1f} %",
+            *(criterion.text(value) for criterion, value in zip(result.criteria, candidate.values, strict=True)),
             ", ".join(candidate.production) or None,
         )
         for candidate in result.candidates
     ]
-    yield wording.snug(console.table(heads, rows, whole=["candidate", "gives up"]))
+    yield wording.snug(console.fitting(columns, rows, figures[::-1]))
     for series in dict.fromkeys(criterion.series for criterion in result.criteria):
-        yield f"{series.dataset}@{series.camera}: {series}, data {wording.digest(series.digest, 8)}"
+        yield f"{series.dataset}: {series}, data {wording.digest(series.digest, 8)}"
     if result.excluded:
         yield "\nleft out:"
         yield from wording.left_out(result.excluded)

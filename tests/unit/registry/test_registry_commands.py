@@ -79,7 +79,7 @@ def as_json(capsys: pytest.CaptureFixture[str], command: Callable[..., None], *w
 def test_an_empty_workspace_is_empty_with_a_hint_and_stays_so(
     command: Callable[..., None], place: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = {"version": None} if command is not versions else {}
+    arguments = {} if command is versions else {"name": None} if command is lineage else {"version": None}
     command(
         **arguments,
         **({"data": True} if command is lineage else {"domain": None}),
@@ -163,7 +163,7 @@ def test_lineage_draws_typed_edges_and_declared_parents(filled: Workspace, capsy
     assert "teacher da3-metric-large  data corridor@abababab" in text
     assert "teacher" not in said(capsys, lineage, "v10", data=False)
     nodes = {node["name"]: node for node in as_json(capsys, lineage, None, data=True)}
-    assert nodes["v5"] == {"name": "v5", "declared": True, "parents": [], "children": ["v6"], "unproven": None}
+    assert nodes["v5"] == {"name": "v5", "declared": True, "parents": [], "children": ["v6"], "unproven": None, "quarantined": []}
     assert nodes["v6"]["children"] == ["v10"]
     with pytest.raises(VortexError, match="there are: v6, v10"):
         lineage("v11", data=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def test_v9_does_not_dominate_v8_whatever_was_published(workspace: Workspace) ->
     }  # fmt: skip
     front = pareto(workspace, THREE)
     assert [point.version for point in front.points] == ["v6", "v5", "v4", "v8", "v7", "v9"]
-    assert front.left_out == {"v3": "not measured on corridor_eval@femto_bolt"}
+    assert front.left_out == {"v3": "not measured on corridor_eval"}
     (v8,) = (point for point in front.points if point.version == "v8")
     assert v8.dominance and v8.dominance.version == "v5" and v8.dominance.caveat == ""
     assert [(gain.axis, gain.text, gain.gain) for gain in v8.dominance.gains] == [
@@ -73,10 +74,19 @@ def test_another_state_of_the_data_or_protocol_is_not_joined(workspace: Workspac
         hub(workspace).ledger.append(VersionMeasured(name, metrics), actor="test")
     front = pareto(workspace, TWO)
     assert {"v10", "v11"} & {point.version for point in front.points} == set()
-    assert front.left_out["v10"].startswith("measured otherwise on nyu@kinect: data differs (nyu@another-dige against nyu@nyu")
-    assert front.left_out["v11"] == "not measured on nyu@kinect"
+    assert front.left_out["v10"].startswith("measured otherwise on nyu: data differs (nyu@another-dige against nyu@nyu")
+    assert front.left_out["v11"] == "not measured on nyu"
     loose = pareto(workspace, TWO, exams_only=False)
     assert "protocol differs (val-pooled-10m/1+median against val-pooled-10m/1)" in loose.left_out["v11"]
+
+
+def test_a_dataset_that_was_renamed_is_the_same_axis(workspace: Workspace) -> None:
+    register(workspace)
+    register(workspace, [Published("v10", None, [], {FEMTO: (1.0, None)})])
+    renamed = replace(measurement(workspace, 10, NYU, 0.1), dataset="indoor2012")
+    hub(workspace).ledger.append(VersionMeasured("v10", renamed), actor="test")
+    front = pareto(workspace, ("indoor2012.rmse", "corridor_eval.rmse"))
+    assert [point.version for point in front.points if point.front] == ["v10"] and len(front.points) == 7
 
 
 @pytest.mark.parametrize(
@@ -86,8 +96,8 @@ def test_another_state_of_the_data_or_protocol_is_not_joined(workspace: Workspac
         (("nyu.rmse", "nyu.silog"), "unknown axis 'nyu.silog', allowed: PLACE.METRIC"),
         (("nyu.rmse", "speed"), "unknown axis 'speed', allowed"),
         (("nyu.rmse", "latency"), "latency: no version has a recorded figure of it"),
-        (("nyu.rmse", "garden.rmse"), "no version was measured on 'garden', allowed: corridor_eval@femto_bolt (corridor), lilocbench"),
-        (("nyu.rmse", "corridor.rmse"), "'corridor' is 2 things that do not compare: corridor_eval@femto_bolt (corridor), lilocbench"),
+        (("nyu.rmse", "garden.rmse"), "no version was measured on 'garden', allowed: corridor_eval (corridor), lilocbench"),
+        (("nyu.rmse", "corridor.rmse"), "'corridor' is 2 things that do not compare: corridor_eval (corridor), lilocbench"),
     ],
 )
 def test_what_is_no_axis_is_answered_with_what_is(workspace: Workspace, axes: tuple[str, ...], message: str) -> None:
@@ -138,3 +148,11 @@ def test_the_drawings_show_every_version_and_where_it_stands(workspace: Workspac
     drawing = "\n".join(lines[:12])
     assert (drawing.count("●"), drawing.count("○")) == (2, 4) and max(map(len, lines)) <= 80
     assert [name for name in ("v6", "v7", "v8", "v9", "v4") if name not in drawing] == []
+
+
+def test_names_in_a_drawing_are_escaped(workspace: Workspace) -> None:
+    register(workspace)
+    front = pareto(workspace, TWO)
+    points = tuple(replace(point, codename='<script>alert("x")</script>\x1b[31m') for point in front.points)
+    svg = pareto_svg(replace(front, points=points), href=lambda name: f'"><script>{name}')
+    assert "<script" not in svg and "\x1b" not in svg and "&lt;script&gt;alert" in svg

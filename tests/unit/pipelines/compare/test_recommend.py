@@ -10,6 +10,7 @@ from pipelines.hub.open import hub
 from pipelines.workspace import FILE, Workspace, load
 from registry.channels import Channel
 from registry.events import VersionMeasured
+from registry.quarantine import record
 from registry.records import WeightsEdge
 from registry.stages import StageJudgement, record_promotion
 from tests.unit.pipelines.compare.lineage_registry import FEMTO, LILOC, NYU, Published, measurement, register
@@ -38,11 +39,11 @@ def test_the_table_which_checkpoint_when_is_derived(domains: Workspace) -> None:
     assert given_up["v5"] == pytest.approx(0.572 / 0.519 - 1) and given_up["v6"] == pytest.approx(1 - 0.485 / 0.637)
     words = {rivalry.version: rivalry.word for rivalry in general.rivals}
     assert words["v6"] == "trade" and words["v8"] == "better"
-    assert corridor.excluded["v4"] == "no exam figures on lilocbench@realsense_d455"
+    assert corridor.excluded["v4"] == "no exam figures on lilocbench"
     assert "v9 forgot rooms by rmse +199.2 % against v6" in corridor.reasons
     assert set(base.excluded) == {"v7", "v8", "v9"} and base.excluded["v7"].startswith("forgot rooms by rmse +129.9 % against v5")
     assert "v6 was trained on 19,159 frames of 3 dataset(s) of 2 domain(s)" in base.reasons
-    assert any("lilocbench@realsense_d455: from v6 v9 has 0.3820 m; from v5 v7 has 0.4450 m" in reason for reason in base.reasons)
+    assert any("lilocbench: from v6 v9 has 0.3820 m; from v5 v7 has 0.4450 m" in reason for reason in base.reasons)
 
 
 def test_all_sets_of_a_domain_judge_where_none_are_named(domains: Workspace) -> None:
@@ -52,7 +53,7 @@ def test_all_sets_of_a_domain_judge_where_none_are_named(domains: Workspace) -> 
     register(ws)
     answer = recommend(ws, "corridor")
     assert answer.version == "v9" and [criterion.series.dataset for criterion in answer.criteria] == ["corridor_eval", "lilocbench"]
-    assert answer.excluded["v4"] == "no exam figures on lilocbench@realsense_d455"
+    assert answer.excluded["v4"] == "no exam figures on lilocbench"
 
 
 def test_too_little_to_say_is_an_answer(domains: Workspace) -> None:
@@ -86,7 +87,16 @@ def test_who_is_no_candidate_is_named_with_the_reason(domains: Workspace) -> Non
     answer = recommend(domains, "corridor")
     assert answer.version == "v9"
     assert answer.excluded["v10"] == answer.excluded["v11"] == "refused data: data of v10: doubtful: allowed unvalidated"
-    assert answer.excluded["v12"].startswith("measured otherwise on lilocbench@realsense_d455: data differs")
+    assert answer.excluded["v12"].startswith("measured otherwise on lilocbench: data differs")
+
+
+def test_what_is_in_quarantine_is_no_candidate_and_no_base_and_neither_are_its_children(domains: Workspace) -> None:
+    register(domains)
+    record(hub(domains).ledger, "version", "v6", actor="Ada", reason="labels of the wrong building")
+    corridor, base = recommend(domains, "corridor"), recommend(domains, "corridor", "finetune")
+    assert (corridor.version, base.version) == ("v7", "v5")
+    for answer, names in ((corridor, ("v6", "v9")), (base, ("v6", "v9"))):
+        assert all("v6 is in quarantine" in answer.excluded[name] and "wrong building" in answer.excluded[name] for name in names)
 
 
 def test_without_an_exam_there_is_no_answer(domains: Workspace) -> None:

@@ -18,6 +18,7 @@ from pipelines.evaluate.baselines import MEAN_MAP, baseline_errors
 from pipelines.evaluate.version import evaluate
 from pipelines.exam.sets import exam_sets
 from pipelines.hub.open import hub
+from pipelines.ship.quarantine import quarantine
 from pipelines.validate.fingerprints import Fingerprints, fingerprints_of
 from pipelines.validate.validation_report import record_path
 from pipelines.workspace import Workspace
@@ -396,6 +397,63 @@ def its_set_was_added_twice_with_another_split(arena: Arena) -> str:
     return arena.version(0.2, data=use(arena, name="again", digest=ref.digest))
 
 
+@untaught("not-quarantined")
+def it_is_in_quarantine(arena: Arena) -> str:
+    return held_back(arena, arena.version(0.2))
+
+
+@untaught("not-quarantined")
+def it_has_weights_of_what_is_in_quarantine(arena: Arena) -> str:
+    parent = arena.version(0.2)
+    child = arena.version(0.2, parents=(WeightsEdge(parent),), derived=True)
+    held_back(arena, parent)
+    return child
+
+
+@untaught("not-quarantined")
+def it_was_made_of_a_child_of_it_after_the_quarantine(arena: Arena) -> str:
+    parent = arena.version(0.2)
+    child = arena.version(0.2, parents=(WeightsEdge(parent),), derived=True)
+    held_back(arena, parent)
+    return arena.version(0.2, parents=(WeightsEdge(child),), derived=True)
+
+
+@untaught("not-quarantined")
+def its_data_is_in_quarantine(arena: Arena) -> str:
+    name = arena.version(0.2)
+    held_back(arena, "rooms")
+    return name
+
+
+@untaught("not-quarantined")
+def its_data_was_called_otherwise(arena: Arena) -> str:
+    held_back(arena, "rooms")
+    return arena.version(0.2, data=use(arena, name="halls"))
+
+
+@untaught("not-quarantined")
+def its_data_came_in_other_company(arena: Arena) -> str:
+    """Under another hash of data/, and only that hash was named."""
+    arena.version(0.2)
+    held_back(arena, f"rooms@{str(arena.sets[0].ref.dvc)[:8]}")
+    return arena.version(0.2, data=use(arena, dvc="9" * 32 + ".dir"))
+
+
+@untaught("not-quarantined")
+def the_quarantine_of_its_parent_was_lifted_and_that_of_its_data_was_not(arena: Arena) -> str:
+    parent = arena.version(0.2)
+    child = arena.version(0.2, parents=(WeightsEdge(parent),), derived=True)
+    held_back(arena, parent)
+    held_back(arena, "rooms")
+    quarantine(arena.ws, parent, reason="looked at", lift=True)
+    return child
+
+
+def held_back(arena: Arena, name: str) -> str:
+    quarantine(arena.ws, name, reason="brakes late")
+    return name
+
+
 def film_another(ws: Workspace) -> None:
     """A second validated set of the domain."""
     from pipelines.synthetic.dataset import synthesise
@@ -423,6 +481,19 @@ def test_what_knows_nothing_or_knows_the_exam_does_not_enter(arena: Arena, way: 
     report = arena.promote(way(arena))
     assert check in failed(report), failed(report)
     assert channel_state(hub(arena.ws).ledger, Channel("host", "rooms")).production is None
+
+
+def test_no_override_lets_in_what_is_in_quarantine_and_lifting_it_does(arena: Arena) -> None:
+    name = held_back(arena, arena.version(0.2))
+    report = arena.promote(name, override=True, reason="I know better")
+    assert failed(report) == ["not-quarantined"] and not report.undecided
+    quarantine(arena.ws, name, reason="it was the floor", lift=True)
+    assert arena.promote(name).passed
+    during = quarantine(arena.ws, name, reason="it was not")
+    (channel,) = during.running
+    assert (channel.channel, channel.version) == ("host/rooms", name)
+    assert channel.remedy == "vortex promote VERSION --stage production --device host --domain rooms"
+    assert channel_state(hub(arena.ws).ledger, Channel("host", "rooms")).production == name
 
 
 def test_there_are_thirty_ways_and_more() -> None:
