@@ -207,7 +207,7 @@ def _sections(registry: Hub, version: Version) -> Iterator[str]:
     yield "## Classes"
     yield _classes(pixels)
     yield "## Results, measured"
-    yield _results(results(exams), results(exams, OF_CLASSES))
+    yield _results((*results(exams), *results(exams, OF_CLASSES)))
     declared = published(version.published)
     if declared:
         yield "## Published elsewhere, not measured here"
@@ -246,17 +246,13 @@ def _classes(pixels: dict[str, int] | None) -> str:
     return _table(("class", "labelled pixels in training"), [(name, f"{count:,}") for name, count in pixels.items()])
 
 
-def _results(measured: Results, classes: Results) -> str:
-    if not measured.rows:
+def _results(tables: Sequence[Results]) -> str:
+    if not tables:
         return "It has sat no exam: nothing is known of how good it is."
     parts = ["Whole held-out splits of data that passed its gate; raw depth, neither aligned nor averaged over augmentations."]
-    for table in (measured, classes):
-        if table.rows:
-            rows = [
-                (row.place, f"{row.dataset}@{row.digest[:12]}", row.frames, row.protocol, *(text for _, text in row.figures))
-                for row in table.rows
-            ]
-            parts.append(_table(("measured on", "data", "frames", "protocol", *table.headings), rows))
+    for table in tables:
+        rows = [(row.place, f"{row.dataset}@{row.digest[:12]}", row.frames, *(text for _, text in row.figures)) for row in table.rows]
+        parts += [f"By `{clean(table.protocol)}`:", _table(("measured on", "data", "frames", *table.headings), rows)]
     return "\n\n".join(parts)
 
 

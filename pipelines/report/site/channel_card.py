@@ -45,7 +45,8 @@ def channel_card(
         return ChannelCard(channel, "", (), (), (), "", "", waiting, *counsel)
     version = register.version(run.version)
     exams = [metrics for metrics in version.metrics if metrics.series.exam]
-    rows = results((metrics for metrics in exams if metrics.domain == channel.domain), BRIEF).rows
+    tables = results((metrics for metrics in exams if metrics.domain == channel.domain), BRIEF)
+    rows = tuple(row for table in tables for row in table.rows)
     return ChannelCard(
         channel, version.codename, version.parents, rows, forgot, nothing_forgotten(version.parents), against, waiting, *counsel
     )

@@ -32,15 +32,23 @@ class Row:
 
 @dataclass(frozen=True)
 class Results:
-    """A table of measurements that share their columns."""
+    """A table of measurements by one protocol: figures of two never stand in one."""
 
+    protocol: str
     headings: tuple[str, ...]
     rows: tuple[Row, ...]
 
 
-def results(measurements: Iterable[Metrics], names: Sequence[str] = SHOWN) -> Results:
-    """The table of those measurements that have any of the figures `names`; a figure that none of them has is no column."""
-    measurements = [metrics for metrics in measurements if any(name in metrics.values for name in names)]
+def results(measurements: Iterable[Metrics], names: Sequence[str] = SHOWN) -> tuple[Results, ...]:
+    """The tables, one a protocol, of those measurements that have any of the figures `names`; what none of a table has is no column."""
+    protocols: dict[str, list[Metrics]] = {}
+    for metrics in measurements:
+        if any(name in metrics.values for name in names):
+            protocols.setdefault(metrics.protocol, []).append(metrics)
+    return tuple(_table(protocol, of_protocol, names) for protocol, of_protocol in protocols.items())
+
+
+def _table(protocol: str, measurements: Sequence[Metrics], names: Sequence[str]) -> Results:
     names = [name for name in names if any(name in metrics.values for metrics in measurements)]
     rows = [
         Row(
@@ -53,7 +61,7 @@ def results(measurements: Iterable[Metrics], names: Sequence[str] = SHOWN) -> Re
         )
         for metrics in measurements
     ]
-    return Results(tuple(METRICS[name].heading for name in names), tuple(rows))
+    return Results(protocol, tuple(METRICS[name].heading for name in names), tuple(rows))
 
 
 def _text(name: str, value: float | None) -> str:

@@ -67,9 +67,9 @@ class VersionPage:
     parents: tuple[Edge, ...]
     children: tuple[tuple[str, str], ...]
     data: tuple[DataUse, ...]
-    exams: Results
-    classes: Results
-    others: Results
+    exams: tuple[Results, ...]
+    classes: tuple[Results, ...]
+    others: tuple[Results, ...]
     published: tuple[tuple[str, str], ...]
     """Place and figures of what was declared and not measured here."""
     detail: Detail | None
