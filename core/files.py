@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import errno
+import glob
 import hashlib
 import os
 import re
@@ -31,6 +32,8 @@ SPECIAL: Final = {
     stat.S_IFDIR: "a folder",
 }
 
+_HERE, _EXCHANGE = -100, 2
+"""AT_FDCWD and RENAME_EXCHANGE of Linux's renameat2."""
 _CACHE: Final = "/files/md5/"
 """In the path of every file that DVC's cache holds."""
 
@@ -102,6 +105,59 @@ def staged_directory(final: Path) -> Iterator[Path]:
         raise _cannot_write(final, error) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def swapped_directory(final: Path) -> Iterator[Path]:
+    """Yield an empty staging folder beside `final`; on a clean exit the two change places in one step, and the old one is removed.
+
+    So a reader and a kill find the old folder whole, or the new one. Where the file system cannot exchange folders it takes two steps, and
+    a kill between them is put right by the next call. One process at a time: the caller holds a lock, and what killed ones left is removed.
+    Raises VortexError when the disk is full or the folder cannot be written; the old one is then intact.
+    """
+    old = final.with_name(f".{final.name}.replaced")
+    _settle(final, old)
+    for leftover in final.parent.glob(f".{glob.escape(final.name)}.*.staging"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    staging = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.staging")
+    try:
+        staging.mkdir(parents=True)
+        yield staging
+        flush_tree(staging)
+        if not final.exists():
+            os.rename(staging, final)
+        elif not exchange(staging, final):
+            os.rename(final, old)
+            os.rename(staging, final)
+        flush(final.parent)
+    except OSError as error:
+        raise _cannot_write(final, error) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        _settle(final, old)
+
+
+def _settle(final: Path, old: Path) -> None:
+    """Of a folder and the one that it was to replace, the new one stays, or the old one where the new one never came."""
+    if final.exists():
+        shutil.rmtree(old, ignore_errors=True)
+    elif old.exists():
+        os.rename(old, final)
+
+
+def exchange(a: Path, b: Path) -> bool:
+    """Let two folders change places in one step (Linux, renameat2); False where the system or the file system cannot."""
+    import ctypes
+
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    if rename(_HERE, os.fsencode(a.absolute()), _HERE, os.fsencode(b.absolute()), _EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(code, os.strerror(code), str(b))
 
 
 def disk_full(error: OSError, where: Path) -> bool:

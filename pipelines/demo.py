@@ -14,6 +14,7 @@ from pipelines.compare.versions import compare
 from pipelines.hub.open import hub
 from pipelines.init import init
 from pipelines.report.predictions import draw
+from pipelines.report.site.writing import write_report
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class DemoSummary:
     rows: tuple[Row, ...]
     findings: tuple[str, ...]
     pictures: tuple[Path, ...]
+    report: Path
+    """The first page of its report."""
     seconds: float
 
 
@@ -79,7 +82,7 @@ def prepare(folder: Path | None) -> Workspace:
 
 
 def summary(ws: Workspace, seconds: float) -> DemoSummary:
-    """Read the two versions back from the registry, compare them frame by frame, and draw what they see."""
+    """Read the two versions back from the registry, compare them frame by frame, draw what they see, and write the report."""
     versions = [hub(ws).get(name) for name in (BASE, SPECIALIST)]
     measured = [_by_domain(version) for version in versions]
     domains = ("rooms", "corridor")
@@ -96,7 +99,7 @@ def summary(ws: Workspace, seconds: float) -> DemoSummary:
             f"({verdict.a / verdict.b - 1:+.0%}; difference {verdict.difference:+.3f} m, {verdict.range_text}); {verdict.basis}"
         )
     pictures = tuple(draw(ws, SPECIALIST, domain, ws.build / f"{SPECIALIST}-{domain}.png") for domain in domains)
-    return DemoSummary(ws.root, domains, rows, tuple(findings), pictures, seconds)
+    return DemoSummary(ws.root, domains, rows, tuple(findings), pictures, write_report(ws).index, seconds)
 
 
 def _by_domain(version: Version) -> dict[str, Mapping[str, float]]:

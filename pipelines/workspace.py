@@ -26,6 +26,8 @@ PLACES: Final = ("weights", "python")
 """Settings of a teacher that may name a file of the workspace."""
 
 _Setting = Annotated[str, Field(min_length=1)]
+_HubId = Annotated[str, Field(pattern=r"^[\w.-]{1,96}/[\w.-]{1,96}$")]
+"""OWNER/NAME."""
 
 
 def _class(name: str) -> str:
@@ -75,6 +77,25 @@ class Partition(BaseModel):
     min_utilisation: float | None = Field(default=None, ge=0, le=1)
 
 
+class HubDataset(BaseModel):
+    """A dataset as the Hugging Face hub knows it: its id there, and which of our metrics each task of its leaderboard asks for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: _HubId
+    tasks: dict[_Setting, _Setting] = Field(default_factory=dict)
+
+
+class HubNames(BaseModel):
+    """What cards for the Hugging Face hub say that the registry does not know: the licence, and what our versions and datasets are called there."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    license: _Setting | None = None
+    models: dict[str, _HubId] = Field(default_factory=dict)
+    datasets: dict[str, HubDataset] = Field(default_factory=dict)
+
+
 class EvidenceSettings(BaseModel):
     """`keys` are files of public keys (PEM, ed25519), relative to the workspace: whose signatures on evidence are trusted here."""
 
@@ -99,6 +120,8 @@ class WorkspaceConfig(BaseModel):
     """Settings by teacher; each teacher checks its own."""
     partitions: dict[str, Partition] = Field(default_factory=dict)
     """Settings by partition of the SLURM cluster."""
+    huggingface: HubNames = Field(default_factory=HubNames)
+    """What `vortex card` writes for the Hugging Face hub."""
     evidence: EvidenceSettings = EvidenceSettings()
 
 

@@ -97,14 +97,14 @@ class Reader(ABC):
         *,
         kinds: Sequence[str] = (),
         without: Sequence[str] = (),
-        subject: str | None = None,
+        subject: str | Sequence[str] | None = None,
         naming: str | None = None,
         after: int | None = None,
         bodies: bool = True,
         first: int | None = None,
         last: int | None = None,
     ) -> list[Entry]:
-        """Entries of these kinds (`without` those), of this subject, of channels and with the text `naming` as a value of their head, and
+        """Entries of these kinds (`without` those), of this subject or one of these, of channels and with the text `naming` as a value of their head, and
         with a number greater than `after`. Oldest first: all, the `first` or the newest `last` of them.
 
         None while the ledger does not exist.
@@ -387,7 +387,7 @@ class Ledger(Reader):
 def _select(
     kinds: Sequence[str],
     without: Sequence[str],
-    subject: str | None,
+    subject: str | Sequence[str] | None,
     bodies: bool,
     *,
     naming: str | None = None,
@@ -397,13 +397,11 @@ def _select(
 ) -> tuple[str, dict[str, object]]:
     values: dict[str, object] = {}
     where = []
-    for condition, names in (("kind IN", kinds), ("kind NOT IN", without)):
-        bound = {f"kind{len(values) + number}": kind for number, kind in enumerate(names)}
+    subjects = () if subject is None else (subject,) if isinstance(subject, str) else subject
+    for condition, names in (("kind IN", kinds), ("kind NOT IN", without), ("subject IN", subjects)):
+        bound = {f"name{len(values) + number}": name for number, name in enumerate(names)}
         values |= bound
         where += [f"{condition} ({', '.join(f':{name}' for name in bound)})"] if bound else []
-    if subject is not None:
-        where.append("subject = :subject")
-        values["subject"] = subject
     if naming is not None:
         # Channels' subjects alone have a slash: the index over subjects leads to their few events.
         where.append("seq IN (SELECT seq FROM events WHERE subject LIKE '%/%') AND head LIKE :naming ESCAPE '!'")

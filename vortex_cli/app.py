@@ -14,6 +14,7 @@ from vortex_cli.commands import (
     adopt,
     archive,
     audit,
+    card,
     ci,
     compare,
     config,
@@ -41,6 +42,7 @@ from vortex_cli.commands import (
     recipes,
     recommend,
     replay,
+    report,
     rollback,
     runs,
     show,
@@ -136,6 +138,7 @@ register(app, show.show, "Know")
 register(app, lineage.lineage, "Know")
 register(app, compare.compare, "Know")
 register(app, pareto.pareto, "Know")
+register(app, report.report, "Know")
 register(app, recommend.recommend, "Know")
 register(app, ui.ui, "Know")
 register(app, evaluate.evaluate, "Know")
@@ -154,6 +157,7 @@ register(app, promote.promote, "Ship")
 register(app, rollback.rollback, "Ship")
 register(app, quarantine.quarantine, "Ship")
 register(app, history.history, "Ship")
+register(app, card.card, "Ship")
 register(audit_app, audit.head, "Ship")
 register(audit_app, audit.verify, "Ship")
 app.add_typer(audit_app, name="audit", rich_help_panel="Ship")

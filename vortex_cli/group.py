@@ -15,7 +15,7 @@ MEANINGS: Final = {
         "predict": "infer inference apply estimate detect depth",
         "video": "film movie render animate gif mp4",
         "versions": "list ls models model registry register version tags",
-        "show": "info inspect describe cat view get card",
+        "show": "info inspect describe cat view get",
         "runs": "status ps jobs queue experiments top",
         "logs": "log tail output follow",
         "promote": "deploy release publish ship production prod stage serve push-production approve",

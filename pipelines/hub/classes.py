@@ -22,3 +22,14 @@ def class_pixels(registry: Hub, version: Version) -> dict[str, int] | None:
 def untaught(pixels: dict[str, int] | None) -> bool:
     """Whether no class was ever trained, so that the class output means nothing. What was not counted gets the benefit of the doubt."""
     return pixels is not None and not any(pixels.values())
+
+
+def trained_on(pixels: dict[str, int] | None) -> str:
+    """On how many labelled pixels of which classes a version was trained, in words."""
+    if pixels is None:
+        return "labelled pixels were not counted"
+    taught = [f"{name} {count:,}" for name, count in pixels.items() if count]
+    without = [name for name, count in pixels.items() if not count]
+    if not taught:
+        return "none trained: the class output means nothing"
+    return f"trained on labelled pixels: {', '.join(taught)}" + (f"; none of {', '.join(without)}" if without else "")

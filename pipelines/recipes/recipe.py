@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,7 +14,7 @@ from core import strict_yaml
 from core.errors import UsageError, VortexError
 from core.files import read_text_of_user
 from core.shipped import SHIPPED
-from pipelines.recipes.schema import Recipe
+from pipelines.recipes.schema import TOLD, Recipe
 
 FOLDER = Path(__file__).parent
 _EXAMPLE = f"a complete example is {FOLDER / 'v9.yaml'}"
@@ -52,6 +52,14 @@ def load(name_or_path: str | Path) -> Recipe:
     if not isinstance(raw, dict):
         raise RecipeError(f"{path}: holds {'nothing' if raw is None else f'a {type(raw).__name__}'}, wanted are a recipe's keys", _EXAMPLE)
     return parse(raw, str(path))
+
+
+def parts(config: Mapping[str, Any], *, by_teacher: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What of a version's recipe made it, and what its authors told of their own: status, lessons, and unless `by_teacher` its teacher."""
+    told = {"summary", "status", *TOLD} | (set() if by_teacher else {"teacher"})
+    told -= {"name", "codename"}
+    own = {key: value for key, value in config.items() if key not in told}
+    return own, {key: value for key, value in config.items() if key in told}
 
 
 def parse(raw: object, where: str) -> Recipe:

@@ -20,11 +20,11 @@ def environment() -> Environment:
     import jinja2
 
     return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, finalize=_cleaned
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, finalize=cleaned
     )
 
 
-def _cleaned(value: object) -> object:
+def cleaned(value: object) -> object:
     """What a template writes, wherever in it: nothing but what can be read, and no secret. Markup of a page stays markup."""
     from markupsafe import Markup
 

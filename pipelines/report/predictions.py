@@ -22,6 +22,7 @@ from pipelines.report.pictures import Tile, class_colours, depth_range, error_co
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
+    from pipelines.data.datasets import DataRef
     from validation.rows import Frame
 
 _CELL_WIDTH: Final = 240
@@ -39,9 +40,12 @@ def draw(
     split: str = "val",
     frames: int = 6,
     runtime: str = "torch",
+    ids: Sequence[str] = (),
     on_progress: Progress | None = None,
 ) -> Path:
     """Write the grid of `frames` frames, evenly spread over the `split` frames of a domain's datasets (or of `data`), as PNG.
+
+    With `ids`, of the frames of these ids instead, in their order.
 
     All depth shares one scale and all errors another, both drawn below. Raises VortexError as `evaluate` does.
     """
@@ -51,7 +55,7 @@ def draw(
     predictor = predictor_of(registry, record, runtime, "cpu")
     sources = {ref.digest: truth_source(ref, of_set) for ref, of_set in sets}
     everything = [(ref, frame) for ref, of_set in sets for frame in of_set]
-    selection = [everything[at] for at in np.linspace(0, len(everything) - 1, min(frames, len(everything))).round().astype(int)]
+    selection = _selection(everything, frames, ids)
     samples: list[dict[str, Any]] = []
     for number, (ref, frame) in enumerate(selection, 1):
         arrays = load_arrays(packs_folder(ws), ref, [frame], record.size)[0]
@@ -88,6 +92,13 @@ def draw(
         error=worst,
         classes=taught or labelled,
     )
+
+
+def _selection(everything: list[tuple[DataRef, Frame]], count: int, ids: Sequence[str]) -> list[tuple[DataRef, Frame]]:
+    if not ids:
+        return [everything[at] for at in np.linspace(0, len(everything) - 1, min(count, len(everything))).round().astype(int)]
+    by_id = {frame.id: (ref, frame) for ref, frame in everything}
+    return [by_id[name] for name in ids if name in by_id]
 
 
 def _row(frame: Frame, sample: dict[str, Any], depths: tuple[float, float], worst: float, labelled: bool, taught: bool) -> list[Tile]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -77,6 +78,12 @@ def test_from_frames_to_production(vortex: Shell) -> None:
     assert "v10" in listed and "tester" in listed
     assert "v6" in vortex("lineage").stdout
     vortex("compare v6 v10")
+
+    report = vortex.json("report")
+    assert report["versions"] == 2 and report["pictures"] >= 2, "both hold a stage, and their exams' frames are in data/"
+    page = Path(report["index"]).parent / "versions" / "v6.html"
+    pictures = re.findall(r'<img src="([^"]+)"', page.read_text())
+    assert pictures and all((page.parent / picture).resolve().stat().st_size > 10_000 for picture in pictures)
 
 
 @pytest.mark.slow

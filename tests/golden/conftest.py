@@ -68,6 +68,8 @@ audit verify
 migrate --to {elsewhere} --dry-run
 history
 history --domain rooms --last 1
+report --no-pictures
+card v10
 show v10
 data push
 data pull

@@ -60,6 +60,7 @@ def demo(
             [(row.version, row.trained_on, *row.cells) for row in result.rows],
         ),
         *result.findings,
+        f"report: {result.report}",
         f"pictures: {', '.join(str(picture) for picture in result.pictures)}",
         f"look around: cd {workspace.root} && vortex show v10",
         f"done in {result.seconds:.0f} s",

@@ -110,6 +110,8 @@ def _heading(version: Version, pixels: dict[str, int] | None, bars: Sequence[Bar
     from rich.table import Table
     from rich.text import Text
 
+    from pipelines.hub.classes import trained_on
+
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim")
     grid.add_column(overflow="fold")
@@ -123,7 +125,7 @@ def _heading(version: Version, pixels: dict[str, int] | None, bars: Sequence[Bar
         grid.add_row("RMSE", f"{wording.metres(line.rmse) or '–'} m on {wording.measured_on(line)}")
     if version.truncated:
         grid.add_row("cut short", Text(version.truncated, "red"))
-    grid.add_row("classes", _classes_trained(pixels))
+    grid.add_row("classes", trained_on(pixels))
     grid.add_row("input", f"{wording.size(version.size)} (height x width)")
     grid.add_row("registered", f"{wording.when(version.created_at)} by {version.actor}")
     if version.reason:
@@ -137,16 +139,6 @@ def _heading(version: Version, pixels: dict[str, int] | None, bars: Sequence[Bar
     grid.add_row("run", f"{version.run}  (MLflow run {version.run_id}, model version {version.mlflow_version})")
     title = Text.assemble((version.name, "bold"), f"  {version.codename}" if version.codename else "")
     return Panel(grid, title=title, title_align="left", border_style="dim", expand=False)
-
-
-def _classes_trained(pixels: dict[str, int] | None) -> str:
-    if pixels is None:
-        return "labelled pixels were not counted"
-    taught = [f"{name} {count:,}" for name, count in pixels.items() if count]
-    without = [name for name, count in pixels.items() if not count]
-    if not taught:
-        return "none trained: the class output means nothing"
-    return f"trained on labelled pixels: {', '.join(taught)}" + (f"; none of {', '.join(without)}" if without else "")
 
 
 def _titled(title: str, body: RenderableType) -> RenderableType:
@@ -238,14 +230,11 @@ def _exports(version: Version) -> RenderableType:
 
 
 def _recipe(version: Version) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What of the recipe made this version, and what its authors told of their own: status, lessons, and a teacher that took no part here."""
-    from pipelines.recipes.schema import TOLD
+    """What of the recipe made this version, and what its authors told of their own."""
+    from pipelines.recipes.recipe import parts
     from registry.records import TeacherEdge
 
-    told = {"summary", "status", *TOLD} | (set() if any(isinstance(edge, TeacherEdge) for edge in version.parents) else {"teacher"})
-    told -= {"name", "codename"}
-    config = version.recipe_config
-    return ({key: value for key, value in config.items() if key not in told}, {key: config[key] for key in config if key in told})
+    return parts(version.recipe_config, by_teacher=any(isinstance(edge, TeacherEdge) for edge in version.parents))
 
 
 def _settings(values: Mapping[str, Any]) -> RenderableType:

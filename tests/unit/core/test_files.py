@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from core import files
 from core.errors import GateRefused, VortexError
-from core.files import disk_full, inside, locked, sha256_file, staged_directory, staged_file, write_atomic
+from core.files import disk_full, inside, locked, sha256_file, staged_directory, staged_file, swapped_directory, write_atomic
 
 
 def test_write_atomic_replaces_whole_content(tmp_path: Path) -> None:
@@ -109,3 +110,25 @@ def test_a_short_write_without_a_number_is_a_full_disk_only_where_the_disk_is_fu
     assert short.errno is None and not disk_full(short, tmp_path / "not" / "yet")
     monkeypatch.setattr("core.files.NEARLY_FULL", 1 << 62)
     assert disk_full(short, tmp_path / "not" / "yet")
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_a_folder_is_swapped_for_another_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchanges: bool) -> None:
+    if not exchanges:  # a file system that cannot
+        monkeypatch.setattr(files, "exchange", lambda a, b: False)
+    final = tmp_path / "site"
+    for text in ("first", "second"):
+        with swapped_directory(final) as staging:
+            (staging / text).write_text(text)
+        assert [path.name for path in final.iterdir()] == [text] and list(tmp_path.iterdir()) == [final]
+    with pytest.raises(RuntimeError), swapped_directory(final) as staging:
+        (staging / "half").touch()
+        raise RuntimeError
+    assert [path.name for path in final.iterdir()] == ["second"] and list(tmp_path.iterdir()) == [final]
+    # A kill between the two renames of a file system that cannot exchange, and one while pages were written.
+    final.rename(tmp_path / ".site.replaced")
+    (tmp_path / ".site.0123abcd.staging").mkdir()
+    with swapped_directory(final) as staging:
+        assert (final / "second").exists()
+        (staging / "third").touch()
+    assert [path.name for path in final.iterdir()] == ["third"] and list(tmp_path.iterdir()) == [final]
