@@ -18,8 +18,8 @@ from tests.golden.workspaces import OLD_JOB, OLD_RUN, RUNS, load_runs
 from vortex_cli.app import app
 
 pytestmark = pytest.mark.timeout(PATIENCE)
-ELSEWHERE = {"init", "rollback", "demo", "replay", "restore"}
-"""Before the tour, upon the old ledger, two that take minutes and are made of the others, and one that wants an empty registry."""
+ELSEWHERE = {"init", "rollback", "demo", "replay", "restore", "ui"}
+"""Before the tour, upon the old ledger, two that take minutes and are made of the others, one that wants an empty registry, and a server."""
 
 
 def commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

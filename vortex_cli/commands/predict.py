@@ -20,7 +20,7 @@ def predict(
         str, typer.Argument(metavar="IMAGE|FOLDER|VIDEO|DATASET", help="A PNG or JPEG, a folder of them, a video, a dataset.")
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where to write; default: build/predictions/VERSION/NAME.")
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where to write; default: build/predictions/VERSION/NAME.")
     ] = None,
     format_: Annotated[str, typer.Option("--format", help="Of depth: png, 16-bit millimetres, or npy, float32 metres.")] = "png",
     split: Annotated[str | None, typer.Option("--split", help="Of a dataset: train, gap, val or test; default: all its frames.")] = None,

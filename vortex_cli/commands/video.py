@@ -17,7 +17,7 @@ def video(
     data: Annotated[str, typer.Option("--data", metavar="NAME|MANIFEST", help="The frames, in the order of their manifest.")],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help="An .mp4 or .webm; default: build/videos/VERSION/NAME-SPLIT.mp4."),
+        typer.Option("--output", "-o", metavar="FILE", help="An .mp4 or .webm; default: build/videos/VERSION/NAME-SPLIT.mp4."),
     ] = None,
     fps: Annotated[float, typer.Option("--fps", min=0.1, max=240.0, help="Frames a second.")] = 10.0,
     split: Annotated[str | None, typer.Option("--split", help="val, test, train or gap; default: val, or test where all are.")] = None,
