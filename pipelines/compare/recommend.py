@@ -132,7 +132,10 @@ def recommend(ws: Workspace, domain: str, purpose: Purpose = "deploy", *, margin
     criteria = _criteria(eligible, judging, WEIGHED[purpose])
     if not criteria:
         details = [f"{name}: {reason}" for name, reason in excluded.items()]
-        raise VortexError(f"no version can be recommended for {domain}", "measure more of them with: vortex evaluate", details)
+        ways = f"measure with: vortex evaluate VERSION --domain {domain}" + (
+            "; what stands in quarantine, and how it is lifted: vortex quarantine" if registry.barred() else ""
+        )
+        raise VortexError(f"no version can be recommended for {domain}", ways, details)
     candidates = _candidates(eligible, judging, criteria)
     question = _Question(ws, registry, domain, {version.name: version for version in versions}, criteria, judging, margin, seed)
     answer = question.deploy(candidates) if purpose == "deploy" else question.finetune(candidates)
@@ -162,7 +165,7 @@ def _excluded(
             if version.name in shared.otherwise
         ]
         if version.name in refused:
-            reasons.append(f"refused data: {refused[version.name]}")
+            reasons.append(f"data that is not proven to have passed: {refused[version.name]}")
         reasons += map(str, barred.get(version.name, ()))
         if not reasons and require_classes:
             pixels = class_pixels(registry, version)

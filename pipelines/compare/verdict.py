@@ -76,7 +76,9 @@ class Verdict(BaseModel):
         if self.word != "open":
             return ""
         if self.interval is None and self.method != "seeds":
-            return f"{self.frames} frame(s) with something to judge by, {BATCHES} are needed"
+            if self.frames < BATCHES:
+                return f"{self.frames} frame(s) with something to judge by, {BATCHES} are needed"
+            return f"so few of the {self.frames} frames show what it judges by that an interval without some of them has no value"
         if self.method == "seeds" and (self.interval is None or self.interval.n < FEWEST_SEEDS):
             return f"fewer than {FEWEST_SEEDS} seeds"
         if self.effective_frames is None:

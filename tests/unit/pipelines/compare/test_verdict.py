@@ -157,6 +157,15 @@ def test_frames_without_a_valid_pixel_are_left_out() -> None:
         judge_frames(errors(np.zeros(3), np.zeros(3)), errors(np.zeros(3), np.zeros(3)))
 
 
+def test_a_class_that_one_frame_of_ten_shows_has_no_interval_and_the_reason_is_not_a_lack_of_frames() -> None:
+    matrices = np.zeros((10, 6, 6))
+    matrices[:, 0, 0], matrices[0, 3, 3] = 100, 50
+    frames = FrameErrors(tuple(f"f{row}" for row in range(10)), {CONFUSION: matrices}, (10, 15))
+    verdict = judge_frames(frames, frames, "iou_person")
+    assert (verdict.interval, verdict.word, verdict.frames) == (None, "open", 10)
+    assert verdict.reason == "so few of the 10 frames show what it judges by that an interval without some of them has no value"
+
+
 def test_what_a_gate_makes_of_a_verdict() -> None:
     base = np.random.default_rng(13).uniform(20, 60, 200)
     noise = np.random.default_rng(14).uniform(20, 60, 200)
