@@ -28,6 +28,7 @@ from pipelines.hub.open import hub
 from pipelines.report.site.results import OF_CLASSES, SHOWN, Results, published, results
 from pipelines.workspace import FILE, HubNames, Workspace
 from registry.lineage import weights_line
+from registry.quarantine import Bar, bars_of
 from registry.records import Metrics, Version, VersionEdge, WeightsEdge
 from registry.versions import Hub
 
@@ -216,7 +217,7 @@ def _sections(registry: Hub, version: Version) -> Iterator[str]:
     yield "## Lineage"
     yield "\n".join(f"- {plain(' '.join(part for part in edge.triple() if part))}" for edge in version.parents) or "Nothing is recorded."
     yield "## Limits"
-    yield "\n".join(f"- {limit}" for limit in _limits(version, forgot, pixels))
+    yield "\n".join(f"- {limit}" for limit in _limits(version, forgot, pixels, bars_of(registry.ledger, version.name)))
     yield "## Files"
     rows = [("checkpoint", version.checkpoint.sha256, version.checkpoint.bytes)]
     rows += [(f"{export.format} {export.precision}", export.artifact.sha256, export.artifact.bytes) for export in version.exports]
@@ -256,7 +257,10 @@ def _results(tables: Sequence[Results]) -> str:
     return "\n\n".join(parts)
 
 
-def _limits(version: Version, forgot: Sequence[Forgetting], pixels: dict[str, int] | None) -> Iterator[str]:
+def _limits(version: Version, forgot: Sequence[Forgetting], pixels: dict[str, int] | None, bars: Sequence[Bar]) -> Iterator[str]:
+    for bar in bars:
+        what = f"the data set {bar.quarantine}" if bar.quarantine.scope == "data" else str(bar.quarantine)
+        yield plain(f"Do not deploy it: {what} is in quarantine since {bar.quarantine.at[:10]}: {bar.quarantine.reason}.")
     exams = _exams(version)
     if exams:
         yield f"Nothing is known of it outside of {plain(', '.join(dict.fromkeys(metrics.series.place for metrics in exams)))}."
@@ -280,7 +284,9 @@ def _limits(version: Version, forgot: Sequence[Forgetting], pixels: dict[str, in
     if version.truncated:
         yield plain(f"Its training was cut short: {version.truncated}.")
     unproven = [f"{use.name}: {use.state}" for use in version.data if use.state != "passed"]
-    if unproven:
+    if version.adoption:
+        yield plain(f"Its checkpoint was adopted from {version.adoption.source}: what it was trained on is declared, and not proven.")
+    elif unproven:
         yield plain(f"It was trained on data that had not passed its gate: {', '.join(unproven)}.")
     if any(isinstance(edge, WeightsEdge) for edge in version.parents):
         names = ", ".join(edge.version for edge in version.parents if isinstance(edge, VersionEdge) and isinstance(edge, WeightsEdge))

@@ -22,6 +22,7 @@ from pipelines.hub.open import hub
 from pipelines.hub.published import import_lineage
 from pipelines.recipes import recipe as recipes
 from pipelines.recipes.schema import Recipe
+from pipelines.report.card import card
 from pipelines.ship.promote import promote
 from pipelines.train.plan.decide import decide
 from pipelines.train.plan.gather import gather
@@ -70,6 +71,8 @@ def test_an_adopted_checkpoint_is_a_version_to_work_with_that_no_gate_takes(ws: 
 
     # A declared figure is no headline and passes no gate; a measured one is still no proof of what it was trained on.
     assert (version.headline, [metric.value for metric in version.published]) == (None, [0.01])
+    limit = "Its checkpoint was adopted from old.pt: what it was trained on is declared, and not proven."
+    assert limit in card(ws, "v10").readme and "had not passed its gate" not in card(ws, "v10").readme
     (metrics,) = evaluate(ws, "v10", device="cpu", allow_unvalidated=True)
     assert metrics.values["rmse"] > 0.01 and hub(ws).get("v10").metrics == (metrics,)
     checks = promote(ws, "v10", "candidate", dry_run=True).stages[0].checks

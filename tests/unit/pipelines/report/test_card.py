@@ -23,6 +23,7 @@ from pipelines.hub.open import hub
 from pipelines.report.card import card, plain, push
 from pipelines.workspace import FILE, Workspace, load
 from registry.events import VersionMeasured
+from registry.quarantine import record, standing
 from registry.records import Metrics
 from tests.unit.pipelines.compare.lineage_registry import register
 from vortex_cli.app import app
@@ -192,3 +193,12 @@ def test_what_keeps_a_card_from_a_hub_is_told_without_the_token(
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "none"))
     with pytest.raises(VortexError, match="wants a token"):
         push(result, "team/corridor")
+
+
+def test_a_quarantine_is_the_first_limit_of_the_version_and_of_what_has_its_weights(published: Workspace) -> None:
+    record(hub(published).ledger, "version", "v6", actor="Ada", reason="labels <of> the wrong building")
+    day = standing(hub(published).ledger)[0].at[:10]
+    sentence = f"## Limits\n\n- Do not deploy it: v6 is in quarantine since {day}: labels &lt;of&gt; the wrong building."
+    for name in ("v6", "v9"):
+        assert sentence in card(published, name).readme
+    assert "quarantine" not in card(published, "v7").readme
