@@ -29,6 +29,8 @@ VERSIONS = (
     "height",
     "width",
     "stages",
+    "quarantined",
+    "adopted",
     "created_at",
     "actor",
     "reason",
@@ -41,7 +43,8 @@ ERRORS = ("version", *SERIES, "exam", "frame", "sequence")
 class Tables(NamedTuple):
     """What `read` gives.
 
-    `versions` has a row a version. `metrics` has a row a measurement, with a column for each figure (metres, shares). `errors` has a
+    `versions` has a row a version; `quarantined` says what bars it from every stage and is empty where nothing does, `adopted` whether
+    its checkpoint is of before Vortex. `metrics` has a row a measurement, with a column for each figure (metres, shares). `errors` has a
     row for each frame of each measurement, with `pixels` (valid ones), and what every metric would be of that frame alone. `exam` says
     whether a version may be judged by it.
     """
@@ -64,6 +67,7 @@ def read(
     ws = workspaces.find() if workspace is None else workspaces.load(Path(workspace))
     registry = hub(ws)
     records = registry.versions() if versions is None else [registry.get(name) for name in versions]
+    barred = registry.barred()
     rows = [
         (
             record.name,
@@ -74,6 +78,8 @@ def read(
             record.domain,
             *record.size,
             ", ".join(f"{stage} {channel}" for channel, stage in record.stages),
+            "; ".join(str(bar) for bar in barred.get(record.name, ())),
+            record.adoption is not None,
             pd.Timestamp(record.created_at),
             record.actor,
             record.reason,

@@ -18,6 +18,7 @@ from pipelines.evaluate.version import evaluate
 from pipelines.hub import adopt as adoption
 from pipelines.hub.adopt import AdoptionReport, adopt
 from pipelines.hub.lineage_file import SHIPPED_FILE
+from pipelines.hub.notebook import read
 from pipelines.hub.open import hub
 from pipelines.hub.published import import_lineage
 from pipelines.recipes import recipe as recipes
@@ -72,6 +73,7 @@ def test_an_adopted_checkpoint_is_a_version_to_work_with_that_no_gate_takes(ws: 
     # A declared figure is no headline and passes no gate; a measured one is still no proof of what it was trained on.
     assert (version.headline, [metric.value for metric in version.published]) == (None, [0.01])
     limit = "Its checkpoint was adopted from old.pt: what it was trained on is declared, and not proven."
+    assert list(read(ws.root, versions=["v10"], errors=False).versions["adopted"]) == [True]
     assert limit in card(ws, "v10").readme and "had not passed its gate" not in card(ws, "v10").readme
     (metrics,) = evaluate(ws, "v10", device="cpu", allow_unvalidated=True)
     assert metrics.values["rmse"] > 0.01 and hub(ws).get("v10").metrics == (metrics,)

@@ -11,7 +11,9 @@ import pytest
 
 from core.errors import VortexError
 from pipelines.hub.notebook import read
+from pipelines.hub.open import hub
 from pipelines.workspace import Workspace
+from registry.quarantine import record
 from tests.unit.pipelines.compare.lineage_registry import FEMTO, FRAMES, LILOC, LINEAGE, NYU, Published, register
 
 PAGE = Path(__file__).parents[4] / "docs" / "know.md"
@@ -32,6 +34,14 @@ def test_versions_figures_and_errors_of_frames_are_read(workspace: Workspace) ->
         f"s{n:02d}" for n in range(24)
     }
     assert of_v9["miou"].isna().all() and (of_v9["pixels"] == 100).all()
+
+
+def test_what_is_in_quarantine_says_so_and_so_does_what_has_its_weights(workspace: Workspace) -> None:
+    register(workspace)
+    record(hub(workspace).ledger, "version", "v6", actor="Ada", reason="wrong building")
+    versions = read(workspace.root, errors=False).versions.set_index("version")
+    assert [name for name, barred in versions["quarantined"].items() if barred] == ["v6", "v9"]
+    assert versions.loc["v9", "quarantined"].startswith("v6 is in quarantine since ") and not versions["adopted"].any()
 
 
 def test_a_part_is_read_and_nothing_that_was_not_asked_for(workspace: Workspace) -> None:
