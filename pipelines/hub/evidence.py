@@ -65,7 +65,7 @@ def add(
 ) -> AddedEvidence:
     """Store a report about version `name` and record it; `file` is the report, or a signed envelope around one. `sign` it with a key.
 
-    The same file again changes nothing. Raises VortexError for a report that does not match its kind's schema, is about another checkpoint
+    The same report, signed by the same keys, changes nothing, however its file is written. Raises VortexError for a report that does not match its kind's schema, is about another checkpoint
     or another export than the version's, or whose signature does not fit; nothing is stored then.
     """
     report_type(kind)
@@ -83,13 +83,13 @@ def add(
     plain, signers, trust = _opened(ws, content, str(file))
     report = parse(kind, plain, str(file))
     _require_bound(registry, version, report, str(file))
-    digest = hashlib.sha256(content).hexdigest()
-    known = next((record for record in version.evidence if record.artifact.sha256 == digest), None)
+    digest, plain_digest = hashlib.sha256(content).hexdigest(), hashlib.sha256(plain).hexdigest()
+    known = next((each for each in version.evidence if each.report_sha256 == plain_digest and set(each.signers) == set(signers)), None)
     record = known or Evidence(
         kind,
         Artifact(file.name, digest, len(content)),
         file.name,
-        hashlib.sha256(plain).hexdigest(),
+        plain_digest,
         report.made_at.isoformat(),
         report.made_by,
         report.summary(),
