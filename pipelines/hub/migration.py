@@ -65,11 +65,11 @@ def migrate(ws: Workspace, file: Path, on_progress: Progress | None = None, *, d
         return _counted(source, target)
     runs = artifacts = adopted = 0
     while True:
-        # One end for all of a round: an event that came while files were copied waits for its own files.
-        end = source.ledger.verify().seq
+        # One last event for all of a round: an event that came while files were copied waits for its own files.
+        last = source.ledger.verify().seq
         runs += _bring_runs(source, target)
-        artifacts += _bring_artifacts(source, target, end, on_progress)
-        adopted += _bring_events(source, target, end)
+        artifacts += _bring_artifacts(source, target, last, on_progress)
+        adopted += _bring_events(source, target, last)
         audit.repair_mlflow(target, target.versions())
         head = target.ledger.verify()
         if source.ledger.verify() == head:
@@ -102,10 +102,10 @@ def _bring_runs(source: Hub, target: Hub) -> int:
     return sum(target.store.import_run(source.store.export_run(run)) for run in source.store.runs())
 
 
-def _bring_artifacts(source: Hub, target: Hub, end: int, on_progress: Progress | None) -> int:
-    """The files of the events up to `end` that the target lacks: those of events that it has were brought before them."""
+def _bring_artifacts(source: Hub, target: Hub, last: int, on_progress: Progress | None) -> int:
+    """The files of the events up to number `last` that the target lacks: those of events that it has were brought before them."""
     entries = source.ledger.entries(after=target.ledger.verify().seq)
-    named = {artifact.uri: artifact for entry in entries if entry.seq <= end for artifact in events.parse(entry).artifacts()}
+    named = {artifact.uri: artifact for entry in entries if entry.seq <= last for artifact in events.parse(entry).artifacts()}
     brought = 0
     for number, artifact in enumerate(named.values(), 1):
         brought += target.put_artifact(artifact, source.artifact_path(artifact))
@@ -115,10 +115,10 @@ def _bring_artifacts(source: Hub, target: Hub, end: int, on_progress: Progress |
     return brought
 
 
-def _bring_events(source: Hub, target: Hub, end: int) -> int:
+def _bring_events(source: Hub, target: Hub, last: int) -> int:
     claims = source.ledger.claims()
     with target.ledger.transaction() as tx:
-        rows = takewhile(lambda row: row[0] <= end, source.ledger.rows(tx.head.seq))
+        rows = takewhile(lambda row: row[0] <= last, source.ledger.rows(tx.head.seq))
         return tx.adopt(rows, claims, source.ledger.url)
 
 
