@@ -84,8 +84,8 @@ def add(
     report = parse(kind, plain, str(file))
     _require_bound(registry, version, report, str(file))
     digest, plain_digest = hashlib.sha256(content).hexdigest(), hashlib.sha256(plain).hexdigest()
-    known = next((each for each in version.evidence if each.report_sha256 == plain_digest and set(each.signers) == set(signers)), None)
-    record = known or Evidence(
+    earlier = next((each for each in version.evidence if each.report_sha256 == plain_digest and set(each.signers) == set(signers)), None)
+    record = earlier or Evidence(
         kind,
         Artifact(file.name, digest, len(content)),
         file.name,
@@ -96,9 +96,9 @@ def add(
         report.export_sha256,
         signers,
     )
-    if not (known or dry_run):
+    if not (earlier or dry_run):
         record = _stored(ws, registry, version, record, content, reason)
-    return AddedEvidence(name, EvidenceItem(record, report, trust, verdict(report)), known is not None, dry_run)
+    return AddedEvidence(name, EvidenceItem(record, report, trust, verdict(report)), earlier is not None, dry_run)
 
 
 def items(ws: Workspace, registry: Hub, version: Version) -> list[EvidenceItem]:

@@ -48,7 +48,6 @@ STORED: Final = re.compile(r"(?P<run>[0-9a-f]{32})/artifacts/[a-z-]+/(?P<sha256>
 """Below the artifact root: what Vortex stores. MLflow's own files, and a user's, look otherwise and are not looked at."""
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 DAY_S: Final = 86_400.0
-REBUILT: Final = "made again when needed"
 RECENT: Final = "touched lately"
 ACTIVE: Final = "a run is at work"
 PRESENT: Final = "of a dataset as it is"
