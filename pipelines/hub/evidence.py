@@ -152,9 +152,9 @@ def _require_bound(registry: Hub, version: Version, report: Report, where: str) 
     entries = registry.ledger.entries(kinds=(VersionExported.kind,), subject=version.name)
     exports = [event.export.artifact.sha256 for event in map(events.parse, entries) if isinstance(event, VersionExported)]
     if report.export_sha256 not in exports:
-        known = ", ".join(sha256[:12] for sha256 in dict.fromkeys(exports)) or "none"
+        names = ", ".join(sha256[:12] for sha256 in dict.fromkeys(exports)) or "none"
         raise VortexError(
-            f"{where} is about the export {report.export_sha256[:12]}, and {version.name} has: {known}",
+            f"{where} is about the export {report.export_sha256[:12]}, and {version.name} has: {names}",
             f"evidence counts for the very bytes that it was made with: vortex export {version.name}",
         )
 
