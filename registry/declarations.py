@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import VortexError
 from core.shipped import SHIPPED
 
 if TYPE_CHECKING:
     from registry.records import Edge
+
+SHARES: Final = ("miou", "delta1", "delta2", "delta3")
+"""Declared metrics that are shares of 1."""
 
 
 @dataclass(frozen=True)

@@ -122,10 +122,6 @@ class Graph:
         reached = [self.reached(starts, direction, kinds) for direction in directions]
         return self.part(dict.fromkeys(node for nodes in reached for node in nodes), kinds)
 
-    def joined(self, links: Iterable[Link]) -> Graph:
-        """This graph with more links."""
-        return Graph.of([*self.links, *links], self.nodes, self.registered)
-
 
 def graph(state: State, entries: Iterable[Entry]) -> Graph:
     """The graph of a folded ledger and its entries, which may be heads alone.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from registry.declarations import SHARES
 from vortex_cli import console, wording
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
     from registry.declarations import Declaration, DeclaredMetric, DeclaredVersion
 
-SHARES: Final = ("miou", "delta1", "delta2", "delta3")
 TITLE: Final = "Published (declared, not measured here, judges nothing)"
 WITHOUT_WEIGHTS: Final = "declared: no weights here"
 

@@ -122,8 +122,8 @@ def _earlier(folder: Path) -> Manifest | None:
     if folder.exists() and not folder.is_dir():
         raise VortexError(f"{folder} is a file, allowed: a new folder, or an earlier archive", "name another one")
     manifest = read_manifest(folder) if (folder / MANIFEST).exists() else None
-    known = manifest.files if manifest else {}
-    foreign = sorted(path for path in files_of(folder) if path not in known and not OURS.fullmatch(path))
+    recorded = manifest.files if manifest else {}
+    foreign = sorted(path for path in files_of(folder) if path not in recorded and not OURS.fullmatch(path))
     if foreign:
         raise VortexError(
             f"{folder} holds what no archive has: {', '.join(foreign[:3])}" + (f", and {len(foreign) - 3} more" if foreign[3:] else ""),

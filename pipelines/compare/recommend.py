@@ -27,7 +27,6 @@ from registry.records import Series, Version, WeightsEdge
 from registry.versions import Hub
 
 Purpose = Literal["deploy", "finetune"]
-PURPOSES: Final[tuple[Purpose, ...]] = ("deploy", "finetune")
 WEIGHED: Final[Mapping[Purpose, tuple[str, ...]]] = {"deploy": ("rmse", "rmse_near", "miou"), "finetune": ("rmse",)}
 """By what versions are weighed. Depth near the robot counts beside depth as a whole. A base is weighed by its depth elsewhere: classes are
 learnt again from the new domain's labels."""

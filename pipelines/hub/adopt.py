@@ -82,7 +82,7 @@ def adopt(
     data = tuple(dict.fromkeys(data.dataset for stage in shape.stages for data in stage.data))
     truncated = shape.truncated if name == claim else None
     if before and before.adoption:
-        _require_same(before, adoption, domain, edges, parents)
+        _require_same(before, adoption, shape.name, domain, edges, parents)
         return AdoptionReport(name, shape.name, before.adoption, before.parents, data, before.truncated, True, dry_run, before)
     version = None
     if not dry_run:
@@ -142,7 +142,9 @@ def _require_order(class_order: Sequence[str]) -> None:
         )
 
 
-def _require_same(before: Version, adoption: Adoption, domain: str | None, edges: Sequence[Edge], parents: Sequence[str]) -> None:
+def _require_same(
+    before: Version, adoption: Adoption, recipe: str, domain: str | None, edges: Sequence[Edge], parents: Sequence[str]
+) -> None:
     """Raise VortexError unless a version was adopted from this very file, read in this very way, and of what is said now nothing is new."""
     recorded = before.adoption
     if recorded is None:
@@ -151,6 +153,7 @@ def _require_same(before: Version, adoption: Adoption, domain: str | None, edges
         f"{what} {ours}, this says {theirs}"
         for what, ours, theirs, given in (
             ("the file", recorded.sha256[:12], adoption.sha256[:12], True),
+            ("the recipe", str(before.recipe_config["name"]), recipe, True),
             ("the classes", ",".join(recorded.class_order), ",".join(adoption.class_order), True),
             ("the domain", before.domain or "none", domain or "none", domain is not None),
             ("the figures", _figures(recorded), _figures(adoption), bool(adoption.metrics)),

@@ -65,7 +65,7 @@ def add(
 ) -> AddedEvidence:
     """Store a report about version `name` and record it; `file` is the report, or a signed envelope around one. `sign` it with a key.
 
-    The same file again changes nothing. Raises VortexError for a report that does not match its kind's schema, is about another checkpoint
+    The same report, signed by the same keys, changes nothing, however its file is written. Raises VortexError for a report that does not match its kind's schema, is about another checkpoint
     or another export than the version's, or whose signature does not fit; nothing is stored then.
     """
     report_type(kind)
@@ -83,22 +83,22 @@ def add(
     plain, signers, trust = _opened(ws, content, str(file))
     report = parse(kind, plain, str(file))
     _require_bound(registry, version, report, str(file))
-    digest = hashlib.sha256(content).hexdigest()
-    known = next((record for record in version.evidence if record.artifact.sha256 == digest), None)
-    record = known or Evidence(
+    digest, plain_digest = hashlib.sha256(content).hexdigest(), hashlib.sha256(plain).hexdigest()
+    earlier = next((each for each in version.evidence if each.report_sha256 == plain_digest and set(each.signers) == set(signers)), None)
+    record = earlier or Evidence(
         kind,
         Artifact(file.name, digest, len(content)),
         file.name,
-        hashlib.sha256(plain).hexdigest(),
+        plain_digest,
         report.made_at.isoformat(),
         report.made_by,
         report.summary(),
         report.export_sha256,
         signers,
     )
-    if not (known or dry_run):
+    if not (earlier or dry_run):
         record = _stored(ws, registry, version, record, content, reason)
-    return AddedEvidence(name, EvidenceItem(record, report, trust, verdict(report)), known is not None, dry_run)
+    return AddedEvidence(name, EvidenceItem(record, report, trust, verdict(report)), earlier is not None, dry_run)
 
 
 def items(ws: Workspace, registry: Hub, version: Version) -> list[EvidenceItem]:
@@ -152,9 +152,9 @@ def _require_bound(registry: Hub, version: Version, report: Report, where: str) 
     entries = registry.ledger.entries(kinds=(VersionExported.kind,), subject=version.name)
     exports = [event.export.artifact.sha256 for event in map(events.parse, entries) if isinstance(event, VersionExported)]
     if report.export_sha256 not in exports:
-        known = ", ".join(sha256[:12] for sha256 in dict.fromkeys(exports)) or "none"
+        names = ", ".join(sha256[:12] for sha256 in dict.fromkeys(exports)) or "none"
         raise VortexError(
-            f"{where} is about the export {report.export_sha256[:12]}, and {version.name} has: {known}",
+            f"{where} is about the export {report.export_sha256[:12]}, and {version.name} has: {names}",
             f"evidence counts for the very bytes that it was made with: vortex export {version.name}",
         )
 

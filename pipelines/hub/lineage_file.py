@@ -12,12 +12,10 @@ from core import strict_yaml
 from core.errors import VortexError
 from core.files import read_text_of_user
 from core.printable import plain_line
-from registry.declarations import Declaration, DeclaredJob, DeclaredMetric
+from registry.declarations import SHARES, Declaration, DeclaredJob, DeclaredMetric
 from registry.records import DataEdge, Edge, RecipeEdge, TeacherEdge, WeightsEdge
 
 SHIPPED_FILE: Final = Path(__file__).parent / "lineage.yaml"
-SHARES: Final = ("miou", "delta1", "delta2", "delta3")
-"""Metrics that are shares of 1."""
 Metric = Literal["rmse", "mae", "abs_rel", "log10", "silog", "delta1", "delta2", "delta3", "miou"]
 File = TypeVar("File", bound=BaseModel)
 _EXAMPLE: Final = f"a complete example is {SHIPPED_FILE}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
@@ -47,8 +48,8 @@ def migrate(ws: Workspace, file: Path, on_progress: Progress | None = None, *, d
     """Bring the registry of `ws` to the places that `file` names, and have `vortex.toml` name them from then on.
 
     MLflow's runs first, then files, then the ledger, event by event as it is, then models and aliases: whatever breaks off between two of
-    these, the same call completes it, and one more changes nothing. What others append meanwhile is brought over too, before
-    `vortex.toml` is written. Raises VortexError where the ledger is broken, where the other place has another ledger, or one that went on
+    these, the same call completes it, and one more changes nothing. What others append meanwhile is brought over in a further round, each
+    up to the end that the ledger had when it began; where they append after the last, the same call brings it. Raises VortexError where the ledger is broken, where the other place has another ledger, or one that went on
     by itself, and where a file is gone or changed.
     """
     places = read_places(file)
@@ -64,14 +65,15 @@ def migrate(ws: Workspace, file: Path, on_progress: Progress | None = None, *, d
         return _counted(source, target)
     runs = artifacts = adopted = 0
     while True:
+        # One last event for all of a round: an event that came while files were copied waits for its own files.
+        last = source.ledger.verify().seq
         runs += _bring_runs(source, target)
-        artifacts += _bring_artifacts(source, target, on_progress)
-        count = _bring_events(source, target)
-        adopted += count
-        if not count:
+        artifacts += _bring_artifacts(source, target, last, on_progress)
+        adopted += _bring_events(source, target, last)
+        audit.repair_mlflow(target, target.versions())
+        head = target.ledger.verify()
+        if source.ledger.verify() == head:
             break
-    audit.repair_mlflow(target, target.versions())
-    head = target.ledger.verify()
     _write(ws, places)
     return Migration(runs, artifacts, adopted, head.seq, head.hash)
 
@@ -100,10 +102,10 @@ def _bring_runs(source: Hub, target: Hub) -> int:
     return sum(target.store.import_run(source.store.export_run(run)) for run in source.store.runs())
 
 
-def _bring_artifacts(source: Hub, target: Hub, on_progress: Progress | None) -> int:
-    """The files of the events that the target lacks: those of events that it has were brought before them."""
+def _bring_artifacts(source: Hub, target: Hub, last: int, on_progress: Progress | None) -> int:
+    """The files of the events up to number `last` that the target lacks: those of events that it has were brought before them."""
     entries = source.ledger.entries(after=target.ledger.verify().seq)
-    named = {artifact.uri: artifact for entry in entries for artifact in events.parse(entry).artifacts()}
+    named = {artifact.uri: artifact for entry in entries if entry.seq <= last for artifact in events.parse(entry).artifacts()}
     brought = 0
     for number, artifact in enumerate(named.values(), 1):
         brought += target.put_artifact(artifact, source.artifact_path(artifact))
@@ -113,10 +115,11 @@ def _bring_artifacts(source: Hub, target: Hub, on_progress: Progress | None) -> 
     return brought
 
 
-def _bring_events(source: Hub, target: Hub) -> int:
+def _bring_events(source: Hub, target: Hub, last: int) -> int:
     claims = source.ledger.claims()
     with target.ledger.transaction() as tx:
-        return tx.adopt(source.ledger.rows(tx.head.seq), claims, source.ledger.url)
+        rows = takewhile(lambda row: row[0] <= last, source.ledger.rows(tx.head.seq))
+        return tx.adopt(rows, claims, source.ledger.url)
 
 
 def _write(ws: Workspace, places: dict[str, str]) -> None:

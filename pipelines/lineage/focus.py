@@ -87,11 +87,11 @@ def data_states(ws: Workspace, lineage: Lineage, text: str) -> tuple[Node, ...]:
         if len(hash_) >= LEAST_HASH and (node.detail.startswith(hash_) or any(each.startswith(hash_) for each in hashes))
     ]
     if not meant:
-        known = [f"{node}{_seen_in(hashes)}" for node, hashes in states.items()]
+        contents = [f"{node}{_seen_in(hashes)}" for node, hashes in states.items()]
         raise VortexError(
             f"{name} has no content {hash_[:64]!r}, allowed: the first {LEAST_HASH} digits or more of one of these",
-            f"for example: {known[0].split(' ')[0]}",
-            known,
+            f"for example: {contents[0].split(' ')[0]}",
+            contents,
         )
     return tuple(meant)
 
@@ -145,8 +145,8 @@ def _frame(ws: Workspace, lineage: Lineage, text: str, taught: Taught, *, earlie
 
 
 def _seen_in(hashes: set[str]) -> str:
-    shown = sorted(hash_[:12] for hash_ in hashes if hash_.endswith(".dir"))
-    return f" (in data/ {', '.join(shown)})" if shown else ""
+    short = sorted(hash_[:12] for hash_ in hashes if hash_.endswith(".dir"))
+    return f" (in data/ {', '.join(short)})" if short else ""
 
 
 def _unknown(lineage: Lineage, name: str) -> VortexError:
@@ -154,8 +154,8 @@ def _unknown(lineage: Lineage, name: str) -> VortexError:
     details = []
     for kind in ("version", "data", "teacher", "channel", "device"):
         names = list(dict.fromkeys(node.name for node in lineage.graph.nodes if node.kind == kind))
-        shown = names if len(names) <= 8 else [*names[:4], "…", *names[-3:]]
-        details += [f"{kind}: {', '.join(shown)}"] if names else []
+        selection = names if len(names) <= 8 else [*names[:4], "…", *names[-3:]]
+        details += [f"{kind}: {', '.join(selection)}"] if names else []
     return VortexError(
         f"{name[:80]!r} is no version, data set, teacher, channel, device, commit or frame that is known here",
         "data sets are written NAME or NAME@HASH, frames FRAME or DATASET/FRAME; frames are looked for in data/ and in DVC's cache",

@@ -66,13 +66,15 @@ def metric_history(registry: Hub, lineage: Lineage, version: str, metric: str) -
     if not (name and domain):
         raise UsageError(f"--metric {metric!r} names no metric on a domain", "for example: --metric rmse@rooms")
     chain = _ancestors(lineage, version)
-    known = [summary for summary in chain if summary in lineage.summaries]
-    versions = {each.name: each for each in registry.versions()} if len(known) > MANY else {each: registry.get(each) for each in known}
-    _require_measured([versions[each] for each in known], name, domain)
+    registered = [summary for summary in chain if summary in lineage.summaries]
+    versions = (
+        {each.name: each for each in registry.versions()} if len(registered) > MANY else {each: registry.get(each) for each in registered}
+    )
+    _require_measured([versions[each] for each in registered], name, domain)
     kinds = {child: _made_by(versions[child], parent) for parent, child in pairwise(chain) if child in versions}
     points = [
         Point(each, kinds.get(each, ""), measured.values[name], measured.frames, measured.series)
-        for each in known
+        for each in registered
         for measured in versions[each].metrics
         if measured.domain == domain and name in measured.values
     ]

@@ -113,13 +113,13 @@ def _model_index(metrics: Metrics, names: HubNames) -> Iterator[EvalResult]:
     """
     from huggingface_hub import EvalResult
 
-    known = names.datasets.get(metrics.dataset)
+    on_hub = names.datasets.get(metrics.dataset)
     split = metrics.protocol.partition("-")[0]
     for name in (*SHOWN, *OF_CLASSES):
         if math.isfinite(metrics.values.get(name, math.nan)):
             yield EvalResult(
                 task_type=TASK,
-                dataset_type=known.id if known else clean(metrics.dataset),
+                dataset_type=on_hub.id if on_hub else clean(metrics.dataset),
                 dataset_name=clean(metrics.series.place),
                 dataset_config=clean(f"{metrics.camera}, {metrics.protocol}, {metrics.digest[:12]}"),
                 dataset_split={"val": "validation"}.get(split, split),

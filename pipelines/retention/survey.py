@@ -12,7 +12,7 @@ import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
@@ -48,7 +48,6 @@ STORED: Final = re.compile(r"(?P<run>[0-9a-f]{32})/artifacts/[a-z-]+/(?P<sha256>
 """Below the artifact root: what Vortex stores. MLflow's own files, and a user's, look otherwise and are not looked at."""
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 DAY_S: Final = 86_400.0
-REBUILT: Final = "made again when needed"
 RECENT: Final = "touched lately"
 ACTIVE: Final = "a run is at work"
 PRESENT: Final = "of a dataset as it is"
@@ -72,6 +71,8 @@ class Needs:
     versions: Mapping[str, str]
     digests: frozenset[str] = frozenset()
     """Every SHA-256 that stands anywhere in an event, so that an artifact of a kind of event that names it in its own way stays too."""
+    weights: Mapping[str, str] = field(default_factory=dict)
+    """Run that became a version → where its weights are stored, below the artifact root."""
 
 
 def survey(ws: Workspace, older_s: float = DAY_S) -> list[Item]:
@@ -108,8 +109,9 @@ def needs_of(ledger: Ledger) -> Needs:
             # A registry that was moved has its artifacts below another root, at the same place there.
             needed.setdefault(artifacts.key(artifact.uri) or artifact.uri, reasons[name] if name else f"named by event {entry.seq}")
     digests = frozenset(digest for entry in entries for digest in DIGEST.findall(canonical([entry.head, entry.body])))
-    versions = {version.run: version.name for version in state.whole_versions() if not version.truncated}
-    return Needs(needed, versions, digests)
+    whole = [version for version in state.whole_versions() if not version.truncated]
+    weights = {version.run: artifacts.key(version.checkpoint.uri) or version.checkpoint.uri for version in whole}
+    return Needs(needed, {version.run: version.name for version in whole}, digests, weights)
 
 
 def _reasons(state: State) -> dict[str, str]:
@@ -169,12 +171,15 @@ def _unfinished(ws: Workspace, needs: Needs) -> dict[str, str]:
 
 
 def _checkpoints(ws: Workspace, needs: Needs, runs: Mapping[str, listing.Run], older_s: float) -> Iterator[Item]:
+    root = own_artifacts(ws)
     for folder in _folders(runs_folder(ws)):
         run = runs.get(folder.name)
         if run is None or run.state in listing.ACTIVE:
             reason = ACTIVE if run else "it is no run that can be read"
         elif run.state != "finished" or folder.name not in needs.versions:
             reason = f"a run that is {run.state} can go on"
+        elif root is not None and not (root / needs.weights[folder.name]).is_file():
+            reason = f"the stored weights of {needs.versions[folder.name]} are gone"
         else:
             reason = ""
         for path in sorted(folder.rglob(WEIGHTS)):

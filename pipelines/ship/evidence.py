@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from core.errors import VortexError
@@ -116,8 +117,11 @@ def _parity(request: Request) -> ExportParity | None:
 
 
 def _closed_loop_runs(request: Request) -> ClosedLoopRuns:
-    """Of the version's closed-loop reports, read again. Raises VortexError for one whose file is gone or changed."""
-    runs = []
+    """Of the version's closed-loop reports, read again, by when each says that it was made: an old one that is sent in again stays old.
+
+    Raises VortexError for one whose file is gone or changed.
+    """
+    runs: list[tuple[datetime, ClosedLoopRun]] = []
     for item in items(request.ws, request.registry, request.version):
         if item.record.kind == "closed-loop" and item.fault:
             raise VortexError(
@@ -126,8 +130,9 @@ def _closed_loop_runs(request: Request) -> ClosedLoopRuns:
         if isinstance(item.report, ClosedLoop):
             text = f"{item.record.report}, {item.record.made_at[:10]}, {item.signature}"
             report = item.report
-            runs.append(ClosedLoopRun(report.simulator.name, report.reached, report.unhurt, item.trust == "trusted", text))
-    return ClosedLoopRuns(request.version.name, tuple(runs))
+            run = ClosedLoopRun(report.simulator.name, report.reached, report.unhurt, item.trust == "trusted", text)
+            runs.append((report.made_at, run))
+    return ClosedLoopRuns(request.version.name, tuple(run for _, run in sorted(runs, key=lambda each: each[0])))
 
 
 OF_VERSION: Final[Mapping[type, Callable[[Request], object]]] = {

@@ -155,6 +155,22 @@ def test_a_registry_moves_to_the_servers_and_back_and_nothing_is_lost(member: Se
     assert load(ws.root).config.ledger == EMBEDDED["ledger"]
 
 
+def test_what_is_recorded_while_files_are_copied_comes_with_its_own(tmp_path: Path) -> None:
+    ws = init(tmp_path / "own")
+    names = [register(ws, "first")]
+    moved = {"tracking_uri": "sqlite:///moved/mlflow.db", "artifact_root": "moved/artifacts", "ledger": "sqlite:///moved/ledger.db"}
+
+    def copied(count: int, total: int) -> None:
+        if len(names) == 1:
+            names.append(register(load(ws.root), "second"))
+
+    migrate(ws, places_file(tmp_path, "moved", moved), copied)
+    shutil.rmtree(ws.root / "mlruns")
+    registry = hub(load(ws.root))
+    assert [registry.artifact_path(registry.get(name).checkpoint).read_text() for name in names] == ["first", "second"]
+    assert audit.verify(load(ws.root), mlflow=True).faults == ()
+
+
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An empty bucket of an object store on this machine, as a place for artifacts."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from math import expm1, log, sqrt
 from typing import Annotated, Literal
 
@@ -52,10 +53,10 @@ class ClosedLoop(Report):
     @field_validator("episodes")
     @classmethod
     def _distinct(cls, episodes: list[Episode]) -> list[Episode]:
-        seeds = [episode.seed for episode in episodes]
-        if len(set(seeds)) < len(seeds):
-            twice = sorted(seed for seed in set(seeds) if seeds.count(seed) > 1)
-            raise ValueError(f"seed {twice[0]} is there {seeds.count(twice[0])} times: the same drive again is no further evidence")
+        counts = Counter(episode.seed for episode in episodes)
+        twice = min((seed for seed, count in counts.items() if count > 1), default=None)
+        if twice is not None:
+            raise ValueError(f"seed {twice} is there {counts[twice]} times: the same drive again is no further evidence")
         return episodes
 
     @property

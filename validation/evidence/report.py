@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
@@ -36,8 +35,3 @@ class Report(Part):
     def summary(self) -> str:
         """What it says, in a few words."""
         raise NotImplementedError
-
-    @property
-    def day(self) -> datetime:
-        """When it was made."""
-        return self.made_at

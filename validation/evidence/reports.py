@@ -59,8 +59,9 @@ def parse(kind: str, content: bytes, where: str) -> Report:
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
-    if twice is not None:
-        raise ValueError(f"key {twice[:60]!r} is there twice")
-    return dict(pairs)
+    values: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in values:
+            raise ValueError(f"key {name[:60]!r} is there twice")
+        values[name] = value
+    return values

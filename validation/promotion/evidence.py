@@ -146,7 +146,7 @@ class ClosedLoopRun:
 
 @dataclass(frozen=True)
 class ClosedLoopRuns:
-    """The closed-loop reports about the version's own checkpoint, in the order in which they were added."""
+    """The closed-loop reports about the version's own checkpoint, in the order in which they were made."""
 
     version: str
     runs: tuple[ClosedLoopRun, ...]

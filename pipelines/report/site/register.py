@@ -11,15 +11,15 @@ from typing import Any, Final
 from core.stages import STAGES
 from pipelines.hub.open import hub
 from pipelines.workspace import Workspace
-from registry import events
+from registry import events, quarantine
 from registry import graph as lineage
 from registry.chain import ChainHead
 from registry.declarations import DeclaredVersion
-from registry.events import Sentence
+from registry.events import REGISTERING, Sentence, VersionRegistered
 from registry.graph import Graph
 from registry.ledger import Entry
 from registry.quarantine import Bar, bars_of_all
-from registry.records import Edge, Quarantine, Summary, Version, VersionEdge
+from registry.records import Edge, Material, Quarantine, Summary, Version, VersionEdge
 from registry.state import State
 from registry.versions import Hub
 from validation.checks import Check
@@ -118,6 +118,8 @@ def read(ws: Workspace) -> Register:
     registry = hub(ws)
     register = Register(registry, registry.ledger.verify())
     moves: dict[tuple[str, str, str], Hold] = {}
+    quarantining: list[Entry] = []
+    materials: dict[str, Material] = {}
     with registry.ledger.understood():
         for entry in registry.ledger.each():
             if entry.seq > register.head.seq:
@@ -126,6 +128,11 @@ def read(ws: Workspace) -> Register:
             event = event_type.parse(entry)
             line = Line(entry.seq, entry.at, entry.actor, event.sentence(), entry.reason, entry.commit)
             register.lines.append(line)
+            # What tells data by its content stands in bodies alone.
+            if entry.kind in quarantine.KINDS:
+                quarantining.append(entry)
+            if entry.kind in REGISTERING:
+                materials[entry.subject] = VersionRegistered.material_of(entry)
             of_channel = event_type.scope == "channel"
             concerned = (entry.head.get("version"), entry.head.get("replaced")) if of_channel else (entry.subject,)
             for name in dict.fromkeys(concerned):
@@ -138,6 +145,9 @@ def read(ws: Workspace) -> Register:
                 )
         heads = list(register._until_head(registry.ledger.entries(without=events.kinds(folds=False), bodies=False)))
         state = events.fold(heads)
+        state.quarantines = events.fold(quarantining).quarantines
+    for name, version in state.versions.items():
+        version.material = materials[name]
     register.declared = state.declared
     register.quarantines, register.barred = tuple(state.quarantines.values()), bars_of_all(state)
     register.graph = lineage.graph(state, heads)

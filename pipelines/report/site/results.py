@@ -74,7 +74,7 @@ def published(metrics: Iterable[DeclaredMetric]) -> list[tuple[str, str]]:
     """What was declared and never measured here: place, and its figures in words."""
     places: dict[str, list[str]] = {}
     for metric in metrics:
-        known = METRICS.get(metric.metric)
-        text = f"{known.heading} {known.text(metric.value)}" if known else f"{metric.metric} {metric.value:g}"
+        measure = METRICS.get(metric.metric)
+        text = f"{measure.heading} {measure.text(metric.value)}" if measure else f"{metric.metric} {metric.value:g}"
         places.setdefault(metric.place, []).append(text)
     return [(place, ", ".join(texts)) for place, texts in places.items()]

@@ -154,6 +154,33 @@ def test_the_gate_sees_the_closed_loops_of_the_version(bench: Bench) -> None:
     assert (runs.runs[0].reached.both, runs.runs[0].unhurt.neither, runs.runs[0].trusted) == (9, 1, False)
 
 
+def test_an_old_report_that_is_sent_in_again_is_not_the_newest(bench: Bench) -> None:
+    lab = bench.key("lab", trusted=True)
+    ws = load(bench.ws.root)
+    good = reports(bench.checkpoint)["closed-loop"]
+    bad = {**good, "made_at": "2026-03-02T00:30:00+01:00", "episodes": [{**each, "student": drive(False)} for each in good["episodes"]]}
+    add(ws, "v10", bench.file(good), "closed-loop", sign=lab)
+    add(ws, "v10", bench.file(bad), "closed-loop", sign=lab)
+    envelope = json.loads(hub(ws).artifact_path(hub(ws).get("v10").evidence[0].artifact).read_text())
+    (bench.folder / "again.json").write_text(json.dumps(envelope, indent=4))  # other bytes, the same report and signature
+    assert add(ws, "v10", bench.folder / "again.json", "closed-loop").already
+    late = bench.file({**good, "remarks": "signed late"}, "late.json")
+    assert not add(ws, "v10", late, "closed-loop", sign=lab).already
+    runs = OF_VERSION[ClosedLoopRuns](dataclasses.replace(request(bench), ws=ws))
+    assert isinstance(runs, ClosedLoopRuns)
+    assert [run.reached.both for run in runs.runs] == [9, 9, 0] and all(run.trusted for run in runs.runs)
+
+
+def test_a_large_report_with_a_seed_or_a_key_twice_is_refused_at_once(bench: Bench) -> None:
+    loop = reports("a" * 64)["closed-loop"]
+    many = [{**loop["episodes"][0], "seed": seed // 2} for seed in range(5_000)]
+    with pytest.raises(VortexError, match="seed 0 is there 2 times"):
+        parse("closed-loop", json.dumps({**loop, "episodes": many}).encode(), "large.json")
+    keys = ", ".join(f'"{number}": 0' for number in (*range(200_000), 199_999))
+    with pytest.raises(VortexError, match="key '199999' is there twice"):
+        parse("closed-loop", f"{{{keys}}}".encode(), "keys.json")
+
+
 def request(bench: Bench) -> Request:
     registry = hub(bench.ws)
     return Request(bench.ws, registry, registry.get("v10"), None, Channel("host", "rooms"), True, None, None)

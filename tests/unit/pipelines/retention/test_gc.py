@@ -21,7 +21,7 @@ from pipelines.hub.open import hub
 from pipelines.pack.preparing import pack
 from pipelines.retention.removal import clean
 from pipelines.retention.survey import RECENT
-from pipelines.train.plan.resume import WEIGHTS
+from pipelines.runs.folder import WEIGHTS
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.conftest import write_frames
 from tests.unit.pipelines.small_registry import register
@@ -119,6 +119,15 @@ def test_checkpoints_go_when_the_run_has_become_its_version(small_registry: Work
     assert len(list(stopped.rglob(WEIGHTS))) == 2
     runs = json.loads(CliRunner().invoke(app, ["runs", "--workspace", str(small_registry.root), "--json"]).stdout)
     assert {run["run"]: run["best_rmse"] for run in runs["runs"]} == {name: 0.5, "other": 0.5}
+
+
+def test_checkpoints_stay_where_the_stored_weights_are_gone(small_registry: Workspace) -> None:
+    version = hub(small_registry).get("v9")
+    folder = run_folder(small_registry, version.run, status="finished")
+    hub(small_registry).artifact_path(version.checkpoint).unlink()
+    cleaning = clean(small_registry, apply=True)
+    assert cleaning.going == () and len(list(folder.rglob(WEIGHTS))) == 2
+    assert {item.stays for item in cleaning.staying if item.kind == "checkpoint"} == {"the stored weights of v9 are gone"}
 
 
 def test_disk_grows_by_what_is_kept_alone(small_registry: Workspace, tmp_path: Path) -> None:

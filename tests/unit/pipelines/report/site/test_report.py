@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ from benchmarks.registry import fill
 from core.errors import VortexError
 from pipelines.hub.lineage_file import SHIPPED_FILE
 from pipelines.hub.open import hub
+from pipelines.report.site.register import read
 from pipelines.report.site.writing import MARKER, write_report
+from pipelines.ship.quarantine import quarantine
 from pipelines.workspace import Workspace
 from registry.ledger import Ledger
 from vortex_cli.app import app
@@ -68,6 +71,17 @@ def test_a_quarantine_is_said_wherever_it_reaches(lineage: Workspace) -> None:
         and "v6 , v9 v9 on host/corridor" in row.replace("v6, v9", "v6 , v9")
     )
     assert "quarantined" in text_of(site / "versions" / "index.html") and "v6 quarantined" in text_of(site / "history" / "index.html")
+
+
+def test_a_quarantine_of_one_content_reaches_what_saw_it(workspace: Workspace, make_version: Callable[..., str]) -> None:
+    name = make_version()
+    use = hub(workspace).get(name).data[0]
+    quarantine(workspace, f"{use.name}@{use.digest[:12]}", reason="mirrored frames")
+    register = read(workspace)
+    assert register.barred == hub(workspace).barred() and list(register.barred) == [name]
+    assert register.quarantines[0].contents == (use.digest,)
+    write_report(workspace, pictures=False)
+    assert "1 version is barred" in text_of(workspace.build / "report" / "quarantine.html")
 
 
 def test_text_of_users_is_quoted_and_never_obeyed(lineage: Workspace) -> None:
