@@ -10,6 +10,7 @@ answer over HTTP on 127.0.0.1 alone, whatever the environment says of MLflow, an
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -73,7 +74,7 @@ def measurement(root: Path, number: int, domain: str, random: np.random.Generato
     stored = Artifact(uri, sha256_file(root / uri), (root / uri).stat().st_size)
     hits, total = np.trace(confusion.sum(axis=0)), confusion.sum()
     values = {"rmse": float(np.sqrt(squared.sum() / (100 * FRAMES))), "miou": float(hits / (2 * total - hits))}
-    return Metrics(domain, "kinect", "val-pooled-10m/1", domain, "ab" * 32, values, FRAMES, stored)
+    return Metrics(domain, "kinect", "val-pooled-10m/1", domain, hashlib.sha256(domain.encode()).hexdigest(), values, FRAMES, stored)
 
 
 def pages(root: Path) -> dict[str, Any]:

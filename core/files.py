@@ -70,6 +70,8 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 @contextmanager
 def staged_file(path: Path) -> Iterator[Path]:
     """Yield a staging name beside `path`; on a clean exit it is flushed and replaces `path`, otherwise it is removed."""
+    if not path.name:
+        raise VortexError(f"{path}: is a folder, allowed: the name of a file in it", "give the file a name")
     staging = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.staging")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

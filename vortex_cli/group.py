@@ -38,7 +38,7 @@ MEANINGS: Final = {
         "pareto": "front frontier dominated tradeoff",
         "recommend": "best suggest choose pick which",
         "ui": "web gui dashboard server open mlflow",
-        "recipes": "recipe config configs configure settings presets",
+        "recipes": "recipe configs configure settings presets",
         "submit": "sbatch slurm cluster launch",
         "pack": "cache preprocess prepare",
         "ablate": "ablation sweep tune hpo grid search",

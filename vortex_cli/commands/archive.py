@@ -42,7 +42,7 @@ def restore(
 
     Everything is hashed first; an archive with a changed, missing or additional file is refused by its name.
 
-    Example: vortex init recovered && vortex restore ~/archives/students --workspace recovered
+    Example: vortex restore ~/archives/students --workspace recovered
     """
     from pipelines.archive.restoring import restore as restore_archive
 

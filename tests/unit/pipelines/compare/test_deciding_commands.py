@@ -46,7 +46,7 @@ def test_compare_prints_figures_verdicts_and_what_was_forgotten(called: Workspac
     assert "24 resampled sequences" in text and "corridor" not in text
     assert f"page: {page}" in text and page.read_text().startswith("<!doctype html>")
     answer = json.loads(output("compare v6 v9 --json"))
-    assert {"a", "b", "asked", "recipe", "measured", "unpaired", "forgetting", "barred", "page"} == set(answer)
+    assert {"a", "b", "asked", "recipe", "measured", "unpaired", "forgetting", "barred", "published", "page"} == set(answer)
     assert answer["measured"][0]["rows"][0]["verdict"]["word"] == "worse"
 
 

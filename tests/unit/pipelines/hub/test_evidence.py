@@ -82,7 +82,10 @@ def bench(workspace: Workspace, make_version: Callable[..., str], tmp_path: Path
     return Bench(workspace, tmp_path)
 
 
-def test_every_kind_is_recorded_once_and_read_again(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_kind_is_recorded_once_and_read_again(
+    bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
     hub(bench.ws).add_export("v10", Export(Artifact("x.onnx", "ee" * 32, 7)), actor="Ada")
     for kind, report in reports(bench.checkpoint).items():
         added = bench.add(report, reason="acceptance")
@@ -100,7 +103,7 @@ def test_every_kind_is_recorded_once_and_read_again(bench: Bench, capsys: pytest
     for line in ("evidence list v10", "show v10", "history v10"):
         app([*line.split(), "--workspace", str(bench.ws.root)], standalone_mode=False)
     output = " ".join(capsys.readouterr().out.split())
-    assert output.count("gazebo, corridor: reached 9 of 10") == 2 and "unsigned" in output and "v10 has shadow evidence" in output
+    assert output.count("gazebo, corridor: reached 9 of 10") == 4 and "unsigned" in output and "v10 has shadow evidence" in output
 
 
 def test_a_report_about_other_bytes_is_refused_by_name(bench: Bench, make_version: Callable[..., str]) -> None:

@@ -188,7 +188,8 @@ def test_a_hostile_file_is_refused_at_once(workspace: Workspace, tmp_path: Path,
         import_lineage(workspace, Path("/dev/zero"))
 
 
-def test_markup_is_text(workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_markup_is_text(workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     import_lineage(workspace, written(tmp_path / "file.yaml", {**LINE, "codename": "[bold]<script>alert(1)</script>"}))
     assert "[bold]<script>alert(1)</script>" in vortex(workspace, "versions", capsys)
     assert "[bold]<script>alert(1)</script>" in vortex(workspace, "show v20", capsys)
