@@ -122,14 +122,13 @@ class Proxy:
                 threading.Thread(target=self._pass_on, args=(self.listener.accept()[0],), daemon=True).start()
 
     def _pass_on(self, client: socket.socket) -> None:
-        committing = False
         with client, socket.create_connection(self.server) as server:
             while True:
                 for ready in select.select([client, server], [], [])[0]:
                     data = ready.recv(1 << 16)
-                    if not data or (committing and ready is server):
+                    # The server answers a commit with the word.
+                    if not data or (ready is server and b"COMMIT\0" in data):
                         return
-                    committing |= ready is client and b"COMMIT" in data
                     (server if ready is client else client).sendall(data)
 
 
