@@ -68,8 +68,7 @@ def frames_text(part: Part) -> str:
     if part.frames is None:
         return "errors of single frames were not kept" if part.by_frames else "–"
     frames = part.frames
-    because = f", {frames.reason}" if frames.reason else ""
-    return f"{frames.words}: {frames.text(frames.difference, '+')} ({frames.range_text}{because}; worth {frames.effective_frames or 0:.0f} frames)"
+    return f"{frames.words}: {frames.text(frames.difference, '+')} ({frames.range_text}; worth {frames.effective_frames or 0:.0f} frames)"
 
 
 def _without_frames(findings: Sequence[Finding]) -> list[str]:

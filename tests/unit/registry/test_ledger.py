@@ -108,10 +108,11 @@ def test_events_come_back_in_order_with_who_what_when_why_and_commit(both: Ledge
 
 
 class Proxy:
-    """A way to a server on which the answer to a COMMIT never arrives: the connection breaks off between the two."""
+    """A way to a server; once it is `lossy`, the answer to a commit never arrives: the connection breaks off between the two."""
 
     def __init__(self, host: str, port: int) -> None:
         self.server = (host, port)
+        self.lossy = False
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -127,7 +128,7 @@ class Proxy:
                 for ready in select.select([client, server], [], [])[0]:
                     data = ready.recv(1 << 16)
                     # The server answers a commit with the word.
-                    if not data or (ready is server and b"COMMIT\0" in data):
+                    if not data or (self.lossy and ready is server and b"COMMIT\0" in data):
                         return
                     (server if ready is client else client).sendall(data)
 
@@ -141,6 +142,7 @@ def test_a_server_that_is_lost_between_commit_and_answer_has_recorded_it_once(bo
     add(both)
     with pytest.raises(VortexError, match="the connection broke off") as lost, lossy.transaction() as tx:
         tx.append(Note("v10", taken=V10), actor="Ada")
+        proxy.lossy = True  # only now: the driver has commits of its own when it connects
     assert "`vortex history` shows which" in lost.value.hint
     proxy.listener.close()
     # It is there, whole, and whoever looks before doing it again sees that.
