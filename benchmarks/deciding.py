@@ -32,8 +32,9 @@ from pipelines.compare.frame_errors import FrameErrors
 from pipelines.hub.open import hub
 from pipelines.init import init
 from pipelines.workspace import Workspace, load
+from registry.edges import WeightsEdge
 from registry.events import VersionMeasured
-from registry.records import Artifact, DataUse, Metrics, NewVersion, WeightsEdge
+from registry.records import Artifact, DataUse, Metrics, NewVersion
 from registry.versions import append_registration
 
 FRAMES: Final = 459

@@ -22,9 +22,9 @@ import numpy as np
 
 from core.machine import cores
 from pipelines.data.datasets import DataRef
-from pipelines.evaluate.protocol import EXAM
 from pipelines.evaluate.student import evaluate_predictor
 from pipelines.predict.runtimes import Predictor, of_file
+from pipelines.protocol import EXAM
 from validation.manifest import load_manifest, write_manifest
 from validation.rows import Frame
 

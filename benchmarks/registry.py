@@ -17,9 +17,10 @@ import time
 from typing import Any
 
 from registry.channels import Channel
+from registry.edges import DataEdge, TeacherEdge, WeightsEdge
 from registry.events import VersionMeasured, VersionRegistered
 from registry.ledger import Ledger
-from registry.records import Artifact, DataEdge, DataUse, Metrics, NewVersion, TeacherEdge, WeightsEdge
+from registry.records import Artifact, DataUse, Metrics, NewVersion
 from registry.stages import ChannelMoved, StageJudgement, channel_state, record_promotion
 from registry.versions import append_registration
 

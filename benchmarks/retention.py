@@ -32,8 +32,9 @@ from pipelines.runs.folder import LOCK, PLAN
 from pipelines.runs.state import RunState, Status
 from pipelines.workspace import Workspace, load
 from registry.channels import Channel, ChannelState
+from registry.edges import WeightsEdge
 from registry.events import ChannelPromoted, ChannelRolledBack, VersionExported, VersionMeasured
-from registry.records import Artifact, DataUse, Export, Metrics, NewVersion, WeightsEdge
+from registry.records import Artifact, DataUse, Export, Metrics, NewVersion
 from registry.stages import channel_state
 from registry.versions import append_registration
 

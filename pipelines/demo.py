@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 from core.errors import VortexError
 from pipelines import workspace
 from pipelines.compare.versions import compare
+from pipelines.evaluate.predictions import draw
 from pipelines.hub.open import hub
 from pipelines.init import init
-from pipelines.report.predictions import draw
-from pipelines.report.site.writing import write_report
+from pipelines.site.writing import write_report
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:

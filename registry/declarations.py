@@ -10,7 +10,7 @@ from core.errors import VortexError
 from core.shipped import SHIPPED
 
 if TYPE_CHECKING:
-    from registry.records import Edge
+    from registry.edges import Edge
 
 SHARES: Final = ("miou", "delta1", "delta2", "delta3")
 """Declared metrics that are shares of 1."""

@@ -15,8 +15,9 @@ from typing import Any, ClassVar, Final, Literal, Self
 from registry import records
 from registry.channels import Channel, ChannelState
 from registry.declarations import Adoption, Declaration, DeclaredJob, DeclaredVersion, declared_metrics
+from registry.edges import VersionEdge, edges
 from registry.ledger import Claim, Contradiction, Entry, NotUnderstood, Reader
-from registry.records import Artifact, DataUse, Evidence, Export, Headline, Material, Metrics, NewVersion, Quarantine, VersionEdge
+from registry.records import Artifact, DataUse, Evidence, Export, Headline, Material, Metrics, NewVersion, Quarantine
 from registry.state import State, VersionState, WholeVersion
 
 Role = Literal["name", "stage", "refused", "rolled back", "quarantined"]
@@ -104,6 +105,15 @@ class VersionEvent(Event):
         """The version's name."""
         return self.version
 
+    def head(self) -> dict[str, Any]:
+        """Nothing but the version, unless a kind says more."""
+        return {}
+
+    @classmethod
+    def parse(cls, entry: Entry) -> Self:
+        """The event that was stored as this entry of the ledger."""
+        return cls(entry.subject)
+
     def concerns(self, version: str | None, device: str | None, domain: str | None) -> bool:
         """Whether it is about `version`; it belongs to no channel."""
         return device is None and domain is None and version in (None, self.version)
@@ -187,7 +197,7 @@ class VersionRegistered(VersionEvent, kind="version.registered"):
             **{
                 **parts,
                 "size": (head["size"][0], head["size"][1]),
-                "parents": records.edges(head["parents"]),
+                "parents": edges(head["parents"]),
                 "data": tuple(DataUse(**use) for use in body["data"]),
                 "checkpoint": Artifact(**body["checkpoint"]),
                 "fingerprints": records.artifact(body.get("fingerprints")),
@@ -209,7 +219,7 @@ class VersionRegistered(VersionEvent, kind="version.registered"):
                 "unproven": tuple(head.get("unproven", ())),
                 "name": entry.subject,
                 "size": (head["size"][0], head["size"][1]),
-                "parents": records.edges(head["parents"]),
+                "parents": edges(head["parents"]),
                 "created_at": entry.at,
                 "actor": entry.actor,
                 "reason": entry.reason,
@@ -330,15 +340,6 @@ class VersionExported(VersionEvent, kind="version.exported"):
 class VersionQuarantined(VersionEvent, kind="version.quarantined"):
     """A version came into quarantine: neither it nor what has its weights is promoted. Why is the entry's reason."""
 
-    def head(self) -> dict[str, Any]:
-        """Nothing but the version."""
-        return {}
-
-    @classmethod
-    def parse(cls, entry: Entry) -> Self:
-        """The event that was stored as this entry of the ledger."""
-        return cls(entry.subject)
-
     @staticmethod
     def fold_head(entry: Entry, state: State) -> None:
         """It stands in quarantine."""
@@ -352,15 +353,6 @@ class VersionQuarantined(VersionEvent, kind="version.quarantined"):
 @dataclass(frozen=True)
 class VersionReleased(VersionEvent, kind="version.released"):
     """The quarantine of a version was lifted."""
-
-    def head(self) -> dict[str, Any]:
-        """Nothing but the version."""
-        return {}
-
-    @classmethod
-    def parse(cls, entry: Entry) -> Self:
-        """The event that was stored as this entry of the ledger."""
-        return cls(entry.subject)
 
     @staticmethod
     def fold_head(entry: Entry, state: State) -> None:
@@ -404,7 +396,7 @@ class VersionDeclared(VersionEvent, kind="version.declared"):
         declaration = Declaration(
             **{
                 **parts,
-                "parents": records.edges(parts["parents"]),
+                "parents": edges(parts["parents"]),
                 "data": tuple(parts["data"]),
                 "jobs": tuple(DeclaredJob(**job) for job in parts["jobs"]),
                 "metrics": declared_metrics(parts["metrics"]),

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple, get_args
 
 from registry.channels import Channel
+from registry.edges import DataEdge, Edge, RecipeEdge, TeacherEdge, VersionEdge
 from registry.events import ChannelPromoted, ChannelRolledBack, VersionExported
 from registry.ledger import Entry
-from registry.records import DataEdge, Edge, RecipeEdge, TeacherEdge, VersionEdge
 from registry.state import State, VersionState
 
 NodeKind = Literal["frame", "data", "teacher", "recipe", "code", "version", "export", "channel", "device"]

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from core.errors import VortexError
-from registry.records import Edge, RecipeEdge, Summary, VersionEdge, WeightsEdge
+from registry.edges import Edge, RecipeEdge, VersionEdge, WeightsEdge
+from registry.records import Summary
 
 BRANCHES = (WeightsEdge, RecipeEdge)
 """Edges that make branches, the stronger one first: a student inherits more with weights than with a recipe."""

@@ -9,10 +9,11 @@ from typing import Final, Literal
 
 from core.errors import VortexError
 from registry import events
+from registry.edges import DataEdge, Edge, WeightsEdge
 from registry.events import NAMING, DataQuarantined, DataReleased, VersionQuarantined, VersionReleased
 from registry.ledger import Ledger, Reader
 from registry.lineage import weights_line
-from registry.records import DataEdge, DataUse, Edge, Quarantine, Version, WeightsEdge
+from registry.records import DataUse, Quarantine, Version
 from registry.state import State
 
 KINDS: Final = (VersionQuarantined.kind, VersionReleased.kind, DataQuarantined.kind, DataReleased.kind)

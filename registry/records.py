@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from registry.declarations import Adoption, Declaration, DeclaredMetric
+from registry.edges import Edge
 
-EdgeKind = Literal["recipe", "weights", "teacher", "data"]
 _EXAM: Final = re.compile(r"(val|test)-[a-z0-9-]+/\d+(\+tof|\+teacher)?")
 
 
@@ -40,65 +40,6 @@ class Artifact:
     uri: str
     sha256: str
     bytes: int
-
-
-class Edge:
-    """A lineage edge, from a version to what it came from. Each kind names its two fields; the ledger and `--json` have them by position."""
-
-    kind: ClassVar[EdgeKind]
-
-    def triple(self) -> tuple[EdgeKind, str, str]:
-        """(kind, ref, detail), as the ledger stores it."""
-        ref, detail = vars(self).values()
-        return self.kind, ref, detail
-
-    def as_json(self) -> dict[str, str]:
-        """Under `--json`."""
-        kind, ref, detail = self.triple()
-        return {"kind": kind, "ref": ref, "detail": detail}
-
-
-@dataclass(frozen=True)
-class VersionEdge(Edge):
-    """From another version, registered here or only named; `note` says how where the kind does not say all."""
-
-    version: str
-    note: str = ""
-
-
-class WeightsEdge(VersionEdge):
-    """Trained on from its weights."""
-
-    kind = "weights"
-
-
-class RecipeEdge(VersionEdge):
-    """Made by its recipe."""
-
-    kind = "recipe"
-
-
-@dataclass(frozen=True)
-class TeacherEdge(Edge):
-    """Supervised by a teacher; `labels` says on which dataset, and by which of its labels."""
-
-    kind = "teacher"
-    teacher: str
-    labels: str = ""
-
-
-@dataclass(frozen=True)
-class DataEdge(Edge):
-    """Saw a dataset; `hash` is the `.dir` hash of `data.dvc`, or the digest of a manifest outside of `data/`."""
-
-    kind = "data"
-    name: str
-    hash: str = ""
-
-
-EDGES: Final[Mapping[str, type[WeightsEdge | RecipeEdge | TeacherEdge | DataEdge]]] = {
-    edge.kind: edge for edge in (WeightsEdge, RecipeEdge, TeacherEdge, DataEdge)
-}
 
 
 DataState = Literal["passed", "failed", "never validated", "allowed unvalidated", "declared"]
@@ -408,11 +349,6 @@ def is_exam(protocol: str) -> bool:
 def artifact(raw: Mapping[str, Any] | None) -> Artifact | None:
     """An artifact from its JSON."""
     return Artifact(**raw) if raw else None
-
-
-def edges(triples: Iterable[tuple[str, str, str]]) -> tuple[Edge, ...]:
-    """Edges from what the ledger stores of them. Raises KeyError for an unknown kind."""
-    return tuple([EDGES[kind](ref, detail) for kind, ref, detail in triples])
 
 
 def metrics(raw: Mapping[str, Any]) -> Metrics:

@@ -7,7 +7,8 @@ from typing import Any
 
 from registry.channels import Channel, ChannelState
 from registry.declarations import Adoption, DeclaredVersion
-from registry.records import Edge, Evidence, Export, Headline, Material, Metrics, NewVersion, Quarantine, Series, Summary, Version
+from registry.edges import Edge
+from registry.records import Evidence, Export, Headline, Material, Metrics, NewVersion, Quarantine, Series, Summary, Version
 
 
 @dataclass(slots=True)

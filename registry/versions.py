@@ -21,6 +21,7 @@ from core.stages import STAGES
 from registry import artifacts, database, events, quarantine, stages
 from registry.channels import Channel
 from registry.declarations import Adoption, Declaration, DeclaredVersion, WithoutWeights
+from registry.edges import Edge, WeightsEdge
 from registry.events import (
     NAMING,
     REGISTERING,
@@ -36,7 +37,7 @@ from registry.graph import Graph, graph
 from registry.ledger import Contradiction, Ledger, Transaction
 from registry.names import next_number, require_adoptable, undeclared
 from registry.quarantine import Bar
-from registry.records import Artifact, Edge, Evidence, Export, Metrics, NewVersion, Summary, Version, WeightsEdge
+from registry.records import Artifact, Evidence, Export, Metrics, NewVersion, Summary, Version
 from registry.state import State
 from registry.store import MlflowStore
 

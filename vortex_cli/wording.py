@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from registry.edges import Edge
     from registry.events import Sentence
     from registry.quarantine import Bar
-    from registry.records import Edge, Headline, Summary
+    from registry.records import Headline, Summary
 
 STAGE_STYLES = {"production": "bold green", "staging": "yellow", "candidate": "cyan"}
 EDGE_STYLES = {"weights": "bold magenta", "recipe": "blue", "teacher": "yellow", "data": "cyan", "frame": "cyan", "code": "dim"}

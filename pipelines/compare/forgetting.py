@@ -10,8 +10,9 @@ from core.errors import VortexError
 from pipelines.compare.pooled import metric_named
 from pipelines.compare.verdict import MARGIN, Verdict, judge_frames
 from pipelines.compare.versions import frame_errors
+from registry.edges import WeightsEdge
 from registry.lineage import weights_line
-from registry.records import Metrics, Series, Version, WeightsEdge
+from registry.records import Metrics, Series, Version
 from registry.versions import Hub
 
 BY: Final = ("rmse", "miou")

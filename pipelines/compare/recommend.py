@@ -22,8 +22,9 @@ from pipelines.compare.verdict import MARGIN, Verdict, judge_frames
 from pipelines.hub.classes import class_pixels
 from pipelines.hub.open import hub
 from pipelines.workspace import Workspace
+from registry.edges import WeightsEdge
 from registry.lineage import unproven, weights_line
-from registry.records import Series, Version, WeightsEdge
+from registry.records import Series, Version
 from registry.versions import Hub
 
 Purpose = Literal["deploy", "finetune"]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from core.errors import VortexError
 from pipelines.compare.frame_errors import FrameErrors
 from pipelines.compare.verdict import MARGIN, Verdict, judge_frames
-from pipelines.evaluate.protocol import pools_images
 from pipelines.hub.open import hub as open_hub
+from pipelines.protocol import pools_images
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pipelines.data import listings
 from pipelines.data.pointer import EMPTY_DIR, data_hash, pointer, recorded_hash
 from pipelines.hub.open import hub
 from pipelines.workspace import Workspace
-from registry.records import DataEdge
+from registry.edges import DataEdge
 
 if TYPE_CHECKING:
     from dvc.repo import Repo

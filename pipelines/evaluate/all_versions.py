@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from core.errors import VortexError
 from core.progress import NamedProgress, Progress
 from pipelines.data.datasets import DataRef
-from pipelines.evaluate.protocol import Protocol
 from pipelines.evaluate.version import data_to_measure, measure, require_passed, series_of
 from pipelines.hub.open import hub
+from pipelines.protocol import Protocol
 from pipelines.workspace import Workspace
 from registry.records import Metrics, Version
 from validation.rows import Frame

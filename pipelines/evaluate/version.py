@@ -11,11 +11,11 @@ from core.progress import Progress
 from pipelines.compare.frame_errors import COUNT
 from pipelines.data.datasets import DataRef, for_domain, resolve
 from pipelines.evaluate.baselines import baseline_figures
-from pipelines.evaluate.protocol import EXAM, Protocol, protocol_id, split_of
 from pipelines.evaluate.student import Evaluation, evaluate_predictor, reference_of
 from pipelines.hub.open import actor, commit, hub
 from pipelines.pack.preparing import packs_folder
 from pipelines.predict.of_version import predictor_of
+from pipelines.protocol import EXAM, Protocol, protocol_id, split_of
 from pipelines.validate.validation_report import passed
 from pipelines.workspace import Workspace
 from registry.records import Artifact, Metrics, Series, Version
@@ -105,7 +105,7 @@ def series_of(ws: Workspace, ref: DataRef, frames: Sequence[Frame], protocol: Pr
 def with_protocols(
     ws: Workspace, ref: DataRef, evaluations: Iterable[Evaluation], truth_size: tuple[int, int] | None = None
 ) -> list[Evaluation]:
-    """Evaluations of frames of one split of `ref`, under the protocols that say what was measured; see `pipelines.evaluate.protocol`."""
+    """Evaluations of frames of one split of `ref`, under the protocols that say what was measured; see `pipelines.protocol`."""
     evaluations = list(evaluations)
     frames = [frame for frame in load_manifest(ref.manifest) if frame.domain in (ref.domain, LEGACY_DOMAIN)]
     validated = passed(ws, ref, use="evaluation") is True

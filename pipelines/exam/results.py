@@ -13,12 +13,12 @@ from core.progress import NamedProgress, Progress
 from models import checkpoint
 from pipelines.compare.frame_errors import FrameErrors
 from pipelines.device import choose_device
-from pipelines.evaluate.protocol import EXAM
 from pipelines.evaluate.student import evaluate_student, truth_source
 from pipelines.evaluate.version import record_of, with_protocols
 from pipelines.exam.sets import ExamSet
 from pipelines.hub.open import actor, commit
 from pipelines.pack.preparing import packs_folder
+from pipelines.protocol import EXAM
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:

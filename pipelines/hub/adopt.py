@@ -17,8 +17,9 @@ from pipelines.hub.lineage_file import read_metrics
 from pipelines.hub.open import actor, commit, hub
 from pipelines.recipes import recipe as recipes
 from registry.declarations import Adoption
+from registry.edges import DataEdge, Edge, RecipeEdge, TeacherEdge, VersionEdge, WeightsEdge
 from registry.names import require_adoptable
-from registry.records import Artifact, DataEdge, DataUse, Edge, NewVersion, RecipeEdge, TeacherEdge, Version, VersionEdge, WeightsEdge
+from registry.records import Artifact, DataUse, NewVersion, Version
 
 if TYPE_CHECKING:
     from pipelines.recipes.schema import Recipe

@@ -13,7 +13,7 @@ from core.errors import VortexError
 from core.files import read_text_of_user
 from core.printable import plain_line
 from registry.declarations import SHARES, Declaration, DeclaredJob, DeclaredMetric
-from registry.records import DataEdge, Edge, RecipeEdge, TeacherEdge, WeightsEdge
+from registry.edges import DataEdge, Edge, RecipeEdge, TeacherEdge, WeightsEdge
 
 SHIPPED_FILE: Final = Path(__file__).parent / "lineage.yaml"
 Metric = Literal["rmse", "mae", "abs_rel", "log10", "silog", "delta1", "delta2", "delta3", "miou"]

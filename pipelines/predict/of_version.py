@@ -9,8 +9,9 @@ from core.errors import UsageError, VortexError
 from core.machine import cores
 from models import checkpoint
 from pipelines.device import choose_device
-from pipelines.predict.runtimes import Predictor, Runtime, of_file, of_student
-from pipelines.ship.export import answers_alike, newest
+from pipelines.hub.exports import answers_alike, newest
+from pipelines.predict.runtimes import Predictor, of_file, of_student
+from pipelines.protocol import Runtime
 from registry.records import Version
 from registry.versions import Hub
 

@@ -23,8 +23,9 @@ from pipelines.hub.classes import class_pixels, untaught
 from pipelines.hub.open import hub
 from pipelines.pack.decoding import nearest, resized
 from pipelines.predict.of_version import predictor_of
-from pipelines.predict.runtimes import Answers, Runtime
+from pipelines.predict.runtimes import Answers
 from pipelines.predict.sources import RECORD, Picture, Source, source_of
+from pipelines.protocol import Runtime
 from pipelines.report.pictures import Sheet, class_colours, depth_range, png, sheet, turbo
 from pipelines.workspace import Workspace
 

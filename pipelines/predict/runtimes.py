@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,6 @@ from core.errors import VortexError
 if TYPE_CHECKING:
     from models.student import Student
 
-Runtime = Literal["torch", "onnx"]
 INPUT, DEPTH, LOGITS = "rgb", "depth", "logits"
 """The one input and the two outputs of an exported file."""
 LARGEST_BYTE: Final = np.float32(255)

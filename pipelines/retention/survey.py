@@ -29,8 +29,8 @@ from pipelines.validate.cached import statistics_path
 from pipelines.workspace import Workspace
 from registry import artifacts, database, events
 from registry.chain import canonical
+from registry.edges import VersionEdge
 from registry.ledger import Ledger
-from registry.records import VersionEdge
 from registry.state import State
 
 Kind = Literal["artifact", "checkpoint", "pack", "copy", "picture", "page", "staging"]

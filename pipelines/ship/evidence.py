@@ -17,7 +17,8 @@ from pipelines.exam.results import Place, Result, results
 from pipelines.exam.sets import ExamSet, exam_sets
 from pipelines.hub.classes import class_pixels
 from pipelines.hub.evidence import items
-from pipelines.ship.export import PARITY_DOMAIN, export, newest, on_too_few_frames, parity_evidence
+from pipelines.hub.exports import PARITY_DOMAIN, newest, on_too_few_frames, parity_evidence
+from pipelines.ship.export import export
 from pipelines.workspace import Workspace
 from registry.channels import Channel
 from registry.lineage import weights_line

@@ -9,9 +9,9 @@ from typing import Literal
 from core.errors import UsageError, VortexError
 from core.progress import NamedProgress, Notice
 from core.stages import STAGES
+from pipelines.hub.exports import newest
 from pipelines.hub.open import actor, commit, hub
 from pipelines.ship.evidence import Request, gather
-from pipelines.ship.export import newest
 from pipelines.workspace import Workspace
 from registry.channels import Channel
 from registry.records import Version

@@ -75,7 +75,7 @@ def judge(
 
 def write_pages(ws: Workspace, reports: Sequence[DataReport]) -> list[Path | VortexError]:
     """A page for each report, or why it could not be written, which changes no verdict. Two sets of one name get a page each."""
-    from pipelines.report.data_page import data_page  # here, so that a commit hook, which counts rows, does without numpy
+    from pipelines.validate.data_page import data_page  # here, so that a commit hook, which counts rows, does without numpy
 
     pages: list[Path | VortexError] = []
     for report in reports:

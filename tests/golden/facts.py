@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from registry.channels import Channel
-from registry.records import Artifact, DataEdge, DataUse, Export, Metrics, NewVersion, RecipeEdge, TeacherEdge, WeightsEdge
+from registry.edges import DataEdge, RecipeEdge, TeacherEdge, WeightsEdge
+from registry.records import Artifact, DataUse, Export, Metrics, NewVersion
 from registry.stages import StageJudgement, channel_state, record_promotion, rollback
 from registry.versions import Hub
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
@@ -22,7 +23,7 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class Report(Part):
+class Report(Part, ABC):
     """The keys that every kind has. `checkpoint_sha256` and `export_sha256` are those that `vortex show vN --json` has of the version."""
 
     format: Literal[1]
@@ -32,6 +33,6 @@ class Report(Part):
     made_by: Line
     remarks: Line | None = None
 
+    @abstractmethod
     def summary(self) -> str:
         """What it says, in a few words."""
-        raise NotImplementedError

@@ -26,7 +26,7 @@ def card(
 
     Example: vortex card v9
     """
-    from pipelines.report import card as cards
+    from pipelines.site import card as cards
 
     ws = console.workspace()
     result = cards.card(ws, version)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pipelines.compare.verdict import Verdict
     from pipelines.evaluate.all_versions import Standing
-    from pipelines.evaluate.protocol import Protocol
+    from pipelines.protocol import Protocol
     from pipelines.workspace import Workspace
     from registry.records import Metrics
 
@@ -84,7 +84,7 @@ def evaluate(
 
     Example: vortex evaluate v10 --domain rooms --against v6
     """
-    from pipelines.evaluate.protocol import protocol_of
+    from pipelines.protocol import protocol_of
 
     measured_by = protocol_of(protocol, split=split, align=align, tta=tta, runtime=runtime)
     ws = console.workspace()
@@ -320,7 +320,7 @@ def _findings(version: str, against: str, verdicts: Iterable[tuple[Metrics, tupl
 
 
 def _draw(ws: Workspace, version: str, metrics: Metrics, domain: str | None, data: str | None, protocol: Protocol) -> Path:
-    from pipelines.report.predictions import draw
+    from pipelines.evaluate.predictions import draw
 
     name = f"{version}-{metrics.dataset if data else metrics.domain}-{protocol.split}.png"
     return draw(ws, version, domain, ws.build / "pictures" / name, data=data, split=protocol.split, runtime=protocol.runtime)

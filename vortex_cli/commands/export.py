@@ -21,9 +21,10 @@ def export(
 
     Example: vortex export v10
     """
+    from pipelines.hub.exports import on_too_few_frames, parity_checks
     from pipelines.hub.open import hub
     from pipelines.ship.export import export as write
-    from pipelines.ship.export import export_path, on_too_few_frames, parity_checks
+    from pipelines.ship.export import export_path
 
     ws = console.workspace()
     exported = write(ws, version, on_step=console.note)

@@ -252,7 +252,7 @@ def _said_of(summary: Summary, bars: dict[str, tuple[Bar, ...]]) -> Text:
 def _others(node: Node) -> Text:
     from rich.text import Text
 
-    from registry.records import DataEdge
+    from registry.edges import DataEdge
 
     line = Text()
     for kind in ("weights", "recipe", "teacher", "data"):

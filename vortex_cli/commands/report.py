@@ -27,7 +27,7 @@ def report(
 
     Example: vortex report
     """
-    from pipelines.report.site.writing import write_report
+    from pipelines.site.writing import write_report
 
     with console.progress() as display:
         tasks: dict[str, int] = {}

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
     from pipelines.hub.evidence import EvidenceItem
     from registry.declarations import DeclaredVersion
+    from registry.edges import Edge
     from registry.ledger import Entry
     from registry.quarantine import Bar
-    from registry.records import Edge, Metrics, Version
+    from registry.records import Metrics, Version
 
 MEASURES = (
     # name in the metrics, heading, whether it is a share shown in percent
@@ -232,7 +233,7 @@ def _exports(version: Version) -> RenderableType:
 def _recipe(version: Version) -> tuple[dict[str, Any], dict[str, Any]]:
     """What of the recipe made this version, and what its authors told of their own."""
     from pipelines.recipes.recipe import parts
-    from registry.records import TeacherEdge
+    from registry.edges import TeacherEdge
 
     return parts(version.recipe_config, by_teacher=any(isinstance(edge, TeacherEdge) for edge in version.parents))
 

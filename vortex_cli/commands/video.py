@@ -34,7 +34,7 @@ def video(
 
     Example: vortex video v10 --data hall
     """
-    from pipelines.report.six_panels import film_version
+    from pipelines.predict.six_panels import film_version
 
     ws = console.workspace()
     with console.progress() as display:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from models import checkpoint
 from pipelines.exam.sets import exam_sets
 from pipelines.frame_arrays import load_arrays
 from pipelines.hub.classes import class_pixels
+from pipelines.hub.exports import FORMAT, PARITY_DOMAIN, newest
 from pipelines.hub.open import actor, commit, hub
 from pipelines.pack.preparing import packs_folder
 from pipelines.ship.export.contract import contract
@@ -24,17 +24,10 @@ from pipelines.ship.export.onnx import OPSET, holds, write_onnx
 from pipelines.ship.export.parity import NOISE, measure_parity, noise
 from pipelines.workspace import Workspace
 from registry.records import Artifact, Export, Version
-from validation.checks import Check
-from validation.policies import load_policies
-from validation.promotion.evidence import ExportParity
-from validation.promotion.gates.onnx_parity import OnnxParity, judge
 
-FORMAT = "onnx"
 JETSON_SIZE = (240, 320)
 """The size (H, W) that the Jetson's budget and its fusion are made for; a version of any other size runs on hosts only."""
 PARITY_FRAMES = 16
-PARITY_DOMAIN: Final = "parity_domain"
-"""In an export's detail: the domain of the frames that its parity was measured on, None for noise."""
 _PATIENCE = 600.0  # seconds to wait for another process that exports the same version
 
 log = logging.getLogger("vortex.export")
@@ -89,41 +82,6 @@ def export(ws: Workspace, name: str, *, domain: str | None = None, record: bool 
     if record:
         registry.add_export(version.name, exported, actor=actor(), commit=commit(ws))
     return exported
-
-
-def newest(version: Version) -> Export | None:
-    """The version's recorded ONNX export at its trained size, or None."""
-    exports = [entry for entry in version.exports if (entry.format, entry.size, entry.precision) == (FORMAT, version.size, "fp32")]
-    return exports[-1] if exports else None
-
-
-def parity_evidence(exported: Export) -> ExportParity | None:
-    """How far the export is from the student, as the parity gate reads it; None where that was not measured."""
-    if exported.parity_m is None or exported.class_agreement is None:
-        return None
-    return ExportParity(
-        exported.parity_m, exported.class_agreement, exported.frames, exported.parity_on, exported.detail.get(PARITY_DOMAIN) is None
-    )
-
-
-def parity_checks(exported: Export) -> list[Check]:
-    """The parity of an export against the bound that promotion to staging asks for."""
-    return [judge(rule, parity_evidence(exported)) for rule in _parity_rules()]
-
-
-def answers_alike(exported: Export) -> bool:
-    """Whether an export answers as its network does within the bounds of promotion to staging, on one real frame or more."""
-    evidence = parity_evidence(exported)
-    return all(judge(rule.model_copy(update={"frames": 1}), evidence).passed for rule in _parity_rules())
-
-
-def on_too_few_frames(exported: Export) -> bool:
-    """Whether an export answers as its network does, but on fewer real frames than promotion to staging asks for."""
-    return answers_alike(exported) and not all(check.passed for check in parity_checks(exported))
-
-
-def _parity_rules() -> list[OnnxParity]:
-    return [rule for rule in load_policies().promotion.stage("staging") if isinstance(rule, OnnxParity)]
 
 
 def export_path(ws: Workspace, version: Version) -> Path:

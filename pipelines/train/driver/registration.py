@@ -23,7 +23,8 @@ from pipelines.train.worker.validation import evaluations, validation_data
 from pipelines.validate.cached import statistics_of
 from pipelines.validate.fingerprints import fingerprints_of, joined
 from pipelines.workspace import Workspace
-from registry.records import Artifact, DataEdge, DataUse, Edge, NewVersion, RecipeEdge, TeacherEdge, Version, WeightsEdge
+from registry.edges import DataEdge, Edge, RecipeEdge, TeacherEdge, WeightsEdge
+from registry.records import Artifact, DataUse, NewVersion, Version
 from registry.versions import Hub
 
 PACKAGES = ("torch", "torchvision", "timm", "ray", "albumentations", "numpy", "mlflow")

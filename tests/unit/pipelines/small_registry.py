@@ -12,7 +12,8 @@ from pipelines.compare.frame_errors import COUNT, SQUARED, FrameErrors
 from pipelines.hub.open import hub
 from pipelines.workspace import Workspace
 from registry.channels import Channel
-from registry.records import Artifact, DataEdge, DataUse, Export, Metrics, NewVersion, WeightsEdge
+from registry.edges import DataEdge, WeightsEdge
+from registry.records import Artifact, DataUse, Export, Metrics, NewVersion
 from registry.stages import StageJudgement, record_promotion, rollback
 
 ALL = ("candidate", "staging", "production")

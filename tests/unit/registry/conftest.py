@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from registry import database
+from registry.edges import DataEdge, RecipeEdge, TeacherEdge
 from registry.ledger import Ledger
-from registry.records import Artifact, DataEdge, DataUse, NewVersion, RecipeEdge, TeacherEdge
+from registry.records import Artifact, DataUse, NewVersion
 from registry.store import MlflowStore
 from registry.versions import Hub
 

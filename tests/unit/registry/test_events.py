@@ -16,6 +16,7 @@ from pipelines.hub.history import history
 from registry import events
 from registry.channels import Channel
 from registry.declarations import Adoption, Declaration, DeclaredJob, DeclaredMetric
+from registry.edges import DataEdge, RecipeEdge, TeacherEdge, WeightsEdge
 from registry.events import (
     ChannelPromoted,
     ChannelRefused,
@@ -35,7 +36,7 @@ from registry.events import (
     VersionReleased,
 )
 from registry.ledger import Entry, Ledger, NotUnderstood
-from registry.records import Artifact, DataEdge, Evidence, Export, Metrics, NewVersion, RecipeEdge, TeacherEdge, WeightsEdge
+from registry.records import Artifact, Evidence, Export, Metrics, NewVersion
 from registry.stages import channel_state
 from registry.state import State
 from registry.versions import Hub

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from registry import events
 from registry.channels import Channel
+from registry.edges import DataEdge, RecipeEdge, TeacherEdge, WeightsEdge
 from registry.events import ChannelPromoted, ChannelRolledBack, VersionExported, VersionRegistered
 from registry.graph import CARRYING, LINK_KINDS, Graph, Link, LinkKind, Node, graph
 from registry.ledger import Ledger
-from registry.records import Artifact, DataEdge, DataUse, Export, NewVersion, RecipeEdge, TeacherEdge, WeightsEdge
+from registry.records import Artifact, DataUse, Export, NewVersion
 
 New = Callable[..., NewVersion]
 CHANNEL = Channel("jetson", "corridor")

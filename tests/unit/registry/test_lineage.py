@@ -8,8 +8,8 @@ import pytest
 from rich.text import Text
 
 from core.errors import VortexError
+from registry.edges import Edge, EdgeKind, edges
 from registry.lineage import Node, branch, tree
-from registry.records import Edge, EdgeKind, edges
 
 
 @dataclass

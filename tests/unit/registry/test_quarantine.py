@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from core.errors import VortexError
 from registry import events, quarantine
 from registry.channels import Channel
+from registry.edges import DataEdge, RecipeEdge, WeightsEdge
 from registry.events import VersionRegistered
 from registry.ledger import Ledger
 from registry.lineage import weights_line
 from registry.quarantine import bars_in, bars_of, bars_of_all, standing
-from registry.records import DataEdge, DataUse, Material, NewVersion, Quarantine, RecipeEdge, Version, WeightsEdge
+from registry.records import DataUse, Material, NewVersion, Quarantine, Version
 from registry.stages import ChannelMoved, Quarantined, StageJudgement, channel_state, record_promotion, rollback
 from registry.state import VersionState
 

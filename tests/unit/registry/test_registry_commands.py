@@ -15,9 +15,10 @@ from pipelines import init
 from pipelines.hub import open as pipeline
 from pipelines.workspace import Workspace
 from registry.channels import Channel
+from registry.edges import DataEdge, WeightsEdge
 from registry.events import VersionExported, VersionMeasured
 from registry.ledger import Ledger
-from registry.records import Artifact, DataEdge, Export, Metrics, NewVersion, WeightsEdge
+from registry.records import Artifact, Export, Metrics, NewVersion
 from registry.stages import StageJudgement, record_promotion, rollback
 from registry.versions import append_registration
 from vortex_cli import console

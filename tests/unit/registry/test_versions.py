@@ -15,8 +15,9 @@ import pytest
 from core.errors import VortexError
 from core.stages import STAGES
 from registry.channels import Channel
+from registry.edges import WeightsEdge
 from registry.ledger import Ledger
-from registry.records import Artifact, Export, Metrics, NewVersion, WeightsEdge, to_json
+from registry.records import Artifact, Export, Metrics, NewVersion, to_json
 from registry.stages import StageJudgement, record_promotion
 from registry.versions import Hub, append_registration
 

@@ -9,9 +9,9 @@ from pipelines.compare.recommend import recommend
 from pipelines.hub.open import hub
 from pipelines.workspace import FILE, Workspace, load
 from registry.channels import Channel
+from registry.edges import WeightsEdge
 from registry.events import VersionMeasured
 from registry.quarantine import record
-from registry.records import WeightsEdge
 from registry.stages import StageJudgement, record_promotion
 from tests.unit.pipelines.compare.lineage_registry import FEMTO, LILOC, NYU, Published, measurement, register
 

@@ -8,9 +8,9 @@ import pytest
 
 from core.errors import VortexError
 from pipelines.compare.versions import compare, compare_errors, compare_measured, judge_measured
-from pipelines.evaluate.protocol import Protocol
 from pipelines.evaluate.version import evaluate
 from pipelines.hub.open import hub
+from pipelines.protocol import Protocol
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.conftest import write_frames
 

@@ -23,7 +23,8 @@ from pipelines.data.switch import journal
 from pipelines.data.versioning import unversioned_changes, version
 from pipelines.hub.open import hub
 from pipelines.workspace import Workspace, load
-from registry.records import DataEdge, DataUse, NewVersion
+from registry.edges import DataEdge
+from registry.records import DataUse, NewVersion
 from tests.unit.pipelines import tiny_sets, training_set
 from tests.unit.pipelines.tiny_sets import contents, row
 

@@ -14,9 +14,9 @@ import pytest
 from core.errors import GateRefused, VortexError
 from pipelines.data.datasets import resolve
 from pipelines.evaluate.all_versions import evaluate_all
-from pipelines.evaluate.protocol import EXAM, Protocol
 from pipelines.evaluate.version import evaluate
 from pipelines.hub.open import hub
+from pipelines.protocol import EXAM, Protocol
 from pipelines.ship.export import export
 from pipelines.workspace import Workspace
 

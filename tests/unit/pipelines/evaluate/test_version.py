@@ -10,9 +10,9 @@ import pytest
 from core.errors import GateRefused, VortexError
 from pipelines.compare.frame_errors import FrameErrors
 from pipelines.data.datasets import resolve
-from pipelines.evaluate.protocol import Protocol
 from pipelines.evaluate.version import evaluate
 from pipelines.hub.open import hub
+from pipelines.protocol import Protocol
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.conftest import SIZE
 

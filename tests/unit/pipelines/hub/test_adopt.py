@@ -18,19 +18,19 @@ from pipelines.evaluate.version import evaluate
 from pipelines.hub import adopt as adoption
 from pipelines.hub.adopt import AdoptionReport, adopt
 from pipelines.hub.lineage_file import SHIPPED_FILE
-from pipelines.hub.notebook import read
 from pipelines.hub.open import hub
 from pipelines.hub.published import import_lineage
+from pipelines.notebook import read
 from pipelines.recipes import recipe as recipes
 from pipelines.recipes.schema import Recipe
-from pipelines.report.card import card
 from pipelines.ship.promote import promote
+from pipelines.site.card import card
 from pipelines.train.plan.decide import decide
 from pipelines.train.plan.gather import gather
 from pipelines.train.plan.options import TrainOptions
 from pipelines.workspace import Workspace
 from registry import quarantine
-from registry.records import RecipeEdge, TeacherEdge, WeightsEdge
+from registry.edges import RecipeEdge, TeacherEdge, WeightsEdge
 from registry.store import MlflowStore
 from tests.unit.pipelines.training_set import SIZE
 from vortex_cli.app import app

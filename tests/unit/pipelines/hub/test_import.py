@@ -19,7 +19,8 @@ from pipelines.train.plan.sources import version_start
 from pipelines.workspace import Workspace
 from registry.channels import Channel
 from registry.declarations import WithoutWeights
-from registry.records import DataEdge, NewVersion, RecipeEdge, TeacherEdge, WeightsEdge
+from registry.edges import DataEdge, RecipeEdge, TeacherEdge, WeightsEdge
+from registry.records import NewVersion
 from registry.stages import StageJudgement, record_promotion
 from registry.versions import append_registration
 from vortex_cli.app import app

@@ -16,7 +16,7 @@ from pipelines.data.versioning import unversioned_changes
 from pipelines.label.run import label
 from pipelines.label.work import unfinished
 from pipelines.workspace import Workspace, load
-from registry.records import TeacherEdge
+from registry.edges import TeacherEdge
 from tests.unit.pipelines.label_teachers import REAL, REFERENCE, SIZE, TINY, TRUTH, content, frames, install, rows
 from validation.decode import read_depth
 

@@ -20,9 +20,10 @@ from pipelines.lineage.picture import lineage_svg, mermaid
 from pipelines.train.plan.gather import _quarantine_remarks
 from pipelines.workspace import Workspace, load
 from registry.channels import Channel
+from registry.edges import DataEdge, Edge, RecipeEdge, TeacherEdge, WeightsEdge
 from registry.events import ChannelPromoted, VersionMeasured
 from registry.graph import Graph, Link, Node
-from registry.records import Artifact, DataEdge, DataUse, Edge, Metrics, NewVersion, RecipeEdge, TeacherEdge, WeightsEdge
+from registry.records import Artifact, DataUse, Metrics, NewVersion
 from registry.versions import append_registration
 from tests.unit.pipelines.training_set import publish
 from vortex_cli.app import app

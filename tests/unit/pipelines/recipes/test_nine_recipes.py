@@ -14,7 +14,8 @@ from pipelines.runs.events import TrainEvent
 from pipelines.train.driver.run import train
 from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.workspace import Workspace
-from registry.records import Version, VersionEdge
+from registry.edges import VersionEdge
+from registry.records import Version
 from tests.unit.pipelines.training_runs import planned
 from tests.unit.pipelines.training_set import SIZE, publish
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from core.errors import UsageError, VortexError
+from pipelines.predict.six_panels import film_version
 from pipelines.report import film as films
 from pipelines.report.film import film, usual_suffix
 from pipelines.report.pictures import NO_DEPTH, Picture
-from pipelines.report.six_panels import film_version
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.conftest import add_tof
 

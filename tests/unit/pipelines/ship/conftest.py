@@ -15,11 +15,12 @@ from pipelines.compare.frame_errors import COUNT, SQUARED, FrameErrors
 from pipelines.evaluate.student import Evaluation
 from pipelines.evaluate.version import log_errors
 from pipelines.exam.sets import ExamSet, exam_sets
+from pipelines.hub.exports import PARITY_DOMAIN
 from pipelines.hub.open import hub
-from pipelines.ship.export import PARITY_DOMAIN
 from pipelines.ship.promote import PromotionReport, promote
 from pipelines.workspace import FILE, Workspace, load
-from registry.records import DataUse, Edge, Export, Metrics, NewVersion
+from registry.edges import Edge
+from registry.records import DataUse, Export, Metrics, NewVersion
 
 SIZE = (64, 96)
 PIXELS = 1000.0

@@ -15,9 +15,10 @@ from core.errors import VortexError
 from core.files import sha256_file
 from models.student import Prediction, Student, StudentConfig
 from pipelines.data.datasets import DatasetCard, new_dataset
+from pipelines.hub.exports import PARITY_DOMAIN, newest, on_too_few_frames, parity_checks
 from pipelines.hub.open import hub
 from pipelines.predict.runtimes import DEPTH, INPUT, LOGITS, session
-from pipelines.ship.export import PARITY_DOMAIN, export, export_path, newest, on_too_few_frames, parity_checks, parity_frames
+from pipelines.ship.export import export, export_path, parity_frames
 from pipelines.ship.export.contract import contract
 from pipelines.ship.export.onnx import OPSET, holds, write_onnx
 from pipelines.ship.export.parity import measure_parity, noise

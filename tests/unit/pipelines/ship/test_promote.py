@@ -8,10 +8,10 @@ import pytest
 
 from core.errors import UsageError, VortexError
 from core.stages import STAGES
+from pipelines.hub.exports import PARITY_DOMAIN
 from pipelines.hub.history import history
 from pipelines.hub.open import hub
 from pipelines.ship.evidence import OF_EXAM, OF_VERSION
-from pipelines.ship.export import PARITY_DOMAIN
 from pipelines.workspace import Workspace
 from registry.channels import Channel
 from registry.stages import channel_state

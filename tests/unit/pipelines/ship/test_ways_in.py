@@ -15,16 +15,17 @@ from core.errors import VortexError
 from pipelines.compare.frame_errors import COUNT, SQUARED, FrameErrors
 from pipelines.data.datasets import DatasetCard, find, new_dataset, resolve
 from pipelines.evaluate.baselines import MEAN_MAP, baseline_errors
-from pipelines.evaluate.protocol import Protocol
 from pipelines.evaluate.version import evaluate
 from pipelines.exam.sets import exam_sets
 from pipelines.hub.open import hub
+from pipelines.protocol import Protocol
 from pipelines.ship.quarantine import quarantine
 from pipelines.validate.fingerprints import Fingerprints, fingerprints_of
 from pipelines.validate.validation_report import record_path
 from pipelines.workspace import Workspace
 from registry.channels import Channel
-from registry.records import Artifact, DataUse, WeightsEdge
+from registry.edges import WeightsEdge
+from registry.records import Artifact, DataUse
 from registry.stages import channel_state
 from tests.unit.pipelines.ship.conftest import SIZE, Arena, failed
 from tests.unit.pipelines.training_set import FILES, publish

@@ -12,7 +12,7 @@ import pytest
 from pipelines.data.datasets import resolve
 from pipelines.ingest.add import add_dataset
 from pipelines.ingest.register import Lens, Rig, register
-from pipelines.report.data_page import data_page
+from pipelines.validate.data_page import data_page
 from pipelines.validate.gate_run import validate
 from pipelines.validate.registration import _Spread, registration_of
 from pipelines.workspace import Workspace

@@ -19,9 +19,9 @@ from benchmarks.registry import fill
 from core.errors import VortexError
 from pipelines.hub.lineage_file import SHIPPED_FILE
 from pipelines.hub.open import hub
-from pipelines.report.site.register import read
-from pipelines.report.site.writing import MARKER, write_report
 from pipelines.ship.quarantine import quarantine
+from pipelines.site.register import read
+from pipelines.site.writing import MARKER, write_report
 from pipelines.workspace import Workspace
 from registry.ledger import Ledger
 from vortex_cli.app import app

@@ -12,7 +12,8 @@ from pipelines import workspace as workspaces
 from pipelines.compare.pooled import METRICS
 from pipelines.compare.versions import frame_errors
 from pipelines.hub.open import hub
-from registry.records import Metrics, WeightsEdge
+from registry.edges import WeightsEdge
+from registry.records import Metrics
 from registry.versions import Hub
 
 if TYPE_CHECKING:

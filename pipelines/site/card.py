@@ -25,11 +25,12 @@ from pipelines.compare.forgetting import Forgetting, forgetting
 from pipelines.compare.pooled import METRICS
 from pipelines.hub.classes import class_pixels, untaught
 from pipelines.hub.open import hub
-from pipelines.report.site.results import OF_CLASSES, SHOWN, Results, published, results
+from pipelines.site.results import OF_CLASSES, SHOWN, Results, published, results
 from pipelines.workspace import FILE, HubNames, Workspace
+from registry.edges import VersionEdge, WeightsEdge
 from registry.lineage import weights_line
 from registry.quarantine import Bar, bars_of
-from registry.records import Metrics, Version, VersionEdge, WeightsEdge
+from registry.records import Metrics, Version
 from registry.versions import Hub
 
 if TYPE_CHECKING:

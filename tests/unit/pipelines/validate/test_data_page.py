@@ -13,7 +13,7 @@ import pytest
 
 from core.errors import VortexError
 from pipelines.data import datasets
-from pipelines.report.data_page import data_page
+from pipelines.validate.data_page import data_page
 from pipelines.validate.gate_run import validate
 from pipelines.validate.validation_report import DataReport
 from pipelines.workspace import Workspace, load

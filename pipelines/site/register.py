@@ -15,11 +15,12 @@ from registry import events, quarantine
 from registry import graph as lineage
 from registry.chain import ChainHead
 from registry.declarations import DeclaredVersion
+from registry.edges import Edge, VersionEdge
 from registry.events import REGISTERING, Sentence, VersionRegistered
 from registry.graph import Graph
 from registry.ledger import Entry
 from registry.quarantine import Bar, bars_of_all
-from registry.records import Edge, Material, Quarantine, Summary, Version, VersionEdge
+from registry.records import Material, Quarantine, Summary, Version
 from registry.state import State
 from registry.versions import Hub
 from validation.checks import Check

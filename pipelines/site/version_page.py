@@ -10,12 +10,13 @@ from pipelines.compare.pooled import METRICS
 from pipelines.hub.classes import class_pixels, trained_on
 from pipelines.hub.evidence import EvidenceItem
 from pipelines.recipes.recipe import parts
-from pipelines.report.site.frames import Figure, Film, WorstFrames
-from pipelines.report.site.register import Line, Register
-from pipelines.report.site.results import OF_CLASSES, Results, published, results
+from pipelines.site.frames import Figure, Film, WorstFrames
+from pipelines.site.register import Line, Register
+from pipelines.site.results import OF_CLASSES, Results, published, results
 from registry.declarations import DeclaredVersion
+from registry.edges import Edge, TeacherEdge, VersionEdge, WeightsEdge
 from registry.quarantine import Bar
-from registry.records import DataUse, Edge, Export, TeacherEdge, Version, VersionEdge, WeightsEdge
+from registry.records import DataUse, Export, Version
 
 if TYPE_CHECKING:
     from pipelines.compare.forgetting import Forgetting

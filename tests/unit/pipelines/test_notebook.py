@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 
 from core.errors import VortexError
-from pipelines.hub.notebook import read
 from pipelines.hub.open import hub
+from pipelines.notebook import read
 from pipelines.workspace import Workspace
 from registry.quarantine import record
 from tests.unit.pipelines.compare.lineage_registry import FEMTO, FRAMES, LILOC, LINEAGE, NYU, Published, register
 
-PAGE = Path(__file__).parents[4] / "docs" / "know.md"
+PAGE = Path(__file__).parents[3] / "docs" / "know.md"
 
 
 def test_versions_figures_and_errors_of_frames_are_read(workspace: Workspace) -> None:

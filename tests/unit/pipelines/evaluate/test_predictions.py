@@ -12,7 +12,7 @@ def test_picture_shows_the_frames_and_their_true_classes(
     import cv2
 
     from core.classes import PALETTE
-    from pipelines.report.predictions import draw
+    from pipelines.evaluate.predictions import draw
 
     name, seen = make_version(), []
     path = draw(workspace, name, None, tmp_path / "grid.png", data=str(small_set), frames=3, on_progress=lambda *at: seen.append(at))

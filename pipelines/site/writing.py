@@ -26,10 +26,10 @@ from pipelines.lineage.picture import lineage_svg
 from pipelines.report.comparison_page import comparison_values
 from pipelines.report.page import TEMPLATES, cleaned, environment
 from pipelines.report.pareto_drawing import pareto_svg
-from pipelines.report.site.channel_card import channel_card, nothing_forgotten
-from pipelines.report.site.frames import Figure, figures, films, worst_frames
-from pipelines.report.site.register import Register, read
-from pipelines.report.site.version_page import Detail, VersionPage, declared_page, parent_of, parent_verdicts, version_page
+from pipelines.site.channel_card import channel_card, nothing_forgotten
+from pipelines.site.frames import Figure, figures, films, worst_frames
+from pipelines.site.register import Register, read
+from pipelines.site.version_page import Detail, VersionPage, declared_page, parent_of, parent_verdicts, version_page
 from pipelines.workspace import Workspace
 from registry.graph import CARRYING, Direction, Graph, Node
 from registry.records import Quarantine, Version

@@ -32,8 +32,8 @@ from models.metrics import CAP_M, FLOOR_M, PROTOCOL, Alignment, aligned
 
 if TYPE_CHECKING:
     from pipelines.data.datasets import DataRef
-    from pipelines.predict.runtimes import Runtime
 
+Runtime = Literal["torch", "onnx"]
 Reference = Literal["reference", "tof_depth", "teacher_depth"]
 SPLITS: Final = ("val", "test", "train")
 TTA: Final = ("none", "flip")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.report.site.register import ChannelNow, Hold, Register
-from pipelines.report.site.results import BRIEF, Row, results
-from registry.records import Edge, WeightsEdge
+from pipelines.site.register import ChannelNow, Hold, Register
+from pipelines.site.results import BRIEF, Row, results
+from registry.edges import Edge, WeightsEdge
 
 if TYPE_CHECKING:
     from pipelines.compare.forgetting import Forgetting

@@ -7,7 +7,7 @@ import pytest
 
 from core.errors import UsageError
 from pipelines.data.datasets import DataRef
-from pipelines.evaluate.protocol import NAMED, pools_images, protocol_id, protocol_of, split_of
+from pipelines.protocol import NAMED, pools_images, protocol_id, protocol_of, split_of
 from registry.records import is_exam
 
 REF = DataRef("rooms", Path("m"), Path("."), "rooms", "room", "0" * 64, None)

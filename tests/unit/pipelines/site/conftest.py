@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.hub.open import hub
-from pipelines.report.site.writing import write_report
+from pipelines.site.writing import write_report
 from pipelines.workspace import Workspace, load
 from registry.channels import Channel
 from registry.quarantine import record

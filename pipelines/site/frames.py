@@ -18,7 +18,7 @@ from core.errors import VortexError
 from pipelines.compare.frame_errors import COUNT, SQUARED, FrameErrors
 from pipelines.compare.versions import frame_errors
 from pipelines.data.datasets import resolve
-from pipelines.report.predictions import draw
+from pipelines.evaluate.predictions import draw
 from pipelines.workspace import Workspace
 from registry.records import Metrics, Version
 from registry.versions import Hub

@@ -20,7 +20,7 @@ from core.errors import UsageError, VortexError
 from core.files import write_atomic
 from pipelines.hub.lineage_file import SHIPPED_FILE
 from pipelines.hub.open import hub
-from pipelines.report.card import card, plain, push
+from pipelines.site.card import card, plain, push
 from pipelines.workspace import FILE, Workspace, load
 from registry.events import VersionMeasured
 from registry.quarantine import record, standing
