@@ -17,7 +17,7 @@ from core.files import locked, read_text_of_user, write_atomic
 from core.progress import Progress
 from pipelines.data.checkout import LOCK_SECONDS, refuse_changes
 from pipelines.data.contents import require_all
-from pipelines.data.datasets import CARD, find
+from pipelines.data.datasets import CARD, find, resolve
 from pipelines.data.listings import Listing, cache_path, present, read
 from pipelines.data.pointer import EMPTY_DIR, data_hash
 from pipelines.data.publication import refuse_existing
@@ -40,7 +40,8 @@ GOES_ON: Final = ("planned", "stopped", "truncated", "failed", "dead", "cancelle
 class CatalogueChange:
     """`data/` was `before` and is `data` (both `.dir` hashes).
 
-    `versions` were trained on the dataset: their history names it as it was called. `runs` had begun with it, and cannot be resumed.
+    `versions` were trained on the dataset, under this name or with this content under another: their history names it as it was called.
+    `runs` had begun with it, and cannot be resumed.
     """
 
     name: str
@@ -67,7 +68,7 @@ def remove(ws: Workspace, name: str, on_file: Progress | None = None) -> Catalog
 def rename(ws: Workspace, name: str, new_name: str, on_file: Progress | None = None) -> CatalogueChange:
     """Give a dataset another name; its manifest, its frames and so its digest stay, and what was judged of it holds.
 
-    Exams that name it follow. Raises VortexError, changing nothing, where the name is taken, a run at work needs it, or `data/` is dirty.
+    Exams that name it follow; they are written first, and a kill before the data followed is completed by the same command. Raises VortexError, changing nothing, where the name is taken, a run at work needs it, or `data/` is dirty.
     """
     card = find(ws, name).card
     refuse_existing(ws, new_name)
@@ -90,7 +91,10 @@ def _change(
 ) -> CatalogueChange:
     refuse_unversionable(ws)
     begun = _begun_with(ws, name)
-    versions = tuple(version.name for version in hub(ws).versions() if any(use.name == name for use in version.data))
+    digest = _content(ws, name)
+    versions = tuple(
+        version.name for version in hub(ws).versions() if any(use.name == name or use.digest == digest for use in version.data)
+    )
     with repository(ws) as repo, data_lock(ws, LOCK_SECONDS), repo.lock:
         before = data_hash(ws) or EMPTY_DIR
         recorded = read(repo, before)
@@ -102,6 +106,14 @@ def _change(
         switch(ws, repo, goal, on_file)
     count = sum(path.startswith(f"{name}/") for path in now.files)
     return CatalogueChange(name, new_name, before, goal.hash, count, versions, begun)
+
+
+def _content(ws: Workspace, name: str) -> str | None:
+    """The digest of a dataset's content; None for a broken one, which no version was trained on as it is, and which may go all the same."""
+    try:
+        return resolve(ws, name_or_manifest=name).digest
+    except VortexError:
+        return None
 
 
 def _listing_text(files: dict[str, str]) -> bytes:

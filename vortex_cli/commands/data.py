@@ -261,7 +261,7 @@ def rename(
 def _note_users(change: CatalogueChange) -> None:
     """Who had to do with the dataset: versions keep its old name, runs that were begun with it cannot go on."""
     if change.versions:
-        console.note(f"trained on it: {', '.join(change.versions)}; their history still calls it {change.name}")
+        console.note(f"trained on it: {', '.join(change.versions)}; their history calls it as it was called then")
     if change.runs:
         console.note(f"begun with it, and not to be resumed without it: {', '.join(change.runs)}")
 

@@ -117,7 +117,7 @@ def make_version(workspace: Workspace, tmp_path: Path, fresh_store: Path) -> Cal
 
     shutil.copytree(fresh_store, workspace.root / "mlruns", dirs_exist_ok=True)
 
-    def make(*, shift: float = 0.0, validated: bool = True, domain: str = "rooms", seed: int = 0) -> str:
+    def make(*, shift: float = 0.0, validated: bool = True, domain: str = "rooms", seed: int = 0, digest: str = "0" * 64) -> str:
         import torch
 
         torch.manual_seed(seed)
@@ -129,7 +129,7 @@ def make_version(workspace: Workspace, tmp_path: Path, fresh_store: Path) -> Cal
         registry = hub(workspace)
         run = registry.store.start_run("made by a test")
         checkpoint = registry.store.log_artifact(run, path, "checkpoint")
-        use = DataUse("small", domain, "room", "0" * 64, None, validated, {"train": 2, "val": 6})
+        use = DataUse("small", domain, "room", digest, None, validated, {"train": 2, "val": 6})
         new = NewVersion(None, False, {}, (), domain, (use,), SIZE, run, "run", checkpoint)
         return registry.register(new, actor="test").name
 
