@@ -7,7 +7,7 @@
 #   pipelines/team/server.sh status FOLDER   exit 0 when both answer
 #
 # Settings, from the environment, taken when FOLDER is made and kept in FOLDER/settings:
-#   VORTEX_TEAM_HOST       the address to listen on                      (127.0.0.1)
+#   VORTEX_TEAM_HOST       the name or address that both listen on       (127.0.0.1)
 #   VORTEX_TEAM_PORT       of the MLflow server; PostgreSQL has the next (5000)
 #   VORTEX_TEAM_ARTIFACTS  where artifacts go, a folder or s3://BUCKET/… (FOLDER/artifacts)
 # Beside 127.0.0.1 put a proxy with TLS in front: basic auth and PostgreSQL's passwords are no protection on an open network.
@@ -27,13 +27,17 @@ secret() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 # PostgreSQL refuses to run as root: then it runs as the user that Debian's package has made for it.
 as_owner() { if [ "$(id -u)" -eq 0 ]; then (cd / && runuser -u postgres -- "$@"); else "$@"; fi; }
 postgres_runs() { as_owner "$bin/pg_ctl" --pgdata="$folder/postgres" status >/dev/null 2>&1; }
-mlflow_runs() { [ -f "$folder/mlflow.pid" ] && kill -0 "$(cat "$folder/mlflow.pid")" 2>/dev/null; }
+# After a restart of the machine the number may be that of any other process.
+mlflow_runs() { [ -f "$folder/mlflow.pid" ] && grep -qa basic-auth "/proc/$(cat "$folder/mlflow.pid")/cmdline" 2>/dev/null; }
 answers() { "$here/.venv/bin/python" -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)' "http://$HOST:$PORT/health" 2>/dev/null; }
-sql() { PGPASSWORD=$SUPERUSER as_owner env PGPASSWORD="$SUPERUSER" "$bin/psql" --host="$HOST" --port="$DATABASE_PORT" --username=postgres --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 "$@"; }
+sql() { PGPASSWORD=$SUPERUSER as_owner "$bin/psql" --host="$HOST" --port="$DATABASE_PORT" --username=postgres --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 "$@"; }
 
 make_settings() {
   umask 077
   local port=${VORTEX_TEAM_PORT:-5000}
+  [[ $port =~ ^[1-9][0-9]{0,4}$ && $port -lt 65535 ]] || fail "VORTEX_TEAM_PORT is $port, allowed: 1 to 65534" "leave it out for 5000"
+  [[ ${VORTEX_TEAM_HOST:-127.0.0.1} =~ ^[A-Za-z0-9.-]+$ && ${VORTEX_TEAM_HOST:-} != 0.0.0.0 ]] ||
+    fail "VORTEX_TEAM_HOST is $VORTEX_TEAM_HOST, allowed: the name or address under which this machine is reached" "leave it out for 127.0.0.1"
   cat > "$folder/settings.new" <<SETTINGS
 HOST=${VORTEX_TEAM_HOST:-127.0.0.1}
 PORT=$port
@@ -57,6 +61,8 @@ make_cluster() {
   if [ "$(id -u)" -eq 0 ]; then chown postgres "$folder/postgres.new" "$password"; fi
   as_owner "$bin/initdb" --auth=scram-sha-256 --pwfile="$password" --encoding=UTF8 --locale=C.UTF-8 --pgdata="$folder/postgres.new" >/dev/null
   rm "$password"
+  # By itself PostgreSQL knows connections from this machine alone. Where it listens says who can reach it, and all need a password.
+  echo 'host all all all scram-sha-256' >> "$folder/postgres.new/pg_hba.conf"
   mv "$folder/postgres.new" "$folder/postgres"
 }
 
@@ -81,7 +87,7 @@ start_mlflow() {
   MLFLOW_BACKEND_STORE_URI=$databases/mlflow MLFLOW_AUTH_CONFIG_PATH=$folder/auth.ini MLFLOW_FLASK_SERVER_SECRET_KEY=$FLASK \
     MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true \
     setsid "$mlflow" server --app-name basic-auth --workers 1 --serve-artifacts --artifacts-destination "$ARTIFACTS" \
-    --host "$HOST" --port "$PORT" > "$folder/mlflow.log" 2>&1 < /dev/null &
+    --host "$HOST" --port "$PORT" --allowed-hosts "$HOST,$HOST:$PORT" > "$folder/mlflow.log" 2>&1 < /dev/null &
   echo $! > "$folder/mlflow.pid"
   for _ in $(seq 120); do
     if answers; then return; fi

@@ -48,11 +48,19 @@ def script(*words: str | Path, **environment: str) -> subprocess.CompletedProces
     return subprocess.run([SCRIPT, *words], capture_output=True, text=True, timeout=180, env={**os.environ, **environment})
 
 
-def free_ports() -> int:
+def own_address() -> str:
+    """An address under which others reach this machine, where it has one: what listens and checks there is not what does on loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+        probe.connect(("192.0.2.1", 9))  # nothing is sent
+        return str(probe.getsockname()[0])
+    return "127.0.0.1"
+
+
+def free_ports(host: str) -> int:
     """A free port whose next one is free too."""
     for port in range(5730, 5990, 2):
         with socket.socket() as first, socket.socket() as second:
-            if first.connect_ex(("127.0.0.1", port)) and second.connect_ex(("127.0.0.1", port + 1)):
+            if first.connect_ex((host, port)) and second.connect_ex((host, port + 1)):
                 return port
     raise OSError("no two free ports side by side")
 
@@ -62,8 +70,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     if not list(Path("/usr/lib/postgresql").glob("*/bin/postgres")):
         pytest.skip("no PostgreSQL of Debian's: apt-get install postgresql")
     # As the user postgres must reach it, it cannot lie in a folder that is its maker's alone.
-    folder = Path("/var/tmp") / f"vortex-team-{tmp_path_factory.getbasetemp().name}-{free_ports()}"
-    answer = script("start", folder, VORTEX_TEAM_PORT=str(free_ports()))
+    host = own_address()
+    port = free_ports(host)
+    folder = Path("/var/tmp") / f"vortex-team-{tmp_path_factory.getbasetemp().name}-{port}"
+    answer = script("start", folder, VORTEX_TEAM_HOST=host, VORTEX_TEAM_PORT=str(port))
     try:
         assert answer.returncode == 0, answer.stderr
         settings = dict(line.split("=", 1) for line in (folder / "settings").read_text().splitlines())
@@ -251,6 +261,10 @@ def test_the_servers_secrets_are_their_owners_alone_and_stand_in_no_command_line
 
 def test_the_script_says_what_it_lacks(server: Server, tmp_path: Path) -> None:
     assert script("status", server.folder).returncode == 0
+    for name, odd in (("PORT", "0x"), ("PORT", "65535"), ("HOST", "0.0.0.0"), ("HOST", "a b")):
+        refused = script("start", tmp_path, **{f"VORTEX_TEAM_{name}": odd})
+        assert refused.returncode == 1 and f"VORTEX_TEAM_{name} is {odd}, allowed: " in refused.stderr
+    assert not list(tmp_path.iterdir())
     assert "unknown word begin, allowed: start, stop, status" in script("begin", tmp_path).stderr
     assert f"{tmp_path} holds no server" in script("status", tmp_path).stderr
     assert "is no folder" in script("stop", tmp_path / "absent").stderr
