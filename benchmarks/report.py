@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.listings import promote
+from benchmarks.listings import cost, promote
 from benchmarks.registry import fill
 from registry.ledger import Ledger
 
@@ -35,19 +32,15 @@ def measure(versions: int) -> dict[str, Any]:
         fill(ledger, versions)
         promote(ledger, versions)
         start = time.perf_counter()
-        with open(os.devnull, "w") as nowhere:
-            process = subprocess.Popen([sys.executable, "-m", "vortex_cli.main", "report", "--workspace", str(root)], stdout=nowhere)
-            _, status, usage = os.wait4(process.pid, 0)
+        cpu, memory = cost(["report"], root, 1)
         seconds = time.perf_counter() - start
-        if status:
-            raise SystemExit(f"vortex report ended with status {status}")
         site = root / "build" / "report"
         sizes = {path: path.stat().st_size for path in site.rglob("*.html")}
         result = {
             "versions": versions,
             "seconds": round(seconds, 1),
-            "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
-            "mb": round(usage.ru_maxrss / 1024),
+            "cpu_s": round(cpu, 1),
+            "mb": round(memory),
             "pages": len(sizes),
             "first_page_bytes": sizes[site / "index.html"],
             "largest_page_bytes": max(sizes.values()),
