@@ -7,7 +7,7 @@ import importlib.util
 import json
 import multiprocessing
 import os
-import select
+import selectors
 import signal
 import socket
 import sqlite3
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 from urllib.parse import urlsplit
 
 import pytest
@@ -123,14 +123,17 @@ class Proxy:
                 threading.Thread(target=self._pass_on, args=(self.listener.accept()[0],), daemon=True).start()
 
     def _pass_on(self, client: socket.socket) -> None:
-        with client, socket.create_connection(self.server) as server:
+        # Not `select`, which knows no number above 1023: a long run of tests has more files open than that.
+        with client, socket.create_connection(self.server) as server, selectors.DefaultSelector() as selector:
+            selector.register(client, selectors.EVENT_READ, server)
+            selector.register(server, selectors.EVENT_READ, client)
             while True:
-                for ready in select.select([client, server], [], [])[0]:
-                    data = ready.recv(1 << 16)
+                for ready, _ in selector.select():
+                    data = cast(socket.socket, ready.fileobj).recv(1 << 16)
                     # The server answers a commit with the word.
-                    if not data or (self.lossy and ready is server and b"COMMIT\0" in data):
+                    if not data or (self.lossy and ready.fileobj is server and b"COMMIT\0" in data):
                         return
-                    (server if ready is client else client).sendall(data)
+                    ready.data.sendall(data)
 
 
 def test_a_server_that_is_lost_between_commit_and_answer_has_recorded_it_once(both: Ledger) -> None:
