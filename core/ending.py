@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from core.errors import Interrupted
+from core.errors import Interrupted, VortexError
 
 _tasks: Final[dict[str, Callable[[], Sequence[str]]]] = {}
 
@@ -34,7 +34,7 @@ def run() -> list[str]:
         except KeyboardInterrupt:
             return [*remarks, f"{name}: interrupted"]
         except Exception as error:
-            remarks.append(f"{name}: {type(error).__name__}: {error}")
+            remarks.append(f"{name}: {error if isinstance(error, VortexError) else f'{type(error).__name__}: {error}'}")
     return remarks
 
 

@@ -126,6 +126,8 @@ def post(url: SecretUrl, message: Message, secret: str | None, timeout: float) -
     try:
         connection.request("POST", target, message.payload.encode(), headers(message, secret, int(time.time())))
         response = connection.getresponse()
+        if late.is_set():  # what was cut off here reads like an answer without the rest of its headers
+            raise TimeoutError
         status, reason = response.status, response.reason
         if 200 <= status < 300:
             return Answer("delivered", f"{status} {_line(reason)}".strip())
