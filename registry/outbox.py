@@ -142,6 +142,10 @@ class Outbox:
         )
         return next((Delivery._make(row) for row in self._rows(query, {"hook": hook})), None)
 
+    def newest(self) -> int:
+        """The newest event that any hook was to be sent; 0 where there was none."""
+        return next((int(row[0] or 0) for row in self._rows("SELECT max(event) FROM outbox", {})), 0)
+
     def orphans(self) -> list[tuple[str, int]]:
         """Hook and event of the deliveries whose event the ledger does not have."""
         return [(str(hook), int(event)) for hook, event in self._rows(f"SELECT hook, event FROM outbox WHERE {_ORPHANED}", {})]

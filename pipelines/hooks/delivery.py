@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from core.errors import VortexError
 from pipelines.hooks.receivers import Answer, Message, Receiver
@@ -26,6 +26,7 @@ from registry.outbox import Delivery, Outbox, Queue
 START_S: Final = 2.0
 """How long after a command new deliveries are begun. Each has its hook's own limit, so a command ends at most so much later and that."""
 SPARE_S: Final = 0.5
+BUSY_S: Final = 0.05
 FIRST_WAIT_S: Final = 10.0
 LONGEST_WAIT_S: Final = 3600.0
 log = logging.getLogger("vortex.hooks")
@@ -46,6 +47,17 @@ class HookReport:
     problem: str = ""
 
 
+class Limits(NamedTuple):
+    """Where a round ends: at a time of `time.monotonic`, or after an event."""
+
+    until: float | None
+    last: int | None
+
+    def over(self, delivery: Delivery) -> bool:
+        """Whether a delivery is left to a later round, as is what failed a moment ago unless the round is a patient one."""
+        return self.until is not None and (time.monotonic() > self.until or not is_due(delivery, time.time()))
+
+
 def after_command(ws: Workspace) -> list[str]:
     """Deliver what can be delivered in a short time; remarks about what was not."""
     return [
@@ -58,17 +70,19 @@ def after_command(ws: Workspace) -> list[str]:
 def deliver(ws: Workspace, hooks: Sequence[str] = (), *, patient: bool, on_delivery: Callable[[], None] = lambda: None) -> list[HookReport]:
     """Deliver to the hooks of `ws` (or to these of them) what waits, each until nothing does, or it fails; the hooks that anything waited for.
 
-    A `patient` round tries also what failed a moment ago, and ends when all is done; another one leaves both alone, and ends in time.
+    A `patient` round tries also what failed a moment ago, and ends when all is done that waited when it began: a hook whose command records
+    events of its own would keep it for ever. Another one leaves both alone, and ends in time.
     """
-    outbox = Outbox(ws.ledger_url)
+    outbox = Outbox(ws.ledger_url, 60.0 if patient else START_S)
     waiting = [backlog.hook for backlog in outbox.backlogs() if backlog.waiting]
     names = [name for name in waiting if name in ws.config.hooks and (not hooks or name in hooks)]
     reports: dict[str, HookReport] = {}
     until = None if patient else time.monotonic() + START_S
+    last = outbox.newest() if patient else None
     threads = []
     for name in names:
         # Daemons: one that is not back in time, say from asking for a server's address, does not keep the process.
-        thread = threading.Thread(target=_round, args=(ws, outbox, name, until, reports, on_delivery), daemon=True)
+        thread = threading.Thread(target=_round, args=(ws, outbox, name, Limits(until, last), reports, on_delivery), daemon=True)
         thread.start()
         threads.append((name, thread))
     for name, thread in threads:
@@ -131,7 +145,7 @@ def wait_after(attempts: int, answer: Answer) -> float:
 
 
 def _round(
-    ws: Workspace, outbox: Outbox, name: str, until: float | None, reports: dict[str, HookReport], on_delivery: Callable[[], None]
+    ws: Workspace, outbox: Outbox, name: str, limits: Limits, reports: dict[str, HookReport], on_delivery: Callable[[], None]
 ) -> None:
     """What one thread does for one hook. Its errors are the hook's problem, and no other's."""
     try:
@@ -140,8 +154,7 @@ def _round(
         reports[name] = HookReport(name, "held", problem=error.message)
         return
     try:
-        with outbox.exclusive(name) as queue:
-            reports[name] = HookReport(name, "busy") if queue is None else _work_off(queue, receiver, until, on_delivery)
+        reports[name] = _in_turn(outbox, receiver, limits, on_delivery)
     except VortexError as error:
         reports[name] = HookReport(name, "failed", problem=error.message)
     except Exception as error:
@@ -149,12 +162,31 @@ def _round(
         reports[name] = HookReport(name, "failed", problem=f"{type(error).__name__}: {error}")
 
 
-def _work_off(queue: Queue, receiver: Receiver, until: float | None, on_delivery: Callable[[], None]) -> HookReport:
+def _in_turn(outbox: Outbox, receiver: Receiver, limits: Limits, on_delivery: Callable[[], None]) -> HookReport:
+    """Work a hook's queue off, once no other process is at it.
+
+    That one may have looked for the last time just before this one's event came: leaving it to them could leave it lying.
+    """
+    give_up = time.monotonic() + START_S
+    while True:
+        with outbox.exclusive(receiver.name) as queue:
+            if queue is not None:
+                return _work_off(queue, receiver, limits, on_delivery)
+        if outbox.oldest_waiting(receiver.name) is None:
+            return HookReport(receiver.name, "done")
+        if time.monotonic() > give_up:
+            return HookReport(receiver.name, "busy", problem="another process is at it")
+        time.sleep(BUSY_S)
+
+
+def _work_off(queue: Queue, receiver: Receiver, limits: Limits, on_delivery: Callable[[], None]) -> HookReport:
     delivered = refused = 0
     while (first := queue.first(COLUMNS)) is not None:
         delivery, row = first
-        if until is not None and (time.monotonic() > until or not is_due(delivery, time.time())):
+        if limits.over(delivery):
             return HookReport(queue.hook, "waiting", delivered, refused)
+        if limits.last is not None and delivery.event > limits.last:
+            break
         answer = receiver.send(message(delivery, entry_of(row)))
         now = datetime.now(UTC)
         if answer.outcome == "failed":

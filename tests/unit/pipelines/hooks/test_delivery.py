@@ -269,6 +269,36 @@ def test_processes_that_record_and_deliver_at_once_keep_the_order(
     assert receiver.events == list(range(1, 14))
 
 
+def test_who_finds_another_process_at_a_hook_sees_to_its_own_event(hooked: Callable[..., Workspace], receiver: Receiver) -> None:
+    ws = hooked(ci=f'url = "{receiver.url}"')
+    record(ws, 1)
+    held = FORK.Event()
+
+    def look_once() -> None:
+        with Outbox(ws.ledger_url).exclusive("ci"):
+            held.set()
+            time.sleep(0.5)
+
+    process = FORK.Process(target=look_once)
+    process.start()
+    assert held.wait(30)
+    assert [(report.state, report.delivered) for report in deliver(ws, patient=False)] == [("done", 1)]
+    process.join()
+
+
+def test_a_hook_that_records_what_it_is_sent_does_not_keep_a_replay_for_ever(hooked: Callable[..., Workspace], receiver: Receiver) -> None:
+    ws = hooked(ci=f'url = "{receiver.url}"')
+    record(ws, 1, 2)
+
+    def echo(seq: int) -> int:
+        record(ws, seq)
+        return 204
+
+    receiver.answer = echo
+    assert [(report.state, report.delivered) for report in replay(ws)] == [("done", 2)]
+    assert (receiver.events, states(ws)[0].waiting) == ([1, 2], 2)
+
+
 def test_who_lost_its_connection_to_the_server_sends_nothing_more(
     hooked: Callable[..., Workspace], receiver: Receiver, ledger_url: str
 ) -> None:
