@@ -146,6 +146,12 @@ def require_postable(url: str) -> None:
         )
 
 
+def server_of(url: str) -> str:
+    """A hook's URL as a person is shown it: without its path, which with many services is the password; `$NAME` as it is."""
+    parts = urlsplit(url)
+    return url if "$" in url else f"{parts.scheme}://{parts.netloc}"
+
+
 class WorkspaceConfig(BaseModel):
     """`vortex.toml`, typed. Environment variables such as `$SCRATCH` are expanded in every path and URI."""
 

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from core.errors import VortexError
 from core.printable import clean
 from core.secret import SecretUrl, remember
-from pipelines.workspace import Workspace
+from pipelines.workspace import Workspace, server_of
 
 if TYPE_CHECKING:
     from http.client import HTTPConnection, HTTPResponse
@@ -91,14 +91,9 @@ class Receiver:
 
 
 def place(ws: Workspace, name: str) -> str:
-    """Where a hook leads, as a person is shown it: of a URL the server alone, for a path may be a password."""
+    """Where a hook leads, as a person is shown it: of a URL the server alone."""
     hook = ws.config.hooks[name]
-    if hook.command is not None:
-        return " ".join(hook.command)
-    if "$" in (hook.url or ""):
-        return str(hook.url)
-    parts = urlsplit(hook.url or "")
-    return f"{parts.scheme}://{parts.netloc}"
+    return " ".join(hook.command) if hook.command is not None else server_of(hook.url or "")
 
 
 def headers(message: Message, secret: str | None, now: int) -> dict[str, str]:

@@ -163,7 +163,9 @@ def test_a_receiver_that_is_not_there_is_named_by_its_server_alone(
     assert (report.state, report.problem) == ("failed", "Connection refused")
     app(["hooks", "log", "--workspace", str(ws.root)], standalone_mode=False)
     app(["hooks", "log", "--json", "--workspace", str(ws.root)], standalone_mode=False)
+    app(["config", "--workspace", str(ws.root)], standalone_mode=False)
     printed = capsys.readouterr().out
+    assert f"hooks.ci.url = http://127.0.0.1:{port} " in printed
     assert f"http://127.0.0.1:{port}" in printed and "Connection refused; is tried again in" in " ".join(printed.split())
     assert SECRET not in printed and "T0KEN" not in printed
 
