@@ -30,9 +30,10 @@ IDS: Final = "6f4fc0ce-1a43-5cf0-9f0c-9d8d6a3f5c21"
 
 _COLUMNS: Final = "outbox.hook, outbox.event, outbox.id, outbox.state, outbox.attempts, outbox.tried_at, outbox.due, outbox.answer"
 _PUT: Final = (
-    "INSERT INTO outbox (hook, event, id, state, attempts, due, answer) VALUES (:hook, :event, :id, :state, :attempts, :due, :answer)"
-    " ON CONFLICT (hook, event) DO UPDATE SET state = excluded.state, attempts = excluded.attempts, due = excluded.due,"
-    " answer = excluded.answer"
+    "INSERT INTO outbox (hook, event, id, state, attempts, tried_at, due, answer)"
+    " VALUES (:hook, :event, :id, :state, :attempts, :tried_at, :due, :answer)"
+    " ON CONFLICT (hook, event) DO UPDATE SET state = excluded.state, attempts = excluded.attempts, tried_at = excluded.tried_at,"
+    " due = excluded.due, answer = excluded.answer"
 )
 
 
@@ -228,7 +229,7 @@ def waiting_row(hook: str, event: int, hash: str) -> dict[str, Any]:
     import uuid  # 5 ms that a listing has no use for
 
     id = str(uuid.uuid5(uuid.UUID(IDS), f"{hash} {hook}"))
-    return {"hook": hook, "event": event, "id": id, "state": "waiting", "attempts": 0, "due": 0.0, "answer": ""}
+    return {"hook": hook, "event": event, "id": id, "state": "waiting", "attempts": 0, "tried_at": None, "due": 0.0, "answer": ""}
 
 
 def _execute(connection: Connection, query: str, values: Mapping[str, Any]) -> list[Sequence[Any]]:

@@ -151,14 +151,14 @@ def run(command: Sequence[str], message: Message, root: Path, name: str, timeout
 
     variables = {"VORTEX_HOOK": name, "VORTEX_DELIVERY_ID": message.id}
     # A file: a command need not read what it is given.
-    with tempfile.TemporaryFile() as given:
-        given.write(message.payload.encode())
-        given.seek(0)
+    with tempfile.TemporaryFile() as document:
+        document.write(message.payload.encode())
+        document.seek(0)
         try:
             process = subprocess.Popen(
                 command,
                 cwd=root,
-                stdin=given,
+                stdin=document,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from registry.outbox import Delivery
 
 TABLE_ROWS = 20
+PLACE_LETTERS = 30
 STATES = {"delivered": "delivered", "waiting": "waits", "refused": "REFUSED", "dropped": "dropped", "moved": "moved"}
 
 
@@ -33,12 +34,13 @@ def log(
     report = read(console.workspace(), hook=hook, undelivered=undelivered, last=newest)
     if not report.hooks:
         console.note("no hooks in vortex.toml, and nothing waits for any: docs/ship.md says how one is named")
-    rows = [(state.hook, state.place, state.waiting, state.refused, state.why or None) for state in report.hooks]
+    rows = [(state.hook, _short(state.place), state.waiting, state.refused, state.why or None) for state in report.hooks]
     columns: list[console.Column] = ["hook", "leads to", ("waits", "right"), ("refused", "right"), "why it waits"]
     tables = [wording.snug(console.table(columns, rows))] if rows else []
     deliveries = [_row(delivery) for delivery in report.deliveries]
     of_each: list[console.Column] = [("#", "right"), "hook", "event", "is", "tried", "answer", "id"]
-    tables += [wording.snug(console.table(of_each, deliveries, whole=("#", "id")))] if deliveries else []
+    whole = ("#", "hook", "is", "tried", "id")
+    tables += [wording.snug(console.table(of_each, deliveries, whole=whole))] if deliveries else []
     console.emit({"hooks": report.hooks, "deliveries": [delivery._asdict() for delivery in report.deliveries]}, *tables)
 
 
@@ -100,7 +102,12 @@ def drop(hook: Annotated[str, typer.Argument(metavar="HOOK", help="A hook, also 
 
 def _row(delivery: Delivery) -> tuple[object, ...]:
     """A delivery for people."""
-    tried = wording.when(delivery.tried_at) if delivery.tried_at else None
-    state = STATES[delivery.state] + (f" ({delivery.attempts} tries)" if delivery.attempts > 1 else "")
+    tried = wording.when(delivery.tried_at, minutes=wording.width() >= 100) if delivery.tried_at else None
+    state = STATES[delivery.state] + (f" ×{delivery.attempts}" if delivery.attempts > 1 else "")
     event = f"{delivery.kind.partition('.')[2].replace('_', ' ')} {delivery.subject}"
     return delivery.event, delivery.hook, event, state, tried, delivery.answer or None, delivery.id[:8]
+
+
+def _short(place: str) -> str:
+    """Where a hook leads, in one line of a narrow column."""
+    return place if len(place) <= PLACE_LETTERS else f"{place[: PLACE_LETTERS - 1]}…"

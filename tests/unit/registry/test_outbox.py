@@ -149,7 +149,7 @@ def test_a_delivery_is_settled_put_back_and_dropped(ledger_url: str) -> None:
     before = outbox.deliveries()[0]
     entry = Ledger(ledger_url).entries()[0]
     assert outbox.put("ci", [(entry.seq, entry.hash)]) == 1
-    assert outbox.deliveries(id=before.id[:8]) == [before._replace(state="waiting", attempts=0, answer="")]
+    assert outbox.deliveries(id=before.id[:8]) == [before._replace(state="waiting", attempts=0, tried_at=None, answer="")]
     assert outbox.deliveries(id="%") == []
     assert (outbox.drop("ci"), outbox.backlogs(), outbox.drop("ci")) == (3, [], 0)
     assert {each.state for each in outbox.deliveries()} == {"dropped"}
@@ -190,11 +190,12 @@ def test_the_audit_finds_a_delivery_without_its_event_and_repairs_it(ledger: Led
 
 def test_what_is_not_delivered_moves_to_another_ledger_and_back_once(ledger_url: str, tmp_path: Path) -> None:
     there = f"sqlite:///{tmp_path / 'there.db'}"
-    source, target = subscribed(ledger_url), Ledger(there)
+    source, target = subscribed(ledger_url), subscribed(there)
 
     def bring(source: Ledger, target: Ledger) -> int:
         with target.transaction() as tx:
             tx.adopt(source.rows(tx.head.seq), source.claims(), source.url)
+            assert tx.queued == 0  # its hooks were told where it happened
         return Outbox(source.url).carry_to(Outbox(target.url))
 
     record(source, 1, 2)
