@@ -89,7 +89,9 @@ def _report(kind: str, options: argparse.Namespace) -> bool:
 
 def _turn(kind: str, way: str, options: argparse.Namespace) -> tuple[float, float]:
     """Frames a second, and milliseconds of CPU a frame."""
-    variables = {name: value for name, value in os.environ.items() if name not in (*environment.WAITING, "OMP_WAIT_POLICY")}
+    variables = {
+        name: value for name, value in os.environ.items() if name not in (*environment.WAITING, *environment.BLAS, "OMP_WAIT_POLICY")
+    }
     if way != OURS:
         name, _, value = way.partition("=")
         variables |= {UNPREPARED: "1"} | ({name: value} if way != THEIRS else {})
