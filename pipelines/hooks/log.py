@@ -79,23 +79,41 @@ def replay(
     Of these the hooks are sent what they would be sent today, also what was recorded before they were named.
     Raises VortexError for an id that no delivery has, or several.
     """
+    again = _again(ws, id, first, hook)
+    if any(again.values()):
+        with hub(ws).ledger.transaction():
+            pass  # a ledger of before the outbox gets one
+    for name, events in again.items():
+        Outbox(ws.ledger_url).put(name, events)
+    return deliver(ws, list(again), patient=True, on_delivery=on_delivery)
+
+
+def planned(ws: Workspace, *, id: str | None = None, first: int | None = None, hook: str | None = None) -> dict[str, int]:
+    """How many deliveries the same replay would send each hook, which sends none. Raises VortexError as `replay` does."""
+    outbox, again = Outbox(ws.ledger_url), _again(ws, id, first, hook)
+    counts = {}
+    for name, events in again.items():
+        waiting = {each.event for each in outbox.deliveries(hook=name, undelivered=True) if each.state == "waiting"}
+        counts[name] = len(waiting | {seq for seq, _ in events})
+    return counts
+
+
+def _again(ws: Workspace, id: str | None, first: int | None, hook: str | None) -> dict[str, list[tuple[int, str]]]:
+    """The hooks of a replay, and the events (number and hash) that each is to be sent once more."""
     if hook is not None and hook not in ws.config.hooks:
         raise unknown(ws, hook)
-    outbox, names = Outbox(ws.ledger_url), [hook] if hook else list(ws.config.hooks)
+    ledger = hub(ws).ledger
     if id is not None:
-        delivery = _one(ws, outbox, id)
-        names = [delivery.hook]
-        (entry,) = hub(ws).ledger.entries(after=delivery.event - 1, first=1, bodies=False)
-        outbox.put(delivery.hook, [(entry.seq, entry.hash)])
-    elif first is not None:
-        ledger = hub(ws).ledger
-        with ledger.transaction():
-            pass  # a ledger of before the outbox gets one
+        delivery = _one(ws, Outbox(ws.ledger_url), id)
+        (entry,) = ledger.entries(after=delivery.event - 1, first=1, bodies=False)
+        return {delivery.hook: [(entry.seq, entry.hash)]}
+    again: dict[str, list[tuple[int, str]]] = {name: [] for name in ws.config.hooks if hook in (None, name)}
+    if first is not None:
+        entries = [entry for entry in ledger.each(bodies=False) if entry.seq >= first]
         for subscription in subscriptions(ws):
-            if subscription.hook in names:
-                entries = (entry for entry in ledger.each(bodies=False) if entry.seq >= first)
-                outbox.put(subscription.hook, [(each.seq, each.hash) for each in entries if subscription.wants(each.kind, each.subject)])
-    return deliver(ws, names, patient=True, on_delivery=on_delivery)
+            if subscription.hook in again:
+                again[subscription.hook] = [(each.seq, each.hash) for each in entries if subscription.wants(each.kind, each.subject)]
+    return again
 
 
 def drop(ws: Workspace, hook: str) -> int:

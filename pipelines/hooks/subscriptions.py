@@ -11,7 +11,7 @@ from registry.outbox import Subscription
 
 
 def subscriptions(ws: Workspace) -> tuple[Subscription, ...]:
-    """A subscription for each hook in vortex.toml. Raises VortexError for a kind that no event has: the hook would wait for ever."""
+    """A subscription for each hook in vortex.toml. Raises VortexError where no event could ever fit."""
     for name, hook in ws.config.hooks.items():
         for pattern in hook.kinds:
             if not any(fnmatchcase(kind, pattern) for kind in KINDS):
@@ -25,4 +25,10 @@ def subscriptions(ws: Workspace) -> tuple[Subscription, ...]:
                     f"{ws.root / FILE}: hooks.{name}.channels has {pattern!r}, which is no channel; allowed: DEVICE/DOMAIN, with * for any",
                     'for example channels = ["*/corridor"]',
                 )
+        of_channels = [kind for kind in KINDS if kind.startswith("channel.")]
+        if hook.channels and not any(fnmatchcase(kind, pattern) for kind in of_channels for pattern in hook.kinds):
+            raise VortexError(
+                f"{ws.root / FILE}: hooks.{name} has channels, and kinds that no channel has: {', '.join(hook.kinds)}",
+                f"leave channels out, or add one of: {', '.join(of_channels)}",
+            )
     return tuple(Subscription(name, hook.kinds, hook.channels) for name, hook in ws.config.hooks.items())

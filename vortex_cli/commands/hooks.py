@@ -52,6 +52,7 @@ def replay(
         int | None, typer.Option("--from", min=1, metavar="SEQ", help="All events from this number on once more, also delivered ones.")
     ] = None,
     hook: Annotated[str | None, typer.Option("--hook", metavar="NAME", help="To this hook alone.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be sent, and send nothing.")] = False,
 ) -> None:
     """Send the hooks of vortex.toml what waits, now and to the end; exit 1 when something still waits then.
 
@@ -60,10 +61,15 @@ def replay(
 
     Example: vortex hooks replay --from 120 --hook ci
     """
+    from pipelines.hooks.log import planned
     from pipelines.hooks.log import replay as send
 
     if id is not None and (first is not None or hook is not None):
         raise UsageError("an ID names one delivery of one hook", "leave --from and --hook out, or the ID")
+    if dry_run:
+        counts = planned(console.workspace(), id=id, first=first, hook=hook)
+        console.emit(counts, *(f"{name}: {count} would be sent" for name, count in counts.items()))
+        return
     with console.progress() as display:
         task = display.add_task("delivering", total=None)
         reports = send(console.workspace(), id=id, first=first, hook=hook, on_delivery=lambda: display.update(task, advance=1))

@@ -141,7 +141,7 @@ def test_a_delivery_is_settled_put_back_and_dropped(ledger_url: str) -> None:
         for state in ("delivered", "refused"):
             first = queue.first(COLUMNS)
             assert first is not None
-            queue.settle(first[0], state, "so", at="2026-01-01T00:00:00.000Z")  # type: ignore[arg-type]
+            queue.settle(first[0], state, "so", at="2026-01-01T00:00:00.000Z")
         last = queue.first(COLUMNS)
     assert last is not None and (last[0].event, last[1][0], last[1][4]) == (3, 3, "v3")
     assert [(each.state, each.attempts) for each in outbox.deliveries()] == [("delivered", 1), ("refused", 1), ("waiting", 0)]

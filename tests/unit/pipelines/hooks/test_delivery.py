@@ -351,6 +351,7 @@ def test_waits_grow_and_a_clock_that_was_wrong_stops_nothing() -> None:
             "'version.promoted', which no kind of event fits; allowed: version.registered",
         ),
         ('command = ["true"]\nchannels = ["corridor"]', "'corridor', which is no channel"),
+        ('command = ["true"]\nkinds = ["version.*"]\nchannels = ["*/*"]', "has channels, and kinds that no channel has: version.*"),
         ('command = ["true"]\nsecret = "x"', "Extra inputs"),
     ],
 )
@@ -426,6 +427,7 @@ def test_the_log_says_what_was_sent_and_a_replay_sends_it_once_more(
     first, second = printed("log")["deliveries"]
     assert (first["state"], first["answer"], first["subject"], second["event"]) == ("delivered", "204 No Content", "v1", 2)
     assert printed("replay", second["id"][:10]) == [{"hook": "ci", "state": "done", "delivered": 1, "refused": 0, "problem": ""}]
+    assert printed("replay", "--from", "1", "--dry-run") == {"ci": 2} and receiver.events == [1, 2, 2]
     assert printed("replay", "--from", "2", "--hook", "ci")[0]["delivered"] == 1 and printed("replay") == []
     assert receiver.events == [1, 2, 2, 2]
     assert (printed("test", "ci")["outcome"], receiver.events[-1], len(log(ws, last=1).deliveries)) == ("delivered", 0, 1)
