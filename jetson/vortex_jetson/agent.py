@@ -20,7 +20,7 @@ from vortex_jetson.bundle import Bundle
 from vortex_jetson.channel import Channel, Release
 from vortex_jetson.device import Device, stamp
 from vortex_jetson.document import LARGEST_COUNT, canonical, read
-from vortex_jetson.engine import model_for
+from vortex_jetson.engine import LibraryMissing, model_for
 from vortex_jetson.errors import BadBundle, DiskFull, HealthFailed, RobotError, Untrusted, UsageError
 from vortex_jetson.files import flush, read_plain, remove_tree, write_whole, writing
 from vortex_jetson.slots import Name, Slots
@@ -166,7 +166,10 @@ def stage(device: Device, slots: Slots, release: Release, transfer: Transfer) ->
 
 
 def prove(device: Device, slots: Slots) -> Slots:
-    """Have what is on trial do its task: it runs, or HealthFailed is raised and what ran before goes on."""
+    """Have what is on trial do its task: it runs, or HealthFailed is raised and what ran before goes on.
+
+    Raises LibraryMissing where this device cannot run any model, which says nothing about this one; it is not barred.
+    """
     trial, name = slots.trial, slots.spare
     if trial is None or trial.bundle is None:
         raise RobotError("nothing is on trial", "pull first: vortex-jetson pull")
@@ -177,7 +180,11 @@ def prove(device: Device, slots: Slots) -> Slots:
         raise
     boot = device.boot_id()
     while True:
-        result = health.check(device.slot_folder(name), bundle, device.settings.runtime, device.limits)
+        try:
+            result = health.check(device.slot_folder(name), bundle, device.settings.runtime, device.limits)
+        except LibraryMissing:
+            device.write(slots.clear())
+            raise
         if not result.crashed:
             break
         slots = device.write(slots.crash(boot))

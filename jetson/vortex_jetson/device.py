@@ -140,15 +140,19 @@ def load(folder: Path) -> Device:
         raise UsageError(
             f"{path}: cannot be read ({error})", "correct it, or remove it and set the device up with: vortex-jetson init"
         ) from error
+    return Device(folder, _settings(document, str(path)))
+
+
+def _settings(document: dict[str, Any], where: str) -> Settings:
     try:
-        fields = Fields({"runtime": "onnxruntime", **document}, str(path))
+        fields = Fields({"runtime": "onnxruntime", **document}, where)
         settings = Settings(
             fields.text("device", NAME), fields.text("channel", CHANNEL), fields.line("url"), fields.text("runtime", "|".join(RUNTIMES))
         )
         fields.end()
     except BadDocument as error:
         raise UsageError(error.message, "correct it") from error
-    return Device(folder, settings)
+    return settings
 
 
 def init(folder: Path, settings: Settings, root: Path) -> Device:
@@ -159,6 +163,7 @@ def init(folder: Path, settings: Settings, root: Path) -> Device:
     path = folder / "device.toml"
     if path.exists():
         raise UsageError(f"{folder}: holds a device already", f"correct {path} by hand, or name another folder with --state")
+    _settings(vars(settings), "the settings")
     try:
         content = read_plain(root, LARGEST_ROOT)
     except OSError as error:

@@ -20,6 +20,10 @@ class EngineFailed(RobotError):
     """A model that cannot be loaded, or that does not answer as it says."""
 
 
+class LibraryMissing(RobotError):
+    """The library that runs models cannot be loaded on this device: no fault of a bundle."""
+
+
 class Engine(Protocol):
     """One loaded model."""
 
@@ -31,8 +35,10 @@ class OnnxEngine:
     """ONNX Runtime on the processor."""
 
     def __init__(self, content: bytes, name: str, threads: int = 0) -> None:
-        import onnxruntime
-
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise LibraryMissing(f"ONNX Runtime cannot be loaded ({error})", "install it: pip install vortex-jetson[onnx]") from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4  # errors are raised anyway

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from vortex_jetson import bundle as bundles
 from vortex_jetson.bundle import Bounds, Bundle, HealthFrame
 from vortex_jetson.document import LARGEST_COUNT, Fields, read
-from vortex_jetson.engine import Engine, open_engine
+from vortex_jetson.engine import Engine, LibraryMissing, open_engine
 from vortex_jetson.errors import BadBundle, BadDocument, Interrupted, RobotError
 from vortex_jetson.limits import LIMITS, Limits
 
@@ -116,10 +116,17 @@ class Result:
 
 
 def check(slot: Path, bundle: Bundle, runtime: str, limits: Limits = LIMITS) -> Result:
-    """Run the bundle of a slot on its frames in a child process, and judge. Raises Interrupted where the child was ended from outside."""
+    """Run the bundle of a slot on its frames in a child process, and judge.
+
+    Raises Interrupted where the child was ended from outside, and LibraryMissing where the library that runs models cannot be loaded.
+    """
+    slot = slot.absolute()
     command = [sys.executable, "-m", "vortex_jetson.health", str(slot / "bundle"), str(slot / "manifest.json"), runtime]
     try:
-        child = subprocess.run(command, capture_output=True, timeout=limits.health_s, stdin=subprocess.DEVNULL)
+        # Python looks for modules in the folder that it is called in: in / nobody puts any.
+        child = subprocess.run(command, capture_output=True, timeout=limits.health_s, stdin=subprocess.DEVNULL, cwd="/")
+    except OSError as error:
+        raise RobotError(f"the health check cannot be started ({error.strerror})", "free memory, and pull again") from error
     except subprocess.TimeoutExpired:
         return Result(f"it did not answer within {limits.health_s:g} s")
     if child.returncode < 0 and -child.returncode in STOPPED:
@@ -129,9 +136,12 @@ def check(slot: Path, bundle: Bundle, runtime: str, limits: Limits = LIMITS) -> 
     try:
         fields = read(child.stdout, LARGEST_ANSWER, "the answer of the health check")
         failure = fields.optional("failure", fields.line)
+        missing = fields.optional("missing", fields.line)
         measured = fields.optional("measured", lambda name: _measured(fields.part(name)))
     except BadDocument:
         return Result(f"its process ended with {child.returncode}: {_last_line(child.stderr)}", crashed=True)
+    if missing is not None:
+        raise LibraryMissing(missing, "nothing was tried out, and what runs goes on")
     if failure is not None or measured is None:
         return Result(failure or "it measured nothing")
     return Result(verdict(measured, bundle.health.bounds), measured=measured)
@@ -190,10 +200,12 @@ def main(folder: str, manifest: str, runtime: str) -> str:
         bundle = bundles.parse(Path(manifest).read_bytes())
         engine = open_engine(runtime, Path(folder), bundle)
         measured = asdict(measure(engine, (load(Path(folder), frame) for frame in bundle.health.frames)))
+    except LibraryMissing as error:
+        return json.dumps({"failure": None, "missing": error.message[:500], "measured": None})
     except RobotError as error:
-        return json.dumps({"failure": error.message[:500], "measured": None})
+        return json.dumps({"failure": error.message[:500], "missing": None, "measured": None})
     finite = {name: value if value is None or np.isfinite(value) else None for name, value in measured.items()}
-    return json.dumps({"failure": None, "measured": finite})
+    return json.dumps({"failure": None, "missing": None, "measured": finite})
 
 
 if __name__ == "__main__":

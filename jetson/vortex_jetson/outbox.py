@@ -82,6 +82,9 @@ def send(device: Device, place: str | None = None) -> int:
     web = urlsplit(address).scheme in ("http", "https")
     if not web and "://" in address:
         raise UsageError(f"{address:.80}: is neither http, https nor a folder", "name where reports are collected")
+    if not web and not Path(address).is_dir():
+        # A folder is never made: what is not there may be a stick that was pulled out.
+        raise TransferFailed(f"{address}: is no folder; reports wait", "they are sent by the next pull or: vortex-jetson report")
     count = 0
     for path in waiting(device):
         try:
