@@ -66,7 +66,7 @@ def decide(channel: Channel, slots: Slots, device: str) -> Release | Keep:
     if release.bundle == current.bundle:
         return Keep(f"{release.version} runs", held=False)
     if release.bundle in slots.barred:
-        return Keep(f"{runs}: {release.version} was rolled back here, {slots.barred[release.bundle]}")
+        return Keep(f"{runs}: rolled back here was {slots.barred[release.bundle]}")
     return release
 
 
