@@ -52,12 +52,21 @@ class Domain(BaseModel):
 
 
 class Device(BaseModel):
-    """Something that runs a student: this machine (`onnxruntime`) or, later, a Jetson (`tensorrt`)."""
+    """Something that runs a student: this machine (`onnxruntime`), or a Jetson (`tensorrt`).
+
+    `publish` says whether what is promoted for it is published for robots to pull; None is by its runtime: a Jetson's is, this machine's not.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     runtime: Literal["onnxruntime", "tensorrt"] = "onnxruntime"
     description: str = ""
+    publish: bool | None = None
+
+    @property
+    def published(self) -> bool:
+        """Whether robots pull what is promoted for it."""
+        return self.runtime == "tensorrt" if self.publish is None else self.publish
 
 
 class Partition(BaseModel):
@@ -104,6 +113,15 @@ class EvidenceSettings(BaseModel):
     keys: tuple[_Setting, ...] = ()
 
 
+class PublishSettings(BaseModel):
+    """`folder` is what robots pull, by any web server; `keys` the folder of the keys that sign it, which belongs to nobody else."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folder: _Setting = "publish"
+    keys: _Setting = "keys"
+
+
 class WorkspaceConfig(BaseModel):
     """`vortex.toml`, typed. Environment variables such as `$SCRATCH` are expanded in every path and URI."""
 
@@ -123,6 +141,7 @@ class WorkspaceConfig(BaseModel):
     huggingface: HubNames = Field(default_factory=HubNames)
     """What `vortex card` writes for the Hugging Face hub."""
     evidence: EvidenceSettings = EvidenceSettings()
+    publish: PublishSettings = PublishSettings()
 
 
 @dataclass(frozen=True)
@@ -186,6 +205,16 @@ class Workspace:
         """Files of the public keys whose signatures on evidence are trusted."""
         return tuple(self._path("evidence.keys", key) for key in self.config.evidence.keys)
 
+    @property
+    def publish_folder(self) -> Path:
+        """What robots pull."""
+        return self._folder("publish.folder", self.config.publish.folder)
+
+    @property
+    def keys_folder(self) -> Path:
+        """The keys that sign what is published, but for those of the role root."""
+        return self._folder("publish.keys", self.config.publish.keys)
+
     def device(self, name: str | None) -> str:
         """Name of the device; None is the only configured one. Raises VortexError when it is unknown or ambiguous."""
         names = ", ".join(sorted(self.config.devices))
@@ -230,7 +259,7 @@ class Workspace:
         if self.root.is_relative_to(os.path.normpath(path)):
             raise VortexError(
                 f"{self.root / FILE}: {key} = {value!r} is the workspace itself, allowed: a folder of its own",
-                f"for example {key} = {key!r}",
+                f"for example {key} = {key.rpartition('.')[2]!r}",
             )
         if path.exists() and not path.is_dir():
             raise VortexError(f"{path}: is a file, allowed: the folder that `{key}` names", f"move it away, or set `{key}` in {FILE}")

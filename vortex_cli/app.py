@@ -29,6 +29,7 @@ from vortex_cli.commands import (
     history,
     import_,
     init,
+    keys,
     label,
     lineage,
     logs,
@@ -104,6 +105,10 @@ evidence_app = typer.Typer(
     cls=Group, no_args_is_help=True, help="Reports of how a version did outside of Vortex: closed loop, device, shadow, field."
 )
 
+keys_app = typer.Typer(
+    cls=Group, no_args_is_help=True, help="What signs for robots, by role: make, replace, renew, look at, and a timer that renews."
+)
+
 register(app, init.init, "Start")
 register(app, demo.demo, "Start")
 register(app, doctor.doctor, "Start")
@@ -161,6 +166,12 @@ register(app, card.card, "Ship")
 register(audit_app, audit.head, "Ship")
 register(audit_app, audit.verify, "Ship")
 app.add_typer(audit_app, name="audit", rich_help_panel="Ship")
+register(keys_app, keys.init, "Ship")
+register(keys_app, keys.rotate, "Ship")
+register(keys_app, keys.refresh, "Ship")
+register(keys_app, keys.status, "Ship")
+register(keys_app, keys.timer, "Ship")
+app.add_typer(keys_app, name="keys", rich_help_panel="Ship")
 
 register(app, ci.ci, "Keep")
 register(app, migrate.migrate, "Keep")
