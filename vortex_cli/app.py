@@ -39,6 +39,7 @@ from vortex_cli.commands import (
     predict,
     profile,
     promote,
+    publish,
     quarantine,
     recipes,
     recommend,
@@ -160,6 +161,7 @@ app.add_typer(evidence_app, name="evidence", rich_help_panel="Bring")
 register(app, export.export, "Ship")
 register(app, promote.promote, "Ship")
 register(app, rollback.rollback, "Ship")
+register(app, publish.publish, "Ship")
 register(app, quarantine.quarantine, "Ship")
 register(app, history.history, "Ship")
 register(app, card.card, "Ship")
