@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
 import stat
+import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -115,8 +120,6 @@ def test_a_client_follows_new_keys_of_every_role_and_the_old_ones_sign_nothing_m
 
 
 def test_a_published_folder_that_was_lost_is_made_again_with_higher_versions(repository: TufRepository, tmp_path: Path) -> None:
-    import shutil
-
     repository.publish({TARGET: b"one"}, datetime.now(UTC) - timedelta(hours=1))
     assert seen(repository.folder, tmp_path / "device") == b"one"
     shutil.rmtree(repository.folder)
@@ -156,3 +159,47 @@ def test_keys_are_made_once_and_only_their_passphrase_opens_them(repository: Tuf
     with pytest.raises(UsageError, match="a root key of today"):
         rotate(ws, "root", [tmp_path / "stick"], WORD, new_folders=[tmp_path / "stick"])
     assert list(repository.keys.roots()) == [1]
+
+
+def test_killed_at_any_write_a_client_sees_the_old_state_or_the_new_one_whole(
+    repository: TufRepository, ws: Workspace, tmp_path: Path
+) -> None:
+    repository.publish({TARGET: b"one", "channels/orin/hall.json": b"hall"})
+    seen(repository.folder, tmp_path / "device")
+    rotate(ws, "timestamp", [tmp_path / "stick"], WORD)  # the next one writes a root too, and removes a key
+    shutil.copytree(ws.root, tmp_path / "before")
+    outcomes = []
+    for number in range(1, 60):
+        shutil.rmtree(ws.root)
+        shutil.copytree(tmp_path / "before", ws.root)
+        shutil.copytree(tmp_path / "device", tmp_path / f"device{number}")
+        killed = kill_at(number, ws.root, lambda: repository.publish({TARGET: b"two"}))
+        outcomes.append(seen(repository.folder, tmp_path / f"device{number}"))
+        repository.publish({TARGET: b"two"})
+        assert seen(repository.folder, tmp_path / f"device{number}") == b"two"
+        if not killed:
+            break
+    assert not killed and len(outcomes) >= 20
+    assert outcomes == sorted(outcomes) and set(outcomes) == {b"one", b"two"}, "old until some write, and new from then on"
+
+
+def kill_at(number: int, root: Path, action: Callable[[], object]) -> bool:
+    """Do it in a child that ends as a power cut would at its write `number` below `root`; whether it came that far."""
+    child = os.fork()
+    if child:
+        return bool(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL)
+    writes = 0
+
+    def hook(name: str, arguments: tuple[object, ...]) -> None:
+        nonlocal writes
+        opened = name == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        if (opened or name in ("os.rename", "os.remove", "os.mkdir")) and str(arguments[0]).startswith(str(root)):
+            writes += 1
+            if writes == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+    try:
+        action()
+    finally:
+        os._exit(0)
