@@ -22,7 +22,7 @@ from vortex_jetson.device import Device, stamp
 from vortex_jetson.document import LARGEST_COUNT, canonical, read
 from vortex_jetson.engine import LibraryMissing, model_for
 from vortex_jetson.errors import BadBundle, DiskFull, HealthFailed, RobotError, Untrusted, UsageError
-from vortex_jetson.files import flush, read_plain, remove_tree, write_whole, writing
+from vortex_jetson.files import STAGING, flush, read_plain, remove_tree, write_whole, writing
 from vortex_jetson.slots import Name, Slots
 from vortex_jetson.transfer import Transfer, source_of
 
@@ -129,6 +129,10 @@ def recover(device: Device) -> Slots:
     """The state, with what a kill has left put right."""
     slots = device.slots()
     device.settle(slots)
+    with writing(device.folder):
+        for folder in (device.folder, device.folder / "outbox", device.folder / "slots"):
+            for leftover in folder.glob(f".*{STAGING}"):
+                remove_tree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
     return slots
 
 
