@@ -21,6 +21,7 @@ from validation.checks import Check
 from validation.policies import load_policies
 from validation.promotion.gate import Undecided
 from validation.promotion.gates import judge
+from validation.promotion.policies import Place
 
 State = Literal["held", "passed", "refused", "not reached"]
 
@@ -114,7 +115,8 @@ def promote(
     highest = state.stage_of(version.name)
     reports = [StageReport(step, "held") for step in stages if highest and STAGES.index(step) <= STAGES.index(highest)]
     remaining = stages[len(reports) :]
-    rules = [rule for step in remaining for rule in policy.stage(step)]
+    place = Place(channel.device, ws.config.devices[channel.device].runtime, channel.domain)
+    rules = [rule for step in remaining for rule in policy.stage(step, place)]
     incumbent = registry.get(state.production) if state.production and state.production != version.name else None
     evidence = gather(Request(ws, registry, version, incumbent, channel, dry_run, on_step, on_progress), rules)
     waiver = f"overridden by {actor()}: {reason}" if override else ""
@@ -123,7 +125,7 @@ def promote(
             reports.append(StageReport(step, "not reached"))
             continue
         # What does not depend on the camera is asked once.
-        checks = dict.fromkeys(check for records in evidence for rule in policy.stage(step) for check in judge(rule, records))
+        checks = dict.fromkeys(check for records in evidence for rule in policy.stage(step, place) for check in judge(rule, records))
         answered = tuple(dataclasses.replace(check, waiver=waiver) if isinstance(check, Undecided) else check for check in checks)
         reports.append(StageReport(step, "passed" if all(check.ok for check in answered) else "refused", answered))
     passed = reports[-1].state in ("passed", "held")
