@@ -35,6 +35,7 @@ def test_a_fresh_workspace_lacks_nothing_needed(workspace: Workspace) -> None:
         "artifacts": "ok",
         "aliases": "ok",
         "quarantine": "ok",
+        "hooks": "ok",
         "keys": "ok",
     }
     assert found["ledger"].found.startswith("mlruns/ledger.db does not exist yet")
