@@ -134,7 +134,8 @@ def _confidence(
     confidence = np.multiply(student, np.float32(STUDENT_CONFIDENCE), dtype=np.float32)
     np.copyto(confidence, tof, where=measured)
     np.copyto(confidence, np.float32(0), where=~usable)
-    return np.clip(confidence, 0, 1, out=confidence)
+    np.clip(confidence, 0, 1, out=confidence)
+    return confidence
 
 
 def median(values: NDArray[np.float64]) -> float:
