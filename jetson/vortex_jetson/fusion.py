@@ -131,7 +131,7 @@ def _confidence(
 ) -> NDArray[np.float32] | None:
     if student is None:
         return None
-    confidence = np.multiply(student, np.float32(STUDENT_CONFIDENCE), dtype=np.float32)
+    confidence: NDArray[np.float32] = np.multiply(student, np.float32(STUDENT_CONFIDENCE), dtype=np.float32)
     np.copyto(confidence, tof, where=measured)
     np.copyto(confidence, np.float32(0), where=~usable)
     np.clip(confidence, 0, 1, out=confidence)
