@@ -36,6 +36,9 @@ class Limits:
     """A median outside of these, as a multiple of the scale that is assumed without ToF, says that one of the two is broken."""
 
 
+USUAL: Final = Limits()
+
+
 class Fused(NamedTuple):
     """Fused depth and how it came about."""
 
@@ -59,7 +62,7 @@ def fuse(
     student_confidence: NDArray[np.floating] | None = None,
     *,
     assumed_scale: float = 1.0,
-    limits: Limits = Limits(),
+    limits: Limits = USUAL,
 ) -> Fused:
     """Fill the ToF camera's holes with the student's depth, all [H,W], depth in metres, confidence in [0,1].
 

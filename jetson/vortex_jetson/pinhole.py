@@ -62,3 +62,15 @@ def cloud(depth: NDArray[np.float32], rays: NDArray[np.float32]) -> NDArray[np.f
     known = np.where((depth > 0) & (depth < np.inf), depth, np.float32(np.nan))
     points: NDArray[np.float32] = known[..., None] * rays
     return points
+
+
+def scaled_matrix(matrix: Sequence[float], size: tuple[int, int], new: tuple[int, int]) -> list[float]:
+    """A row-major camera matrix, 3×3 (K) or 3×4 (P), of pictures of `size` for the same pictures resized to `new`, as `Pinhole.scaled`."""
+    columns = len(matrix) // 3
+    across, down = new[1] / size[1], new[0] / size[0]
+    rows = [list(matrix[start : start + columns]) for start in range(0, 3 * columns, columns)]
+    rows[0] = [number * across for number in rows[0]]
+    rows[1] = [number * down for number in rows[1]]
+    rows[0][2] += 0.5 * across - 0.5
+    rows[1][2] += 0.5 * down - 0.5
+    return [number for row in rows for number in row]
