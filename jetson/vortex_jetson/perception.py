@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vortex_jetson.engine import Engine
 from vortex_jetson.fusion import USUAL, Limits, fuse
 from vortex_jetson.resize import Size, pick, shrink
 
 UNTAUGHT: Final = 255
 """In place of a class where the student was taught none: no class of the label info, so that Nav2's layer passes it over."""
-
-
-class Engine(Protocol):
-    """What runs a student."""
-
-    def run(self, rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Depth [H,W] in metres and logits [C,H,W] of an RGB picture [H,W,3]."""
 
 
 @dataclass(frozen=True)

@@ -109,15 +109,15 @@ def work(
     frames: Iterable[Frame],
     current: Callable[[], Perception],
     outputs: Sequence[Output],
+    summary: Summary,
     shadow: Shadow | None = None,
     period_s: float = 1 / 30,
-) -> Summary:
-    """Answer frames until they end. `period_s` is the time from frame to frame, which a shadow may use what is left of.
+) -> None:
+    """Answer frames until they end, and count them in `summary`. `period_s` is the time from frame to frame, which a shadow may use what is left of.
 
     A frame that cannot be read (smaller than the student's, ToF of another shape) ends the run: the camera is set up wrongly. Raises
     RobotError.
     """
-    summary = Summary()
     for frame in frames:
         try:
             seen = current().see(frame.rgb, frame.tof, frame.confidence)
@@ -128,7 +128,6 @@ def work(
         summary.add(frame, seen)
         if shadow is not None:
             shadow.offer(frame, seen, frame.at + period_s)
-    return summary
 
 
 def into_folder(path: Path) -> Output:

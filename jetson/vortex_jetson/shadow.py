@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections import deque
 from collections.abc import Callable
@@ -19,8 +20,9 @@ NEAR_M: Final = 1.5
 MEASURED: Final = 128
 """From this confidence on a pixel is the ToF camera's, and both versions say the same of it."""
 _MARGIN: Final = 1.25
-"""More than the slowest of its last runs: a candidate that needs longer than it did is late for nobody but itself."""
+"""More than a slow run of late: a candidate that needs longer than it did is late for nobody but itself."""
 _RUNS: Final = 50
+_FORGETTING: Final = 0.98
 _WARM_UP: Final = 3
 
 
@@ -38,6 +40,7 @@ class Shadow:
             candidate.see(nothing)
             self._seconds.append(clock() - started)
         self._seconds = deque(list(self._seconds)[1:], maxlen=_RUNS)  # the first run loads what others find loaded
+        self._need = max(self._seconds)
         self._started = self._ended = datetime.now(timezone.utc)
         self.frames = self.skipped = 0
         self._pixels = self._close = self._classes = self._alike = self._glass_both = self._glass_any = self._near = 0
@@ -46,14 +49,15 @@ class Shadow:
     def offer(self, frame: Frame, live: Seen, until: float) -> bool:
         """Compare on this frame, whose live answer is out, if that ends before `until` (of `time.monotonic`); whether it was."""
         started = self._clock()
-        if started + _MARGIN * max(self._seconds) > until:
+        if started + _MARGIN * self._need > until:
             self.skipped += 1
-            # One slow run must not end the shadow's work for good: what it took is forgotten bit by bit.
-            self._seconds.append(0.99 * max(self._seconds))
+            # One slow run must not end the shadow's work for good, and one that is always too slow must not be tried again and again.
+            self._need = max(_FORGETTING * self._need, statistics.median(self._seconds))
             return False
         candidate = self._candidate.see(frame.rgb, frame.tof, frame.confidence)
         seconds = self._clock() - started
         self._seconds.append(seconds)
+        self._need = max(_FORGETTING * self._need, seconds)
         self._latencies.append(seconds)
         del self._latencies[:-10_000]
         self._compare(live, candidate)
