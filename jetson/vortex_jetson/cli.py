@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from vortex_jetson import agent, device, outbox
+from vortex_jetson.commands import add_commands
 from vortex_jetson.engine import RUNTIMES
 from vortex_jetson.errors import HealthFailed, Interrupted, RobotError, plain
 
@@ -81,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
 
     report = _command(commands, "report", _report, "send the reports that wait", "vortex-jetson report --to /media/usb")
     report.add_argument("--to", dest="place", metavar="PLACE", help="another server or folder than the publishing one")
+    add_commands(commands, _command, _say)
     return top
 
 
