@@ -61,6 +61,11 @@ def _json_escapes() -> dict[int, str]:
     return {code: _spelt(code) for code in _SHOWN if code >= 0x7F}
 
 
+def one_line(text: str) -> str:
+    """`text` as it may stand within a line: cleaned, with a space for each line break and tab."""
+    return clean(text).replace("\n", " ").replace("\t", " ")
+
+
 def plain_line(text: str) -> str:
     """`text` itself, for a field that a file fills. Raises ValueError where it is more than one line of plain text."""
     if clean(text) != text or "\n" in text or "\t" in text:

@@ -24,7 +24,7 @@ class Channel:
         """The channel written as `device/domain`. Raises VortexError when it is not that."""
         device, separator, domain = text.partition("/")
         if not (device and separator and domain):
-            raise VortexError(f"channel {text!r} is not DEVICE/DOMAIN", "for example: host/corridor")
+            raise VortexError(f"channel {text[:130]!r} is not DEVICE/DOMAIN", "for example: host/corridor")
         return cls(device, domain)
 
     def alias(self, stage: str) -> str:

@@ -296,6 +296,8 @@ def explained(url: SecretUrl) -> Iterator[None]:
         ) from error
     except (sqlite3.Error, OSError) as error:
         raise _in_words(url, str(error)) from error
+    except UnicodeDecodeError as error:
+        raise _in_words(url, f"malformed text ({error})") from error
     except Exception as error:
         # SQLAlchemy is imported by now if one of its errors is under way; naming its class without importing keeps reads light.
         if type(error).__module__.startswith("sqlalchemy."):

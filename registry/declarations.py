@@ -122,4 +122,4 @@ def adopt_command(version: str) -> str:
 
 def declared_metrics(raw: Iterable[Mapping[str, Any]]) -> tuple[DeclaredMetric, ...]:
     """Declared metrics from their JSON."""
-    return tuple(DeclaredMetric(**metric) for metric in raw)
+    return tuple(DeclaredMetric(**{**metric, "value": float(metric["value"])}) for metric in raw)

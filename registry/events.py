@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Final, Literal, Self
 
+from core.printable import one_line
 from registry import records
 from registry.channels import Channel, ChannelState
 from registry.declarations import Adoption, Declaration, DeclaredJob, DeclaredVersion, declared_metrics
@@ -39,6 +40,8 @@ Sentence = tuple[str | tuple[str, Role], ...]
 AUDIT: Final = (
     "it did not come from a promotion, a rollback, a registration, an import or an adoption: `vortex audit verify` says all that is wrong"
 )
+MALFORMED: Final = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+"""What reading an entry raises that was not written by its class, or that is about what no earlier entry made."""
 NEWER: Final = "it was written by a newer vortex: update this one"
 Scope = Literal["version", "channel", "data", "device"]
 """What an event is about, which is what its subject names."""
@@ -227,7 +230,8 @@ class VersionRegistered(VersionEvent, kind="version.registered"):
             )
         state.versions[entry.subject] = VersionState(
             **{
-                **{name: head[name] for name in (*VersionRegistered.HEAD, "number")},
+                **{name: head[name] for name in VersionRegistered.HEAD},
+                "number": records.count(head["number"]),
                 "unproven": tuple(head.get("unproven", ())),
                 "name": entry.subject,
                 "size": (head["size"][0], head["size"][1]),
@@ -463,7 +467,11 @@ class VersionAdopted(VersionRegistered, kind="version.adopted"):
     def parse(cls, entry: Entry) -> Self:
         """The event that was stored as this entry of the ledger."""
         plain, raw = VersionRegistered.parse(entry), (entry.body or {})["adoption"]
-        parts = {"class_order": tuple(raw["class_order"]), "metrics": declared_metrics(raw["metrics"])}
+        parts = {
+            "class_order": tuple(raw["class_order"]),
+            "metrics": declared_metrics(raw["metrics"]),
+            "sha256": records.text(raw["sha256"]),
+        }
         return cls(plain.version, plain.new, plain.mlflow_version, Adoption(**{**raw, **parts}), entry.head["takes_name"])
 
     @staticmethod
@@ -471,7 +479,9 @@ class VersionAdopted(VersionRegistered, kind="version.adopted"):
         """A new version; a declared one of its name has weights now. Raises Contradiction where the name is taken, or is not declared."""
         declared = state.declared.get(entry.subject)
         if entry.head["takes_name"] == (declared is not None):
-            raise Contradiction(f"the chain breaks at event {entry.seq}: it adopts a checkpoint as {entry.subject}, which it cannot", AUDIT)
+            raise Contradiction(
+                f"the chain breaks at event {entry.seq}: it adopts a checkpoint as {entry.subject[:60]}, which it cannot", AUDIT
+            )
         VersionRegistered.fold_head(entry, state)
         if declared is not None:
             state.declared[entry.subject] = dataclasses.replace(declared, adopted=True)
@@ -542,7 +552,7 @@ class ChannelJudged(ChannelEvent):
     @classmethod
     def parse(cls, entry: Entry) -> Self:
         """The event that was stored as this entry of the ledger."""
-        return dataclasses.replace(super().parse(entry), checks=tuple((entry.body or {})["checks"]))
+        return dataclasses.replace(super().parse(entry), checks=tuple(map(records.mapping, (entry.body or {})["checks"])))
 
 
 @dataclass(frozen=True)
@@ -585,7 +595,7 @@ class ChannelPromoted(ChannelJudged, kind="channel.promoted"):
         """To which stage, and instead of which version."""
         instead = f", instead of {self.replaced}" if self.stage == "production" and self.replaced not in (None, self.version) else ""
         instead += f", on {self.share:.0%} of the devices" if self.share < 1 else ""
-        waived = dict.fromkeys(f"{check['name']} {check['waiver']}" for check in self.checks if check.get("waiver"))
+        waived = dict.fromkeys(f"{check.get('name')} {check['waiver']}" for check in self.checks if check.get("waiver"))
         override = f", {'; '.join(waived)}" if waived else ""
         return (self.version, "name"), " to ", (self.stage, "stage"), f" on {self.channel}{instead}{override}"
 
@@ -623,7 +633,8 @@ class ChannelRolledBack(ChannelEvent, kind="channel.rolled_back"):
         version = entry.head["version"]
         if version not in channel.earlier:
             raise Contradiction(
-                f"the chain breaks at event {entry.seq}: it takes channel {entry.subject} back to {version}, which was not in production there",
+                f"the chain breaks at event {entry.seq}: it takes channel {entry.subject} back to {one_line(str(version))[:60]}, which was"
+                " not in production there",
                 AUDIT,
             )
         current, seq = {**channel.current, entry.head["stage"]: version}, entry.head["seq"]
@@ -670,7 +681,7 @@ class ChannelBundled(ChannelNote, kind="channel.bundled"):
     def parse(cls, entry: Entry) -> Self:
         """The event that was stored as this entry of the ledger."""
         head = entry.head
-        return cls(Channel.parse(entry.subject), head["version"], head["bundle"], head["bytes"], tuple(head["exports"]))
+        return cls(Channel.parse(entry.subject), head["version"], records.text(head["bundle"]), head["bytes"], tuple(head["exports"]))
 
     def sentence(self) -> Sentence:
         """For which channel, and as which bundle."""
@@ -810,7 +821,7 @@ class DeviceEnrolled(DeviceEvent, kind="device.enrolled"):
     @classmethod
     def parse(cls, entry: Entry) -> Self:
         """The event that was stored as this entry of the ledger."""
-        return cls(entry.subject, Channel.parse(entry.head["channel"]), entry.head["keyid"], entry.head["key"])
+        return cls(entry.subject, Channel.parse(entry.head["channel"]), *(records.text(entry.head[name]) for name in ("keyid", "key")))
 
     @staticmethod
     def fold_head(entry: Entry, state: State) -> None:
@@ -885,7 +896,7 @@ def _before_move(entry: Entry, state: State) -> ChannelState:
     channel = state.channel(entry.subject)
     if entry.head["seq"] != channel.seq + 1:
         raise Contradiction(
-            f"the chain breaks at event {entry.seq}: it is move {entry.head['seq']} of channel {entry.subject}, which is at move {channel.seq}",
+            f"the chain breaks at event {entry.seq}: it is move {entry.head['seq']!r:.20} of channel {entry.subject}, which is at move {channel.seq}",
             AUDIT,
         )
     return channel
@@ -894,7 +905,8 @@ def _before_move(entry: Entry, state: State) -> ChannelState:
 def fold(entries: Iterable[Entry]) -> State:
     """The state after these entries in their order. Entries that were read without their bodies fold their heads alone.
 
-    Raises NotUnderstood for a kind or a shape that this vortex does not know, Contradiction for an event that cannot follow the others.
+    Raises NotUnderstood for a kind or a shape that this vortex does not know, Contradiction for an event that cannot follow the others, or is
+    not what its class writes.
     """
     state = State()
     for entry in entries:
@@ -903,9 +915,12 @@ def fold(entries: Iterable[Entry]) -> State:
             event_type is None or "shape" in entry.head
         ):  # asked here, because one call for each of thousands of entries is a 20th of the time
             event_type = type_of(entry)
-        event_type.fold_head(entry, state)
-        if entry.body is not None:
-            event_type.parse(entry).fold_body(state)
+        try:
+            event_type.fold_head(entry, state)
+            if entry.body is not None:
+                event_type.parse(entry).fold_body(state)
+        except MALFORMED as error:
+            raise _malformed(entry, error) from error
     return state
 
 
@@ -915,8 +930,8 @@ def type_of(entry: Entry) -> type[Event]:
     if event_type is None:
         raise NotUnderstood(f"ledger event {entry.seq} is a {entry.kind!r}, a kind that this vortex does not know", NEWER)
     shape = entry.head.get("shape", 1)
-    if shape > event_type.shape:
-        what = f"a {entry.kind!r} of shape {shape}, and this vortex knows shapes up to {event_type.shape}"
+    if type(shape) is not int or shape > event_type.shape:
+        what = f"a {entry.kind!r} of shape {shape!r:.20}, and this vortex knows shapes up to {event_type.shape}"
         raise NotUnderstood(f"ledger event {entry.seq} is {what}", NEWER)
     return event_type
 
@@ -928,8 +943,18 @@ def require_known(source: Reader) -> None:
 
 
 def parse(entry: Entry) -> Event:
-    """The event that was stored as this entry. Raises as `type_of`."""
-    return type_of(entry).parse(entry)
+    """The event that was stored as this entry. Raises as `type_of`, and Contradiction where a field is missing or of another type."""
+    try:
+        return type_of(entry).parse(entry)
+    except MALFORMED as error:
+        raise _malformed(entry, error) from error
+
+
+def _malformed(entry: Entry, error: Exception) -> Contradiction:
+    why = f"{type(error).__name__}: {error}"
+    return Contradiction(
+        f"the chain breaks at event {entry.seq}: it is no {entry.kind!r} that can follow those before it ({one_line(why)[:200]})", AUDIT
+    )
 
 
 def kinds(*, scope: Scope | None = None, folds: bool | None = None) -> tuple[str, ...]:

@@ -116,9 +116,14 @@ class Reader(ABC):
         try:
             # One call for all heads: half the time of one call each.
             heads = json.loads(f"[{','.join([row[9] for row in rows])}]")
-            return [Entry._make((*row[:9], head, json.loads(row[10]) if bodies else None)) for row, head in zip(rows, heads, strict=True)]
-        except (ValueError, TypeError):
+            entries = [
+                Entry._make((*row[:9], head, json.loads(row[10]) if bodies else None)) for row, head in zip(rows, heads, strict=True)
+            ]
+        except (ValueError, TypeError, RecursionError):
             return [entry_of(row) for row in rows]
+        if all(type(entry.head) is dict and (not bodies or type(entry.body) is dict) for entry in entries):
+            return entries
+        return [entry_of(row) for row in rows]
 
     def each(self, **which: Any) -> Iterator[Entry]:
         """The same entries, oldest first, without ever holding many of them.
@@ -311,7 +316,7 @@ class Ledger(Reader):
             for where, head in noted.items():
                 if head.seq > end.seq:
                     require_noted(self.url, end, head, where)
-            claimed = max(self.unguarded().claims().values(), default=0)
+            claimed = max((event or 0 for event in self.unguarded().claims().values()), default=0)
             if claimed > end.seq:
                 raise broken(self.url, end.seq + 1, f"it is missing: the chain ends at {end.seq}, but event {claimed} has taken a number")
             if self.guarded:
@@ -440,11 +445,18 @@ def _select(
 
 
 def entry_of(row: Sequence[Any]) -> Entry:
-    """The entry that a stored row is. Raises VortexError where its head or body is not JSON."""
+    """The entry that a stored row is. Raises VortexError where its head or body is no JSON object."""
     try:
-        return Entry._make((*row[:9], json.loads(row[9]), json.loads(row[10]) if len(row) > 10 else None))
-    except (ValueError, TypeError) as error:
+        return Entry._make((*row[:9], _object(row[9]), _object(row[10]) if len(row) > 10 else None))
+    except (ValueError, TypeError, RecursionError) as error:
         raise VortexError(f"ledger event {row[0]} is not readable: {error}", "restore the ledger from a backup") from error
+
+
+def _object(text: str) -> dict[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError(f"{text[:60]!r} is no object")
+    return value
 
 
 def _clean_values(value: Any) -> Any:

@@ -392,7 +392,7 @@ def artifact(raw: Mapping[str, Any] | None) -> Artifact | None:
 def metrics(raw: Mapping[str, Any]) -> Metrics:
     """Metrics from their JSON; `nan` and `inf` come back as numbers, so that a gate sees them."""
     values = {name: float(value) for name, value in raw["values"].items()}
-    return Metrics(**{**raw, "values": values, "errors": artifact(raw["errors"])})
+    return Metrics(**{**raw, "values": values, "digest": text(raw["digest"]), "errors": artifact(raw["errors"])})
 
 
 def export(raw: Mapping[str, Any]) -> Export:
@@ -404,4 +404,25 @@ def export(raw: Mapping[str, Any]) -> Export:
 
 def evidence(raw: Mapping[str, Any]) -> Evidence:
     """Evidence from its JSON."""
-    return Evidence(**{**raw, "artifact": Artifact(**raw["artifact"]), "signers": tuple(raw["signers"])})
+    return Evidence(**{**raw, "artifact": Artifact(**raw["artifact"]), "signers": tuple(map(text, raw["signers"]))})
+
+
+def text(value: object) -> str:
+    """A text from its JSON. Raises TypeError for anything else."""
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.60} is no text")
+    return value
+
+
+def count(value: object) -> int:
+    """A whole number from its JSON. Raises TypeError for anything else."""
+    if type(value) is not int:
+        raise TypeError(f"{value!r:.60} is no whole number")
+    return value
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """An object from its JSON. Raises TypeError for anything else."""
+    if not isinstance(value, dict):
+        raise TypeError(f"{value!r:.60} is no object")
+    return value

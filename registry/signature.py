@@ -64,6 +64,8 @@ def inspect(text: str | bytes, payload_type: str, key_files: Sequence[Path], whe
 
     try:
         envelope = Envelope.from_dict(json.loads(text))
+        if not all(isinstance(text, str) for text in (envelope.payload_type, *envelope.signatures)):
+            raise TypeError("a type or a key that is no text")
     except Exception as error:  # the library lets errors of each part pass: KeyError, ValueError, TypeError, FormatError
         raise VortexError(
             f"{where} is not a signed envelope ({type(error).__name__})", "take the file as it was written when it was signed"

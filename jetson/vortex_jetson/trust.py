@@ -6,6 +6,7 @@ the floor, and below them nothing is believed again, whatever became of that fol
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
@@ -19,7 +20,7 @@ from tuf.ngclient.fetcher import FetcherInterface
 
 from vortex_jetson import channel as channels
 from vortex_jetson.channel import Channel
-from vortex_jetson.document import LARGEST_COUNT, canonical, read
+from vortex_jetson.document import LARGEST_COUNT, SHA256, canonical, read
 from vortex_jetson.errors import RobotError, Stale, TransferFailed, Untrusted, WrongClock
 from vortex_jetson.files import write_whole, writing
 from vortex_jetson.transfer import NotThere, Transfer
@@ -150,8 +151,11 @@ def _believed(metadata_folder: Path, root: bytes, name: str, transfer: Transfer,
             info = updater.get_targetinfo(target)
         if info is None:
             raise RobotError(f"nothing is published for {name}", "promote a version to it, or correct the channel in device.toml")
-        if info.length > transfer.limits.channel_bytes or "sha256" not in info.hashes:
+        if info.length > transfer.limits.channel_bytes:
             raise Untrusted(f"{target} has {info.length:,} bytes, allowed: {transfer.limits.channel_bytes:,}", REPAIR)
+        # The digest becomes part of a path.
+        if not re.fullmatch(SHA256, info.hashes.get("sha256", "")):
+            raise Untrusted(f"{target} has no SHA-256 that is one", REPAIR)
         folder, _, file = target.rpartition("/")
         content = transfer.known(f"targets/{folder}/{info.hashes['sha256']}.{file}", info.hashes["sha256"], info.length)
         versions, expires = zip(*(_signed(metadata_folder / f"{role}.json") for role in ROLES), strict=True)

@@ -15,7 +15,7 @@ from vortex_jetson.channel import Rollout
 from core import strict_yaml
 from core.errors import VortexError
 from core.files import read_regular
-from core.printable import clean
+from core.printable import one_line
 from pipelines.hub import evidence
 from pipelines.hub.open import actor, commit, hub
 from pipelines.ship.publish import publish_after
@@ -206,7 +206,7 @@ def _opened(registry: Hub, path: Path) -> tuple[EnrolledDevice, dict[str, Any]]:
     if not isinstance(payload, dict):
         raise VortexError(f"{path.name} is no report", "it was not written by vortex-jetson")
     if not signed.trusted:
-        named = clean(str(payload.get("device")))[:63]
+        named = one_line(str(payload.get("device")))[:63]
         raise VortexError(
             f"{path.name} calls itself {named!r} and is signed by {', '.join(keyid[:12] for keyid in signed.signers) or 'nobody'},"
             f" which is the key of no enrolled device",
@@ -225,7 +225,7 @@ def _status(path: Path, device: EnrolledDevice, payload: dict[str, Any]) -> Devi
         ) from error
     if (report.device, report.channel) != (device.name, str(device.channel)):
         raise VortexError(
-            f"{path.name} is about {clean(report.device)} on {clean(report.channel)}, and signed by {device.name} of {device.channel}",
+            f"{path.name} is about {one_line(report.device)} on {one_line(report.channel)}, and signed by {device.name} of {device.channel}",
             "a device speaks for itself alone",
         )
     return DeviceStatus(
