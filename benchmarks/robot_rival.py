@@ -73,7 +73,7 @@ def traced(command: list[str], kill_at: int | None = None) -> int:
         count += CHANGES.search(line) is not None
         if count == kill_at:
             os.killpg(run.pid, signal.SIGKILL)
-            break
+            run.stderr.read()  # ends once every one of its processes has ended
     run.stderr.close()
     run.wait()
     return count
