@@ -18,6 +18,7 @@ from vortex_jetson.engine import Engine, open_engine
 from vortex_jetson.errors import RobotError, UsageError
 from vortex_jetson.files import read_plain, write_whole
 from vortex_jetson.fusion import Limits
+from vortex_jetson.notify import Heartbeat
 from vortex_jetson.perception import Perception
 from vortex_jetson.pinhole import Pinhole, of_matrix
 from vortex_jetson.recording import Recording
@@ -88,8 +89,9 @@ def _run(arguments: argparse.Namespace, say: Say) -> int:
     current = Current(perception(here))
     if arguments.source == "ros":
         return _run_ros(here, current, arguments.ros)
-    summary = Summary()
+    heartbeat, summary = Heartbeat(), Summary()
     outputs = [runtime.into_folder(arguments.out)] if arguments.out else []
+    outputs.append(lambda frame, seen: heartbeat())
     recording = Recording(arguments.record) if arguments.record else None
     try:
         with _following(here, current), closing(recording) if recording else nullcontext():
@@ -117,10 +119,15 @@ def _run_ros(here: Device, current: Current, words: list[str]) -> int:
         raise UsageError("rclpy is not installed here", "source ROS 2 first: source /opt/ros/$ROS_DISTRO/setup.bash") from error
 
     rclpy.init(args=["--ros-args", *words] if words else None)
-    node = RosNode(current)
+    node, heartbeat = RosNode(current), Heartbeat()
+
+    def stop() -> bool:
+        heartbeat()
+        return False
+
     try:
         with _following(here, current):
-            node.spin(lambda: False)
+            node.spin(stop)
     except KeyboardInterrupt:
         pass
     finally:
