@@ -52,11 +52,15 @@ class Domain(BaseModel):
 
 
 class Device(BaseModel):
-    """Something that runs a student: this machine (`onnxruntime`) or, later, a Jetson (`tensorrt`)."""
+    """Something that runs a student: this machine (`onnxruntime`) or a Jetson (`tensorrt`).
+
+    `precision` is that of the file it is sent; None is fp32 for `onnxruntime` and fp16 for `tensorrt`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     runtime: Literal["onnxruntime", "tensorrt"] = "onnxruntime"
+    precision: Literal["fp32", "fp16", "int8"] | None = None
     description: str = ""
 
 

@@ -298,7 +298,7 @@ class VersionMeasured(VersionEvent, kind="version.measured"):
 
 @dataclass(frozen=True)
 class VersionExported(VersionEvent, kind="version.exported"):
-    """A version was written for a runtime; the newest export of a format, size and precision is the one that counts."""
+    """A version was written for a runtime; the newest export of a format, size, precision and target is the one that counts."""
 
     export: Export
 
@@ -327,13 +327,13 @@ class VersionExported(VersionEvent, kind="version.exported"):
     def fold_body(self, state: State) -> None:
         """The export, as the newest one."""
         exports = state.whole(self.version).exports
-        form = (self.export.format, self.export.size, self.export.precision)
+        form = (self.export.format, self.export.size, self.export.precision, self.export.target)
         exports.pop(form, None)
         exports[form] = self.export
 
     def sentence(self) -> Sentence:
         """Which form."""
-        return (self.version, "name"), f" exported to {self.export.format} {self.export.precision}"
+        return (self.version, "name"), f" exported to {self.export.form}"
 
 
 @dataclass(frozen=True)

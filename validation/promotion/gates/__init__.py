@@ -14,6 +14,7 @@ from validation.promotion.gates import (
     closed_loop,
     data_passed,
     device_size,
+    engine_builds,
     exam_passed,
     independent_frames,
     metrics_present,
@@ -21,6 +22,7 @@ from validation.promotion.gates import (
     not_quarantined,
     not_worse,
     onnx_parity,
+    task_parity,
 )
 from validation.strict import Strict
 
@@ -33,6 +35,8 @@ GATES: Final[Mapping[type[Strict], Gate]] = {
         no_leak.GATE,
         metrics_present.GATE,
         onnx_parity.GATE,
+        task_parity.GATE,
+        engine_builds.GATE,
         device_size.GATE,
         classes_trained.GATE,
         independent_frames.GATE,
