@@ -34,6 +34,7 @@ MOST_REPORTS: Final = 100_000
 SILENCE: Final = timedelta(hours=24)
 """How long a device of a rollout may say nothing before that counts as a failure: a robot pulls several times a day."""
 _SHA256: Final = r"^[0-9a-f]{64}$"
+_VERSION: Final = r"^v[1-9][0-9]{0,8}$"
 
 
 class StatusReport(Strict):
@@ -43,9 +44,9 @@ class StatusReport(Strict):
     kind: Literal["device-status"]
     device: str = Field(max_length=63)
     channel: str = Field(max_length=130)
-    version: str | None = Field(max_length=20)
+    version: str | None = Field(pattern=_VERSION)
     bundle: str | None = Field(pattern=_SHA256)
-    slot: str | None = Field(max_length=20)
+    slot: Literal["a", "b"] | None
     outcome: Outcome
     reason: str | None = Field(max_length=2000)
     engine: str | None = Field(max_length=200)
@@ -228,9 +229,9 @@ def _status(path: Path, device: EnrolledDevice, payload: dict[str, Any]) -> Devi
             f"{path.name} is about {one_line(report.device)} on {one_line(report.channel)}, and signed by {device.name} of {device.channel}",
             "a device speaks for itself alone",
         )
-    return DeviceStatus(
-        report.counter, report.at, report.outcome, report.version, report.bundle, report.slot, report.engine, report.reason or ""
-    )
+    engine = None if report.engine is None else one_line(report.engine)
+    texts = (report.version, report.bundle, report.slot, engine, one_line(report.reason or ""))
+    return DeviceStatus(report.counter, one_line(report.at), report.outcome, *texts)
 
 
 def _take_evidence(ws: Workspace, registry: Hub, path: Path, kind: str, payload: dict[str, Any]) -> Collected:

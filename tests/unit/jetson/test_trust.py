@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from securesystemslib.signer import CryptoSigner
-from tuf.api.metadata import MetaFile, Snapshot, Timestamp
+from tuf.api.metadata import MetaFile, Snapshot, TargetFile, Targets, Timestamp
 from vortex_jetson import channel as channels
 from vortex_jetson import trust
 from vortex_jetson.channel import Channel, Release
@@ -193,6 +193,16 @@ def test_another_channels_document_and_an_absent_one_are_told(device: Device, pu
         refresh(device, publisher)
     shutil.rmtree(publisher.folder / "metadata")
     with pytest.raises(TransferFailed, match=r"timestamp\.json"):
+        refresh(device, publisher)
+
+
+def test_a_signed_digest_that_is_none_leads_nowhere(device: Device, publisher: Publisher) -> None:
+    name = channels.target_name(CHANNEL)
+    targets = Targets(expires=publisher.expiry(90), targets={name: TargetFile(1, {"sha256": "../../../device/device.key"}, name)})
+    publisher.sign("targets", targets)
+    publisher.sign("snapshot", snapshot := Snapshot(meta={"targets.json": MetaFile(targets.version)}, expires=publisher.expiry(7)))
+    publisher.sign("timestamp", Timestamp(snapshot_meta=MetaFile(snapshot.version), expires=publisher.expiry(7)))
+    with pytest.raises(Untrusted, match="has no SHA-256 that is one"):
         refresh(device, publisher)
 
 

@@ -40,7 +40,7 @@ from registry.events import (
     VersionRegistered,
     VersionReleased,
 )
-from registry.ledger import Entry, Ledger, NotUnderstood
+from registry.ledger import Contradiction, Entry, Ledger, NotUnderstood
 from registry.records import Artifact, DeviceStatus, Evidence, Export, Metrics, NewVersion
 from registry.stages import channel_state
 from registry.state import State
@@ -131,6 +131,17 @@ def test_every_kind_comes_back_from_the_ledger_and_has_its_sentence(ledger: Ledg
     assert [plain(events.parse(entry).sentence()) for entry in entries] == [sentence for _, sentence in recorded]
     assert ledger.claimed("version", 6) == "v6"
     assert [ledger.claimed("channel host/corridor", move) for move in (1, 2, 3)] == ["host/corridor", "host/corridor", None]
+
+
+@pytest.mark.parametrize("damage", [{"size": 3}, {"number": "6"}, {"parents": [[1]]}, {"shape": "2"}])
+def test_an_event_that_its_class_did_not_write_is_named(ledger: Ledger, make_new: New, damage: dict[str, object]) -> None:
+    ledger.append(VersionRegistered("v6", make_new(), 1), actor="Ada")
+    (entry,) = ledger.entries()
+    changed = entry._replace(head=entry.head | damage)
+    with pytest.raises((Contradiction, NotUnderstood), match="event 1"):
+        events.fold([changed])
+    with pytest.raises(Contradiction, match=r"event 1: it is no 'version.registered' .*KeyError: 'data'"):
+        events.parse(entry._replace(body={}))
 
 
 def test_sentences_leave_out_what_is_not_there(make_new: New) -> None:

@@ -98,6 +98,18 @@ def test_a_report_counts_once_and_only_by_the_key_of_its_own_device(robots: Flee
         fleet.revoke(robots.ws, "orin-07", reason="again")
 
 
+def test_a_report_that_is_none_stops_no_other(robots: Fleet) -> None:
+    robots.enroll("orin-07")
+    robots.report("orin-07", 1, version="\n")
+    robots.report("orin-07", 2, reason="a\nb")
+    envelope = json.loads((robots.folder / "reports" / "orin-07-000000002.json").read_text())
+    for number, odd in enumerate((envelope | {"payloadType": 7}, envelope | {"signatures": [{"keyid": 0.1, "sig": ""}]}, [])):
+        (robots.folder / "reports" / f"odd-{number}.json").write_text(json.dumps(odd))
+    assert [outcome for outcome, _ in robots.collect()] == ["refused", "refused", "refused", "refused", "taken"]
+    status = devices(hub(robots.ws).ledger)["orin-07"].status
+    assert status is not None and status.reason == "a b"
+
+
 def test_a_key_is_one_devices_own(robots: Fleet) -> None:
     robots.enroll("orin-07")
     assert not fleet.enroll(robots.ws, "orin-07", robots.folder / "orin-07.pub", "orin/rooms")
