@@ -124,8 +124,8 @@ def test_up_ends_in_recipes_teachers_data_and_commits(ask: Callable[..., Result]
         (["lineage", "v9", "--metric", "speed@rooms"], 1, "no metric 'speed' was measured on rooms, allowed: rmse"),
         (["lineage", "v9", "--metric", "rmse", "--up"], 2, "--metric follows the ancestors"),
         (["quarantine", "v9"], 2, "without a reason"),
-        (["quarantine", "attic", "--reason", "x"], 1, "'attic' is neither a registered version nor a data set"),
-        (["quarantine", "v5", "--reason", "x"], 1, "'v5' is neither a registered version nor a data set"),
+        (["quarantine", "attic", "--reason", "x"], 1, "'attic' is neither a version nor a data set"),
+        (["quarantine", "v5", "--reason", "x"], 1, "'v5' is neither a version nor a data set"),
         (["quarantine", "--lift"], 2, "a quarantine of nothing"),
     ],
 )
