@@ -61,7 +61,7 @@ def lineage(
         str | None,
         typer.Option("--metric", metavar="NAME@DOMAIN", help="This metric along the version's ancestors, with each step's change."),
     ] = None,
-    form: Annotated[Form, typer.Option("--format", help="How it is printed; a picture has 300 nodes at most.")] = "tree",
+    form: Annotated[Form, typer.Option("--format", help="How it is printed; a picture of more than 300 nodes is folded.")] = "tree",
 ) -> None:
     """Show which version was made from which: by weights or by recipe, with its teachers and its data.
 
