@@ -196,6 +196,9 @@ def test_adopting_again_changes_nothing_and_another_file_is_refused(ws: Workspac
     (ws.root / "other.yaml").write_text((ws.root / "tiny.yaml").read_text().replace("tiny", "other"))
     with pytest.raises(VortexError, match="v10 was adopted with the recipe tiny, this says other"):
         adopt(ws, file, "v10", str(ws.root / "other.yaml"))
+    with pytest.raises(VortexError, match=r"old\.pt: does not fit a student with encoder efficientvit_b1") as other_network:
+        adopt(ws, file, "v11", "v5")
+    assert other_network.value.hint == "its layers are those of encoder mobilenetv3_small_100: name a recipe of that one"
     with pytest.raises(VortexError, match="v12 is neither declared nor the next name, allowed: v11"):
         bring(ws, file, "v12")
     with pytest.raises(VortexError, match="v6 is the name of the shipped recipe v6, and the checkpoint has a recipe of its own"):
