@@ -6,7 +6,7 @@ import gc
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -37,6 +37,7 @@ from registry.graph import Graph, graph
 from registry.ledger import Contradiction, Ledger, Transaction
 from registry.lineage import weights_line
 from registry.names import named, next_number, require_adoptable, undeclared
+from registry.outbox import Subscription
 from registry.quarantine import Bar
 from registry.records import Artifact, Evidence, Export, Metrics, NewVersion, Summary, Version
 from registry.state import State
@@ -58,10 +59,21 @@ class Hub:
 
     @classmethod
     def open(
-        cls, tracking_uri: SecretUrl | str, artifact_root: Path | str, ledger_url: SecretUrl | str, head_file: Path | None = None
+        cls,
+        tracking_uri: SecretUrl | str,
+        artifact_root: Path | str,
+        ledger_url: SecretUrl | str,
+        head_file: Path | None = None,
+        *,
+        subscriptions: Sequence[Subscription] = (),
+        on_queued: Callable[[], None] | None = None,
     ) -> Hub:
-        """A hub over these places; `head_file` is where the ledger's head is noted. Touches nothing yet."""
-        return cls(SecretUrl.of(tracking_uri), artifact_root, Ledger(ledger_url, head_file=head_file))
+        """A hub over these places; `head_file` is where the ledger's head is noted. Touches nothing yet.
+
+        What is recorded through it is put into the outbox for `subscriptions`, and `on_queued` called then.
+        """
+        ledger = Ledger(ledger_url, head_file=head_file, subscriptions=subscriptions, on_queued=on_queued)
+        return cls(SecretUrl.of(tracking_uri), artifact_root, ledger)
 
     @cached_property
     def store(self) -> MlflowStore:

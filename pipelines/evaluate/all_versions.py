@@ -34,7 +34,7 @@ def evaluate_all(
     data: str | None = None,
     protocol: Protocol,
     device: str = "auto",
-    batch: int = 8,
+    batch: int = 16,
     on_progress: NamedProgress | None = None,
 ) -> list[Standing]:
     """Every registered version by a protocol on the frames of a domain's datasets, or of one dataset, in the order of their numbers.

@@ -15,6 +15,7 @@ from core.progress import Progress
 from pipelines.hub.open import hub
 from pipelines.workspace import FILE, Workspace
 from registry import audit, database, events
+from registry.outbox import Outbox
 from registry.versions import Hub
 
 PLACES: Final = ("tracking_uri", "artifact_root", "ledger")
@@ -29,6 +30,8 @@ class Migration:
     events: int
     seq: int
     hash: str
+    deliveries: int = 0
+    """What the hooks have not been sent yet."""
 
 
 def read_places(file: Path) -> dict[str, str]:
@@ -50,7 +53,7 @@ def migrate(ws: Workspace, file: Path, on_progress: Progress | None = None, *, d
     MLflow's runs first, then files, then the ledger, event by event as it is, then models and aliases: whatever breaks off between two of
     these, the same call completes it, and one more changes nothing. What others append meanwhile is brought over in a further round, each
     up to the end that the ledger had when it began; where they append after the last, the same call brings it. Raises VortexError where the ledger is broken, where the other place has another ledger, or one that went on
-    by itself, and where a file is gone or changed.
+    by itself, and where a file is gone or changed. What hooks were not sent yet is brought over too; what they were sent is not.
     """
     places = read_places(file)
     target_ws = dataclasses.replace(ws, config=ws.config.model_copy(update=places))
@@ -74,8 +77,9 @@ def migrate(ws: Workspace, file: Path, on_progress: Progress | None = None, *, d
         head = target.ledger.verify()
         if source.ledger.verify() == head:
             break
+    deliveries = Outbox(source.ledger.url).carry_to(Outbox(target.ledger.url))
     _write(ws, places)
-    return Migration(runs, artifacts, adopted, head.seq, head.hash)
+    return Migration(runs, artifacts, adopted, head.seq, head.hash, deliveries)
 
 
 def _counted(source: Hub, target: Hub) -> Migration:
@@ -84,7 +88,8 @@ def _counted(source: Hub, target: Hub) -> Migration:
     named = {artifact.uri for entry in entries for artifact in events.parse(entry).artifacts()}
     registered = sum(entry.kind in events.REGISTERING for entry in entries)
     head = source.ledger.verify()
-    return Migration(registered, len(named), len(entries), head.seq, head.hash)
+    waiting = len(Outbox(source.ledger.url).deliveries(undelivered=True))
+    return Migration(registered, len(named), len(entries), head.seq, head.hash, waiting)
 
 
 def _require_same_beginning(source: Hub, target: Hub) -> None:
