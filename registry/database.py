@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -12,6 +14,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import VortexError
+from core.printable import clean
 from core.secret import SecretUrl
 
 if TYPE_CHECKING:
@@ -61,6 +64,12 @@ POSTGRES_TRIGGERS: Final[Mapping[str, tuple[int, str, str]]] = {
 }
 """Name → the schema that brought it, when it fires, and the function that it calls."""
 
+MOVED: Final = "ledger_moved"
+"""Name of the trigger that a ledger gets when all of it was brought elsewhere. It refuses every event, whoever appends it, and says where to."""
+MOVED_WORDS: Final = "the ledger has moved to "
+
+log = logging.getLogger("vortex.registry")
+
 Ask = Callable[[str], Sequence[Sequence[Any]]]
 """One query on an open connection, and its rows."""
 
@@ -69,12 +78,17 @@ class Unguarded(VortexError):
     """Triggers that keep the ledger append-only are gone, switched off or replaced."""
 
 
+class Moved(VortexError):
+    """The ledger was brought elsewhere, and takes no event any more."""
+
+
 @dataclass(frozen=True)
 class Condition:
-    """What stands in a database: the ledger's schema (0 without its tables), and which of that schema's triggers do not."""
+    """What stands in a database: the ledger's schema (0 without its tables), which of that schema's triggers do not, and where it moved to."""
 
     schema: int = 0
     missing: tuple[str, ...] = ()
+    moved: str = ""
 
 
 @cache
@@ -145,7 +159,7 @@ def read(url: SecretUrl, query: str, values: Mapping[str, object], timeout: floa
         if not path.exists():
             return
         with closing(_open_sqlite(path, timeout)) as connection:
-            if require(url, _sqlite_condition(connection), guarded):
+            if _readable(url, _sqlite_condition(connection), guarded):
                 yield from connection.execute(query, values)
         return
     from sqlalchemy import text
@@ -153,7 +167,7 @@ def read(url: SecretUrl, query: str, values: Mapping[str, object], timeout: floa
     server = engine(url, timeout)
     try:
         with server.connect() as remote:
-            if require(url, condition(remote), guarded):
+            if _readable(url, condition(remote), guarded):
                 for row in remote.execute(text(query), dict(values)):
                     yield tuple(row)
     finally:
@@ -195,6 +209,50 @@ def require(url: SecretUrl, state: Condition, guarded: bool = True) -> bool:
     if guarded and state.missing:
         raise unguarded(url, state)
     return state.schema > 0
+
+
+def _readable(url: SecretUrl, state: Condition, guarded: bool) -> bool:
+    """Whether the tables are there, as `require` has it; whoever reads a ledger that moved away is told, once."""
+    if guarded and state.moved:
+        _warn_moved(shown(url), state.moved)
+    return require(url, state, guarded)
+
+
+@cache
+def _warn_moved(ledger: str, place: str) -> None:
+    log.warning("ledger %s has moved to %s: what was recorded there since then is not shown here", ledger, place)
+
+
+def require_here(url: SecretUrl, state: Condition) -> None:
+    """Raise Moved where the ledger was brought elsewhere."""
+    if state.moved:
+        raise moved(url, state.moved)
+
+
+def moved(url: SecretUrl, place: str) -> Moved:
+    """The error that names where a ledger moved to."""
+    return Moved(
+        f"ledger {shown(url)} has moved to {place}: nothing is recorded here any more",
+        "take the vortex.toml that names that place, or write it with: vortex migrate --to FILE; then give the command again",
+    )
+
+
+def seal(connection: Connection, place: str) -> None:
+    """Have the ledger refuse every further event, in words that name the place that it moved to."""
+    reopen(connection)
+    quoted = (MOVED_WORDS + clean(place)).replace("'", "''")
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(f"CREATE TRIGGER {MOVED} BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, '{quoted}'); END")
+        return
+    body = f" BEGIN RAISE EXCEPTION USING MESSAGE = '{quoted}'; END ".replace("%", "%%")  # psycopg takes a single one for a value
+    connection.exec_driver_sql(f"CREATE OR REPLACE FUNCTION {MOVED}() RETURNS trigger LANGUAGE plpgsql AS $vortex${body}$vortex$")
+    connection.exec_driver_sql(f"CREATE TRIGGER {MOVED} BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION {MOVED}()")
+
+
+def reopen(connection: Connection) -> None:
+    """Have the ledger take events again."""
+    on_events = "" if connection.dialect.name == "sqlite" else " ON events"
+    connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {MOVED}{on_events}")
 
 
 def unguarded(url: SecretUrl, state: Condition) -> Unguarded:
@@ -312,7 +370,9 @@ def _sqlite_state(ask: Ask) -> Condition:
     schema = _schema(ask) if ("table", "ledger_schema") in there else 1
     # sqlite keeps the text of a trigger from its name on.
     return Condition(
-        schema, tuple(name for name, text in SQLITE_TRIGGERS.items() if there.get(("trigger", name)) != f"CREATE TRIGGER {name} {text}")
+        schema,
+        tuple(name for name, text in SQLITE_TRIGGERS.items() if there.get(("trigger", name)) != f"CREATE TRIGGER {name} {text}"),
+        _moved_to(there.get(("trigger", MOVED))),
     )
 
 
@@ -333,7 +393,16 @@ def _postgres_state(ask: Ask) -> Condition:
             for name, (since, _, function) in POSTGRES_TRIGGERS.items()
             if since <= schema and there.get(name) != POSTGRES_FUNCTIONS[function]
         ),
+        _moved_to(there.get(MOVED)),
     )
+
+
+def _moved_to(trigger: str | None) -> str:
+    """The place that the text of a ledger's seal names; empty without one."""
+    if trigger is None:
+        return ""
+    named = re.search(rf"'{MOVED_WORDS}((?:[^']|'')*)'", trigger)
+    return named[1].replace("''", "'") if named else "another place"
 
 
 def _schema(ask: Ask) -> int:
@@ -357,6 +426,8 @@ def _in_words(url: SecretUrl, message: str) -> VortexError:
         return VortexError(f"{where}: cannot be opened or written ({message})", "check the permissions of the file and of its folder")
     if "malformed" in low or "not a database" in low or "disk i/o" in low:
         return VortexError(f"{where}: the file is damaged ({message})", "restore it from a backup; nothing was written to it")
+    if MOVED_WORDS in message:
+        return moved(url, message.partition(MOVED_WORDS)[2])
     if "append-only" in low:
         return VortexError(f"{where}: {message}", "events are never changed: record a new one")
     return VortexError(f"{where}: {message}", "check the `ledger` setting in vortex.toml and that the database is reachable")
