@@ -198,13 +198,13 @@ COMMANDS: Final[dict[str, Command]] = {
 }
 
 
-def vortex(words: str, root: Path) -> int:
-    """A command as a user gives it in the folder; its exit status. What it says is kept for the case that it fails."""
+def vortex(words: str, root: Path, answer: Path | None = None) -> int:
+    """A command as a user gives it in the folder; its exit status. What it says is written to `answer`."""
     from vortex_cli.main import main
 
     os.chdir(root)
     sys.argv = ["vortex", *words.split(), "--traceback"]
-    said = open(root.parent / "said.txt", "w")  # noqa: SIM115  the command's own streams, until the process ends
+    said = open(answer or root.parent / "said.txt", "w")  # noqa: SIM115  the command's own streams, until the process ends
     sys.stdout = sys.stderr = said
     try:
         main()
