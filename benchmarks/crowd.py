@@ -92,7 +92,8 @@ def crowd(folder: Path, words: str, server: str | None) -> tuple[int, int, list[
     shutil.copytree(folder / "fresh", root, symlinks=True)
     if server:
         settings = root / "vortex.toml"
-        settings.write_text(f"ledger = {json.dumps(emptied(server))}\n{settings.read_text()}")
+        lines = [line for line in settings.read_text().splitlines() if not line.startswith("ledger =")]
+        settings.write_text("\n".join([f"ledger = {json.dumps(emptied(server))}", *lines, ""]))
     start = context.Barrier(CROWD)
     notes = [folder / f"said-{number}.json" for number in range(CROWD)]
     processes = [context.Process(target=one, args=(words, root, start, note)) for note in notes]

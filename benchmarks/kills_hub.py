@@ -8,7 +8,7 @@ at least 500 points: what the command changes is as it was before or as a comman
 is given next; the same command again ends as that one, or says that it is done already; nothing half written stays.
 
 `lost`: neither before nor after, or the same command does not finish. `half`: a file is there in part, or a staging file stays.
-`stale`: the audit of the ledger, MLflow and the artifacts finds something.
+`stale`: the audit of the ledger and the artifacts finds something, or after the same command again that of MLflow.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ SPARE: Final = "spare"
 MODELS: Final = "models"
 """In a state: the versions of MLflow's model. MLflow comes first and the ledger's commit counts, so a kill may leave one that the same
 command again takes up."""
-AT_THE_END: Final = {SPARE: [], MODELS: []}
+CACHE: Final = "cache"
+"""In a state: what MLflow has otherwise than the ledger. A kill between the two may leave something, the same command again nothing."""
+AT_THE_END: Final = {SPARE: [], MODELS: [], CACHE: []}
 NOTE: Final = ".ledger.head.00000000.staging"
 """What a kill leaves in the middle of noting the ledger's head; the next event's note takes it up, whoever records it."""
 State = dict[str, Any]
@@ -80,9 +82,11 @@ def registry(root: Path) -> State:
 
 def _registry(of: Any) -> State:
     entries = of.ledger.entries()
+    faults = all_faults(of) if entries else []
     return {
         "events": [(entry.kind, entry.subject) for entry in entries],
-        "faults": [f"{fault.area}: {fault.found}" for fault in all_faults(of)] if entries else [],
+        "faults": [f"{fault.area}: {fault.found}" for fault in faults if fault.area not in ("mlflow", "aliases")],
+        CACHE: [f"{fault.area}: {fault.found}" for fault in faults if fault.area in ("mlflow", "aliases")],
         MODELS: sorted(of.store.model_versions()) if entries else [],
     }
 
@@ -295,7 +299,7 @@ def torment(folder: Path, name: str, points: int) -> tuple[int, Counter[str]]:
         if not same(between, old) and not same(between, new):
             faults.add("stale" if between.get("faults") else "lost")
         if status not in ((0, command.again) if same(between, new) else (0,)) or end | {SPARE: []} != new | {SPARE: []}:
-            faults.add("stale" if end.get("faults") else "lost")
+            faults.add("stale" if end.get("faults") or end.get(CACHE) else "lost")
         if set(end[SPARE]) - set(new[SPARE]):
             faults.add("half")
         went.update(faults)

@@ -232,6 +232,24 @@ def locked(path: Path, timeout: float = 60.0) -> Iterator[None]:
         lock.release()
 
 
+@contextmanager
+def locked_now(path: Path) -> Iterator[bool]:
+    """Hold an exclusive lock file between processes, unless another one holds it: whether it is held. It ends with the process."""
+    from filelock import FileLock, Timeout
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
 def open_regular(path: Path) -> BufferedReader:
     """Open a plain file to read its bytes.
 

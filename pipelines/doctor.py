@@ -26,6 +26,7 @@ from pipelines.data.connection import shown
 from pipelines.data.pointer import FETCH, unfetched
 from pipelines.data.repository import unreadable_settings
 from pipelines.data.versioning import unversioned_changes
+from pipelines.hooks.log import states, undelivered
 from pipelines.hub.open import hub
 from pipelines.lineage.ancestry import lineage_of
 from pipelines.runs.slurm.queue import missing_programs
@@ -107,6 +108,7 @@ def _workspace(folder: Path | None) -> Iterator[Finding]:
         ("artifacts", _artifacts),
         ("aliases", _aliases),
         ("quarantine", _quarantine),
+        ("hooks", _hooks),
         ("disk", _disk),
     ):
         try:
@@ -275,6 +277,17 @@ def _reach(ws: Workspace, name: str, url: SecretUrl, when: str) -> Finding:
             return Finding(name, "ok", f"{place} answers")
     except OSError as error:
         return Finding(name, "missing", f"{place} does not answer ({error.strerror or error})", "start the server, or mend vortex.toml")
+
+
+def _hooks(ws: Workspace) -> Finding:
+    hooks = states(ws)
+    if lines := undelivered(hooks):
+        stuck = any(state.failing or state.refused for state in hooks)
+        remedy = "see `vortex hooks log`; `vortex hooks replay` sends what waits now, `vortex hooks drop HOOK` never"
+        return Finding("hooks", "missing" if stuck else "optional", "; ".join(lines), remedy)
+    return Finding(
+        "hooks", "ok", f"{', '.join(ws.config.hooks)}: nothing waits" if ws.config.hooks else "none in vortex.toml, nothing waits"
+    )
 
 
 def _disk(ws: Workspace) -> Finding:

@@ -26,8 +26,11 @@ ADVISORY_LOCK: Final = 0x766F7274
 
 CONNECT_TIMEOUT_S: Final = 10
 
-SCHEMA: Final = 2
-"""1: events and claims. 2: the schema has a number, and PostgreSQL too refuses an event that does not take the next number."""
+SCHEMA: Final = 3
+"""1: events and claims. 2: the schema has a number, and PostgreSQL too refuses an event that does not take the next number.
+3: the outbox, with what hooks are to be sent."""
+
+OUTBOX_SINCE: Final = 3
 
 TABLES: Final = ("events", "claims")
 
@@ -101,8 +104,12 @@ class Condition:
 
 @cache
 def tables() -> SimpleNamespace:
-    """The tables. `claims` holds what can be taken once: (scope "version", N) and (scope "channel D/D", move)."""
-    from sqlalchemy import BigInteger, Column, ForeignKey, Integer, MetaData, String, Table, Text
+    """The tables. `claims` holds what can be taken once: (scope "version", N) and (scope "channel D/D", move).
+
+    `outbox` has a row for each event that a hook is to be sent (`registry.outbox`). It alone is not append-only: it holds no facts of the
+    registry, but what is still to be done about them.
+    """
+    from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
 
     metadata = MetaData()
     whole = BigInteger().with_variant(Integer, "sqlite")
@@ -129,7 +136,20 @@ def tables() -> SimpleNamespace:
         Column("event", whole, ForeignKey("events.seq"), nullable=False),
     )
     schema = Table("ledger_schema", metadata, Column("version", Integer, primary_key=True, autoincrement=False))
-    return SimpleNamespace(metadata=metadata, events=events, claims=claims, schema=schema)
+    outbox = Table(
+        "outbox",
+        metadata,
+        Column("hook", String(64), primary_key=True),
+        Column("event", whole, ForeignKey("events.seq"), primary_key=True, autoincrement=False),
+        Column("id", String(36), nullable=False, unique=True),
+        Column("state", String(16), nullable=False),
+        Column("attempts", Integer, nullable=False),
+        Column("tried_at", String(32)),
+        Column("due", Float, nullable=False),
+        Column("answer", Text, nullable=False),
+        Index("outbox_by_state", "state", "hook", "event"),
+    )
+    return SimpleNamespace(metadata=metadata, events=events, claims=claims, schema=schema, outbox=outbox)
 
 
 def sqlite_path(url: SecretUrl) -> Path | None:
@@ -156,8 +176,10 @@ def shown(url: SecretUrl) -> str:
     return str(sqlite_path(url) or url)
 
 
-def read(url: SecretUrl, query: str, values: Mapping[str, object], timeout: float, guarded: bool = True) -> Iterator[tuple[Any, ...]]:
-    """Rows of a query; none while the tables do not exist.
+def read(
+    url: SecretUrl, query: str, values: Mapping[str, object], timeout: float, guarded: bool = True, since: int = 1
+) -> Iterator[tuple[Any, ...]]:
+    """Rows of a query; none while the tables do not exist, which came with the schema `since`.
 
     sqlite is read through the standard library, PostgreSQL through psycopg: importing SQLAlchemy takes 0.3 s, a third of what a listing may take.
     Raises VortexError for a newer schema, and Unguarded where a trigger is missing, unless that is not `guarded` against.
@@ -167,7 +189,7 @@ def read(url: SecretUrl, query: str, values: Mapping[str, object], timeout: floa
         if not path.exists():
             return
         with closing(_open_sqlite(path, timeout)) as connection:
-            if _readable(url, _sqlite_condition(connection), guarded):
+            if _readable(url, _sqlite_condition(connection), guarded, since):
                 yield from connection.execute(query, values)
         return
     place = _psycopg_place(url)
@@ -175,7 +197,7 @@ def read(url: SecretUrl, query: str, values: Mapping[str, object], timeout: floa
         import psycopg
 
         with psycopg.connect(**place) as remote:
-            if _readable(url, _postgres_state(lambda asked: remote.execute(asked.encode()).fetchall()), guarded):
+            if _readable(url, _postgres_state(lambda asked: remote.execute(asked.encode()).fetchall()), guarded, since):
                 yield from remote.execute(_NAMED.sub(r"%(\1)s", query.replace("%", "%%")).encode(), dict(values))
         return
     from sqlalchemy import text
@@ -183,7 +205,7 @@ def read(url: SecretUrl, query: str, values: Mapping[str, object], timeout: floa
     server = engine(url, timeout)
     try:
         with server.connect() as connection:
-            if _readable(url, condition(connection), guarded):
+            if _readable(url, condition(connection), guarded, since):
                 for row in connection.execute(text(query), dict(values)):
                     yield tuple(row)
     finally:
@@ -238,11 +260,11 @@ def require(url: SecretUrl, state: Condition, guarded: bool = True) -> bool:
     return state.schema > 0
 
 
-def _readable(url: SecretUrl, state: Condition, guarded: bool) -> bool:
-    """Whether the tables are there, as `require` has it; whoever reads a ledger that moved away is told, once."""
+def _readable(url: SecretUrl, state: Condition, guarded: bool, since: int) -> bool:
+    """Whether the tables are there, as `require` has it, and of the schema `since`; whoever reads a ledger that moved away is told, once."""
     if guarded and state.moved:
         _warn_moved(shown(url), state.moved)
-    return require(url, state, guarded)
+    return require(url, state, guarded) and state.schema >= since
 
 
 @cache
@@ -394,7 +416,7 @@ def _sqlite_state(ask: Ask) -> Condition:
     there = {(kind, name): text for kind, name, text in ask("SELECT type, name, sql FROM sqlite_master")}
     if ("table", "claims") not in there:
         return Condition()
-    schema = _schema(ask) if ("table", "ledger_schema") in there else 1
+    schema = _schema(ask, ("table", "outbox") in there) if ("table", "ledger_schema") in there else 1
     # sqlite keeps the text of a trigger from its name on.
     return Condition(
         schema,
@@ -404,23 +426,24 @@ def _sqlite_state(ask: Ask) -> Condition:
 
 
 def _postgres_state(ask: Ask) -> Condition:
-    ((claims, numbered),) = ask("SELECT to_regclass('claims') IS NOT NULL, to_regclass('ledger_schema') IS NOT NULL")
+    there = ", ".join(f"to_regclass('{name}') IS NOT NULL" for name in ("claims", "ledger_schema", "outbox"))
+    ((claims, numbered, outbox),) = ask(f"SELECT {there}")
     if not claims:
         return Condition()
-    schema = _schema(ask) if numbered else 1
+    schema = _schema(ask, outbox) if numbered else 1
     query = (
         "SELECT tgname, prosrc FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid"
         " WHERE tgrelid IN (to_regclass('events'), to_regclass('claims')) AND tgenabled IN ('O', 'A')"
     )
-    there = {row[0]: row[1] for row in ask(query)}
+    triggers = {row[0]: row[1] for row in ask(query)}
     return Condition(
         schema,
         tuple(
             name
             for name, (since, _, function) in POSTGRES_TRIGGERS.items()
-            if since <= schema and there.get(name) != POSTGRES_FUNCTIONS[function]
+            if since <= schema and triggers.get(name) != POSTGRES_FUNCTIONS[function]
         ),
-        _moved_to(there.get(MOVED)),
+        _moved_to(triggers.get(MOVED)),
     )
 
 
@@ -432,8 +455,10 @@ def _moved_to(trigger: str | None) -> str:
     return named[1].replace("''", "'") if named else "another place"
 
 
-def _schema(ask: Ask) -> int:
-    return int(ask("SELECT max(version) FROM ledger_schema")[0][0] or 1)
+def _schema(ask: Ask, outbox: bool) -> int:
+    """The schema's number. A ledger whose outbox somebody has dropped is one of before it: the next writer makes it again."""
+    number = int(ask("SELECT max(version) FROM ledger_schema")[0][0] or 1)
+    return number if outbox or number > SCHEMA else min(number, OUTBOX_SINCE - 1)
 
 
 def _in_words(url: SecretUrl, message: str) -> VortexError:

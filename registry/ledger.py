@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,8 +22,9 @@ from core.errors import VortexError
 from core.files import locked, read_regular, write_atomic
 from core.printable import clean
 from core.secret import SecretUrl
-from registry import database
+from registry import database, outbox
 from registry.chain import COLUMNS, HEAD_COLUMNS, ChainHead, broken, canonical, chained, follow, require_noted, stored
+from registry.outbox import Subscription
 from registry.records import to_json
 
 if TYPE_CHECKING:
@@ -151,11 +152,16 @@ class Reader(ABC):
 
 
 class Transaction(Reader):
-    """What one writer sees and adds while all others wait. `head` is where the chain ends for it."""
+    """What one writer sees and adds while all others wait. `head` is where the chain ends for it.
 
-    def __init__(self, connection: Connection, head: ChainHead) -> None:
+    Whatever it appends is put into the outbox too, for each of `subscriptions` that is to be sent it; `queued` counts that.
+    """
+
+    def __init__(self, connection: Connection, head: ChainHead, subscriptions: Sequence[Subscription] = ()) -> None:
         self._connection = connection
+        self._subscriptions = subscriptions
         self.head = head
+        self.queued = 0
 
     def _rows(self, query: str, values: Mapping[str, object]) -> list[Sequence[Any]]:
         from sqlalchemy import text
@@ -185,6 +191,10 @@ class Transaction(Reader):
         self._connection.execute(tables.events.insert(), row)
         for scope, number in event.claims():
             self._connection.execute(tables.claims.insert(), {"scope": scope, "number": number, "event": row["seq"]})
+        for subscription in self._subscriptions:
+            if subscription.wants(row["kind"], row["subject"]):
+                self._connection.execute(tables.outbox.insert(), outbox.waiting_row(subscription.hook, row["seq"], row["hash"]))
+                self.queued += 1
         self.head = ChainHead(self.head.ledger or row["hash"], row["seq"], row["hash"])
         return entry_of([row[name] for name in COLUMNS])
 
@@ -196,7 +206,7 @@ class Transaction(Reader):
             database.reopen(self._connection)
 
     def adopt(self, rows: Iterable[Sequence[Any]], claims: Mapping[Claim, int], url: SecretUrl) -> int:
-        """Add events of another ledger, at `url`, as they are, and the numbers that they took; how many.
+        """Add events of another ledger, at `url`, as they are, and the numbers that they took; how many. No hook is sent them once more.
 
         `rows` have all columns and follow this ledger's end. Raises VortexError where they do not, or where their chain breaks. A ledger that
         moved away takes what comes back, and nothing else until it is opened again.
@@ -223,14 +233,26 @@ class Ledger(Reader):
     """The ledger at a SQLAlchemy URL. Reading creates nothing; the first transaction makes the tables.
 
     `head_file` is where its head is noted after every append; without one it is noted in this object alone.
-    `guarded` is False for the audit, which reads a ledger also where its triggers are missing.
+    `guarded` is False for the audit, which reads a ledger also where its triggers are missing. What is appended is put into the outbox
+    for each of `subscriptions` that is to be sent it, and `on_queued` is called once that is committed.
     """
 
-    def __init__(self, url: SecretUrl | str, timeout: float = 60.0, head_file: Path | None = None, *, guarded: bool = True) -> None:
+    def __init__(
+        self,
+        url: SecretUrl | str,
+        timeout: float = 60.0,
+        head_file: Path | None = None,
+        *,
+        guarded: bool = True,
+        subscriptions: Sequence[Subscription] = (),
+        on_queued: Callable[[], None] | None = None,
+    ) -> None:
         self.url = SecretUrl.of(url)
         self.timeout = timeout
         self.head_file = head_file
         self.guarded = guarded
+        self.subscriptions = tuple(subscriptions)
+        self.on_queued = on_queued
         self._head = ChainHead()
 
     @property
@@ -276,11 +298,13 @@ class Ledger(Reader):
                     database.require(self.url, state)
                     if not moved:
                         database.require_here(self.url, state)
-                    tx = Transaction(connection, self._follow_tail(connection, noted))
+                    tx = Transaction(connection, self._follow_tail(connection, noted), self.subscriptions)
                     yield tx
             finally:
                 engine.dispose()
         self._note(tx.head)
+        if tx.queued and self.on_queued:
+            self.on_queued()
 
     def append(self, event: Recordable, *, actor: str, reason: str = "", commit: str | None = None) -> Entry:
         """Add one event that needs no decision."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,3 +61,24 @@ def real_frames() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("real frames are absent: set VORTEX_FRAMES to the folder that holds kitchen_kinect/ and its siblings")
     return Path(folder)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Where an empty ledger can be: in a file, and in a schema of the PostgreSQL database that VORTEX_TEST_POSTGRES names."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'ledger.db'}"
+        return
+    url = os.environ.get("VORTEX_TEST_POSTGRES")
+    if not url or not importlib.util.find_spec("psycopg"):
+        pytest.skip("no PostgreSQL: set VORTEX_TEST_POSTGRES to the URL of an empty database")
+    from sqlalchemy import create_engine, text
+
+    # A schema of its own, because tests run side by side.
+    engine, schema = create_engine(url), f"test_{uuid.uuid4().hex}"
+    with engine.begin() as connection:
+        connection.execute(text(f"CREATE SCHEMA {schema}"))
+    yield f"{url}?options=-csearch_path%3D{schema}"
+    with engine.begin() as connection:
+        connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
+    engine.dispose()

@@ -27,6 +27,7 @@ from vortex_cli.commands import (
     export,
     gc,
     history,
+    hooks,
     import_,
     init,
     label,
@@ -100,6 +101,7 @@ data_app = typer.Typer(
 audit_app = typer.Typer(
     cls=Group, no_args_is_help=True, help="The ledger's head, to be kept elsewhere, and all else compared with what the ledger says."
 )
+hooks_app = typer.Typer(cls=Group, no_args_is_help=True, help="Whom the workspace tells of events: what was sent, what waits and why.")
 evidence_app = typer.Typer(
     cls=Group, no_args_is_help=True, help="Reports of how a version did outside of Vortex: closed loop, device, shadow, field."
 )
@@ -161,6 +163,12 @@ register(app, card.card, "Ship")
 register(audit_app, audit.head, "Ship")
 register(audit_app, audit.verify, "Ship")
 app.add_typer(audit_app, name="audit", rich_help_panel="Ship")
+
+register(hooks_app, hooks.log, "Ship")
+register(hooks_app, hooks.replay, "Ship")
+register(hooks_app, hooks.test, "Ship")
+register(hooks_app, hooks.drop, "Ship")
+app.add_typer(hooks_app, name="hooks", rich_help_panel="Ship")
 
 register(app, ci.ci, "Keep")
 register(app, migrate.migrate, "Keep")

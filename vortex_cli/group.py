@@ -43,6 +43,7 @@ MEANINGS: Final = {
         "pack": "cache preprocess prepare",
         "ablate": "ablation sweep tune hpo grid search",
         "audit verify": "fsck prove",
+        "hooks log": "webhook webhooks hook notify notifications outbox subscribe",
         "doctor": "diagnose health env debug",
         "init": "new create setup",
         "demo": "example tutorial quickstart",

@@ -15,6 +15,7 @@ from core.progress import Progress
 from pipelines.hub.open import hub
 from pipelines.workspace import FILE, Workspace
 from registry import audit, database, events
+from registry.outbox import Outbox
 from registry.versions import Hub
 
 PLACES: Final = ("tracking_uri", "artifact_root", "ledger")
@@ -29,6 +30,8 @@ class Migration:
     events: int
     seq: int
     hash: str
+    deliveries: int = 0
+    """What the hooks have not been sent yet."""
 
 
 def read_places(file: Path) -> dict[str, str]:
@@ -52,7 +55,7 @@ def migrate(ws: Workspace, file: Path, on_progress: Progress | None = None, *, d
     up to the end that the ledger had when it began. When nothing is missing the old ledger takes no event any more, and says where it
     moved to. Where `file` names the places of `ws` itself, a ledger that had moved takes events again. Raises VortexError where the ledger is
     broken or moved to a third place, where the other place has another ledger, or one that went on by itself, and where a file is gone or
-    changed.
+    changed. What hooks were not sent yet is brought over too; what they were sent is not.
     """
     places = read_places(file)
     target_ws = dataclasses.replace(ws, config=ws.config.model_copy(update=places))
@@ -76,9 +79,10 @@ def migrate(ws: Workspace, file: Path, on_progress: Progress | None = None, *, d
         if source.ledger.seal(database.shown(target.ledger.url), head):
             break
     target.ledger.reopen()
+    deliveries = Outbox(source.ledger.url).carry_to(Outbox(target.ledger.url))
     audit.repair_mlflow(target, target.versions())
     _write(ws, places)
-    return Migration(runs, artifacts, adopted, head.seq, head.hash)
+    return Migration(runs, artifacts, adopted, head.seq, head.hash, deliveries)
 
 
 def _require_here(source: Hub, target: Hub) -> None:
@@ -102,7 +106,8 @@ def _counted(source: Hub, target: Hub) -> Migration:
     named = {artifact.uri for entry in entries for artifact in events.parse(entry).artifacts()}
     registered = sum(entry.kind in events.REGISTERING for entry in entries)
     head = source.ledger.verify()
-    return Migration(registered, len(named), len(entries), head.seq, head.hash)
+    waiting = len(Outbox(source.ledger.url).deliveries(undelivered=True))
+    return Migration(registered, len(named), len(entries), head.seq, head.hash, waiting)
 
 
 def _require_same_beginning(source: Hub, target: Hub) -> None:

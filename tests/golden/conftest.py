@@ -63,6 +63,10 @@ promote v11 --stage production
 quarantine v11 --reason test
 quarantine
 quarantine v11 --lift --reason tested
+hooks test sink
+hooks replay
+hooks log
+hooks drop sink
 audit head
 audit verify
 migrate --to {elsewhere} --dry-run
@@ -128,6 +132,8 @@ def _walk(root: Path) -> dict[str, Any]:
     places = {"tiny": training(root), "recipe": str(root / "tiny.yaml"), "frames": str(plain_folder(outside)), "run": "", "report": ""}
     places |= {"old": str(old_checkpoint(outside)), "lineage": str(lineage_file(outside)), "elsewhere": str(elsewhere)}
     places["archive"] = str(root.parent / "archive")
+    with (root / "vortex.toml").open("a") as settings:
+        settings.write('\n[hooks.sink]\ncommand = ["true"]\nkinds = ["channel.*"]\n')
     for line in TOUR.strip().splitlines():
         answer = vortex(f"{line.format(**places)} --json", root, slurm=line.startswith("submit"))
         printed[line] = answer.json

@@ -27,6 +27,7 @@ def migrate(
         task = display.add_task("bringing runs and files", total=None)
         migration = bring(console.workspace(), to, lambda count, total: display.update(task, completed=count, total=total), dry_run=dry_run)
     counts = f"{migration.runs} runs, {migration.artifacts} files, {migration.events} events"
+    counts += f", {migration.deliveries} deliveries that hooks wait for" if migration.deliveries else ""
     console.emit(
         migration, f"{'to bring' if dry_run else 'brought'}: {counts}; the ledger ends at event {migration.seq}, {migration.hash[:12]}"
     )

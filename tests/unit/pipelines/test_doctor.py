@@ -32,6 +32,7 @@ def test_a_fresh_workspace_lacks_nothing_needed(workspace: Workspace) -> None:
         "artifacts": "ok",
         "aliases": "ok",
         "quarantine": "ok",
+        "hooks": "ok",
     }
     assert found["ledger"].found.startswith("mlruns/ledger.db does not exist yet")
 
