@@ -1,4 +1,4 @@
-"""What other work on the machine costs training, evaluation, labelling, a Ray worker and ONNX Runtime, by how their threads wait for each other.
+"""What other work on the machine costs training, evaluation, labelling, a Ray worker and ONNX Runtime, by how their threads wait.
 
     make bench-neighbours        (benchmarks/neighbours.py [--rounds 5] [--seconds 6] [--size 96x128] [--only training …]
                                   [--also GOMP_SPINCOUNT=20000 …] [--smoke])
@@ -21,13 +21,17 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import repeat
 from pathlib import Path
+from typing import Final
+
+import numpy as np
 
 from core import environment
 from core.machine import cores
 
-WORKS = ("training", "evaluation", "labelling", "ray worker", "onnx runtime")
+WORKS = ("training", "evaluation", "one thread", "labelling", "ray worker", "onnx runtime")
 BATCH = 8
 OURS, THEIRS = "vortex", "libraries"
 UNPREPARED = "VORTEX_BENCH_UNPREPARED"
@@ -85,7 +89,9 @@ def _report(kind: str, options: argparse.Namespace) -> bool:
 
 def _turn(kind: str, way: str, options: argparse.Namespace) -> tuple[float, float]:
     """Frames a second, and milliseconds of CPU a frame."""
-    variables = {name: value for name, value in os.environ.items() if name not in (*environment.WAITING, "OMP_WAIT_POLICY")}
+    variables = {
+        name: value for name, value in os.environ.items() if name not in (*environment.WAITING, *environment.BLAS, "OMP_WAIT_POLICY")
+    }
     if way != OURS:
         name, _, value = way.partition("=")
         variables |= {UNPREPARED: "1"} | ({name: value} if way != THEIRS else {})
@@ -98,7 +104,9 @@ def _turn(kind: str, way: str, options: argparse.Namespace) -> tuple[float, floa
 @contextmanager
 def busy_loops(count: int) -> Iterator[None]:
     """So many processes that never wait."""
-    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    # They look after their parent, so that a benchmark that is killed leaves none behind.
+    program = f"import os\nwhile os.getppid() == {os.getpid()}: pass"
+    loops = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(count)]
     try:
         yield
     finally:
@@ -120,7 +128,7 @@ def work(kind: str, size: tuple[int, int], seconds: float) -> tuple[int, float, 
             return int(frames), float(duration), float(cpu)
         finally:
             ray.shutdown()
-    step = {"training": _training, "evaluation": _evaluation, "labelling": _labelling, "onnx runtime": _onnx}[kind](size)
+    step = STEPS[kind](size)
     step(), step()
     started, cpu = time.perf_counter(), time.process_time()
     frames = 0
@@ -148,25 +156,29 @@ def _training(size: tuple[int, int]) -> Callable[[], None]:
     return step
 
 
-def _evaluation(size: tuple[int, int]) -> Callable[[], None]:
+def _evaluation(size: tuple[int, int], threads: int = cores()) -> Callable[[], None]:
+    """As `vortex evaluate` runs a network, or, for the libraries' own waiting, a whole batch by all threads."""
     import torch
 
     from models.student import Student, StudentConfig
+    from pipelines.predict.runtimes import of_student
 
-    torch.set_num_threads(cores())
+    torch.set_num_threads(threads)
     torch.manual_seed(0)
-    student, images = Student(StudentConfig(size=size)).eval(), torch.rand(BATCH, 3, *size)
+    student, images = Student(StudentConfig(size=size)).eval(), np.zeros((BATCH, *size, 3), np.uint8)
+    predict = of_student(student)
 
     def step() -> None:
-        with torch.inference_mode():
-            student(images)
+        if os.environ.get(UNPREPARED):
+            with torch.inference_mode():
+                student(torch.from_numpy(images).permute(0, 3, 1, 2) / 255)
+        else:
+            predict(images)
 
     return step
 
 
 def _labelling(size: tuple[int, int]) -> Callable[[], None]:
-    import numpy as np
-
     from models.teachers.contract import View
     from models.teachers.geometric import Geometric
     from pipelines.synthetic.shot import camera_at, shoot
@@ -186,31 +198,42 @@ def _labelling(size: tuple[int, int]) -> Callable[[], None]:
 
 
 def _onnx(size: tuple[int, int]) -> Callable[[], None]:
-    import numpy as np
+    """As `vortex evaluate` runs an export, or, for the libraries' own waiting, picture by picture by all threads."""
     import onnxruntime
     import torch
 
     from models.student import Student, StudentConfig
-    from pipelines.predict.runtimes import INPUT, session
+    from pipelines.predict.runtimes import INPUT, of_file, scaled
     from pipelines.ship.export.onnx import write_onnx
 
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "student.onnx"
         write_onnx(Student(StudentConfig(size=size)).eval(), size, path, {})
-        if os.environ.get(UNPREPARED):
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = cores()
-            runtime = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        else:
-            runtime = session(path, threads=cores())
-    image = np.zeros((1, 3, *size), np.float32)
+        predict = of_file(path, cores())
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = cores()
+        runtime = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    images = np.zeros((BATCH, *size, 3), np.uint8)
 
     def step() -> None:
-        for _ in range(BATCH):
-            runtime.run(None, {INPUT: image})
+        if os.environ.get(UNPREPARED):
+            for image in images:
+                runtime.run(None, {INPUT: scaled(image)})
+        else:
+            predict(images)
 
     return step
+
+
+STEPS: Final[dict[str, Callable[[tuple[int, int]], Callable[[], None]]]] = {
+    "training": _training,
+    "evaluation": _evaluation,
+    "one thread": partial(_evaluation, threads=1),
+    "labelling": _labelling,
+    "onnx runtime": _onnx,
+}
+"""How each kind of work makes its step; a Ray worker trains. One thread waits for nobody: what other work costs it is the machine's doing."""
 
 
 if __name__ == "__main__":

@@ -141,7 +141,7 @@ def emptied(url: str) -> str:
 
     engine = create_engine(url)
     with engine.begin() as connection:
-        connection.execute(text("DROP TABLE IF EXISTS claims, events CASCADE"))
+        connection.execute(text("DROP TABLE IF EXISTS outbox, claims, events CASCADE"))
     engine.dispose()
     return url
 

@@ -31,6 +31,10 @@ WAITING: Final = {"GOMP_SPINCOUNT": "30000"}
 doubles the CPU time a frame. So many rounds are about 0.3 ms, a tenth of what libgomp takes by itself (100,000 a millisecond by its
 `env.c`): a quiet machine trains as fast, where threads that never spin halve its speed (docs/decisions/environment.md)."""
 
+BLAS: Final = {"OPENBLAS_NUM_THREADS": "1"}
+"""NumPy's products are small here (a frame's normals by a few hundred directions): several threads of OpenBLAS take twice the CPU time of one
+on a quiet machine, three times beside other work, and their sums depend on their number."""
+
 
 def prepare() -> None:
     """Make this process's environment one that libraries work in. Repeating it changes nothing.
@@ -41,9 +45,8 @@ def prepare() -> None:
     _name_the_user()
     _give_a_home()
     _give_dvc_a_place()
-    if "OMP_WAIT_POLICY" not in os.environ:
-        for name, value in WAITING.items():
-            os.environ.setdefault(name, value)
+    for name, value in (BLAS | ({} if "OMP_WAIT_POLICY" in os.environ else WAITING)).items():
+        os.environ.setdefault(name, value)
 
 
 def temporary() -> Path:

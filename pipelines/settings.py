@@ -14,11 +14,12 @@ from pydantic import BaseModel
 from core.errors import UsageError
 from core.files import read_text_of_user
 from core.secret import SecretUrl, hide
-from pipelines.workspace import FILE, Workspace, WorkspaceConfig
+from pipelines.workspace import FILE, Workspace, WorkspaceConfig, server_of
 
 HIDDEN: Final = "•••"
 SECRET: Final = re.compile(r"(?i)(^|[._-])(token|secret|password|passwd|api_?key|credential)s?$")
 """Keys whose value is nobody's business."""
+HOOK: Final = re.compile(r"hooks\.[^.]+\.url")
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ def _safe(key: str, value: Any) -> Any:
         return value
     if SECRET.search(key):
         return HIDDEN
+    if HOOK.fullmatch(key):
+        return server_of(str(value))
     if isinstance(value, str | SecretUrl):
         text = str(SecretUrl.of(value)) if "://" in str(value) or isinstance(value, SecretUrl) else value
         return hide(text)

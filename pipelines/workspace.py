@@ -7,10 +7,10 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from core.classes import CLASSES
 from core.errors import UsageError, VortexError
@@ -54,7 +54,8 @@ class Domain(BaseModel):
 class Device(BaseModel):
     """Something that runs a student: this machine (`onnxruntime`) or a Jetson (`tensorrt`).
 
-    `precision` is that of the file it is sent; None is fp32 for `onnxruntime` and fp16 for `tensorrt`.
+    `precision` is that of the file it is sent; None is fp32 for `onnxruntime` and fp16 for `tensorrt`. `publish` says whether robots pull what
+    is promoted for it; None is by its runtime: a Jetson's is published, this machine's not.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -62,6 +63,12 @@ class Device(BaseModel):
     runtime: Literal["onnxruntime", "tensorrt"] = "onnxruntime"
     precision: Literal["fp32", "fp16", "int8"] | None = None
     description: str = ""
+    publish: bool | None = None
+
+    @property
+    def published(self) -> bool:
+        """Whether robots pull what is promoted for it."""
+        return self.runtime == "tensorrt" if self.publish is None else self.publish
 
 
 class Partition(BaseModel):
@@ -108,6 +115,63 @@ class EvidenceSettings(BaseModel):
     keys: tuple[_Setting, ...] = ()
 
 
+class Hook(BaseModel):
+    """Whom to tell of events: a `url` that is posted to, or a `command` (its words; no shell) that gets the event on its standard input.
+
+    `kinds` and `channels` are patterns as for file names; with `channels`, only events of these channels (`DEVICE/DOMAIN`) are sent.
+    `secret_env` names the environment variable with the secret that posts are signed with, `timeout` is in seconds.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: _Setting | None = None
+    command: tuple[_Setting, ...] | None = Field(default=None, min_length=1)
+    kinds: tuple[_Setting, ...] = Field(default=("*",), min_length=1)
+    channels: tuple[_Setting, ...] = ()
+    secret_env: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] | None = None
+    timeout: float = Field(default=5, gt=0, le=60)
+
+    @model_validator(mode="after")
+    def _one_receiver(self) -> Self:
+        if (self.url is None) == (self.command is None):
+            raise ValueError("has a url and a command, or neither; allowed: one of them")
+        if self.command is not None and self.secret_env is not None:
+            raise ValueError("secret_env signs what is posted to a url; a command reads the environment itself")
+        if self.url is not None and "$" not in self.url:
+            require_postable(self.url)
+        return self
+
+
+def require_postable(url: str) -> None:
+    """Raise ValueError, which shows nothing of it, for a URL that no event can be posted to."""
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid or not url.isascii() or not url.isprintable() or " " in url:
+        raise ValueError("url is not one that can be posted to, allowed: http://HOST… or https://HOST…, or $NAME of a variable with it")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(
+            "url holds a user or a password: leave it out and sign with secret_env, or put a token's URL into a variable, as $NAME"
+        )
+
+
+def server_of(url: str) -> str:
+    """A hook's URL as a person is shown it: without its path, which with many services is the password; `$NAME` as it is."""
+    parts = urlsplit(url)
+    return url if "$" in url else f"{parts.scheme}://{parts.netloc}"
+
+
+class PublishSettings(BaseModel):
+    """`folder` is what robots pull, by any web server; `keys` the folder of the keys that sign it, which belongs to nobody else."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folder: _Setting = "publish"
+    keys: _Setting = "keys"
+
+
 class WorkspaceConfig(BaseModel):
     """`vortex.toml`, typed. Environment variables such as `$SCRATCH` are expanded in every path and URI."""
 
@@ -127,6 +191,9 @@ class WorkspaceConfig(BaseModel):
     huggingface: HubNames = Field(default_factory=HubNames)
     """What `vortex card` writes for the Hugging Face hub."""
     evidence: EvidenceSettings = EvidenceSettings()
+    hooks: dict[str, Hook] = Field(default_factory=dict)
+    """Whom to tell of events, by name. Who records an event puts it into the outbox for the hooks of its own vortex.toml."""
+    publish: PublishSettings = PublishSettings()
 
 
 @dataclass(frozen=True)
@@ -190,6 +257,25 @@ class Workspace:
         """Files of the public keys whose signatures on evidence are trusted."""
         return tuple(self._path("evidence.keys", key) for key in self.config.evidence.keys)
 
+    def hook_url(self, name: str) -> SecretUrl:
+        """Where a hook posts to. Raises VortexError where a variable that it names is not set, or holds no such URL."""
+        url = _expand(f"hooks.{name}.url", self.config.hooks[name].url or "")
+        try:
+            require_postable(url)
+        except ValueError as error:
+            raise VortexError(f"{FILE}: hooks.{name}: {error}", "mend what the variable holds") from error
+        return SecretUrl(url)
+
+    @property
+    def publish_folder(self) -> Path:
+        """What robots pull."""
+        return self._folder("publish.folder", self.config.publish.folder)
+
+    @property
+    def keys_folder(self) -> Path:
+        """The keys that sign what is published, but for those of the role root."""
+        return self._folder("publish.keys", self.config.publish.keys)
+
     def device(self, name: str | None) -> str:
         """Name of the device; None is the only configured one. Raises VortexError when it is unknown or ambiguous."""
         names = ", ".join(sorted(self.config.devices))
@@ -234,7 +320,7 @@ class Workspace:
         if self.root.is_relative_to(os.path.normpath(path)):
             raise VortexError(
                 f"{self.root / FILE}: {key} = {value!r} is the workspace itself, allowed: a folder of its own",
-                f"for example {key} = {key!r}",
+                f"for example {key} = {key.rpartition('.')[2]!r}",
             )
         if path.exists() and not path.is_dir():
             raise VortexError(f"{path}: is a file, allowed: the folder that `{key}` names", f"move it away, or set `{key}` in {FILE}")
@@ -305,7 +391,7 @@ def load(root: Path) -> Workspace:
         what = faults[0] if len(faults) == 1 else f"{len(faults)} faults"
         hint = f"mend it; allowed keys: {', '.join(WorkspaceConfig.model_fields)}"
         raise VortexError(f"{path}: {what}", hint, faults if len(faults) > 1 else []) from error
-    for what, names in (("domain", config.domains), ("device", config.devices)):
+    for what, names in (("domain", config.domains), ("device", config.devices), ("hook", config.hooks)):
         for name in names:
             try:
                 check_name(what, name)

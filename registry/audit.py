@@ -1,7 +1,7 @@
 """Is the ledger what was written, and does what lies beside it still say the same?
 
-The chain is walked and compared with the heads that were noted; claims, triggers, MLflow's versions and aliases, and the stored files are
-compared with what the events say, both ways. What follows from the events alone can be put right again.
+The chain is walked and compared with the heads that were noted; claims, triggers, the outbox, MLflow's versions and aliases, and the stored
+files are compared with what the events say, both ways. What follows from the events alone can be put right again.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from core.stages import STAGES
 from registry import database, events, stages
 from registry.chain import ChainHead
 from registry.ledger import Claim, Contradiction, Entry, Ledger, NotUnderstood
+from registry.outbox import Outbox
 from registry.records import Artifact, Version
 from registry.versions import Hub
 
@@ -26,7 +27,7 @@ REPAIR = "put it right with: vortex audit verify --repair"
 class Fault:
     """Something that is not what the ledger's events say, and what to do. `repairable` is what follows from the events alone."""
 
-    area: Literal["chain", "events", "claims", "triggers", "mlflow", "aliases", "artifacts"]
+    area: Literal["chain", "events", "claims", "triggers", "outbox", "mlflow", "aliases", "artifacts"]
     found: str
     remedy: str
     repairable: bool = False
@@ -44,7 +45,7 @@ def ledger_faults(ledger: Ledger, heads: Mapping[str, ChainHead] | None = None) 
         return ChainHead(), [Fault("chain", error.message, error.hint)]
     state = database.look(ledger.url, ledger.timeout)
     faults = [] if not state.missing else [Fault("triggers", database.missing_triggers(state), REPAIR, repairable=True)]
-    return head, [*_event_faults(plain.entries(bodies=False)), *_claim_faults(plain), *faults]
+    return head, [*_event_faults(plain.entries(bodies=False)), *_claim_faults(plain), *faults, *_outbox_faults(plain)]
 
 
 def taken(entries: Iterable[Entry]) -> tuple[dict[Claim, int], list[Fault]]:
@@ -67,10 +68,11 @@ def claiming_kinds() -> list[str]:
 
 
 def repair(ledger: Ledger) -> None:
-    """Put back what follows from the events: claims and triggers. Raises VortexError where the chain itself is broken."""
+    """Put back what follows from the events: claims, triggers and the outbox. Raises VortexError where the chain itself is broken."""
     plain = ledger.unguarded()
     claims, _ = taken(plain.entries(kinds=claiming_kinds()))
     plain.rebuild(claims)
+    Outbox(ledger.url, ledger.timeout).remove_orphans()
 
 
 def mlflow_faults(hub: Hub, versions: Sequence[Version]) -> list[Fault]:
@@ -197,6 +199,14 @@ def _claim_faults(ledger: Ledger) -> list[Fault]:
             found = f"the claim of event {event} is missing: event {kept} has {_words(claim)}"
         faults.append(Fault("claims", found, REPAIR, repairable=True))
     return faults
+
+
+def _outbox_faults(ledger: Ledger) -> list[Fault]:
+    """Deliveries of events that are not there. That one is missing cannot be seen: which hooks there were is not in the ledger."""
+    return [
+        Fault("outbox", f"hook {hook} is to be sent event {event}, which the ledger does not have", REPAIR, repairable=True)
+        for hook, event in Outbox(ledger.url, ledger.timeout).orphans()
+    ]
 
 
 def _words(claim: Claim) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -10,8 +12,10 @@ from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, unquote
 
 from core.errors import VortexError
+from core.printable import clean
 from core.secret import SecretUrl
 
 if TYPE_CHECKING:
@@ -22,8 +26,11 @@ ADVISORY_LOCK: Final = 0x766F7274
 
 CONNECT_TIMEOUT_S: Final = 10
 
-SCHEMA: Final = 2
-"""1: events and claims. 2: the schema has a number, and PostgreSQL too refuses an event that does not take the next number."""
+SCHEMA: Final = 3
+"""1: events and claims. 2: the schema has a number, and PostgreSQL too refuses an event that does not take the next number.
+3: the outbox, with what hooks are to be sent."""
+
+OUTBOX_SINCE: Final = 3
 
 TABLES: Final = ("events", "claims")
 
@@ -61,6 +68,19 @@ POSTGRES_TRIGGERS: Final[Mapping[str, tuple[int, str, str]]] = {
 }
 """Name → the schema that brought it, when it fires, and the function that it calls."""
 
+MOVED: Final = "ledger_moved"
+"""Name of the trigger that a ledger gets when all of it was brought elsewhere. It refuses every event, whoever appends it, and says where to."""
+MOVED_WORDS: Final = "the ledger has moved to "
+
+log = logging.getLogger("vortex.registry")
+
+_PSYCOPG: Final = re.compile(
+    r"postgresql\+psycopg://(?:(?P<user>[^:/@]*)(?::(?P<password>[^@]*))?@)?(?P<host>[^/:?@\[\]]*)(?::(?P<port>\d+))?"
+    r"/(?P<dbname>[^?]*)(?:\?(?P<options>.*))?"
+)
+_NAMED: Final = re.compile(r"(?<!:):([a-z]\w*)")
+"""A value's name in a query, as SQLAlchemy and sqlite spell it."""
+
 Ask = Callable[[str], Sequence[Sequence[Any]]]
 """One query on an open connection, and its rows."""
 
@@ -69,18 +89,27 @@ class Unguarded(VortexError):
     """Triggers that keep the ledger append-only are gone, switched off or replaced."""
 
 
+class Moved(VortexError):
+    """The ledger was brought elsewhere, and takes no event any more."""
+
+
 @dataclass(frozen=True)
 class Condition:
-    """What stands in a database: the ledger's schema (0 without its tables), and which of that schema's triggers do not."""
+    """What stands in a database: the ledger's schema (0 without its tables), which of that schema's triggers do not, and where it moved to."""
 
     schema: int = 0
     missing: tuple[str, ...] = ()
+    moved: str = ""
 
 
 @cache
 def tables() -> SimpleNamespace:
-    """The tables. `claims` holds what can be taken once: (scope "version", N) and (scope "channel D/D", move)."""
-    from sqlalchemy import BigInteger, Column, ForeignKey, Integer, MetaData, String, Table, Text
+    """The tables. `claims` holds what can be taken once: (scope "version", N) and (scope "channel D/D", move).
+
+    `outbox` has a row for each event that a hook is to be sent (`registry.outbox`). It alone is not append-only: it holds no facts of the
+    registry, but what is still to be done about them.
+    """
+    from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
 
     metadata = MetaData()
     whole = BigInteger().with_variant(Integer, "sqlite")
@@ -107,7 +136,20 @@ def tables() -> SimpleNamespace:
         Column("event", whole, ForeignKey("events.seq"), nullable=False),
     )
     schema = Table("ledger_schema", metadata, Column("version", Integer, primary_key=True, autoincrement=False))
-    return SimpleNamespace(metadata=metadata, events=events, claims=claims, schema=schema)
+    outbox = Table(
+        "outbox",
+        metadata,
+        Column("hook", String(64), primary_key=True),
+        Column("event", whole, ForeignKey("events.seq"), primary_key=True, autoincrement=False),
+        Column("id", String(36), nullable=False, unique=True),
+        Column("state", String(16), nullable=False),
+        Column("attempts", Integer, nullable=False),
+        Column("tried_at", String(32)),
+        Column("due", Float, nullable=False),
+        Column("answer", Text, nullable=False),
+        Index("outbox_by_state", "state", "hook", "event"),
+    )
+    return SimpleNamespace(metadata=metadata, events=events, claims=claims, schema=schema, outbox=outbox)
 
 
 def sqlite_path(url: SecretUrl) -> Path | None:
@@ -134,10 +176,12 @@ def shown(url: SecretUrl) -> str:
     return str(sqlite_path(url) or url)
 
 
-def read(url: SecretUrl, query: str, values: Mapping[str, object], timeout: float, guarded: bool = True) -> Iterator[tuple[Any, ...]]:
-    """Rows of a query; none while the tables do not exist.
+def read(
+    url: SecretUrl, query: str, values: Mapping[str, object], timeout: float, guarded: bool = True, since: int = 1
+) -> Iterator[tuple[Any, ...]]:
+    """Rows of a query; none while the tables do not exist, which came with the schema `since`.
 
-    sqlite is read through the standard library: importing SQLAlchemy takes 0.3 s, a third of what a listing may take.
+    sqlite is read through the standard library, PostgreSQL through psycopg: importing SQLAlchemy takes 0.3 s, a third of what a listing may take.
     Raises VortexError for a newer schema, and Unguarded where a trigger is missing, unless that is not `guarded` against.
     """
     path = sqlite_path(url)
@@ -145,19 +189,38 @@ def read(url: SecretUrl, query: str, values: Mapping[str, object], timeout: floa
         if not path.exists():
             return
         with closing(_open_sqlite(path, timeout)) as connection:
-            if require(url, _sqlite_condition(connection), guarded):
+            if _readable(url, _sqlite_condition(connection), guarded, since):
                 yield from connection.execute(query, values)
+        return
+    place = _psycopg_place(url)
+    if place is not None:
+        import psycopg
+
+        with psycopg.connect(**place) as remote:
+            if _readable(url, _postgres_state(lambda asked: remote.execute(asked.encode()).fetchall()), guarded, since):
+                yield from remote.execute(_NAMED.sub(r"%(\1)s", query.replace("%", "%%")).encode(), dict(values))
         return
     from sqlalchemy import text
 
     server = engine(url, timeout)
     try:
-        with server.connect() as remote:
-            if require(url, condition(remote), guarded):
-                for row in remote.execute(text(query), dict(values)):
+        with server.connect() as connection:
+            if _readable(url, condition(connection), guarded, since):
+                for row in connection.execute(text(query), dict(values)):
                     yield tuple(row)
     finally:
         server.dispose()
+
+
+def _psycopg_place(url: SecretUrl) -> dict[str, Any] | None:
+    """What psycopg connects to, as SQLAlchemy reads such a URL; None for another driver, and where SQLAlchemy has a spelling of its own."""
+    match = _PSYCOPG.fullmatch(url.reveal())
+    if match is None:
+        return None
+    parts = match.groupdict()
+    options = dict(parse_qsl(parts.pop("options") or ""))
+    names = {name: unquote(text) if name in ("user", "password") else text for name, text in parts.items() if text}
+    return None if "host" in options else {"connect_timeout": CONNECT_TIMEOUT_S, **names, **options}
 
 
 def look(url: SecretUrl, timeout: float) -> Condition:
@@ -195,6 +258,50 @@ def require(url: SecretUrl, state: Condition, guarded: bool = True) -> bool:
     if guarded and state.missing:
         raise unguarded(url, state)
     return state.schema > 0
+
+
+def _readable(url: SecretUrl, state: Condition, guarded: bool, since: int) -> bool:
+    """Whether the tables are there, as `require` has it, and of the schema `since`; whoever reads a ledger that moved away is told, once."""
+    if guarded and state.moved:
+        _warn_moved(shown(url), state.moved)
+    return require(url, state, guarded) and state.schema >= since
+
+
+@cache
+def _warn_moved(ledger: str, place: str) -> None:
+    log.warning("ledger %s has moved to %s: what was recorded there since then is not shown here", ledger, place)
+
+
+def require_here(url: SecretUrl, state: Condition) -> None:
+    """Raise Moved where the ledger was brought elsewhere."""
+    if state.moved:
+        raise moved(url, state.moved)
+
+
+def moved(url: SecretUrl, place: str) -> Moved:
+    """The error that names where a ledger moved to."""
+    return Moved(
+        f"ledger {shown(url)} has moved to {place}: nothing is recorded here any more",
+        "take the vortex.toml that names that place, or write it with: vortex migrate --to FILE; then give the command again",
+    )
+
+
+def seal(connection: Connection, place: str) -> None:
+    """Have the ledger refuse every further event, in words that name the place that it moved to."""
+    reopen(connection)
+    quoted = (MOVED_WORDS + clean(place)).replace("'", "''")
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(f"CREATE TRIGGER {MOVED} BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, '{quoted}'); END")
+        return
+    body = f" BEGIN RAISE EXCEPTION USING MESSAGE = '{quoted}'; END ".replace("%", "%%")  # psycopg takes a single one for a value
+    connection.exec_driver_sql(f"CREATE OR REPLACE FUNCTION {MOVED}() RETURNS trigger LANGUAGE plpgsql AS $vortex${body}$vortex$")
+    connection.exec_driver_sql(f"CREATE TRIGGER {MOVED} BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION {MOVED}()")
+
+
+def reopen(connection: Connection) -> None:
+    """Have the ledger take events again."""
+    on_events = "" if connection.dialect.name == "sqlite" else " ON events"
+    connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {MOVED}{on_events}")
 
 
 def unguarded(url: SecretUrl, state: Condition) -> Unguarded:
@@ -274,7 +381,7 @@ def explained(url: SecretUrl) -> Iterator[None]:
         raise _in_words(url, str(error)) from error
     except Exception as error:
         # SQLAlchemy is imported by now if one of its errors is under way; naming its class without importing keeps reads light.
-        if type(error).__module__.startswith("sqlalchemy."):
+        if type(error).__module__.split(".")[0] in ("sqlalchemy", "psycopg"):
             raise _in_words(url, str(getattr(error, "orig", None) or error)) from error
         raise
 
@@ -309,35 +416,49 @@ def _sqlite_state(ask: Ask) -> Condition:
     there = {(kind, name): text for kind, name, text in ask("SELECT type, name, sql FROM sqlite_master")}
     if ("table", "claims") not in there:
         return Condition()
-    schema = _schema(ask) if ("table", "ledger_schema") in there else 1
+    schema = _schema(ask, ("table", "outbox") in there) if ("table", "ledger_schema") in there else 1
     # sqlite keeps the text of a trigger from its name on.
     return Condition(
-        schema, tuple(name for name, text in SQLITE_TRIGGERS.items() if there.get(("trigger", name)) != f"CREATE TRIGGER {name} {text}")
+        schema,
+        tuple(name for name, text in SQLITE_TRIGGERS.items() if there.get(("trigger", name)) != f"CREATE TRIGGER {name} {text}"),
+        _moved_to(there.get(("trigger", MOVED))),
     )
 
 
 def _postgres_state(ask: Ask) -> Condition:
-    ((claims, numbered),) = ask("SELECT to_regclass('claims') IS NOT NULL, to_regclass('ledger_schema') IS NOT NULL")
+    there = ", ".join(f"to_regclass('{name}') IS NOT NULL" for name in ("claims", "ledger_schema", "outbox"))
+    ((claims, numbered, outbox),) = ask(f"SELECT {there}")
     if not claims:
         return Condition()
-    schema = _schema(ask) if numbered else 1
+    schema = _schema(ask, outbox) if numbered else 1
     query = (
         "SELECT tgname, prosrc FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid"
         " WHERE tgrelid IN (to_regclass('events'), to_regclass('claims')) AND tgenabled IN ('O', 'A')"
     )
-    there = {row[0]: row[1] for row in ask(query)}
+    triggers = {row[0]: row[1] for row in ask(query)}
     return Condition(
         schema,
         tuple(
             name
             for name, (since, _, function) in POSTGRES_TRIGGERS.items()
-            if since <= schema and there.get(name) != POSTGRES_FUNCTIONS[function]
+            if since <= schema and triggers.get(name) != POSTGRES_FUNCTIONS[function]
         ),
+        _moved_to(triggers.get(MOVED)),
     )
 
 
-def _schema(ask: Ask) -> int:
-    return int(ask("SELECT max(version) FROM ledger_schema")[0][0] or 1)
+def _moved_to(trigger: str | None) -> str:
+    """The place that the text of a ledger's seal names; empty without one."""
+    if trigger is None:
+        return ""
+    named = re.search(rf"'{MOVED_WORDS}((?:[^']|'')*)'", trigger)
+    return named[1].replace("''", "'") if named else "another place"
+
+
+def _schema(ask: Ask, outbox: bool) -> int:
+    """The schema's number. A ledger whose outbox somebody has dropped is one of before it: the next writer makes it again."""
+    number = int(ask("SELECT max(version) FROM ledger_schema")[0][0] or 1)
+    return number if outbox or number > SCHEMA else min(number, OUTBOX_SINCE - 1)
 
 
 def _in_words(url: SecretUrl, message: str) -> VortexError:
@@ -357,6 +478,8 @@ def _in_words(url: SecretUrl, message: str) -> VortexError:
         return VortexError(f"{where}: cannot be opened or written ({message})", "check the permissions of the file and of its folder")
     if "malformed" in low or "not a database" in low or "disk i/o" in low:
         return VortexError(f"{where}: the file is damaged ({message})", "restore it from a backup; nothing was written to it")
+    if MOVED_WORDS in message:
+        return moved(url, message.partition(MOVED_WORDS)[2])
     if "append-only" in low:
         return VortexError(f"{where}: {message}", "events are never changed: record a new one")
     return VortexError(f"{where}: {message}", "check the `ledger` setting in vortex.toml and that the database is reachable")

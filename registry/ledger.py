@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,8 +22,9 @@ from core.errors import VortexError
 from core.files import locked, read_regular, write_atomic
 from core.printable import clean
 from core.secret import SecretUrl
-from registry import database
+from registry import database, outbox
 from registry.chain import COLUMNS, HEAD_COLUMNS, ChainHead, broken, canonical, chained, follow, require_noted, stored
+from registry.outbox import Subscription
 from registry.records import to_json
 
 if TYPE_CHECKING:
@@ -151,11 +152,16 @@ class Reader(ABC):
 
 
 class Transaction(Reader):
-    """What one writer sees and adds while all others wait. `head` is where the chain ends for it."""
+    """What one writer sees and adds while all others wait. `head` is where the chain ends for it.
 
-    def __init__(self, connection: Connection, head: ChainHead) -> None:
+    Whatever it appends is put into the outbox too, for each of `subscriptions` that is to be sent it; `queued` counts that.
+    """
+
+    def __init__(self, connection: Connection, head: ChainHead, subscriptions: Sequence[Subscription] = ()) -> None:
         self._connection = connection
+        self._subscriptions = subscriptions
         self.head = head
+        self.queued = 0
 
     def _rows(self, query: str, values: Mapping[str, object]) -> list[Sequence[Any]]:
         from sqlalchemy import text
@@ -185,24 +191,41 @@ class Transaction(Reader):
         self._connection.execute(tables.events.insert(), row)
         for scope, number in event.claims():
             self._connection.execute(tables.claims.insert(), {"scope": scope, "number": number, "event": row["seq"]})
+        for subscription in self._subscriptions:
+            if subscription.wants(row["kind"], row["subject"]):
+                self._connection.execute(tables.outbox.insert(), outbox.waiting_row(subscription.hook, row["seq"], row["hash"]))
+                self.queued += 1
         self.head = ChainHead(self.head.ledger or row["hash"], row["seq"], row["hash"])
         return entry_of([row[name] for name in COLUMNS])
 
-    def adopt(self, rows: Iterable[Sequence[Any]], claims: Mapping[Claim, int], url: SecretUrl) -> int:
-        """Add events of another ledger, at `url`, as they are, and the numbers that they took; how many.
+    def seal(self, place: str) -> None:
+        """Have the ledger take no event after this transaction, because it moved to `place`; take them again for an empty one."""
+        if place:
+            database.seal(self._connection, place)
+        else:
+            database.reopen(self._connection)
 
-        `rows` have all columns and follow this ledger's end. Raises VortexError where they do not, or where their chain breaks.
+    def adopt(self, rows: Iterable[Sequence[Any]], claims: Mapping[Claim, int], url: SecretUrl) -> int:
+        """Add events of another ledger, at `url`, as they are, and the numbers that they took; how many. No hook is sent them once more.
+
+        `rows` have all columns and follow this ledger's end. Raises VortexError where they do not, or where their chain breaks. A ledger that
+        moved away takes what comes back, and nothing else until it is opened again.
         """
         tables = database.tables()
         taken: dict[int, list[Claim]] = {}
         for claim, event in claims.items():
             taken.setdefault(event, []).append(claim)
         before = self.head.seq
+        moved = database.condition(self._connection).moved
+        if moved:
+            database.reopen(self._connection)
         for row in rows:
             (self.head,) = follow(url, self.head, [row])
             self._connection.execute(tables.events.insert(), dict(zip(COLUMNS, row, strict=True)))
             for scope, number in taken.get(self.head.seq, ()):
                 self._connection.execute(tables.claims.insert(), {"scope": scope, "number": number, "event": self.head.seq})
+        if moved:
+            database.seal(self._connection, moved)
         return self.head.seq - before
 
 
@@ -210,14 +233,26 @@ class Ledger(Reader):
     """The ledger at a SQLAlchemy URL. Reading creates nothing; the first transaction makes the tables.
 
     `head_file` is where its head is noted after every append; without one it is noted in this object alone.
-    `guarded` is False for the audit, which reads a ledger also where its triggers are missing.
+    `guarded` is False for the audit, which reads a ledger also where its triggers are missing. What is appended is put into the outbox
+    for each of `subscriptions` that is to be sent it, and `on_queued` is called once that is committed.
     """
 
-    def __init__(self, url: SecretUrl | str, timeout: float = 60.0, head_file: Path | None = None, *, guarded: bool = True) -> None:
+    def __init__(
+        self,
+        url: SecretUrl | str,
+        timeout: float = 60.0,
+        head_file: Path | None = None,
+        *,
+        guarded: bool = True,
+        subscriptions: Sequence[Subscription] = (),
+        on_queued: Callable[[], None] | None = None,
+    ) -> None:
         self.url = SecretUrl.of(url)
         self.timeout = timeout
         self.head_file = head_file
         self.guarded = guarded
+        self.subscriptions = tuple(subscriptions)
+        self.on_queued = on_queued
         self._head = ChainHead()
 
     @property
@@ -233,11 +268,18 @@ class Ledger(Reader):
             self.verify()  # names the event, where one was changed
             raise
 
+    @property
+    def moved(self) -> str:
+        """Where all of the ledger was brought, so that it takes no event any more; empty where it is open."""
+        with database.explained(self.url):
+            return database.look(self.url, self.timeout).moved
+
     @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
+    def transaction(self, *, moved: bool = False) -> Iterator[Transaction]:
         """Decide and append as one: all of it is in the ledger after a clean exit, none of it after an error or a kill.
 
-        Raises VortexError, having written nothing, where the chain does not lead from its noted head to its end.
+        Raises VortexError, having written nothing, where the chain does not lead from its noted head to its end, and Moved where the
+        ledger was brought elsewhere, unless it may be `moved`.
         """
         with database.explained(self.url):
             noted = self.noted()
@@ -245,17 +287,24 @@ class Ledger(Reader):
             try:
                 state = database.look(self.url, self.timeout)
                 database.require(self.url, state)
+                if not moved:
+                    database.require_here(self.url, state)
                 if state.schema < database.SCHEMA:
                     with self._creation_lock():
                         database.create(engine, self.timeout)
                 with engine.begin() as connection:
                     database.queue_up(connection, self.timeout)
-                    database.require(self.url, database.condition(connection))
-                    tx = Transaction(connection, self._follow_tail(connection, noted))
+                    state = database.condition(connection)
+                    database.require(self.url, state)
+                    if not moved:
+                        database.require_here(self.url, state)
+                    tx = Transaction(connection, self._follow_tail(connection, noted), self.subscriptions)
                     yield tx
             finally:
                 engine.dispose()
         self._note(tx.head)
+        if tx.queued and self.on_queued:
+            self.on_queued()
 
     def append(self, event: Recordable, *, actor: str, reason: str = "", commit: str | None = None) -> Entry:
         """Add one event that needs no decision."""
@@ -306,6 +355,18 @@ class Ledger(Reader):
                     database.rebuild(connection, claims)
             finally:
                 engine.dispose()
+
+    def seal(self, place: str, head: ChainHead) -> bool:
+        """Take no event any more, and name `place` to who appends; False, and nothing changed, where the ledger does not end at `head`."""
+        with self.transaction(moved=True) as tx:
+            if tx.head == head:
+                tx.seal(place)
+            return tx.head == head
+
+    def reopen(self) -> None:
+        """Take events again."""
+        with self.transaction(moved=True) as tx:
+            tx.seal("")
 
     def rows(self, after: int) -> Iterator[Sequence[Any]]:
         """Events after this number as they are stored, with all columns; page by page, as `each` reads."""

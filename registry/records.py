@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal, NamedTuple
 
+from registry.channels import Channel
 from registry.declarations import Adoption, Declaration, DeclaredMetric
 from registry.edges import Edge
 
@@ -72,15 +73,16 @@ class DataUse:
 
 @dataclass(frozen=True)
 class Series:
-    """What makes numbers comparable: one dataset in one state (`digest`), one domain and camera of it, one protocol.
+    """What makes numbers comparable: the frames (`digest`), one domain and camera of them, one protocol.
 
-    Two measurements of one series are measurements of the same thing, and the later one counts.
+    Two measurements of one series are measurements of the same thing, and the later one counts. What the dataset was called then makes
+    no other series: it is no part of being equal.
     """
 
     domain: str
     camera: str
     protocol: str
-    dataset: str
+    dataset: str = field(compare=False)
     digest: str
 
     @property
@@ -106,15 +108,6 @@ class Series:
         if self.digest != other.digest:
             return f"data differs ({self.dataset}@{self.digest[:12]} against {other.dataset}@{other.digest[:12]})"
         return None
-
-    def comparable(self, other: Series) -> bool:
-        """Whether nothing keeps the two from being compared."""
-        return self.comparable_key == other.comparable_key
-
-    @property
-    def comparable_key(self) -> tuple[str, str, str, str]:
-        """Domain, camera, protocol and digest: equal for series that can be compared, whatever the dataset is called."""
-        return self.domain, self.camera, self.protocol, self.digest
 
 
 @dataclass(frozen=True)
@@ -212,6 +205,43 @@ class Material(NamedTuple):
 
     data: tuple[DataUse, ...] = ()
     fingerprints: Artifact | None = None
+
+
+Outcome = Literal["committed", "rolled back", "held", "failed"]
+"""What a device did with what its channel asked for."""
+
+
+@dataclass(frozen=True)
+class DeviceStatus:
+    """What a device said of itself, signed with its key: `counter` rises with each report, `at` is by its own clock."""
+
+    counter: int
+    at: str
+    outcome: Outcome
+    version: str | None
+    bundle: str | None
+    """SHA-256 of the manifest of what it runs."""
+    slot: str | None
+    engine: str | None
+    """Key of the engine that it built."""
+    reason: str = ""
+    report_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class EnrolledDevice:
+    """A device that is known by its key, and the channel that it pulls. `revoked_at` is when it stopped to be; its history stays."""
+
+    name: str
+    channel: Channel
+    keyid: str
+    key: str
+    """The public key, as PEM."""
+    enrolled_at: str
+    revoked_at: str | None = None
+    status: DeviceStatus | None = None
+    seen_at: str | None = None
+    """When its newest report was collected here."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import gc
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -20,7 +20,7 @@ from core.shipped import SHIPPED
 from core.stages import STAGES
 from registry import artifacts, database, events, quarantine, stages
 from registry.channels import Channel
-from registry.declarations import Adoption, Declaration, DeclaredVersion, WithoutWeights
+from registry.declarations import Adoption, Declaration, DeclaredMetric, DeclaredVersion, WithoutWeights
 from registry.edges import Edge, WeightsEdge
 from registry.events import (
     NAMING,
@@ -35,7 +35,9 @@ from registry.events import (
 )
 from registry.graph import Graph, graph
 from registry.ledger import Contradiction, Ledger, Transaction
-from registry.names import next_number, require_adoptable, undeclared
+from registry.lineage import weights_line
+from registry.names import named, next_number, require_adoptable, undeclared
+from registry.outbox import Subscription
 from registry.quarantine import Bar
 from registry.records import Artifact, Evidence, Export, Metrics, NewVersion, Summary, Version
 from registry.state import State
@@ -57,10 +59,21 @@ class Hub:
 
     @classmethod
     def open(
-        cls, tracking_uri: SecretUrl | str, artifact_root: Path | str, ledger_url: SecretUrl | str, head_file: Path | None = None
+        cls,
+        tracking_uri: SecretUrl | str,
+        artifact_root: Path | str,
+        ledger_url: SecretUrl | str,
+        head_file: Path | None = None,
+        *,
+        subscriptions: Sequence[Subscription] = (),
+        on_queued: Callable[[], None] | None = None,
     ) -> Hub:
-        """A hub over these places; `head_file` is where the ledger's head is noted. Touches nothing yet."""
-        return cls(SecretUrl.of(tracking_uri), artifact_root, Ledger(ledger_url, head_file=head_file))
+        """A hub over these places; `head_file` is where the ledger's head is noted. Touches nothing yet.
+
+        What is recorded through it is put into the outbox for `subscriptions`, and `on_queued` called then.
+        """
+        ledger = Ledger(ledger_url, head_file=head_file, subscriptions=subscriptions, on_queued=on_queued)
+        return cls(SecretUrl.of(tracking_uri), artifact_root, ledger)
 
     @cached_property
     def store(self) -> MlflowStore:
@@ -89,6 +102,13 @@ class Hub:
             _ = self._every_kind_known
             entries = self.ledger.entries(kinds=(VersionDeclared.kind, VersionAdopted.kind), bodies=False)
             return sorted(events.fold(entries).declared.values(), key=lambda declared: declared.number)
+
+    def published(self) -> dict[str, tuple[DeclaredMetric, ...]]:
+        """Every version that was declared or adopted → the figures that were declared of it, and not measured here."""
+        with self._reading():
+            state = events.fold(self.ledger.entries(kinds=(VersionDeclared.kind, VersionAdopted.kind)))
+            declared = {name: version.declaration.metrics for name, version in state.declared.items()}
+            return declared | {version.name: version.published for version in state.whole_versions()}
 
     def recorded(self) -> dict[str, tuple[Edge, ...]]:
         """Every name that a version has, registered or declared, and what it was made from."""
@@ -143,6 +163,16 @@ class Hub:
             return self.get(name) if number.isdecimal() and self.ledger.claimed("version", int(number)) == name else None
         except WithoutWeights:
             return None
+
+    def weights_line(self, version: Version) -> dict[str, Version | DeclaredVersion | None]:
+        """A version and all whose weights are in it, the nearest first; of the others without what was measured of them.
+
+        Declared ones stand among them, and None for one that is only named.
+        """
+        with self._reading():
+            _ = self._every_kind_known
+            start: Version | DeclaredVersion = version
+            return weights_line(start, lambda name: named(self.ledger, name))
 
     def next_name(self, recipe: str | None, derived: bool) -> str:
         """The name that a registration would take now; another process may take it first, so say it as a forecast."""
@@ -457,9 +487,14 @@ def _tags(new: NewVersion) -> dict[str, str]:
     return {key: value for key, value in tags.items() if value}
 
 
+def no_versions(about: str = "") -> VortexError:
+    """The error for what needs versions where there is none; `about` says what was to be done."""
+    return VortexError(f"{about}there is no version yet", "make one with: vortex train v6")
+
+
 def _unknown(name: str, existing: list[str]) -> VortexError:
     if not existing:
-        return VortexError(f"version {name!r} is not registered: there is no version yet", "make one with: vortex train v6")
+        return no_versions(f"version {name!r} is not registered: ")
     some = existing if len(existing) <= 12 else [*existing[:4], "…", *existing[-6:]]
     spelling = "" if re.fullmatch(r"v[1-9]\d*", name) else "; versions are written v6, v10"
     return VortexError(f"version {name!r} is not registered; there are: {', '.join(some)}{spelling}", "list them with: vortex versions")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
+import sys
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +26,16 @@ def fresh_session(monkeypatch: pytest.MonkeyPatch) -> None:
     from vortex_cli import console
 
     monkeypatch.setattr(console, "session", console.Session())
+
+
+@pytest.fixture(autouse=True)
+def closed_stores() -> Iterator[None]:
+    """MLflow keeps an engine for every database that it ever opened, with four open files each; a process may have 1,024."""
+    yield
+    for kind in ("tracking", "model_registry"):
+        module = sys.modules.get(f"mlflow.store.{kind}.sqlalchemy_store")
+        for engine in module.SqlAlchemyStore._engine_map.values() if module else ():
+            engine.dispose()
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +61,24 @@ def real_frames() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("real frames are absent: set VORTEX_FRAMES to the folder that holds kitchen_kinect/ and its siblings")
     return Path(folder)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Where an empty ledger can be: in a file, and in a schema of the PostgreSQL database that VORTEX_TEST_POSTGRES names."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'ledger.db'}"
+        return
+    url = os.environ.get("VORTEX_TEST_POSTGRES")
+    if not url or not importlib.util.find_spec("psycopg"):
+        pytest.skip("no PostgreSQL: set VORTEX_TEST_POSTGRES to the URL of an empty database")
+    from sqlalchemy import create_engine, text
+
+    # A schema of its own, because tests run side by side.
+    engine, schema = create_engine(url), f"test_{uuid.uuid4().hex}"
+    with engine.begin() as connection:
+        connection.execute(text(f"CREATE SCHEMA {schema}"))
+    yield f"{url}?options=-csearch_path%3D{schema}"
+    with engine.begin() as connection:
+        connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
+    engine.dispose()

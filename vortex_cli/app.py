@@ -22,14 +22,17 @@ from vortex_cli.commands import (
     data,
     data_versions,
     demo,
+    devices,
     doctor,
     evaluate,
     evidence,
     export,
     gc,
     history,
+    hooks,
     import_,
     init,
+    keys,
     label,
     lineage,
     logs,
@@ -39,6 +42,7 @@ from vortex_cli.commands import (
     predict,
     profile,
     promote,
+    publish,
     quarantine,
     recipes,
     recommend,
@@ -101,8 +105,14 @@ data_app = typer.Typer(
 audit_app = typer.Typer(
     cls=Group, no_args_is_help=True, help="The ledger's head, to be kept elsewhere, and all else compared with what the ledger says."
 )
+hooks_app = typer.Typer(cls=Group, no_args_is_help=True, help="Whom the workspace tells of events: what was sent, what waits and why.")
 evidence_app = typer.Typer(
     cls=Group, no_args_is_help=True, help="Reports of how a version did outside of Vortex: closed loop, device, shadow, field."
+)
+
+devices_app = typer.Typer(cls=Group, no_args_is_help=True, help="Enrolled devices: what each runs, its key, and its signed reports.")
+keys_app = typer.Typer(
+    cls=Group, no_args_is_help=True, help="What signs for robots, by role: make, replace, renew, look at, and a timer that renews."
 )
 
 register(app, init.init, "Start")
@@ -157,12 +167,30 @@ register(app, export.export, "Ship")
 register(app, bench.bench, "Ship")
 register(app, promote.promote, "Ship")
 register(app, rollback.rollback, "Ship")
+register(app, publish.publish, "Ship")
 register(app, quarantine.quarantine, "Ship")
 register(app, history.history, "Ship")
 register(app, card.card, "Ship")
 register(audit_app, audit.head, "Ship")
 register(audit_app, audit.verify, "Ship")
 app.add_typer(audit_app, name="audit", rich_help_panel="Ship")
+register(devices_app, devices.list_, "Ship")
+register(devices_app, devices.enroll, "Ship")
+register(devices_app, devices.revoke, "Ship")
+register(devices_app, devices.collect, "Ship")
+app.add_typer(devices_app, name="devices", rich_help_panel="Ship")
+register(keys_app, keys.init, "Ship")
+register(keys_app, keys.rotate, "Ship")
+register(keys_app, keys.refresh, "Ship")
+register(keys_app, keys.status, "Ship")
+register(keys_app, keys.timer, "Ship")
+app.add_typer(keys_app, name="keys", rich_help_panel="Ship")
+
+register(hooks_app, hooks.log, "Ship")
+register(hooks_app, hooks.replay, "Ship")
+register(hooks_app, hooks.test, "Ship")
+register(hooks_app, hooks.drop, "Ship")
+app.add_typer(hooks_app, name="hooks", rich_help_panel="Ship")
 
 register(app, ci.ci, "Keep")
 register(app, migrate.migrate, "Keep")

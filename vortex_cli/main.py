@@ -7,7 +7,7 @@ import io
 import os
 import sys
 
-from core import environment, secret
+from core import ending, environment, secret
 from core.errors import Interrupted, VortexError
 from vortex_cli import console
 
@@ -40,6 +40,9 @@ def main() -> None:
             error,
             1,
         )
+    finally:
+        for remark in ending.run():
+            console.note(remark)
 
 
 def _mend_streams() -> None:

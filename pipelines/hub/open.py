@@ -5,9 +5,13 @@ from __future__ import annotations
 import getpass
 import logging
 import os
+from functools import partial
 from pathlib import Path
 
+from core import ending
 from pipelines import git
+from pipelines.hooks.delivery import after_command
+from pipelines.hooks.subscriptions import subscriptions
 from pipelines.workspace import Workspace
 from registry.versions import Hub
 
@@ -15,8 +19,19 @@ log = logging.getLogger("vortex.git")
 
 
 def hub(ws: Workspace) -> Hub:
-    """The workspace's registry. Cheap: nothing is opened, created or imported before it is needed."""
-    return Hub.open(ws.tracking_uri, ws.artifact_root, ws.ledger_url, ws.ledger_head)
+    """The workspace's registry. Cheap: nothing is opened, created or imported before it is needed.
+
+    What is recorded through it goes into the outbox for the workspace's hooks, who are sent it when the command ends.
+    Raises VortexError where a hook is to be sent a kind of event that does not exist.
+    """
+    return Hub.open(
+        ws.tracking_uri,
+        ws.artifact_root,
+        ws.ledger_url,
+        ws.ledger_head,
+        subscriptions=subscriptions(ws),
+        on_queued=partial(ending.at_end, f"hooks of {ws.root}", partial(after_command, ws)),
+    )
 
 
 def actor() -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -31,26 +33,56 @@ Predictor = Callable[[NDArray[np.uint8]], Answers]
 
 
 def of_student(student: Student, device: str = "cpu") -> Predictor:
-    """A student in the mode that it is in, on the device where it lies."""
+    """A student in the mode that it is in, on the device where it lies.
+
+    On the CPU a batch is shared out among as many threads as torch has here, each for itself: threads that share one picture wait for each
+    other in every layer, which costs time alone and much more beside other work (docs/decisions/environment.md).
+    """
     import torch
 
-    def predict(rgb: NDArray[np.uint8]) -> Answers:
+    def answers(rgb: NDArray[np.uint8]) -> Answers:
         with torch.inference_mode():
             prediction = student(torch.from_numpy(np.ascontiguousarray(rgb.transpose(0, 3, 1, 2))).to(device).float() / 255)
         return Answers(prediction.depth[:, 0].cpu().numpy(), prediction.logits.cpu().numpy())
+
+    def predict(rgb: NDArray[np.uint8]) -> Answers:
+        threads = torch.get_num_threads()
+        if device != "cpu" or min(threads, len(rgb)) < 2:
+            return answers(rgb)
+        torch.set_num_threads(1)  # a thread that torch does not know yet begins with this number
+        try:
+            return _shared_out(answers, rgb, threads)
+        finally:
+            torch.set_num_threads(threads)
 
     return predict
 
 
 def of_file(path: Path, threads: int = 1) -> Predictor:
-    """An exported file, frame by frame, on the CPU. torch takes no part. Raises VortexError when it is not one that can be run."""
-    runtime = session(path, threads)
+    """An exported file, frame by frame, on the CPU: one picture by `threads` threads, of several each by one. torch takes no part.
+
+    Raises VortexError when it is not one that can be run.
+    """
+    whole = session(path, threads)
+    single = whole if threads == 1 else session(path)
+
+    def answers(rgb: NDArray[np.uint8], runtime: Any) -> Answers:
+        results = [runtime.run([DEPTH, LOGITS], {INPUT: scaled(picture)}) for picture in rgb]
+        return Answers(*(np.concatenate(parts) for parts in zip(*((depth[:, 0], logits) for depth, logits in results), strict=True)))
 
     def predict(rgb: NDArray[np.uint8]) -> Answers:
-        answers = [runtime.run([DEPTH, LOGITS], {INPUT: scaled(picture)}) for picture in rgb]
-        return Answers(*(np.concatenate(parts) for parts in zip(*((depth[:, 0], logits) for depth, logits in answers), strict=True)))
+        if min(threads, len(rgb)) < 2:
+            return answers(rgb, whole)
+        return _shared_out(partial(answers, runtime=single), rgb, threads)
 
     return predict
+
+
+def _shared_out(predict: Predictor, rgb: NDArray[np.uint8], threads: int) -> Answers:
+    """The answers to a batch of which each thread takes a part."""
+    parts = np.array_split(rgb, min(threads, len(rgb)))
+    with ThreadPoolExecutor(len(parts)) as pool:
+        return Answers(*map(np.concatenate, zip(*pool.map(predict, parts), strict=True)))
 
 
 def flipped(predictor: Predictor) -> Predictor:

@@ -63,7 +63,7 @@ def evaluate(
     ] = None,
     picture: Annotated[bool, typer.Option("--picture", help="Write a grid of input, truth, prediction, error and classes.")] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Frames at a time; it changes the speed, not the figures.")] = 8,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Frames at a time; it changes the speed, not the figures.")] = 16,
     metric: Annotated[
         list[str] | None, typer.Option("--metric", metavar="NAME", help="What --against judges by, again for more; default: rmse.")
     ] = None,

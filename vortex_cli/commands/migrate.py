@@ -17,8 +17,7 @@ def migrate(
     """Bring the registry to other places: from the embedded files to a team's servers, and back.
 
     Runs, files and every event of the ledger are brought over as they are; then vortex.toml names the new places. What was brought stays
-    where it was too. A migration that broke off is completed by the same command, and what others have recorded at the old place since then
-    by once more.
+    where it was too, and the old ledger takes no event any more. A migration that broke off is completed by the same command.
 
     Example: vortex migrate --to team.toml
     """
@@ -28,6 +27,7 @@ def migrate(
         task = display.add_task("bringing runs and files", total=None)
         migration = bring(console.workspace(), to, lambda count, total: display.update(task, completed=count, total=total), dry_run=dry_run)
     counts = f"{migration.runs} runs, {migration.artifacts} files, {migration.events} events"
+    counts += f", {migration.deliveries} deliveries that hooks wait for" if migration.deliveries else ""
     console.emit(
         migration, f"{'to bring' if dry_run else 'brought'}: {counts}; the ledger ends at event {migration.seq}, {migration.hash[:12]}"
     )

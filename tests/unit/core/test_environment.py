@@ -51,7 +51,10 @@ def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setattr(pwd, "getpwuid", nobody)
     before = dict(os.environ)
     environment.prepare()
-    assert os.environ == before | {"PYTHONSAFEPATH": "1"} | environment.WAITING
+    assert os.environ == before | {"PYTHONSAFEPATH": "1"} | environment.WAITING | environment.BLAS
+    os.environ["OPENBLAS_NUM_THREADS"] = "4"
+    environment.prepare()
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "4"
 
 
 @pytest.mark.parametrize(("theirs", "rounds"), [({}, "30000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)])

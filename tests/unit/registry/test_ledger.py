@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import multiprocessing
 import os
+import re
 import selectors
 import signal
 import socket
 import sqlite3
 import subprocess
 import threading
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from core.errors import VortexError
 from registry import database
 from registry import ledger as ledger_module
 from registry.chain import COLUMNS, GENESIS, ChainHead, chained
-from registry.database import Condition
+from registry.database import Condition, Moved
 from registry.events import VersionRegistered
 from registry.ledger import Claim, Ledger
 from registry.records import NewVersion
@@ -62,24 +61,9 @@ def add(ledger: Ledger, count: int = 1) -> None:
         ledger.append(Note(f"subject {number}", number), actor="Ada", reason="test", commit="abc")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def both(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
-    if request.param == "sqlite":
-        yield Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
-        return
-    url = os.environ.get("VORTEX_TEST_POSTGRES")
-    if not url or not importlib.util.find_spec("psycopg"):
-        pytest.skip("no PostgreSQL: set VORTEX_TEST_POSTGRES to the URL of an empty database")
-    from sqlalchemy import create_engine, text
-
-    # A schema of its own, because tests run side by side.
-    engine, schema = create_engine(url), f"test_{uuid.uuid4().hex}"
-    with engine.begin() as connection:
-        connection.execute(text(f"CREATE SCHEMA {schema}"))
-    yield Ledger(f"{url}?options=-csearch_path%3D{schema}")
-    with engine.begin() as connection:
-        connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
-    engine.dispose()
+@pytest.fixture
+def both(ledger_url: str) -> Ledger:
+    return Ledger(ledger_url)
 
 
 def test_a_ledger_that_does_not_exist_is_empty_and_stays_absent(tmp_path: Path) -> None:
@@ -346,7 +330,7 @@ def test_a_ledger_of_a_newer_schema_is_left_alone(both: Ledger) -> None:
         connection.execute(text("INSERT INTO ledger_schema (version) VALUES (7)"))
     engine.dispose()
     for attempt in (both.entries, both.verify, lambda: add(both)):
-        with pytest.raises(VortexError, match=r"has schema 7, and this vortex knows schemas up to 2") as caught:
+        with pytest.raises(VortexError, match=r"has schema 7, and this vortex knows schemas up to 3") as caught:
             attempt()
         assert "newer vortex" in caught.value.hint
 
@@ -363,8 +347,45 @@ def test_a_ledger_without_a_schema_number_gets_one_from_the_next_writer(both: Le
     engine.dispose()
     assert (database.look(both.url, 5), len(both.entries())) == (Condition(1, ()), 1)
     add(both)
-    assert database.look(both.url, 5) == Condition(2, ())
+    assert database.look(both.url, 5) == Condition(database.SCHEMA, ())
     assert both.verify().seq == 2
+
+
+def test_a_ledger_that_moved_takes_nothing_and_says_where_to(both: Ledger, caplog: pytest.LogCaptureFixture) -> None:
+    place = "/srv/Ada's 100 % safe place/ledger.db"
+    add(both, 2)
+    earlier = both.verify()
+    add(both)
+    assert not both.seal(place, earlier) and both.moved == ""  # an event came meanwhile
+    assert both.seal(place, both.verify()) and both.moved == place
+    begun = Ledger(both.url)
+    with pytest.raises(Moved, match=rf"has moved to {re.escape(place)}: nothing is recorded here any more"):
+        add(begun)
+    # Nor does whoever asks nobody.
+    engine = database.engine(both.url, 5)
+    with pytest.raises(Exception, match="the ledger has moved to"), engine.begin() as connection:
+        connection.exec_driver_sql(f"INSERT INTO events SELECT 4, 'x', 'y', {', '.join(COLUMNS[3:])} FROM events WHERE seq = 1")
+    engine.dispose()
+    assert both.verify().seq == len(both.entries()) == 3
+    assert [record.message for record in caplog.records if f"has moved to {place}" in record.message]
+    both.reopen()
+    add(both)
+    assert both.verify().seq == 4 and both.moved == ""
+
+
+def test_what_comes_back_is_taken_by_a_ledger_that_moved(both: Ledger, tmp_path: Path) -> None:
+    there = Ledger(f"sqlite:///{tmp_path / 'there.db'}")
+
+    def bring(source: Ledger, target: Ledger) -> int:
+        with target.transaction(moved=True) as tx:
+            return tx.adopt(source.rows(tx.head.seq), source.claims(), source.url)
+
+    add(both, 2)
+    assert (bring(both, there), both.seal("there", both.verify())) == (2, True)
+    add(there)
+    assert bring(there, both) == 1 and both.verify() == there.verify()
+    with pytest.raises(Moved):  # until that one is closed and this one opened
+        add(both)
 
 
 def test_the_next_number_alone_can_be_appended(both: Ledger) -> None:

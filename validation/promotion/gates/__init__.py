@@ -13,6 +13,7 @@ from validation.promotion.gates import (
     classes_trained,
     closed_loop,
     data_passed,
+    device_bench,
     device_size,
     engine_builds,
     exam_passed,
@@ -22,6 +23,7 @@ from validation.promotion.gates import (
     not_quarantined,
     not_worse,
     onnx_parity,
+    shadow,
     task_parity,
 )
 from validation.strict import Strict
@@ -43,6 +45,8 @@ GATES: Final[Mapping[type[Strict], Gate]] = {
         better_than_nothing.GATE,
         not_worse.GATE,
         closed_loop.GATE,
+        device_bench.GATE,
+        shadow.GATE,
     )
 }
 
