@@ -156,11 +156,17 @@ def test_a_promotion_is_published_and_a_device_reads_all_of_it(robots: Robots) -
 def test_a_second_time_nothing_changes_and_a_lost_folder_is_made_again_with_the_same_bundle(robots: Robots) -> None:
     robots.promote(robots.version())
     before, events = robots.read(), hub(robots.ws).ledger.verify()
-    assert not publish(robots.ws).changed
+    assert not publish(robots.ws).changed and before and before.production
+    bundle, _ = robots.fetch(before.production)
+    sha256 = bundle.files[bundle.models[0].file].sha256
+    path = robots.ws.publish_folder / "files" / sha256[:2] / sha256
+    path.write_bytes(path.read_bytes()[:-1] + b"?")  # as a failing disk would
+    publish(robots.ws)
+    assert robots.fetch(before.production)
     shutil.rmtree(robots.ws.publish_folder)
     assert publish(robots.ws).changed
     assert robots.read() == before and hub(robots.ws).ledger.verify() == events
-    assert before and before.production and robots.fetch(before.production)
+    assert robots.fetch(before.production)
 
 
 def test_a_rollback_bars_what_left_and_a_promotion_brings_it_back(robots: Robots) -> None:
