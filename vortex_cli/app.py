@@ -14,6 +14,7 @@ from vortex_cli.commands import (
     adopt,
     archive,
     audit,
+    bench,
     card,
     ci,
     compare,
@@ -21,6 +22,7 @@ from vortex_cli.commands import (
     data,
     data_versions,
     demo,
+    devices,
     doctor,
     evaluate,
     evidence,
@@ -30,6 +32,7 @@ from vortex_cli.commands import (
     hooks,
     import_,
     init,
+    keys,
     label,
     lineage,
     logs,
@@ -39,6 +42,7 @@ from vortex_cli.commands import (
     predict,
     profile,
     promote,
+    publish,
     quarantine,
     recipes,
     recommend,
@@ -106,6 +110,11 @@ evidence_app = typer.Typer(
     cls=Group, no_args_is_help=True, help="Reports of how a version did outside of Vortex: closed loop, device, shadow, field."
 )
 
+devices_app = typer.Typer(cls=Group, no_args_is_help=True, help="Enrolled devices: what each runs, its key, and its signed reports.")
+keys_app = typer.Typer(
+    cls=Group, no_args_is_help=True, help="What signs for robots, by role: make, replace, renew, look at, and a timer that renews."
+)
+
 register(app, init.init, "Start")
 register(app, demo.demo, "Start")
 register(app, doctor.doctor, "Start")
@@ -155,14 +164,27 @@ register(evidence_app, evidence.schema, "Bring")
 app.add_typer(evidence_app, name="evidence", rich_help_panel="Bring")
 
 register(app, export.export, "Ship")
+register(app, bench.bench, "Ship")
 register(app, promote.promote, "Ship")
 register(app, rollback.rollback, "Ship")
+register(app, publish.publish, "Ship")
 register(app, quarantine.quarantine, "Ship")
 register(app, history.history, "Ship")
 register(app, card.card, "Ship")
 register(audit_app, audit.head, "Ship")
 register(audit_app, audit.verify, "Ship")
 app.add_typer(audit_app, name="audit", rich_help_panel="Ship")
+register(devices_app, devices.list_, "Ship")
+register(devices_app, devices.enroll, "Ship")
+register(devices_app, devices.revoke, "Ship")
+register(devices_app, devices.collect, "Ship")
+app.add_typer(devices_app, name="devices", rich_help_panel="Ship")
+register(keys_app, keys.init, "Ship")
+register(keys_app, keys.rotate, "Ship")
+register(keys_app, keys.refresh, "Ship")
+register(keys_app, keys.status, "Ship")
+register(keys_app, keys.timer, "Ship")
+app.add_typer(keys_app, name="keys", rich_help_panel="Ship")
 
 register(hooks_app, hooks.log, "Ship")
 register(hooks_app, hooks.replay, "Ship")

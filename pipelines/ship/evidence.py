@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+import numpy as np
+
+from core.classes import CLASSES
+from core.depth import RANGES_M
 from core.errors import VortexError
 from core.progress import NamedProgress, Notice
-from pipelines.compare.frame_errors import FrameErrors
+from pipelines.compare.frame_errors import CONFUSION, COUNT, FrameErrors
 from pipelines.compare.verdict import judge_frames
 from pipelines.evaluate.baselines import NAMES, baseline_errors
 from pipelines.exam.leaks import leaks, lineage_of
@@ -17,14 +21,29 @@ from pipelines.exam.results import Place, Result, results
 from pipelines.exam.sets import ExamSet, exam_sets
 from pipelines.hub.classes import class_pixels
 from pipelines.hub.evidence import items
-from pipelines.hub.exports import PARITY_DOMAIN, newest, on_too_few_frames, parity_evidence
-from pipelines.ship.export import export
+from pipelines.hub.exports import (
+    BUILDS,
+    HOST,
+    PARITY_DOMAIN,
+    TASK,
+    Form,
+    TaskResult,
+    form_of,
+    newest,
+    on_too_few_frames,
+    parity_evidence,
+    shipped_file,
+    task_rules,
+)
+from pipelines.ship.export import export, tensorrt_check
 from pipelines.workspace import Workspace
 from registry.channels import Channel
 from registry.quarantine import bars_in, standing
-from registry.records import Version
+from registry.records import Export, Version
 from registry.versions import Hub
 from validation.evidence.closed_loop import ClosedLoop
+from validation.evidence.device_bench import DeviceBench
+from validation.evidence.shadow import Shadow
 from validation.promotion.evidence import (
     Baselines,
     ClosedLoopRun,
@@ -32,6 +51,8 @@ from validation.promotion.evidence import (
     Compare,
     Comparison,
     DeviceInput,
+    DeviceRun,
+    DeviceRuns,
     Evidence,
     Exam,
     ExamLeaks,
@@ -39,6 +60,9 @@ from validation.promotion.evidence import (
     Incumbent,
     Measurement,
     Quarantines,
+    ShadowRun,
+    ShadowRuns,
+    ShippedFile,
     TrainedClasses,
     TrainingData,
 )
@@ -110,11 +134,49 @@ def _device_input(request: Request) -> DeviceInput:
 
 
 def _parity(request: Request) -> ExportParity | None:
-    """Of the version's ONNX export on frames of the channel's domain: exported and measured now where that was not done on enough."""
-    exported, domain = newest(request.version), request.channel.domain
-    if exported is None or exported.detail.get(PARITY_DOMAIN) != domain or on_too_few_frames(exported):
-        exported = export(request.ws, request.version.name, domain=domain, record=not request.dry_run, on_step=request.on_step)
+    """Of the version's fp32 file on frames of the channel's domain, which every other is made of: exported and measured now where that was
+    not done on enough."""
+    form = HOST if _form(request).lossy else _form(request)
+    exported = newest(request.version, form)
+    if exported is None or exported.detail.get(PARITY_DOMAIN) != request.channel.domain or on_too_few_frames(exported):
+        exported = _export(request, form)
     return parity_evidence(exported)
+
+
+def _shipped_file(request: Request) -> ShippedFile:
+    """The very file that the channel's device is sent: exported and judged on the exam now where that was not done as it is now."""
+    form = _form(request)
+    exported = newest(request.version, form)
+    if form == HOST:
+        return ShippedFile(str(form), form.lossy)
+    unasked = form.target == "jetson" and tensorrt_check.installed() and exported is not None and BUILDS not in exported.detail
+    if exported is None or unasked or (form.lossy and not _judged_now(request, exported)):
+        exported = _export(request, form)
+    return shipped_file(exported)
+
+
+def _judged_now(request: Request, exported: Export) -> bool:
+    if TASK not in exported.detail:
+        return False
+    task = TaskResult.from_json(exported.detail[TASK])
+    exam = tuple(exam_set.name for exam_set in exam_sets(request.ws, request.channel.domain))
+    return task.exam == exam and all(map(task.judged_by, task_rules()))
+
+
+def _form(request: Request) -> Form:
+    return form_of(request.ws.config.devices[request.channel.device])
+
+
+def _export(request: Request, form: Form) -> Export:
+    return export(
+        request.ws,
+        request.version.name,
+        form,
+        domain=request.channel.domain,
+        record=not request.dry_run,
+        on_step=request.on_step,
+        on_progress=request.on_progress,
+    )
 
 
 def _closed_loop_runs(request: Request) -> ClosedLoopRuns:
@@ -136,13 +198,39 @@ def _closed_loop_runs(request: Request) -> ClosedLoopRuns:
     return ClosedLoopRuns(request.version.name, tuple(run for _, run in sorted(runs, key=lambda each: each[0])))
 
 
+def _device_runs(request: Request) -> DeviceRuns:
+    """Of the reports about the export that the channel's devices are sent, by when each says that it was made."""
+    exported = newest(request.version, _form(request))
+    sha256 = exported.artifact.sha256 if exported else None
+    runs: list[tuple[datetime, DeviceRun]] = []
+    for item in items(request.ws, request.registry, request.version):
+        if isinstance(item.report, DeviceBench) and item.report.export_sha256 == sha256:
+            text = f"{item.record.report}, {item.record.made_at[:10]}, {item.signature}"
+            runs.append((item.report.made_at, DeviceRun(item.report.latency_ms.p99, item.device, text)))
+    return DeviceRuns(request.version.name, sha256, tuple(run for _, run in sorted(runs, key=lambda each: each[0])))
+
+
+def _shadow_runs(request: Request) -> ShadowRuns:
+    """Of the version's shadow reports, by when each says that it was made."""
+    runs: list[tuple[datetime, ShadowRun]] = []
+    for item in items(request.ws, request.registry, request.version):
+        if isinstance(item.report, Shadow):
+            report, text = item.report, f"{item.record.report}, {item.record.made_at[:10]}, {item.signature}"
+            run = ShadowRun(item.device, report.frames, report.depth_within_10_percent, report.same_class, text)
+            runs.append((report.made_at, run))
+    return ShadowRuns(request.version.name, tuple(run for _, run in sorted(runs, key=lambda each: each[0])))
+
+
 OF_VERSION: Final[Mapping[type, Callable[[Request], object]]] = {
     Quarantines: _quarantines,
     TrainingData: _training_data,
     TrainedClasses: _trained_classes,
     DeviceInput: _device_input,
     ExportParity: _parity,
+    ShippedFile: _shipped_file,
     ClosedLoopRuns: _closed_loop_runs,
+    DeviceRuns: _device_runs,
+    ShadowRuns: _shadow_runs,
 }
 """How each kind of evidence that does not depend on the exam is gathered."""
 OF_EXAM: Final = (Exam, ExamLeaks, Measurement, Incumbent, Baselines)
@@ -155,7 +243,8 @@ def _on_exam(request: Request, sets: Sequence[ExamSet], rules: Sequence[Strict])
     answers = _results(request, request.version, sets)
     rival, missing = (None, "") if request.incumbent is None else _rival(request, request.incumbent, sets, rules)
     # All intervals of one promotion hold at once: each metric at each place is one more of them.
-    judged = len({rule.metric for rule in rules if isinstance(rule, NotWorse)}) * len(places)
+    asked = {(rule.metric, rule.least) for rule in rules if isinstance(rule, NotWorse)}
+    judged = sum(_share(answers[place].errors, metric) >= least for metric, least in asked for _, place in places)
     first = any(isinstance(rule, (BetterThanNothing, IndependentFrames)) for rule in rules)
     gathered: list[Evidence] = []
     for exam_set, place in places:
@@ -208,12 +297,24 @@ def _compare(ours: FrameErrors, theirs: FrameErrors, comparisons: int) -> Compar
         try:
             verdict = judge_frames(ours, theirs, metric, margin=margin, comparisons=comparisons)
         except VortexError as error:  # nothing to judge by, or an error that is not finite
-            return Comparison("open", error.message)
+            return Comparison("open", error.message, _share(ours, metric))
         because = f" ({verdict.reason})" if verdict.reason else ""
         numbers = f"{verdict.text(verdict.a)} against {verdict.text(verdict.b)}, difference {verdict.range_text}"
-        return Comparison(verdict.word, f"{verdict.words}{because}: {numbers}; {verdict.basis}")
+        return Comparison(verdict.word, f"{verdict.words}{because}: {numbers}; {verdict.basis}", _share(ours, metric))
 
     return compare
+
+
+def _share(errors: FrameErrors, metric: str) -> float:
+    """How many of the pixels with truth a metric is about: of one class, or of one range of depth; 0 where that was not counted."""
+    label = metric.removeprefix("iou_")
+    if label in CLASSES and CONFUSION in errors.sums:
+        labelled = np.asarray(errors.sums[CONFUSION], np.float64).sum(axis=(0, 2))
+        return float(labelled[CLASSES.index(label)] / labelled.sum()) if labelled.sum() else 0.0
+    of_range = errors.sums.get(f"{COUNT}_{metric.removeprefix('rmse_')}")
+    if of_range is not None:
+        return float(of_range.sum() / max(float(errors.sums[COUNT].sum()), 1.0))
+    return 1.0 if metric.partition("_")[2] not in (*CLASSES, *RANGES_M) else 0.0
 
 
 def _worth(answer: Result, other: FrameErrors | None) -> float | None:

@@ -13,7 +13,9 @@ from validation.promotion.gates import (
     classes_trained,
     closed_loop,
     data_passed,
+    device_bench,
     device_size,
+    engine_builds,
     exam_passed,
     independent_frames,
     metrics_present,
@@ -21,6 +23,8 @@ from validation.promotion.gates import (
     not_quarantined,
     not_worse,
     onnx_parity,
+    shadow,
+    task_parity,
 )
 from validation.strict import Strict
 
@@ -33,12 +37,16 @@ GATES: Final[Mapping[type[Strict], Gate]] = {
         no_leak.GATE,
         metrics_present.GATE,
         onnx_parity.GATE,
+        task_parity.GATE,
+        engine_builds.GATE,
         device_size.GATE,
         classes_trained.GATE,
         independent_frames.GATE,
         better_than_nothing.GATE,
         not_worse.GATE,
         closed_loop.GATE,
+        device_bench.GATE,
+        shadow.GATE,
     )
 }
 
