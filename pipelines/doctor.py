@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -30,7 +31,9 @@ from pipelines.hooks.log import states, undelivered
 from pipelines.hub.open import hub
 from pipelines.lineage.ancestry import lineage_of
 from pipelines.runs.slurm.queue import missing_programs
+from pipelines.ship.keys import key_folder
 from pipelines.ship.quarantine import running
+from pipelines.ship.tuf_repository import repository
 from pipelines.workspace import Workspace
 from registry.audit import alias_faults, artifact_faults, ledger_faults
 from registry.stages import channel_states
@@ -39,16 +42,18 @@ NEEDED = ("torch", "torchvision", "timm", "ray", "mlflow", "dvc", "great-expecta
 SHOWN = 5
 HASHED_BYTES = 500_000_000
 """Of the versions on channels: half a second on one core; a checkpoint and its export have about 40 MB."""
+SOON_DAYS, TIMER_DAYS = 30, 2
+"""How long before it expires a key's role is named: where a person has to fetch a key, and where the daily timer should have renewed it."""
 MIN_FREE_GB = 5.0
 """A demo workspace takes well under 1 GB; a real run keeps a checkpoint of 21 MB (61 MB with optimiser state) an epoch."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the examination. `optional` is missing too, but nothing here needs it."""
+    """One line of the examination. `optional` is missing too, but nothing here needs it; what is `due` works, and will not if nobody acts."""
 
     name: str
-    state: Literal["ok", "optional", "missing"]
+    state: Literal["ok", "optional", "due", "missing"]
     found: str
     remedy: str = ""
 
@@ -108,6 +113,7 @@ def _workspace(folder: Path | None) -> Iterator[Finding]:
         ("aliases", _aliases),
         ("quarantine", _quarantine),
         ("hooks", _hooks),
+        ("keys", _keys),
         ("disk", _disk),
     ):
         try:
@@ -244,6 +250,30 @@ def _quarantine(ws: Workspace) -> Finding:
         found = "; ".join(f"{each.channel} runs {each.version}: {lineage.bars[each.version][0]}" for each in channels[:SHOWN])
         return Finding("quarantine", "missing", found, channels[0].remedy)
     return Finding("quarantine", "ok", f"{names}: no channel has in production what came of it")
+
+
+def _keys(ws: Workspace) -> Finding:
+    """Whether what signs for robots is here and holds long enough: a month for what a person renews, and two days for what the timer does."""
+    devices = [name for name, device in ws.config.devices.items() if device.published]
+    if not devices:
+        return Finding("keys", "ok", "no device is published to robots")
+    if not key_folder(ws).roots():
+        return Finding(
+            "keys", "optional", f"none: promotions for {', '.join(devices)} are not published", "make them: vortex keys init --root FOLDER"
+        )
+    now = datetime.now(UTC)
+    roles = [status for status in repository(ws).status() if status.expires]
+    lasting = [(status, left) for status in roles if (left := status.days_left(now)) is not None]
+    due = [
+        f"{status.role} {'has expired' if left < 0 else f'expires in {left:.0f} days'}"
+        for status, left in lasting
+        if left < (SOON_DAYS if status.role in ("root", "targets") else TIMER_DAYS)
+    ]
+    if due:
+        remedy = "vortex keys refresh" + (" --root FOLDER" if due[0].startswith("root") else ", and daily: vortex keys timer")
+        return Finding("keys", "missing" if any(left < 0 for _, left in lasting) else "due", ", ".join(due), remedy)
+    first = min(lasting, key=lambda each: each[1])
+    return Finding("keys", "ok", f"{first[0].role} expires first, in {first[1]:.0f} days")
 
 
 def _reach(ws: Workspace, name: str, url: SecretUrl, when: str) -> Finding:

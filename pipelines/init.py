@@ -38,8 +38,8 @@ kind = "corridor"
 MLRUNS_IGNORE = "# The embedded registry lives here; only this file belongs to git.\n*\n!.gitignore\n"
 REMOTE, FOLDER = "local", "remote"
 """Name and folder of the DVC remote that a new workspace has: `pipelines.data.remote` says why it lies there."""
-IGNORED = ("/build/", "/data/", f"/{FOLDER}/")
-DVC_IGNORED = (f"/{FOLDER}/", "__pycache__/", "*.pyc")
+IGNORED = ("/build/", "/data/", f"/{FOLDER}/", "/publish/", "/keys/")
+DVC_IGNORED = (f"/{FOLDER}/", "/publish/", "/keys/", "__pycache__/", "*.pyc")
 """Copies of frames, which DVC need not search for stages; and what running the code leaves beside it, which is no change of it."""
 EMPTY_DATA = "outs: []\n"
 """A pointer that records nothing. What `dvc add` writes for an empty folder names a listing, and a clone without a cache fails on it."""

@@ -52,12 +52,21 @@ class Domain(BaseModel):
 
 
 class Device(BaseModel):
-    """Something that runs a student: this machine (`onnxruntime`) or, later, a Jetson (`tensorrt`)."""
+    """Something that runs a student: this machine (`onnxruntime`), or a Jetson (`tensorrt`).
+
+    `publish` says whether what is promoted for it is published for robots to pull; None is by its runtime: a Jetson's is, this machine's not.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     runtime: Literal["onnxruntime", "tensorrt"] = "onnxruntime"
     description: str = ""
+    publish: bool | None = None
+
+    @property
+    def published(self) -> bool:
+        """Whether robots pull what is promoted for it."""
+        return self.runtime == "tensorrt" if self.publish is None else self.publish
 
 
 class Partition(BaseModel):
@@ -152,6 +161,15 @@ def server_of(url: str) -> str:
     return url if "$" in url else f"{parts.scheme}://{parts.netloc}"
 
 
+class PublishSettings(BaseModel):
+    """`folder` is what robots pull, by any web server; `keys` the folder of the keys that sign it, which belongs to nobody else."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folder: _Setting = "publish"
+    keys: _Setting = "keys"
+
+
 class WorkspaceConfig(BaseModel):
     """`vortex.toml`, typed. Environment variables such as `$SCRATCH` are expanded in every path and URI."""
 
@@ -173,6 +191,7 @@ class WorkspaceConfig(BaseModel):
     evidence: EvidenceSettings = EvidenceSettings()
     hooks: dict[str, Hook] = Field(default_factory=dict)
     """Whom to tell of events, by name. Who records an event puts it into the outbox for the hooks of its own vortex.toml."""
+    publish: PublishSettings = PublishSettings()
 
 
 @dataclass(frozen=True)
@@ -245,6 +264,16 @@ class Workspace:
             raise VortexError(f"{FILE}: hooks.{name}: {error}", "mend what the variable holds") from error
         return SecretUrl(url)
 
+    @property
+    def publish_folder(self) -> Path:
+        """What robots pull."""
+        return self._folder("publish.folder", self.config.publish.folder)
+
+    @property
+    def keys_folder(self) -> Path:
+        """The keys that sign what is published, but for those of the role root."""
+        return self._folder("publish.keys", self.config.publish.keys)
+
     def device(self, name: str | None) -> str:
         """Name of the device; None is the only configured one. Raises VortexError when it is unknown or ambiguous."""
         names = ", ".join(sorted(self.config.devices))
@@ -289,7 +318,7 @@ class Workspace:
         if self.root.is_relative_to(os.path.normpath(path)):
             raise VortexError(
                 f"{self.root / FILE}: {key} = {value!r} is the workspace itself, allowed: a folder of its own",
-                f"for example {key} = {key!r}",
+                f"for example {key} = {key.rpartition('.')[2]!r}",
             )
         if path.exists() and not path.is_dir():
             raise VortexError(f"{path}: is a file, allowed: the folder that `{key}` names", f"move it away, or set `{key}` in {FILE}")

@@ -41,6 +41,12 @@ class ChannelState:
     current: Mapping[str, str] = field(default_factory=dict)
     earlier: tuple[str, ...] = ()
     """Versions that were in production before the present one, newest last: what `rollback` goes back through."""
+    share: float = 1.0
+    """Of the devices that take what is in production, above 0 to 1; the others stay with what was there before."""
+    since: int = 0
+    """The move with which the version in production came; a rollout that is widened goes on from there."""
+    withdrawn: tuple[str, ...] = ()
+    """Versions that a rollback took out of production, and that did not come back."""
 
     @property
     def production(self) -> str | None:

@@ -17,7 +17,19 @@ from registry.channels import Channel, ChannelState
 from registry.declarations import Adoption, Declaration, DeclaredJob, DeclaredVersion, declared_metrics
 from registry.edges import VersionEdge, edges
 from registry.ledger import Claim, Contradiction, Entry, NotUnderstood, Reader
-from registry.records import Artifact, DataUse, Evidence, Export, Headline, Material, Metrics, NewVersion, Quarantine
+from registry.records import (
+    Artifact,
+    DataUse,
+    DeviceStatus,
+    EnrolledDevice,
+    Evidence,
+    Export,
+    Headline,
+    Material,
+    Metrics,
+    NewVersion,
+    Quarantine,
+)
 from registry.state import State, VersionState, WholeVersion
 
 Role = Literal["name", "stage", "refused", "rolled back", "quarantined"]
@@ -28,7 +40,7 @@ AUDIT: Final = (
     "it did not come from a promotion, a rollback, a registration, an import or an adoption: `vortex audit verify` says all that is wrong"
 )
 NEWER: Final = "it was written by a newer vortex: update this one"
-Scope = Literal["version", "channel", "data"]
+Scope = Literal["version", "channel", "data", "device"]
 """What an event is about, which is what its subject names."""
 
 KINDS: Final[dict[str, type[Event]]] = {}
@@ -54,7 +66,7 @@ class Event(ABC):
     @property
     @abstractmethod
     def subject(self) -> str:
-        """What it is about: the name of a version, a channel as `device/domain`, or a dataset as `NAME` or `NAME@CONTENT`."""
+        """What it is about: the name of a version or an enrolled device, a channel as `device/domain`, or a dataset as `NAME` or `NAME@CONTENT`."""
 
     @abstractmethod
     def head(self) -> dict[str, Any]:
@@ -535,7 +547,18 @@ class ChannelJudged(ChannelEvent):
 
 @dataclass(frozen=True)
 class ChannelPromoted(ChannelJudged, kind="channel.promoted"):
-    """A version passed a stage's gate and holds the stage now."""
+    """A version passed a stage's gate and holds the stage now. `share` of the devices take it, where that is less than all."""
+
+    share: float = 1.0
+
+    def head(self) -> dict[str, Any]:
+        """As of any, and the share where it is not all."""
+        return super().head() | ({"share": self.share} if self.share < 1 else {})
+
+    @classmethod
+    def parse(cls, entry: Entry) -> Self:
+        """The event that was stored as this entry of the ledger."""
+        return dataclasses.replace(super().parse(entry), share=entry.head.get("share", 1.0))
 
     def claims(self) -> tuple[Claim, ...]:
         """The channel's next move."""
@@ -548,11 +571,20 @@ class ChannelPromoted(ChannelJudged, kind="channel.promoted"):
         version, stage = entry.head["version"], entry.head["stage"]
         replaces = stage == "production" and channel.production not in (None, version)
         earlier = (*channel.earlier, str(channel.production)) if replaces else channel.earlier
-        state.channels[entry.subject] = ChannelState(channel.channel, entry.head["seq"], {**channel.current, stage: version}, earlier)
+        moved = dataclasses.replace(channel, seq=entry.head["seq"], current={**channel.current, stage: version}, earlier=earlier)
+        if stage == "production":
+            moved = dataclasses.replace(
+                moved,
+                share=entry.head.get("share", 1.0),
+                since=channel.since if version == channel.production else moved.seq,
+                withdrawn=tuple(name for name in channel.withdrawn if name != version),
+            )
+        state.channels[entry.subject] = moved
 
     def sentence(self) -> Sentence:
         """To which stage, and instead of which version."""
         instead = f", instead of {self.replaced}" if self.stage == "production" and self.replaced not in (None, self.version) else ""
+        instead += f", on {self.share:.0%} of the devices" if self.share < 1 else ""
         waived = dict.fromkeys(f"{check['name']} {check['waiver']}" for check in self.checks if check.get("waiver"))
         override = f", {'; '.join(waived)}" if waived else ""
         return (self.version, "name"), " to ", (self.stage, "stage"), f" on {self.channel}{instead}{override}"
@@ -594,12 +626,75 @@ class ChannelRolledBack(ChannelEvent, kind="channel.rolled_back"):
                 f"the chain breaks at event {entry.seq}: it takes channel {entry.subject} back to {version}, which was not in production there",
                 AUDIT,
             )
-        current = {**channel.current, entry.head["stage"]: version}
-        state.channels[entry.subject] = ChannelState(channel.channel, entry.head["seq"], current, channel.before(version))
+        current, seq = {**channel.current, entry.head["stage"]: version}, entry.head["seq"]
+        left = (*(name for name in channel.withdrawn if name not in (version, channel.production)), str(channel.production))
+        state.channels[entry.subject] = ChannelState(channel.channel, seq, current, channel.before(version), since=seq, withdrawn=left)
 
     def sentence(self) -> Sentence:
         """To which version, and from which."""
         return f"{self.channel} ", ("rolled back", "rolled back"), " to ", (self.version, "name"), f", from {self.replaced}"
+
+
+@dataclass(frozen=True)
+class ChannelNote(Event):
+    """Something about a version on a channel that moves nothing there: it is told, and read by who asks for it."""
+
+    scope: ClassVar[Scope] = "channel"
+    folds: ClassVar[bool] = False
+    channel: Channel
+    version: str
+
+    @property
+    def subject(self) -> str:
+        """The channel."""
+        return str(self.channel)
+
+    def concerns(self, version: str | None, device: str | None, domain: str | None) -> bool:
+        """Whether it is about this version on this channel."""
+        return version in (None, self.version) and device in (None, self.channel.device) and domain in (None, self.channel.domain)
+
+
+@dataclass(frozen=True)
+class ChannelBundled(ChannelNote, kind="channel.bundled"):
+    """A version was packed for the devices of a channel: the manifest's SHA-256 and bytes, and the SHA-256 of the exports in it."""
+
+    bundle: str
+    bytes: int
+    exports: tuple[str, ...]
+
+    def head(self) -> dict[str, Any]:
+        """All but the channel."""
+        return {"version": self.version, "bundle": self.bundle, "bytes": self.bytes, "exports": self.exports}
+
+    @classmethod
+    def parse(cls, entry: Entry) -> Self:
+        """The event that was stored as this entry of the ledger."""
+        head = entry.head
+        return cls(Channel.parse(entry.subject), head["version"], head["bundle"], head["bytes"], tuple(head["exports"]))
+
+    def sentence(self) -> Sentence:
+        """For which channel, and as which bundle."""
+        return (self.version, "name"), f" packed for the devices of {self.channel} as bundle {self.bundle[:12]}"
+
+
+@dataclass(frozen=True)
+class ChannelHeld(ChannelNote, kind="channel.held"):
+    """The rollout of a version was stopped after the channel's move `seq`, for the entry's reason; the next move ends that."""
+
+    seq: int
+
+    def head(self) -> dict[str, Any]:
+        """The version and the move."""
+        return {"version": self.version, "seq": self.seq}
+
+    @classmethod
+    def parse(cls, entry: Entry) -> Self:
+        """The event that was stored as this entry of the ledger."""
+        return cls(Channel.parse(entry.subject), entry.head["version"], entry.head["seq"])
+
+    def sentence(self) -> Sentence:
+        """Whose rollout."""
+        return "rollout of ", (self.version, "name"), f" on {self.channel} ", ("held", "refused")
 
 
 @dataclass(frozen=True)
@@ -672,6 +767,112 @@ class DataReleased(DataEvent, kind="data.released"):
     def sentence(self) -> Sentence:
         """That its quarantine ended."""
         return "data set ", (_data_name(self.data), "name"), " released from quarantine"
+
+
+@dataclass(frozen=True)
+class DeviceEvent(Event):
+    """Something about one enrolled device."""
+
+    scope: ClassVar[Scope] = "device"
+    device: str
+
+    @property
+    def subject(self) -> str:
+        """The device's name."""
+        return self.device
+
+    def head(self) -> dict[str, Any]:
+        """Nothing but the device, unless a kind says more."""
+        return {}
+
+    @classmethod
+    def parse(cls, entry: Entry) -> Self:
+        """The event that was stored as this entry of the ledger."""
+        return cls(entry.subject)
+
+    def concerns(self, version: str | None, device: str | None, domain: str | None) -> bool:
+        """Whether nothing is asked for in particular: versions and channels have histories of their own."""
+        return version is None and device is None and domain is None
+
+
+@dataclass(frozen=True)
+class DeviceEnrolled(DeviceEvent, kind="device.enrolled"):
+    """A device is known by its public key from now on, and pulls a channel; once more, with another key or channel, it has that one."""
+
+    channel: Channel
+    keyid: str
+    key: str
+
+    def head(self) -> dict[str, Any]:
+        """Its channel and its key."""
+        return {"channel": str(self.channel), "keyid": self.keyid, "key": self.key}
+
+    @classmethod
+    def parse(cls, entry: Entry) -> Self:
+        """The event that was stored as this entry of the ledger."""
+        return cls(entry.subject, Channel.parse(entry.head["channel"]), entry.head["keyid"], entry.head["key"])
+
+    @staticmethod
+    def fold_head(entry: Entry, state: State) -> None:
+        """It is enrolled; what it has reported by the same key stays."""
+        event, before = DeviceEnrolled.parse(entry), state.devices.get(entry.subject)
+        device = EnrolledDevice(event.device, event.channel, event.keyid, event.key, entry.at)
+        if before is not None and before.keyid == event.keyid:
+            device = dataclasses.replace(device, status=before.status, seen_at=before.seen_at)
+        state.devices[event.device] = device
+
+    def sentence(self) -> Sentence:
+        """For which channel, and by which key."""
+        return "device ", (self.device, "name"), f" enrolled for {self.channel}, key {self.keyid[:12]}"
+
+
+@dataclass(frozen=True)
+class DeviceRevoked(DeviceEvent, kind="device.revoked"):
+    """What a device says counts no more."""
+
+    @staticmethod
+    def fold_head(entry: Entry, state: State) -> None:
+        """It is revoked."""
+        state.devices[entry.subject] = dataclasses.replace(state.devices[entry.subject], revoked_at=entry.at)
+
+    def sentence(self) -> Sentence:
+        """That it is revoked."""
+        return "device ", (self.device, "name"), " ", ("revoked", "refused")
+
+
+@dataclass(frozen=True)
+class DeviceReported(DeviceEvent, kind="device.reported"):
+    """A device said what it runs and what became of what it was asked to run."""
+
+    status: DeviceStatus
+
+    def head(self) -> dict[str, Any]:
+        """All of it."""
+        return vars(self.status)
+
+    @classmethod
+    def parse(cls, entry: Entry) -> Self:
+        """The event that was stored as this entry of the ledger."""
+        names = {item.name for item in fields(DeviceStatus)}
+        return cls(entry.subject, DeviceStatus(**{name: value for name, value in entry.head.items() if name in names}))
+
+    @staticmethod
+    def fold_head(entry: Entry, state: State) -> None:
+        """Its newest report. Raises Contradiction for one that is not newer than the last."""
+        device, status = state.devices[entry.subject], DeviceReported.parse(entry).status
+        if device.status is not None and status.counter <= device.status.counter:
+            raise Contradiction(
+                f"the chain breaks at event {entry.seq}: report {status.counter} of device {entry.subject} follows its report"
+                f" {device.status.counter}",
+                AUDIT,
+            )
+        state.devices[entry.subject] = dataclasses.replace(device, status=status, seen_at=entry.at)
+
+    def sentence(self) -> Sentence:
+        """What became of which version."""
+        status = self.status
+        what = f"{status.outcome} {status.version or 'nothing'}" if status.outcome != "held" else f"holds {status.version or 'nothing'}"
+        return "device ", (self.device, "name"), f" {what}", f": {status.reason}" if status.reason else ""
 
 
 def _data_name(subject: str) -> str:

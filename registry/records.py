@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal, NamedTuple
 
+from registry.channels import Channel
 from registry.declarations import Adoption, Declaration, DeclaredMetric
 from registry.edges import Edge
 
@@ -206,6 +207,43 @@ class Material(NamedTuple):
 
     data: tuple[DataUse, ...] = ()
     fingerprints: Artifact | None = None
+
+
+Outcome = Literal["committed", "rolled back", "held", "failed"]
+"""What a device did with what its channel asked for."""
+
+
+@dataclass(frozen=True)
+class DeviceStatus:
+    """What a device said of itself, signed with its key: `counter` rises with each report, `at` is by its own clock."""
+
+    counter: int
+    at: str
+    outcome: Outcome
+    version: str | None
+    bundle: str | None
+    """SHA-256 of the manifest of what it runs."""
+    slot: str | None
+    engine: str | None
+    """Key of the engine that it built."""
+    reason: str = ""
+    report_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class EnrolledDevice:
+    """A device that is known by its key, and the channel that it pulls. `revoked_at` is when it stopped to be; its history stays."""
+
+    name: str
+    channel: Channel
+    keyid: str
+    key: str
+    """The public key, as PEM."""
+    enrolled_at: str
+    revoked_at: str | None = None
+    status: DeviceStatus | None = None
+    seen_at: str | None = None
+    """When its newest report was collected here."""
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,17 @@ from core.errors import VortexError
 from core.stages import STAGES
 from registry import events
 from registry.channels import Channel, ChannelState
-from registry.events import REGISTERING, ChannelEvent, ChannelJudged, ChannelPromoted, ChannelRefused, ChannelRolledBack
-from registry.ledger import Entry, Ledger, Transaction
+from registry.events import (
+    REGISTERING,
+    ChannelBundled,
+    ChannelEvent,
+    ChannelHeld,
+    ChannelJudged,
+    ChannelPromoted,
+    ChannelRefused,
+    ChannelRolledBack,
+)
+from registry.ledger import Entry, Ledger, Reader, Transaction
 from registry.quarantine import bars_of
 
 
@@ -63,13 +72,14 @@ def record_promotion(
     stages: Sequence[StageJudgement],
     expected_seq: int,
     *,
+    share: float = 1.0,
     actor: str,
     reason: str = "",
     commit: str | None = None,
 ) -> list[ChannelJudged]:
     """Record judged stages in one transaction, in their order, ending with the first refusal.
 
-    A stage that passed moves the channel; a refusal is recorded and moves nothing. `expected_seq` is the channel's `seq`
+    A stage that passed moves the channel; a refusal is recorded and moves nothing. What enters production goes to `share` of the devices. `expected_seq` is the channel's `seq`
     when it was judged. Raises ChannelMoved, recording nothing, when it has moved since, and Quarantined where a stage would be entered
     by what is in quarantine: whoever judged may have looked before.
     """
@@ -90,13 +100,25 @@ def record_promotion(
         seq = state.seq
         for judgement in stages:
             seq += judgement.passed
-            event_type = ChannelPromoted if judgement.passed else ChannelRefused
-            replaced = state.current.get(judgement.stage)
-            recorded.append(event_type(channel, version, judgement.stage, seq, replaced, tuple(judgement.checks)))
+            parts = (channel, version, judgement.stage, seq, state.current.get(judgement.stage), tuple(judgement.checks))
+            of_stage = share if judgement.stage == "production" else 1.0
+            recorded.append(ChannelPromoted(*parts, of_stage) if judgement.passed else ChannelRefused(*parts))
             tx.append(recorded[-1], actor=actor, reason=reason, commit=commit)
             if not judgement.passed:
                 break
         return recorded
+
+
+def bundles(source: Reader, channel: Channel) -> list[ChannelBundled]:
+    """Every bundle that was made for a channel, the oldest first."""
+    entries = source.entries(kinds=(ChannelBundled.kind,), subject=str(channel), bodies=False)
+    return [ChannelBundled.parse(entry) for entry in entries]
+
+
+def held(source: Reader, state: ChannelState) -> str | None:
+    """Why the rollout on a channel is stopped; None where it is not, or where the channel has moved since."""
+    entries = source.entries(kinds=(ChannelHeld.kind,), subject=str(state.channel), bodies=False, last=1)
+    return entries[0].reason if entries and ChannelHeld.parse(entries[0]).seq == state.seq else None
 
 
 def newest_move(ledger: Ledger, channel: Channel) -> ChannelEvent | None:

@@ -8,7 +8,7 @@ from typing import Any
 from registry.channels import Channel, ChannelState
 from registry.declarations import Adoption, DeclaredVersion
 from registry.edges import Edge
-from registry.records import Evidence, Export, Headline, Material, Metrics, NewVersion, Quarantine, Series, Summary, Version
+from registry.records import EnrolledDevice, Evidence, Export, Headline, Material, Metrics, NewVersion, Quarantine, Series, Summary, Version
 
 
 @dataclass(slots=True)
@@ -51,13 +51,14 @@ class VersionState:
 
 @dataclass
 class State:
-    """Versions and declared versions by name, channels by `device/domain`, and what stands in quarantine by scope and subject, as far as they
-    were folded."""
+    """Versions, declared versions and enrolled devices by name, channels by `device/domain`, and what stands in quarantine by scope and subject,
+    as far as they were folded."""
 
     versions: dict[str, VersionState] = field(default_factory=dict)
     channels: dict[str, ChannelState] = field(default_factory=dict)
     quarantines: dict[tuple[str, str], Quarantine] = field(default_factory=dict)
     declared: dict[str, DeclaredVersion] = field(default_factory=dict)
+    devices: dict[str, EnrolledDevice] = field(default_factory=dict)
 
     def whole(self, version: str) -> WholeVersion:
         """The part of a version that bodies are folded into. Raises LookupError while its registration was not."""

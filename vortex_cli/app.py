@@ -30,6 +30,7 @@ from vortex_cli.commands import (
     hooks,
     import_,
     init,
+    keys,
     label,
     lineage,
     logs,
@@ -39,6 +40,7 @@ from vortex_cli.commands import (
     predict,
     profile,
     promote,
+    publish,
     quarantine,
     recipes,
     recommend,
@@ -106,6 +108,10 @@ evidence_app = typer.Typer(
     cls=Group, no_args_is_help=True, help="Reports of how a version did outside of Vortex: closed loop, device, shadow, field."
 )
 
+keys_app = typer.Typer(
+    cls=Group, no_args_is_help=True, help="What signs for robots, by role: make, replace, renew, look at, and a timer that renews."
+)
+
 register(app, init.init, "Start")
 register(app, demo.demo, "Start")
 register(app, doctor.doctor, "Start")
@@ -157,12 +163,19 @@ app.add_typer(evidence_app, name="evidence", rich_help_panel="Bring")
 register(app, export.export, "Ship")
 register(app, promote.promote, "Ship")
 register(app, rollback.rollback, "Ship")
+register(app, publish.publish, "Ship")
 register(app, quarantine.quarantine, "Ship")
 register(app, history.history, "Ship")
 register(app, card.card, "Ship")
 register(audit_app, audit.head, "Ship")
 register(audit_app, audit.verify, "Ship")
 app.add_typer(audit_app, name="audit", rich_help_panel="Ship")
+register(keys_app, keys.init, "Ship")
+register(keys_app, keys.rotate, "Ship")
+register(keys_app, keys.refresh, "Ship")
+register(keys_app, keys.status, "Ship")
+register(keys_app, keys.timer, "Ship")
+app.add_typer(keys_app, name="keys", rich_help_panel="Ship")
 
 register(hooks_app, hooks.log, "Ship")
 register(hooks_app, hooks.replay, "Ship")

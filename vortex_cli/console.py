@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from core.errors import VortexError
+from core.errors import UsageError, VortexError
 from core.option import Option
 from core.printable import clean, escaped
 from core.secret import hide
@@ -172,6 +172,18 @@ def write(text: str) -> None:
 def note(message: str) -> None:
     """Say something on the way (what was inferred, where a picture lies); on stderr, so that pipes stay clean."""
     say(stderr(), message)
+
+
+def ask_secret(what: str, variable: str, *, twice: bool = False) -> str:
+    """Ask a person for a secret, without an echo; `twice` where a slip would lose it. Raises UsageError where nobody can be asked."""
+    import getpass
+
+    if not sys.stdin.isatty():
+        raise UsageError(f"the {what} is needed, and there is no terminal to ask on", f"set {variable}")
+    secret = getpass.getpass(f"{what}: ")
+    if twice and getpass.getpass(f"{what}, again: ") != secret:
+        raise UsageError("the two were not the same", "run the command again")
+    return secret
 
 
 def say(console: Console, message: str, prefix: str = "", style: str = "") -> None:
@@ -363,6 +375,8 @@ def plain(value: object) -> Any:
         return plain(value.model_dump(mode="json"))
     if hasattr(value, "item"):
         return plain(value.item())
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
     return str(value)
 
 

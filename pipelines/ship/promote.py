@@ -12,6 +12,7 @@ from core.stages import STAGES
 from pipelines.hub.exports import newest
 from pipelines.hub.open import actor, commit, hub
 from pipelines.ship.evidence import Request, gather
+from pipelines.ship.publish import publish_after
 from pipelines.workspace import Workspace
 from registry.channels import Channel
 from registry.records import Version
@@ -45,6 +46,8 @@ class PromotionReport:
     recorded: bool
     replaced: str | None
     stages: tuple[StageReport, ...]
+    published: tuple[str, ...] = ()
+    """What the robots' folder came to after it, in words; empty where no device is published."""
 
     @property
     def refused(self) -> StageReport | None:
@@ -138,7 +141,7 @@ def promote(
         record_promotion(registry.ledger, channel, version.name, judgements, state.seq, actor=actor(), reason=reason, commit=commit(ws))
     if reached:
         registry.refresh_aliases(channel)
-    return dataclasses.replace(report, recorded=bool(judgements))
+    return dataclasses.replace(report, recorded=bool(judgements), published=publish_after(ws, on_step))
 
 
 def _channel(ws: Workspace, version: Version, device: str | None, domain: str | None) -> Channel:

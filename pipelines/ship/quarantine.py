@@ -10,6 +10,7 @@ from core.errors import UsageError, VortexError
 from pipelines.hub.open import actor, commit, hub
 from pipelines.lineage.ancestry import Lineage, Tenure, lineage_of, tenures
 from pipelines.lineage.focus import data_states, same_content
+from pipelines.ship.publish import publish_after
 from pipelines.workspace import Workspace
 from registry.graph import Node
 from registry.quarantine import record
@@ -41,6 +42,8 @@ class QuarantineReport:
     reason: str
     barred: tuple[str, ...]
     running: tuple[Running, ...]
+    published: tuple[str, ...] = ()
+    """What the robots' folder came to after it, in words; empty where no device is published."""
 
     def sentence(self) -> str:
         """The outcome in words."""
@@ -70,7 +73,8 @@ def quarantine(ws: Workspace, name: str, *, reason: str, lift: bool = False) -> 
     during = lineage if lift else lineage_of(registry)
     quarantines = [each for each in during.state.quarantines.values() if (each.scope, each.subject) == (scope, subject)]
     barred = [version for version in during.summaries if any(bar.quarantine in quarantines for bar in during.bars.get(version, ()))]
-    return QuarantineReport(scope, subject, lift, reason, tuple(barred), () if lift else running(during, barred))
+    held = () if lift else running(during, barred)
+    return QuarantineReport(scope, subject, lift, reason, tuple(barred), held, publish_after(ws))
 
 
 def running(lineage: Lineage, versions: Collection[str]) -> tuple[Running, ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from core.errors import UsageError, VortexError
 from pipelines.hub.open import actor, commit, hub
+from pipelines.ship.publish import publish_after
 from pipelines.workspace import Workspace
 from registry import stages
 from registry.channels import Channel
@@ -22,6 +24,8 @@ class RollbackReport:
     version: str
     replaced: str | None
     recorded: bool
+    published: tuple[str, ...] = ()
+    """What the robots' folder came to after it, in words; empty where no device is published."""
 
     def sentence(self) -> str:
         """The outcome in words."""
@@ -69,7 +73,7 @@ def rollback(
         report = RollbackReport(str(channel), event.version, event.replaced, recorded=True)
     if reached:
         registry.refresh_aliases(channel)
-    return report
+    return dataclasses.replace(report, published=publish_after(ws))
 
 
 def _only_domain(registry: Hub, device: str) -> str:

@@ -64,15 +64,18 @@ class Card:
         return list(paths)
 
 
-def card(ws: Workspace, name: str) -> Card:
-    """The card of a version. Raises VortexError for an unknown one, and for names in vortex.toml that no card can have."""
+def card(ws: Workspace, name: str, *, event: int | None = None) -> Card:
+    """The card of a version, which says that it was written at `event` of the ledger; default: the newest.
+
+    Raises VortexError for an unknown one, and for names in vortex.toml that no card can have.
+    """
     from huggingface_hub import ModelCard
 
     registry = hub(ws)
     version = registry.get(name)
     names = ws.config.huggingface
     data = _metadata(registry, version, names)
-    text = "\n\n".join(part for part in _sections(registry, version) if part)
+    text = "\n\n".join(part for part in _sections(registry, version, event or registry.ledger.verify().seq) if part)
     readme = f"---\n{data.to_yaml()}\n---\n\n{text}\n"
     return Card(name, str(ModelCard(readme)), dict(_eval_results(version, names)))
 
@@ -185,7 +188,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join(lines + [f"| {' | '.join(plain(cell) for cell in row)} |" for row in rows])
 
 
-def _sections(registry: Hub, version: Version) -> Iterator[str]:
+def _sections(registry: Hub, version: Version, event: int) -> Iterator[str]:
     height, width = version.size
     exams = _exams(version)
     forgot = forgetting(registry, version)
@@ -194,7 +197,7 @@ def _sections(registry: Hub, version: Version) -> Iterator[str]:
     yield (
         f"A student network that tells metric depth and six classes from one RGB picture of {height}x{width} (height x width)"
         + (f", trained for the domain {plain(version.domain)}." if version.domain else ".")
-        + f" Registered {version.created_at[:10]}; written from a Vortex ledger at event {registry.ledger.verify().seq}."
+        + f" Registered {version.created_at[:10]}; written from a Vortex ledger at event {event}."
     )
     yield "## Intended use"
     yield _use(version)

@@ -36,7 +36,8 @@ def verify(
     ] = None,
     mlflow: Annotated[bool, typer.Option("--mlflow", help="Compare MLflow too: its tag, the model's versions, the aliases.")] = False,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Put right what follows from the events: claims, triggers, MLflow's versions and aliases.")
+        bool,
+        typer.Option("--repair", help="Put right what follows from the events: claims, triggers, MLflow's aliases, what robots pull."),
     ] = False,
 ) -> None:
     """Compare the ledger with the heads that were noted, and everything else with the ledger; exit 1 when something is wrong.
@@ -46,13 +47,17 @@ def verify(
     Example: vortex audit verify --mlflow
     """
     from pipelines.hub.audit import verify as audit
+    from pipelines.ship.publish import publish_after
 
-    report = audit(console.workspace(), head_file=head_file, key_files=key or (), mlflow=mlflow, repair=repair)
+    ws = console.workspace()
+    report = audit(ws, head_file=head_file, key_files=key or (), mlflow=mlflow, repair=repair)
     repaired = [console.CheckLine("repaired", "green", f"{fault.area}: {fault.found}") for fault in report.repaired]
     faults = [console.CheckLine("WRONG", "bold red", f"{fault.area}: {fault.found}", f"→ {fault.remedy}") for fault in report.faults]
     console.emit_checks(report, [*repaired, *faults])
     if not console.session.json:
         console.write(report.sentence())
+    for line in publish_after(ws) if repair else ():
+        console.note(line)
     if report.faults:
         areas = ", ".join(dict.fromkeys(fault.area for fault in report.faults))
         raise VortexError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from core.errors import VortexError
 from vortex_cli import console
 
-STATES = {"ok": ("ok", "green"), "optional": ("optional", "yellow"), "missing": ("MISSING", "bold red")}
+STATES = {"ok": ("ok", "green"), "optional": ("optional", "yellow"), "due": ("due", "yellow"), "missing": ("MISSING", "bold red")}
 
 
 def doctor() -> None:

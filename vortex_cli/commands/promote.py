@@ -67,6 +67,8 @@ def promote(
     console.emit_checks(report, () if report.already else _lines(report))
     if report.passed and not console.session.json:
         console.write(report.sentence())
+    for line in report.published:
+        console.note(line)
     _refuse(report)
 
 

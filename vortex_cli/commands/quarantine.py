@@ -47,6 +47,8 @@ def quarantine(
         return
     report = put(ws, name, reason=reason, lift=lift)
     console.emit(report, report.sentence(), *_running(report))
+    for line in report.published:
+        console.note(line)
 
 
 def _running(report: QuarantineReport) -> list[str]:

@@ -31,3 +31,5 @@ def rollback(
 
     report = roll(console.workspace(), device=device, domain=domain, to=to, reason=reason)
     console.emit(report, report.sentence())
+    for line in report.published:
+        console.note(line)

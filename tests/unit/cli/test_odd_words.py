@@ -18,7 +18,7 @@ from vortex_cli.app import app
 
 SKIPPED = ("demo", "replay", "doctor", "data push", "data pull", "data synth", "ablate", "submit", "profile", "ui")
 """Commands that do seconds of work before they look at a word, or ask no words, or take those of `train`; and a server."""
-VALID = {"data": "x", "run": "r", "name": "x", "version": "v6", "recipe": "v6", "a": "v6", "b": "v7", "stage": "candidate"}
+VALID = {"data": "x", "run": "r", "name": "x", "version": "v6", "recipe": "v6", "a": "v6", "b": "v7", "stage": "candidate", "role": "root"}
 
 
 def commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

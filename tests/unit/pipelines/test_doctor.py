@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ import pytest
 from pipelines import doctor
 from pipelines.doctor import Finding
 from pipelines.hub.open import hub
-from pipelines.workspace import Workspace
+from pipelines.ship import keys
+from pipelines.ship.tuf_repository import refresh
+from pipelines.workspace import Workspace, load
 from registry.channels import Channel
 from registry.stages import StageJudgement, record_promotion
 
@@ -33,6 +36,7 @@ def test_a_fresh_workspace_lacks_nothing_needed(workspace: Workspace) -> None:
         "aliases": "ok",
         "quarantine": "ok",
         "hooks": "ok",
+        "keys": "ok",
     }
     assert found["ledger"].found.startswith("mlruns/ledger.db does not exist yet")
 
@@ -112,3 +116,19 @@ def test_what_is_spoilt_is_a_line_with_a_remedy(workspace: Workspace, spoil: obj
     spoil(workspace.root)
     finding = findings(workspace)[name]
     assert finding.state == "missing" and shown in finding.found and finding.remedy
+
+
+def test_keys_that_expire_are_named_a_month_ahead(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
+    settings = workspace.root / "vortex.toml"
+    settings.write_text(settings.read_text() + '\n[devices.orin]\nruntime = "tensorrt"\n')
+    ws = load(workspace.root)
+    assert findings(ws)["keys"].state == "optional" and "promotions for orin are not published" in findings(ws)["keys"].found
+    now = datetime.now(UTC)
+    keys.init(ws, [tmp_path_factory.mktemp("stick")], "a stable passphrase", now=now - timedelta(days=340))
+    refresh(ws, now - timedelta(days=4))
+    assert (findings(ws)["keys"].state, findings(ws)["keys"].found) == ("due", "root expires in 25 days")
+    refresh(ws, now - timedelta(days=1))
+    (ws.publish_folder / "metadata" / "timestamp.json").unlink()
+    refresh(ws, now - timedelta(days=8))
+    assert findings(ws)["keys"].state == "missing" and "timestamp has expired" in findings(ws)["keys"].found
+    assert findings(ws)["keys"].remedy == "vortex keys refresh --root FOLDER"

@@ -18,11 +18,16 @@ from registry.channels import Channel
 from registry.declarations import Adoption, Declaration, DeclaredJob, DeclaredMetric
 from registry.edges import DataEdge, RecipeEdge, TeacherEdge, WeightsEdge
 from registry.events import (
+    ChannelBundled,
+    ChannelHeld,
     ChannelPromoted,
     ChannelRefused,
     ChannelRolledBack,
     DataQuarantined,
     DataReleased,
+    DeviceEnrolled,
+    DeviceReported,
+    DeviceRevoked,
     Event,
     Sentence,
     VersionAdopted,
@@ -36,7 +41,7 @@ from registry.events import (
     VersionReleased,
 )
 from registry.ledger import Entry, Ledger, NotUnderstood
-from registry.records import Artifact, Evidence, Export, Metrics, NewVersion
+from registry.records import Artifact, DeviceStatus, Evidence, Export, Metrics, NewVersion
 from registry.stages import channel_state
 from registry.state import State
 from registry.versions import Hub
@@ -69,6 +74,7 @@ EVIDENCE = Evidence(
     None,
     ("75b7eaf1723d" + "0" * 52,),
 )
+STATUS = DeviceStatus(3, "2026-03-01T12:00:00Z", "rolled back", "v5", "ab" * 32, "b", None, "the task failed")
 CHECKS = (
     {"name": "data", "asked": "passed", "found": "passed", "passed": True},
     {"name": "rmse", "asked": "≤ 0.4 m", "found": "0.5 m", "passed": False},
@@ -101,6 +107,17 @@ def every_kind(new: NewVersion) -> list[tuple[Event, str]]:
         (VersionDeclared("v8", DECLARATION), "v8 declared, from weights v5; published RMSE 0.592 m on rooms · kinect"),
         (VersionAdopted("v8", replace(new, run_id="8" * 32), 2, ADOPTION, False), "v8 adopted from best_depth_v8.pt (abababababab)"),
         (VersionEvidenced("v8", EVIDENCE), "v8 has field evidence, signed by 75b7eaf1723d: 1800 m"),
+        (
+            ChannelBundled(CHANNEL, "v5", "ab" * 32, 4312, ("cd" * 32,)),
+            "v5 packed for the devices of host/corridor as bundle abababababab",
+        ),
+        (ChannelHeld(CHANNEL, "v5", 2), "rollout of v5 on host/corridor held"),
+        (
+            DeviceEnrolled("orin-07", CHANNEL, "ef" * 32, "-----BEGIN PUBLIC KEY-----"),
+            "device orin-07 enrolled for host/corridor, key efefefefefef",
+        ),
+        (DeviceReported("orin-07", STATUS), "device orin-07 rolled back v5: the task failed"),
+        (DeviceRevoked("orin-07"), "device orin-07 revoked"),
     ]
 
 
@@ -155,15 +172,15 @@ def test_the_history_of_a_version_has_the_moves_that_it_took_part_in(ledger: Led
     def numbers(**asked: Any) -> list[int]:
         return [entry.seq for entry in history(ledger, **asked)]
 
-    assert numbers() == list(range(1, 15))
+    assert numbers() == list(range(1, 20))
     assert numbers(version="v6") == [1, 2, 3, 4, 5, 6, 7, 8]
-    assert numbers(version="v5") == [4, 6]
-    assert numbers(domain="corridor") == [4, 5, 6, 14]
-    assert numbers(domain="corridor", device="jetson") == [14]
+    assert numbers(version="v5") == [4, 6, 14, 15]
+    assert numbers(domain="corridor") == [4, 5, 6, 14, 15, 19]
+    assert numbers(domain="corridor", device="jetson") == [19]
     assert numbers(version="v6", device="jetson") == []
     assert numbers(version="v6", last=2) == [7, 8]
     assert numbers(version="v8") == [11, 12, 13]
-    assert numbers(last=2) == [13, 14]
+    assert numbers(last=2) == [18, 19]
 
 
 @pytest.fixture

@@ -1,0 +1,109 @@
+"""What a version is shipped as: its exported models, and all that a robot needs to use, judge and explain them.
+
+The same ledger, data and keys make the same bytes: a bundle that was lost, or whose making was ended within, is made again under its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from vortex_jetson.bundle import Bundle, File, Fusion, Model, digest, dump
+from vortex_jetson.fusion import CONFIDENT, TOF_FARTHEST_M, TOF_NEAREST_M
+
+from core.classes import CLASSES, INFLATION_M
+from core.errors import VortexError
+from pipelines.hub.classes import class_pixels, untaught
+from pipelines.hub.exports import answers_alike, newest
+from pipelines.ship.bill_of_materials import bill_of_materials
+from pipelines.ship.export.contract import contract
+from pipelines.ship.health_task import health_task
+from pipelines.ship.keys import KeyFolder
+from pipelines.ship.statement import signed
+from pipelines.site.card import card
+from pipelines.workspace import Device, Workspace
+from registry.channels import Channel
+from registry.records import Artifact, Export, Version
+from registry.versions import Hub
+
+CARD, BILL, STATEMENT = "card.md", "bom.cdx.json", "statement.dsse.json"
+ABOUT_INPUT: Final = ("input", "colour_order", "range", "normalisation", "resize", "outputs", "depth_unit", "depth_range")
+"""What of an exported file's metadata says how to feed it and how to read its answers."""
+
+
+@dataclass(frozen=True)
+class PackedBundle:
+    """A bundle's manifest, its files by path, as content or as a file to copy, and what is to be remarked on."""
+
+    manifest: bytes
+    contents: Mapping[str, bytes | Path]
+    bundle: Bundle
+    exports: tuple[str, ...]
+    remark: str
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the manifest, by which the bundle is known."""
+        return digest(self.manifest)
+
+
+def exports_for(version: Version, device: Device) -> tuple[Export, ...]:
+    """The exports that a device of this runtime is sent, the preferred one first. Raises VortexError where there is none that passed."""
+    exported = newest(version)
+    if exported is None:
+        raise VortexError(f"{version.name} is not exported", f"export it with: vortex export {version.name}")
+    if not answers_alike(exported):
+        raise VortexError(
+            f"the export of {version.name} does not answer as its network does, or that was not measured on frames",
+            f"export it again with: vortex export {version.name}",
+        )
+    return (exported,)
+
+
+def pack(ws: Workspace, registry: Hub, version: Version, channel: Channel, keys: KeyFolder) -> PackedBundle:
+    """Make the bundle of a version for a channel. Raises VortexError where an export, a key or the frames of the exam are missing."""
+    device = ws.config.devices[channel.device]
+    target = "jetson" if device.runtime == "tensorrt" else "host"
+    exports = exports_for(version, device)
+    models, contents = [], {}
+    for exported in exports:
+        path = f"models/{version.name}-{exported.precision}.onnx"
+        models.append(Model(path, exported.precision, target, preferred=exported == exports[0]))
+        contents[path] = registry.artifact_path(exported.artifact)
+    pixels = class_pixels(registry, version)
+    task = health_task(ws, channel.domain, version.size, contents[models[0].file], classes=not untaught(pixels))
+    digests = {model.file: exported.artifact.sha256 for model, exported in zip(models, exports, strict=True)}
+    newest_event = registry.ledger.entries(subject=version.name, bodies=False, last=1)[0].seq
+    texts = {
+        CARD: card(ws, version.name, event=newest_event).readme.encode(),
+        BILL: bill_of_materials(version, digests),
+        STATEMENT: signed(version, digests, registry.ledger.noted().ledger, keys.release),
+        **task.files,
+    }
+    metadata = contract(version, pixels)
+    bundle = Bundle(
+        version=version.name,
+        channel=str(channel),
+        checkpoint_sha256=version.checkpoint.sha256,
+        created_at=version.created_at,
+        size=version.size,
+        models=tuple(models),
+        classes=CLASSES,
+        classes_trained=tuple(name for name in CLASSES if pixels is None or pixels[name]),
+        preprocessing={name: metadata[f"vortex.{name}"] for name in ABOUT_INPUT},
+        fusion=Fusion(CONFIDENT, TOF_NEAREST_M, TOF_FARTHEST_M),
+        inflation=INFLATION_M,
+        health=task.health,
+        files={
+            **{path: _file(exported.artifact) for path, exported in zip(digests, exports, strict=True)},
+            **{path: File(sha256(content).hexdigest(), len(content)) for path, content in texts.items()},
+        },
+    )
+    return PackedBundle(dump(bundle), {**contents, **texts}, bundle, tuple(digests.values()), task.blind)
+
+
+def _file(artifact: Artifact) -> File:
+    return File(artifact.sha256, artifact.bytes)

@@ -1,0 +1,64 @@
+"""Enrolled devices: who is known by which key, and what each has reported, decided and recorded in one transaction."""
+
+from __future__ import annotations
+
+from core.errors import VortexError
+from registry import events
+from registry.channels import Channel
+from registry.events import DeviceEnrolled, DeviceReported, DeviceRevoked
+from registry.ledger import Ledger, Reader
+from registry.records import DeviceStatus, EnrolledDevice
+
+
+def devices(source: Reader) -> dict[str, EnrolledDevice]:
+    """Name → device, of all that were ever enrolled, in the order in which they were."""
+    return events.fold(source.entries(kinds=events.kinds(scope="device"), bodies=False)).devices
+
+
+def enroll(
+    ledger: Ledger, name: str, channel: Channel, keyid: str, key: str, *, actor: str, reason: str = "", commit: str | None = None
+) -> bool:
+    """Know a device by its key, and say which channel it pulls; False where that was so. Raises VortexError for a key that another one has."""
+    with ledger.transaction() as tx:
+        enrolled = devices(tx)
+        other = next((device for device in enrolled.values() if device.keyid == keyid and device.name != name), None)
+        if other is not None:
+            raise VortexError(
+                f"the key {keyid[:12]} is that of {other.name}; a device is told by its key, and has one of its own",
+                "make a key on the device: vortex-jetson init",
+            )
+        before = enrolled.get(name)
+        if before is not None and (before.keyid, before.channel, before.revoked_at) == (keyid, channel, None):
+            return False
+        tx.append(DeviceEnrolled(name, channel, keyid, key), actor=actor, reason=reason, commit=commit)
+        return True
+
+
+def revoke(ledger: Ledger, name: str, *, actor: str, reason: str = "", commit: str | None = None) -> None:
+    """Let what a device says count no more. Raises VortexError where it is not enrolled."""
+    with ledger.transaction() as tx:
+        require(devices(tx), name)
+        tx.append(DeviceRevoked(name), actor=actor, reason=reason, commit=commit)
+
+
+def report(ledger: Ledger, name: str, status: DeviceStatus, *, actor: str) -> bool:
+    """Record what a device reported; False for one that is not newer than its last. Raises VortexError where it is not enrolled."""
+    with ledger.transaction() as tx:
+        device = require(devices(tx), name)
+        if device.status is not None and status.counter <= device.status.counter:
+            return False
+        tx.append(DeviceReported(name, status), actor=actor)
+        return True
+
+
+def require(enrolled: dict[str, EnrolledDevice], name: str) -> EnrolledDevice:
+    """The device of this name. Raises VortexError, saying who is, where it is not enrolled or was revoked."""
+    device = enrolled.get(name)
+    if device is None or device.revoked_at is not None:
+        names = ", ".join(each.name for each in enrolled.values() if each.revoked_at is None) or "none yet"
+        state = f"was revoked on {device.revoked_at[:10]}" if device and device.revoked_at else "is not enrolled"
+        raise VortexError(
+            f"device {name[:63]!r} {state}; enrolled: {names}",
+            f"enroll it with: vortex devices enroll {name[:63]} --key PUB.pem --channel DEVICE/DOMAIN",
+        )
+    return device

@@ -1,0 +1,228 @@
+"""What is published follows from the ledger, as a device reads it: by python-tuf's client, and the agent's own verification."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from vortex_jetson import bundle as manifests
+from vortex_jetson import channel as channels
+from vortex_jetson.bundle import Bundle
+from vortex_jetson.channel import Channel, Release
+
+from core.errors import VortexError
+from core.stages import STAGES
+from pipelines.hub.open import hub
+from pipelines.ship import keys
+from pipelines.ship import publish as publishing
+from pipelines.ship.bundle import BILL, CARD, STATEMENT
+from pipelines.ship.publish import publish, publish_after
+from pipelines.ship.quarantine import quarantine
+from pipelines.ship.rollback import rollback
+from pipelines.workspace import Workspace
+from registry import channels as registry_channels
+from registry import signature
+from registry.stages import StageJudgement, channel_state, record_promotion
+from tests.unit.pipelines.ship.conftest import SIZE, Arena
+from tests.unit.pipelines.ship.test_keys import WORD, client
+
+CHANNEL = registry_channels.Channel("orin", "rooms")
+
+
+def tiny_onnx(path: Path, depth_m: float) -> None:
+    """A model of the exported interface that says `depth_m` and the class floor everywhere."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    height, width = SIZE
+    grey = helper.make_node("ReduceMean", ["rgb"], ["grey"], axes=[1], keepdims=1)
+    nodes = [
+        grey,
+        helper.make_node("Mul", ["grey", "zero"], ["none"]),
+        helper.make_node("Add", ["none", "metres"], ["depth"]),
+        helper.make_node("Concat", ["depth", *["none"] * 5], ["logits"], axis=1),
+    ]
+    constants = [helper.make_tensor(name, TensorProto.FLOAT, [1], [value]) for name, value in (("zero", 0.0), ("metres", depth_m))]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("rgb", TensorProto.FLOAT, [1, 3, height, width])],
+        [
+            helper.make_tensor_value_info("depth", TensorProto.FLOAT, [1, 1, height, width]),
+            helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 6, height, width]),
+        ],
+        constants,
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), str(path))
+
+
+class Robots:
+    """An arena with a device that robots pull for, and what one of them reads."""
+
+    def __init__(self, arena: Arena, folder: Path) -> None:
+        arena.configure("\n[devices.orin]\npublish = true\n")
+        self.arena, self.folder, self.stick = arena, folder, folder / "stick"
+        keys.init(arena.ws, [self.stick], WORD)
+
+    @property
+    def ws(self) -> Workspace:
+        return self.arena.ws
+
+    def version(self, rmse: float = 0.4, *, depth_m: float = 2.0, seed: int = 0) -> str:
+        """A version with a file that runs."""
+        name = self.arena.version(rmse, seed=seed)
+        path = self.folder / "tiny.onnx"
+        tiny_onnx(path, depth_m)
+        checkpoint, self.arena.checkpoint = self.arena.checkpoint, path
+        self.arena.export(name)
+        self.arena.checkpoint = checkpoint
+        return name
+
+    def promote(self, name: str, stage: str = "production", share: float = 1.0) -> list[str]:
+        """Have a version on the channel without judging it, and publish."""
+        ledger = hub(self.ws).ledger
+        judgements = [StageJudgement(step, True) for step in STAGES[: STAGES.index(stage) + 1]]
+        record_promotion(ledger, CHANNEL, name, judgements, channel_state(ledger, CHANNEL).seq, share=share, actor="test")
+        return publish(self.ws).sentences()
+
+    def read(self, state: str = "device") -> Channel | None:
+        """The channel as a device reads it."""
+        updater = client(self.ws.publish_folder, self.folder / state)
+        target = updater.get_targetinfo("channels/orin/rooms.json")
+        return channels.parse(Path(updater.download_target(target)).read_bytes()) if target else None
+
+    def fetch(self, release: Release) -> tuple[Bundle, Path]:
+        """A bundle as a device lays it out, verified by its manifest."""
+        files = self.ws.publish_folder / "files"
+        manifest = (files / release.bundle[:2] / release.bundle).read_bytes()
+        assert (manifests.digest(manifest), len(manifest)) == (release.bundle, release.bytes)
+        bundle, folder = manifests.parse(manifest), self.folder / "bundle"
+        shutil.rmtree(folder, ignore_errors=True)
+        for path, entry in bundle.files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(files / entry.sha256[:2] / entry.sha256, folder / path)
+        manifests.verify(folder, bundle)
+        return bundle, folder
+
+
+def arena_promotion(robots: Robots, name: str) -> tuple[str, ...]:
+    """What publishing came to after a version was judged and promoted."""
+    report = robots.arena.promote(name, device="orin")
+    assert report.passed, report.sentence()
+    return report.published
+
+
+@pytest.fixture
+def robots(arena: Arena, tmp_path: Path) -> Robots:
+    return Robots(arena, tmp_path)
+
+
+def test_a_promotion_is_published_and_a_device_reads_all_of_it(robots: Robots) -> None:
+    name = robots.version()
+    (line,) = arena_promotion(robots, name)
+    document = robots.read()
+    assert document is not None and document.production is not None
+    assert (document.channel, document.seq, document.production.version, document.hold) == ("orin/rooms", 3, name, None)
+    assert line.startswith(f"orin/rooms publishes {name} ({document.production.bundle[:12]})") and "one depth everywhere" in line
+    bundle, folder = robots.fetch(document.production)
+    assert [model.file for model in bundle.models] == [f"models/{name}-fp32.onnx"] and bundle.size == SIZE
+    assert bundle.inflation["glass"] == 0.45 and bundle.fusion.farthest_m == 10.0 and bundle.preprocessing["colour_order"] == "RGB"
+    for frame in bundle.health.frames:
+        rgb, depth = (np.load(folder / path, allow_pickle=False) for path in (frame.rgb, frame.depth))
+        assert (rgb.shape, rgb.dtype, depth.shape, depth.dtype) == ((*SIZE, 3), np.uint8, SIZE, np.uint16)
+    every = np.concatenate([np.load(folder / frame.depth)[np.load(folder / frame.depth) > 0] for frame in bundle.health.frames]) / 1000
+    rmse = float(np.sqrt(np.mean((every - 2.0) ** 2)))
+    assert 1.05 * rmse + 0.01 <= bundle.health.bounds.rmse_m < 1.05 * rmse + 0.0102
+    bill = json.loads((folder / BILL).read_text())
+    assert (bill["bomFormat"], bill["specVersion"], bill["metadata"]["component"]["type"]) == ("CycloneDX", "1.6", "machine-learning-model")
+    assert {part["type"] for part in bill["components"]} == {"data", "file"}
+    payload = signature.opened(
+        (folder / STATEMENT).read_text(), "application/vnd.in-toto+json", [robots.ws.keys_folder / "release.pub"], STATEMENT
+    )
+    assert json.loads(payload)["subject"] == [
+        {"name": bundle.models[0].file, "digest": {"sha256": bundle.files[bundle.models[0].file].sha256}}
+    ]
+    assert name in (folder / CARD).read_text()
+
+
+def test_a_second_time_nothing_changes_and_a_lost_folder_is_made_again_with_the_same_bundle(robots: Robots) -> None:
+    robots.promote(robots.version())
+    before, events = robots.read(), hub(robots.ws).ledger.verify()
+    assert not publish(robots.ws).changed
+    shutil.rmtree(robots.ws.publish_folder)
+    assert publish(robots.ws).changed
+    assert robots.read() == before and hub(robots.ws).ledger.verify() == events
+    assert before and before.production and robots.fetch(before.production)
+
+
+def test_a_rollback_bars_what_left_and_a_promotion_brings_it_back(robots: Robots) -> None:
+    first, second = robots.version(), robots.version(0.3, depth_m=1.5)
+    robots.promote(first)
+    robots.promote(second)
+    newer = robots.read()
+    assert newer and newer.production and newer.production.version == second and newer.barred == ()
+    rollback(robots.ws, device="orin")
+    back = robots.read()
+    assert back and back.production and (back.production.version, back.barred) == (first, (newer.production.bundle,))
+    assert back.seq == newer.seq + 1 and back.shadow is None
+    robots.fetch(back.production)
+
+
+def test_a_quarantine_makes_devices_hold_and_lifting_it_lets_go(robots: Robots) -> None:
+    name = robots.version()
+    robots.promote(name)
+    before = robots.read()
+    assert quarantine(robots.ws, name, reason="brakes late").published
+    held = robots.read()
+    assert held and held.hold and "brakes late" in held.hold and held.barred == () and before and held.production == before.production
+    quarantine(robots.ws, name, reason="it was the floor", lift=True)
+    assert robots.read() == before
+
+
+def test_a_candidate_in_staging_may_run_beside_production(robots: Robots) -> None:
+    first, second = robots.version(), robots.version(0.3, depth_m=1.5)
+    robots.promote(first)
+    robots.promote(second, "staging")
+    document = robots.read()
+    assert document and document.production and document.shadow
+    assert (document.production.version, document.shadow.version) == (first, second)
+
+
+def test_without_keys_a_promotion_stands_and_says_how_to_go_on(arena: Arena, tmp_path: Path) -> None:
+    robots = Robots(arena, tmp_path)
+    shutil.rmtree(robots.ws.keys_folder)
+    name = robots.version()
+    (line,) = arena_promotion(robots, name)
+    assert line == "not published, for there are no keys: vortex keys init --root FOLDER, then vortex publish"
+    keys.init(robots.ws, [tmp_path / "other"], WORD)
+    assert publish(robots.ws).changed
+    document = robots.read()
+    assert document and document.production and document.production.version == name
+
+
+def test_what_cannot_be_packed_holds_the_channel_where_it_was(robots: Robots, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = robots.version(), robots.version(0.3)
+    robots.promote(first)
+    before = robots.read()
+
+    def no_frames(*_: object, **__: object) -> None:
+        raise VortexError("the exam is gone", "bring it back")
+
+    monkeypatch.setattr(publishing, "pack", no_frames)
+    (line,) = robots.promote(second)
+    assert line == "orin/rooms is not published: the exam is gone (bring it back)"
+    held = robots.read()
+    assert held and before and held.production == before.production and held.hold and second in held.hold
+    monkeypatch.undo()
+    publish(robots.ws)
+    after = robots.read()
+    assert after and after.production and after.production.version == second and after.hold is None
+
+
+def test_a_device_that_nobody_publishes_is_left_out(arena: Arena) -> None:
+    assert publish_after(arena.ws) == ()
+    with pytest.raises(VortexError, match="no device of this workspace is published; it has: host"):
+        publish(arena.ws)

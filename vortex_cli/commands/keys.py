@@ -1,0 +1,128 @@
+"""`vortex keys`: what signs for robots, by role."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vortex_cli import console, wording
+
+PASSPHRASE = "VORTEX_ROOT_PASSPHRASE"
+"""Environment variable that holds the passphrase of the root keys, where nobody can be asked."""
+ROOT = typer.Option("--root", metavar="FOLDER", help="Where a root key lies, outside of the workspace; may be repeated.")
+
+
+class RoleName(StrEnum):
+    """The roles that can get a new key."""
+
+    ROOT = "root"
+    TARGETS = "targets"
+    SNAPSHOT = "snapshot"
+    TIMESTAMP = "timestamp"
+
+
+def init(
+    root: Annotated[list[Path], ROOT],
+    threshold: Annotated[
+        int | None, typer.Option("--threshold", metavar="N", help="How many root keys sign a change of keys; default: more than half.")
+    ] = None,
+) -> None:
+    """Make the keys that sign what is published: root keys in the folders that are named, the others in the workspace.
+
+    A root key is encrypted with a passphrase, which is asked for or taken from VORTEX_ROOT_PASSPHRASE. Take its folder away afterwards:
+    it is needed once a year, and when a key is replaced.
+
+    Example: vortex keys init --root /media/usb
+    """
+    from pipelines.ship.keys import init as make
+
+    ws = console.workspace()
+    change = make(ws, root, _passphrase("passphrase of the new root keys", new=True), threshold=threshold)
+    console.emit(change, change.sentence())
+    console.note(f"take away and keep: {', '.join(map(str, root))}; then publish what is in production with: vortex publish")
+
+
+def rotate(
+    role: Annotated[RoleName, typer.Argument(metavar="ROLE", help="root, targets, snapshot or timestamp.")],
+    root: Annotated[list[Path], ROOT],
+    new: Annotated[
+        list[Path] | None, typer.Option("--new", metavar="FOLDER", help="Where a new root key goes, for ROLE root; may be repeated.")
+    ] = None,
+) -> None:
+    """Give a role a new key; robots that trust the old root key follow, and what the old key signs then is refused.
+
+    Example: vortex keys rotate timestamp --root /media/usb
+    """
+    from pipelines.ship.keys import rotate as replace
+    from pipelines.ship.tuf_repository import refresh as sign
+
+    ws = console.workspace()
+    change = replace(ws, role.value, root, _passphrase("passphrase of the root keys"), new_folders=new or ())
+    sign(ws)
+    console.emit(change, change.sentence())
+
+
+def refresh(
+    root: Annotated[
+        list[Path] | None, typer.Option("--root", metavar="FOLDER", help="Renew root too, by the key in this folder; may be repeated.")
+    ] = None,
+) -> None:
+    """Sign anew what is published and due, before it expires; a second time it changes nothing. A timer does it daily.
+
+    Example: vortex keys refresh
+    """
+    from pipelines.ship.keys import renew
+    from pipelines.ship.tuf_repository import refresh as sign
+
+    ws = console.workspace()
+    renewed = renew(ws, root, _passphrase("passphrase of the root keys")) if root else None
+    signed = sign(ws)
+    outcome = [renewed.sentence()] if renewed else []
+    outcome.append("what was due is signed anew and published" if signed else "nothing is due: nothing was changed")
+    console.emit({"signed": signed, "root": renewed}, "; ".join(outcome))
+
+
+def status() -> None:
+    """Show the roles: their keys, how many must sign, how many lie here, and when what they signed expires.
+
+    Example: vortex keys status
+    """
+    from pipelines.ship.tuf_repository import repository
+
+    roles, now = repository(console.workspace()).status(), datetime.now(UTC)
+    rows = [
+        (
+            each.role,
+            ", ".join(key[:12] for key in each.keys),
+            f"{each.threshold} of {len(each.keys)}",
+            "kept elsewhere" if each.role == "root" else f"{each.here} of {len(each.keys)}",
+            each.expires.strftime("%Y-%m-%d") if each.expires else "nothing published",
+            "" if (left := each.days_left(now)) is None else f"{left:.0f} days" if left >= 0 else "EXPIRED",
+        )
+        for each in roles
+    ]
+    console.emit(roles, wording.snug(console.table(["role", "key", "sign", "here", "holds until", "left"], rows)))
+
+
+def timer() -> None:
+    """Print the systemd units that run `vortex keys refresh` once a day.
+
+    Example: vortex keys timer
+    """
+    from pipelines.ship.keys import timer_units
+
+    units = timer_units(console.workspace(), shutil.which("vortex") or os.path.abspath(sys.argv[0]))
+    console.emit(units, *(f"# /etc/systemd/system/{name}\n{text}" for name, text in units.items()))
+    console.note("save both, then: systemctl enable --now vortex-keys.timer")
+
+
+def _passphrase(what: str, *, new: bool = False) -> str:
+    """Of the root keys: from the environment, else asked for without an echo."""
+    return os.environ.get(PASSPHRASE) or console.ask_secret(what, PASSPHRASE, twice=new)
