@@ -7,7 +7,7 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help setup demo test lint types contracts pytest docs clean
+.PHONY: help setup demo test lint types contracts pytest ros docs clean
 
 help:            ## show this list
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ contracts: setup
 
 pytest: setup
 	$(RUN)python -m pytest -n 2
+
+ros: $(UV)       ## the ROS 2 node with the real rclpy, on Python 3.12
+	tests/ros/run.sh
 
 docs: setup      ## write the pages of docs/ that come from the code and from other pages
 	$(RUN)python docs/generated.py

@@ -1,0 +1,421 @@
+"""What a device does: pull what its channel asks for, try it out, run it or go on with what it has, and say so.
+
+Each step is written down before the next one begins, and whatever a kill interrupts is finished or dropped by the next call.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+from vortex_jetson import bundle as bundles
+from vortex_jetson import health, outbox, trust
+from vortex_jetson.bundle import Bundle
+from vortex_jetson.channel import Channel, Release
+from vortex_jetson.device import Device, stamp
+from vortex_jetson.document import LARGEST_COUNT, canonical, read
+from vortex_jetson.engine import LibraryMissing, model_for
+from vortex_jetson.errors import BadBundle, DiskFull, HealthFailed, RobotError, Untrusted, UsageError
+from vortex_jetson.files import flush, read_plain, remove_tree, write_whole, writing
+from vortex_jetson.slots import Name, Slots
+from vortex_jetson.transfer import Transfer, source_of
+
+FORMAT: Final = 1
+CLUSTER_BYTES: Final = 4096
+"""What a small file takes on a disk."""
+Outcome = Literal["committed", "held", "rolled back", "failed"]
+
+
+@dataclass(frozen=True)
+class Keep:
+    """A device goes on with what it has. `held` says that it was told to, or has to; else it has what is asked for."""
+
+    reason: str
+    held: bool = True
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """How a pull ended; `changed` says that another bundle runs now."""
+
+    outcome: Outcome
+    reason: str
+    changed: bool = False
+    received: int = 0
+    """Bytes that came."""
+    warnings: list[str] = field(default_factory=list)
+
+
+def decide(channel: Channel, slots: Slots, device: str) -> Release | Keep:
+    """What a device does about its channel's document: the release that it takes, or why it keeps what it runs."""
+    release = channel.release_for(device)
+    current = slots.current
+    runs = f"{current.version} runs on" if current.version else "nothing runs"
+    if channel.hold is not None:
+        return Keep(f"{runs}: devices hold, {channel.hold}")
+    if release is None:
+        return Keep(f"{runs}: nothing is in production for this device")
+    if release.bundle in channel.barred:
+        return Keep(f"{runs}: {release.version} is barred")
+    if release.bundle == current.bundle:
+        return Keep(f"{release.version} runs", held=False)
+    if release.bundle in slots.barred:
+        return Keep(f"{runs}: {release.version} was rolled back here, {slots.barred[release.bundle]}")
+    return release
+
+
+def pull(device: Device, place: str | None = None) -> Pulled:
+    """Do what the channel asks for; `place` is another publishing folder or address than that of the settings, as a USB stick.
+
+    Raises RobotError of every kind: whatever it is, what runs goes on running. HealthFailed says that a bundle was rolled back.
+    """
+    with device.locked():
+        transfer = Transfer(source_of(place or device.settings.url, device.limits), device.limits)
+        try:
+            pulled = _pull(device, transfer)
+        except HealthFailed as error:
+            pulled = Pulled("rolled back", error.message)
+            _tell(device, pulled)
+            raise
+        except RobotError as error:
+            with _best_effort(device):
+                _tell(device, Pulled("failed", error.message))
+            raise
+        return _tell(device, pulled)
+
+
+def _pull(device: Device, transfer: Transfer) -> Pulled:
+    slots = recover(device)
+    try:
+        belief = trust.refresh(device.folder, device.root(), device.settings.channel, transfer, device.now())
+    except RobotError:
+        # Without word from outside, what was begun with it is still finished.
+        if slots.trial:
+            prove(device, slots)
+        raise
+    _remember(device, belief)
+    channel = belief.channel
+    if slots.trial and (channel.hold is not None or slots.trial.bundle in channel.barred):
+        slots = device.write(slots.clear())
+    decision = decide(channel, slots, device.settings.device)
+    if slots.trial and isinstance(decision, Release) and decision.bundle == slots.trial.bundle:
+        return _proven(device, slots, transfer)
+    if isinstance(decision, Keep):
+        if slots.trial:
+            slots = device.write(slots.clear())
+        sweep(device, slots)
+        word: Outcome = "held" if decision.held else "committed"
+        rolled_back = decision.held and (release := channel.release_for(device.settings.device)) and release.bundle in slots.barred
+        return Pulled("rolled back" if rolled_back else word, decision.reason, received=transfer.received)
+    slots = stage(device, slots, decision, transfer)
+    return _proven(device, slots, transfer)
+
+
+def _proven(device: Device, slots: Slots, transfer: Transfer) -> Pulled:
+    before = slots.current.version
+    slots = prove(device, slots)
+    sweep(device, slots)
+    reason = f"{slots.current.version} runs" + (f", after {before}" if before else "")
+    return Pulled("committed", reason, changed=True, received=transfer.received)
+
+
+def recover(device: Device) -> Slots:
+    """The state, with what a kill has left put right."""
+    slots = device.slots()
+    device.settle(slots)
+    return slots
+
+
+def stage(device: Device, slots: Slots, release: Release, transfer: Transfer) -> Slots:
+    """Bring a release into the spare slot, whole and verified, and on trial.
+
+    Raises Untrusted, BadDocument, BadBundle, TransferFailed, DiskFull, UsageError where the device's library takes none of its models.
+    """
+    spare = slots.slot(slots.spare)
+    if spare.phase == "committed" and spare.bundle == release.bundle:
+        try:
+            verified(device, slots.spare, release.bundle)
+        except RobotError as error:
+            device.journal("slot damaged", slot=slots.spare, reason=error.message)
+        else:
+            return device.write(slots.try_out())
+    manifest = transfer.known(_path(release.bundle), release.bundle, release.bytes)
+    bundle = bundles.parse(manifest)
+    if (bundle.version, bundle.channel) != (release.version, device.settings.channel):
+        raise Untrusted(
+            f"the bundle of {release.version} for {device.settings.channel} says that it is {bundle.version} for {bundle.channel}",
+            trust.REPAIR,
+        )
+    model_for(device.settings.runtime, bundle)
+    _ask_for_space(device, bundle)
+    for entry in bundle.files.values():
+        transfer.file(_path(entry.sha256), entry.sha256, entry.bytes, device.files / entry.sha256[:2] / entry.sha256)
+    # From here on the spare slot holds nothing that counts, so that its folder may be in any state.
+    slots = device.write(slots.clear())
+    _fill(device, slots.spare, bundle, manifest)
+    verified(device, slots.spare, release.bundle)
+    slots = device.write(slots.stage(release.version, release.bundle))
+    device.journal("staged", version=release.version, bundle=release.bundle, slot=slots.spare)
+    return device.write(slots.try_out())
+
+
+def prove(device: Device, slots: Slots) -> Slots:
+    """Have what is on trial do its task: it runs, or HealthFailed is raised and what ran before goes on.
+
+    Raises LibraryMissing where this device cannot run any model, which says nothing about this one; it is not barred.
+    """
+    trial, name = slots.trial, slots.spare
+    if trial is None or trial.bundle is None:
+        raise RobotError("nothing is on trial", "pull first: vortex-jetson pull")
+    try:
+        bundle = verified(device, name, trial.bundle)
+    except RobotError:
+        device.write(slots.clear())
+        raise
+    boot = device.boot_id()
+    while True:
+        try:
+            result = health.check(device.slot_folder(name), bundle, device.settings.runtime, device.limits)
+        except LibraryMissing:
+            device.write(slots.clear())
+            raise
+        if not result.crashed:
+            break
+        slots = device.write(slots.crash(boot))
+        if slots.crashes_of(boot) >= device.limits.health_crashes:
+            break
+    if result.reason is None:
+        slots = device.write(slots.commit())
+        device.journal("committed", version=trial.version, bundle=trial.bundle, slot=name)
+        return slots
+    times = f" ({slots.crashes_of(boot)} times)" if result.crashed else ""
+    slots = device.write(slots.reject(f"{result.reason}{times}"))
+    device.journal("rolled back", version=trial.version, bundle=trial.bundle, reason=result.reason)
+    sweep(device, slots)
+    runs = f"{slots.current.version} runs on" if slots.current.version else "nothing runs"
+    raise HealthFailed(
+        f"{trial.version} does not do its task: {result.reason}{times}; {runs}", "it is barred here; promote another version"
+    )
+
+
+def roll_back(device: Device, reason: str) -> Slots:
+    """Go back to what ran before, by hand; what runs is barred here. Raises UsageError where there is nothing to go back to."""
+    with device.locked():
+        slots = recover(device)
+        before, spare = slots.current, slots.slot(slots.spare)
+        if spare.phase != "committed" or spare.bundle is None:
+            raise UsageError(
+                f"there is nothing to go back to: the other slot is {spare.phase}, allowed: committed",
+                "promote the earlier version again: vortex rollback, then vortex-jetson pull",
+            )
+        verified(device, slots.spare, spare.bundle)
+        slots = device.write(slots.roll_back(reason))
+        device.journal("rolled back", version=before.version, bundle=before.bundle, reason=reason)
+        sweep(device, slots)
+        _tell(device, Pulled("rolled back", f"{before.version} was rolled back by hand: {reason}"))
+        return slots
+
+
+def check(device: Device) -> tuple[Bundle, health.Result]:
+    """Have what is on trial, or else what runs, do its task.
+
+    What runs is only judged, and `result.reason` says why it failed; what is on trial is committed or rolled back, as by a pull.
+    """
+    with device.locked():
+        slots = recover(device)
+        if slots.trial:
+            slots = prove(device, slots)
+        if slots.running is None:
+            raise UsageError("nothing runs on this device", "pull first: vortex-jetson pull")
+        bundle = running(device, slots)
+        return bundle, health.check(device.slot_folder(slots.running), bundle, device.settings.runtime, device.limits)
+
+
+def running(device: Device, slots: Slots) -> Bundle:
+    """The bundle that runs, verified now. Raises UsageError where nothing runs, BadBundle where it was changed."""
+    if slots.running is None or slots.current.bundle is None:
+        raise UsageError("nothing runs on this device", "pull first: vortex-jetson pull")
+    return verified(device, slots.running, slots.current.bundle)
+
+
+def verified(device: Device, name: Name, digest: str) -> Bundle:
+    """The bundle of a slot, whose folder is what the manifest with this digest says. Raises BadBundle and BadDocument."""
+    folder = device.slot_folder(name)
+    try:
+        manifest = read_plain(folder / "manifest.json", device.limits.manifest_bytes)
+    except OSError as error:
+        raise BadBundle(f"{folder / 'manifest.json'}: cannot be read ({error.strerror})", "pull again") from error
+    if bundles.digest(manifest) != digest:
+        raise BadBundle(f"{folder / 'manifest.json'}: is not the one that was pulled", "pull again")
+    bundle = bundles.parse(manifest)
+    bundles.verify(folder / "bundle", bundle)
+    return bundle
+
+
+def sweep(device: Device, slots: Slots) -> None:
+    """Remove what no slot holds: fetched files, and folders that were on their way."""
+    named = set()
+    for name in ("a", "b"):
+        slot = slots.slot("a" if name == "a" else "b")
+        folder = device.folder / "slots" / name
+        if slot.phase == "empty":
+            remove_tree(folder)
+            continue
+        try:
+            manifest = read_plain(folder / "manifest.json", device.limits.manifest_bytes)
+            named |= {entry.sha256 for entry in bundles.parse(manifest).files.values()}
+        except (OSError, RobotError):
+            return
+    with writing(device.files):
+        for path in device.files.glob("??/*"):
+            if path.name not in named:
+                path.unlink()
+
+
+def _fill(device: Device, name: Name, bundle: Bundle, manifest: bytes) -> None:
+    """Put a bundle into a slot: hard links to the fetched files where the disk has them, else copies; flushed."""
+    folder, staging = device.slot_folder(name), device.folder / "slots" / f".{name}.staging"
+    remove_tree(staging)
+    remove_tree(folder)
+    with writing(folder):
+        for path, entry in bundle.files.items():
+            place = staging / "bundle" / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            _link(device.files / entry.sha256[:2] / entry.sha256, place)
+        write_whole(staging / "manifest.json", manifest)
+        for parent, folders, _ in os.walk(staging):
+            for child in folders:
+                flush(Path(parent, child))
+        flush(staging)
+        os.rename(staging, folder)
+        flush(folder.parent)
+
+
+def _link(source: Path, place: Path) -> None:
+    try:
+        os.link(source, place)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
+            raise
+        shutil.copyfile(source, place)
+        flush(place)
+
+
+def _ask_for_space(device: Device, bundle: Bundle) -> None:
+    """Raises DiskFull where what is still to come does not fit, before anything of it is fetched."""
+    needed = sum(
+        entry.bytes + CLUSTER_BYTES for entry in bundle.files.values() if not (device.files / entry.sha256[:2] / entry.sha256).exists()
+    )
+    free = shutil.disk_usage(device.folder).free
+    if free < needed:
+        raise DiskFull(
+            f"{device.folder}: {bundle.version} needs {needed:,} bytes, {free:,} are free; nothing was fetched",
+            "free some space, and pull again",
+        )
+
+
+def _path(sha256: str) -> str:
+    return f"files/{sha256[:2]}/{sha256}"
+
+
+def _remember(device: Device, belief: trust.Belief) -> None:
+    """Note until when what was believed holds, and what the channel asked for, for `status`."""
+    channel = belief.channel
+    release = channel.release_for(device.settings.device)
+    note = {
+        "format": FORMAT, "at": stamp(device.now()), "expires": belief.expires, "seq": channel.seq,
+        "hold": channel.hold, "asked": release.version if release else None,
+        "barred": list(channel.barred),
+    }  # fmt: skip
+    write_whole(device.folder / "belief.json", canonical(note))
+
+
+def _tell(device: Device, pulled: Pulled) -> Pulled:
+    """Report how a pull ended. Whatever becomes of the report, the pull stays as it ended."""
+    current = device.slots().current
+    with _best_effort(device) as faults:
+        outbox.add(device, pulled.outcome, pulled.reason, current.version, current.bundle)
+        outbox.send(device)
+    pulled.warnings.extend(faults)
+    return pulled
+
+
+@contextmanager
+def _best_effort(device: Device) -> Iterator[list[str]]:
+    """Take an error for a warning, and note it where that still works: reporting never changes what was done."""
+    faults: list[str] = []
+    try:
+        yield faults
+    except RobotError as error:
+        faults.append(error.message)
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a device says of itself."""
+
+    device: str
+    channel: str
+    version: str | None
+    bundle: str | None
+    slot: str | None
+    previous: str | None
+    """Version of the other slot, which `rollback` goes back to."""
+    trial: str | None
+    hold: str | None
+    asked: str | None
+    """Version that the channel asked for, when it was last heard."""
+    barred_by_channel: bool
+    """What runs must not run any more, and there is nothing else."""
+    heard_at: str | None
+    expires_at: str | None
+    metadata: Literal["fresh", "expired", "clock wrong", "never fetched"]
+    rolled_back: dict[str, str]
+    reports_waiting: int
+
+
+def status(device: Device) -> Status:
+    """What runs, what was asked for, and how fresh that word is. Reads alone."""
+    slots = device.slots()
+    try:
+        fields = read(read_plain(device.folder / "belief.json", device.limits.metadata_bytes), device.limits.metadata_bytes, "belief.json")
+        fields.format(FORMAT)
+    except FileNotFoundError:
+        fields = None
+    except OSError as error:
+        raise RobotError(f"{device.folder / 'belief.json'}: cannot be read ({error.strerror})", "check the disk") from error
+    expires = fields.number("expires", 0, LARGEST_COUNT) if fields else None
+    spare = slots.slot(slots.spare)
+    return Status(
+        device.settings.device,
+        device.settings.channel,
+        slots.current.version,
+        slots.current.bundle,
+        slots.running,
+        spare.version if spare.phase == "committed" else None,
+        slots.trial.version if slots.trial else None,
+        fields.optional("hold", fields.line) if fields else None,
+        fields.optional("asked", fields.line) if fields else None,
+        bool(fields and slots.current.bundle in fields.items("barred", 0, LARGEST_COUNT)),
+        fields.line("at") if fields else None,
+        stamp(expires) if expires is not None else None,
+        _freshness(device, expires),
+        dict(slots.barred),
+        len(outbox.waiting(device)),
+    )
+
+
+def _freshness(device: Device, expires: float | None) -> Literal["fresh", "expired", "clock wrong", "never fetched"]:
+    if expires is None:
+        return "never fetched"
+    try:
+        trust.check_clock(device.now(), trust.read_floor(device.folder / "floor.json"))
+    except RobotError:
+        return "clock wrong"
+    return "fresh" if device.now() < expires else "expired"

@@ -1,0 +1,250 @@
+"""The commands that see: `run`, `calibrate` and `nav2-params`. They are added to `vortex-jetson` by its `cli`, which parses and prints."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from vortex_jetson import agent, calibrate, device, nav2_params, runtime, sources
+from vortex_jetson.bundle import Bundle
+from vortex_jetson.device import Device
+from vortex_jetson.engine import Engine, open_engine
+from vortex_jetson.errors import RobotError, UsageError
+from vortex_jetson.files import read_plain, write_whole
+from vortex_jetson.fusion import Limits
+from vortex_jetson.perception import Perception
+from vortex_jetson.pinhole import Pinhole, of_matrix
+from vortex_jetson.resize import shrink
+from vortex_jetson.runtime import Current, Follower, Summary
+from vortex_jetson.sources import Frame
+
+MakeCommand = Callable[[Any, str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser]
+Say = Callable[..., None]
+LARGEST_CALIBRATIONS: Final = 100_000
+FACING_DEG: Final = 5.0
+"""A wall that stands straighter than this is as far as the middle of the picture says, whatever the camera's matrix, within 0.4 %."""
+
+
+def add_commands(commands: Any, command: MakeCommand, say: Say) -> None:
+    """Add them to argparse's `commands`, each made by `command` and answering through `say`."""
+    run = command(
+        commands,
+        "run",
+        lambda arguments: _run(arguments, say),
+        "answer frames with the version that runs: depth, classes and confidence",
+        "vortex-jetson run --source camera:0 --out /tmp/answers",
+    )
+    _add_source(run, "ros, camera:N, a video, or a folder of frames", required=True)
+    run.add_argument("--out", type=Path, metavar="DIR", help="write depth, classes and confidence of every frame there, as .npy")
+    run.add_argument("--frames", type=int, metavar="N", help="stop after so many frames")
+    run.add_argument(
+        "--ros", nargs=argparse.REMAINDER, default=[], metavar="ARGS", help="last: ROS's own arguments, as -r depth:=/tof/depth"
+    )
+
+    calibration = command(
+        commands,
+        "calibrate",
+        lambda arguments: _calibrate(arguments, say),
+        "find the scale of the version that runs, with a wall and a tape measure",
+        "vortex-jetson calibrate --distance 2.0 --source camera:0 --camera 607,607,320,240",
+    )
+    calibration.add_argument(
+        "--distance", type=float, metavar="METRES", help="what the tape says: the shortest way from the camera to the wall"
+    )
+    _add_source(calibration, "camera:N, a video, or a folder of frames, all of that wall", required=False)
+    calibration.add_argument(
+        "--camera", metavar="FX,FY,CX,CY", help="the camera's matrix in its own pixels; without it the wall must be faced"
+    )
+    calibration.add_argument("--frames", type=int, default=20, metavar="N", help="how many to look at (default: 20)")
+    calibration.add_argument("--undo", action="store_true", help="take the newest calibration of this version back")
+
+    nav2 = command(
+        commands,
+        "nav2-params",
+        lambda arguments: _nav2_params(arguments, say),
+        "parameters of Nav2's costmap for the classes of the version that runs",
+        "vortex-jetson nav2-params --out vortex_costmap.yaml",
+    )
+    nav2.add_argument("--prefix", default="vortex", help="of the node's topics (default: vortex)")
+    nav2.add_argument("--one-layer", action="store_true", help="for a Nav2 before ROS 2 Kilted: all classes inflated as the widest")
+    nav2.add_argument("--out", type=Path, metavar="FILE", help="write them there instead of to the terminal")
+
+
+def _add_source(command: argparse.ArgumentParser, words: str, required: bool) -> None:
+    command.add_argument("--source", required=required, metavar="SOURCE", help=f"where frames come from: {words}")
+
+
+def _run(arguments: argparse.Namespace, say: Say) -> int:
+    here = device.load(arguments.state)
+    current = Current(perception(here))
+    if arguments.source == "ros":
+        return _run_ros(here, current, arguments.ros)
+    outputs = [runtime.into_folder(arguments.out)] if arguments.out else []
+    summary = Summary()
+    try:
+        with _following(here, current):
+            runtime.work(_frames(arguments.source, arguments.frames), current, outputs, summary)
+    except KeyboardInterrupt:
+        pass  # a camera has no other end
+    document = {
+        "frames": summary.frames,
+        "p50_ms": 1000 * summary.percentile(0.5),
+        "p99_ms": 1000 * summary.percentile(0.99),
+        "assumed_scale": summary.reasons,
+    }
+    lines = [f"{count} frames by {version}" for version, count in summary.frames.items()] or ["no frame came"]
+    lines += [f"{document['p50_ms']:.1f} ms a frame, p99 {document['p99_ms']:.1f} ms"] * bool(summary.frames)
+    lines += [f"{count} frames without a scale of their own: {reason}" for reason, count in summary.reasons.items()]
+    say(arguments, document, *lines)
+    return 0
+
+
+def _run_ros(here: Device, current: Current, words: list[str]) -> int:
+    try:
+        import rclpy
+    except ImportError as error:
+        raise UsageError("rclpy is not installed here", "source ROS 2 first: source /opt/ros/$ROS_DISTRO/setup.bash") from error
+    from vortex_jetson.ros_node import RosNode
+
+    rclpy.init(args=["--ros-args", *words] if words else None)
+    node = RosNode(current)
+    try:
+        with _following(here, current):
+            node.spin(lambda: False)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        node.close()
+        rclpy.try_shutdown()
+    return 0
+
+
+def _calibrate(arguments: argparse.Namespace, say: Say) -> int:
+    here = device.load(arguments.state)
+    version = _bundle(here).version
+    path = here.folder / calibrate.FILE
+    if arguments.undo:
+        with here.locked():
+            earlier = calibrate.undone(calibrations(here), version)
+            write_whole(path, calibrate.dump(earlier))
+        scale = calibrate.scale_of(earlier, version)
+        say(arguments, {"version": version, "scale": scale}, f"{version} is scaled by {scale:.4g} again where there is no ToF")
+        return 0
+    if arguments.distance is None or arguments.source is None:
+        raise UsageError("a calibration needs --distance and --source", "vortex-jetson calibrate --distance 2.0 --source camera:0")
+    measured = _measure(here, arguments)
+    with here.locked():
+        write_whole(path, calibrate.dump([*calibrations(here), measured]))
+    say(
+        arguments,
+        asdict(measured),
+        f"{version} is scaled by {measured.scale:.4g} where there is no ToF",
+        f"from {measured.frames} frames: off by {1000 * measured.residual_m:.0f} mm RMS, rough by {1000 * measured.roughness_m:.0f} mm,"
+        f" the wall at {measured.slant_deg:.0f}°",
+        "take it back with: vortex-jetson calibrate --undo",
+    )
+    return 0
+
+
+def _measure(here: Device, arguments: argparse.Namespace) -> calibrate.Calibration:
+    bundle, engine = _opened(here)
+    depths, size = [], bundle.size
+    for frame in _frames(arguments.source, arguments.frames):
+        size = (frame.rgb.shape[0], frame.rgb.shape[1])
+        try:
+            depths.append(engine.run(shrink(frame.rgb, bundle.size))[0].copy())
+        except ValueError as error:
+            raise RobotError(f"frame {frame.name}: {error}", "set the camera to at least the student's size") from error
+    camera, bounds = _matrix(arguments.camera, size), calibrate.USUAL
+    if arguments.camera is None:
+        bounds = replace(bounds, slant_deg=FACING_DEG)
+    return calibrate.measure(bundle.version, depths, arguments.distance, camera.scaled(bundle.size), device.stamp(here.now()), bounds)
+
+
+def _matrix(words: str | None, size: tuple[int, int]) -> Pinhole:
+    if words is None:
+        return Pinhole(size[1], size[1], (size[1] - 1) / 2, (size[0] - 1) / 2, size)
+    try:
+        fx, fy, cx, cy = map(float, words.split(","))
+        return of_matrix([fx, 0, cx, 0, fy, cy, 0, 0, 1], size)
+    except ValueError as error:
+        raise UsageError(f"--camera {words!r:.60}: {error}", "give FX,FY,CX,CY in pixels of the camera's own pictures") from error
+
+
+def _nav2_params(arguments: argparse.Namespace, say: Say) -> int:
+    bundle = _bundle(device.load(arguments.state))
+    text = nav2_params.parameters(
+        bundle.version,
+        bundle.classes,
+        bundle.inflation,
+        bundle.fusion.nearest_m,
+        prefix=arguments.prefix,
+        containers=not arguments.one_layer,
+    )
+    if arguments.out:
+        write_whole(arguments.out, text.encode())
+        say(arguments, {"version": bundle.version, "path": str(arguments.out)}, f"parameters for {bundle.version} are in {arguments.out}")
+    else:
+        sys.stdout.write(text)
+    return 0
+
+
+def perception(here: Device) -> Perception:
+    """The version that runs on a device, verified, loaded and calibrated. Raises RobotError."""
+    bundle, engine = _opened(here)
+    fusion = bundle.fusion
+    limits = Limits(fusion.confident, fusion.nearest_m, fusion.farthest_m)
+    scale = calibrate.scale_of(calibrations(here), bundle.version)
+    return Perception(bundle.version, engine, bundle.size, bundle.classes, bundle.classes_trained, limits, scale)
+
+
+def calibrations(here: Device) -> list[calibrate.Calibration]:
+    """Those of a device, oldest first. Raises RobotError."""
+    path = here.folder / calibrate.FILE
+    try:
+        return calibrate.read(read_plain(path, LARGEST_CALIBRATIONS))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RobotError(f"{path}: cannot be read ({error.strerror})", "check the disk and the folder's owner") from error
+
+
+def _bundle(here: Device) -> Bundle:
+    return agent.running(here, here.slots())
+
+
+def _opened(here: Device) -> tuple[Bundle, Engine]:
+    """The bundle that runs and its engine, both of one slot, whatever a pull does meanwhile."""
+    slots = here.slots()
+    bundle = agent.running(here, slots)
+    assert slots.running is not None  # else nothing runs, which was said
+    return bundle, open_engine(here.settings.runtime, here.slot_folder(slots.running) / "bundle", bundle)
+
+
+def _following(here: Device, current: Current) -> Follower:
+    """What follows the agent: another bundle that runs, or another calibration."""
+
+    def key() -> str:
+        path = here.folder / calibrate.FILE
+        return f"{here.slots().current.bundle} {path.stat().st_mtime_ns if path.exists() else 0}"
+
+    return Follower(current, key, lambda: perception(here), lambda words: here.journal("run", words=words))
+
+
+def _frames(source: str, count: int | None) -> Iterator[Frame]:
+    if source.startswith("camera:"):
+        if not source[7:].isdigit():
+            raise UsageError(f"{source}: is no camera", "name it by its number, as camera:0")
+        frames = sources.newest(sources.video(int(source[7:])))
+    elif Path(source).is_dir():
+        frames = sources.folder(Path(source))
+    elif Path(source).is_file():
+        frames = sources.video(source)
+    else:
+        raise UsageError(f"{source}: is no file, folder or camera", "name a folder of frames, a video, or camera:0")
+    return islice(frames, count)

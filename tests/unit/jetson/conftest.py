@@ -1,0 +1,29 @@
+"""A publisher, and a device that trusts it, for the tests of the robot."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from vortex_jetson import device as devices
+from vortex_jetson.device import Device, Settings
+from vortex_jetson.limits import LIMITS
+
+from tests.unit.jetson.publisher import CHANNEL, Publisher
+
+HASTY = replace(LIMITS, back_off_s=0.01, back_off_longest_s=0.02, connect_s=2.0, read_s=0.5, health_s=20.0)
+"""The bounds of a device that has no time."""
+
+
+@pytest.fixture
+def publisher(tmp_path: Path) -> Publisher:
+    return Publisher(tmp_path / "publish")
+
+
+@pytest.fixture
+def device(publisher: Publisher, tmp_path: Path) -> Device:
+    """A device that pulls from the publisher's folder."""
+    (tmp_path / "root.json").write_bytes(publisher.root)
+    settings = Settings("robot-7", CHANNEL, str(publisher.folder))
+    return replace(devices.init(tmp_path / "device", settings, tmp_path / "root.json"), limits=HASTY)

@@ -1,0 +1,207 @@
+"""The loop, a swap under frames, a camera that stops, and a shadow: with real ONNX models, and time that the test turns where it matters."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from vortex_jetson.engine import OnnxEngine
+from vortex_jetson.errors import RobotError, UsageError
+from vortex_jetson.perception import UNTAUGHT, Perception, Seen
+from vortex_jetson.runtime import Current, Follower, Summary, into_folder, work
+from vortex_jetson.shadow import Shadow
+from vortex_jetson.sources import CameraStopped, Frame, folder, newest
+
+from tests.unit.jetson.models import HEIGHT, METRES, WIDTH, model, picture, truth
+
+CLASSES = ("floor", "wall", "glass", "person", "furniture", "other")
+SIZE = (HEIGHT, WIDTH)
+
+
+def perception(version: str, kind: str = "good", trained: tuple[str, ...] = CLASSES) -> Perception:
+    return Perception(version, OnnxEngine(model(kind), f"{version}.onnx"), SIZE, CLASSES, trained)
+
+
+def frames(count: int, period_s: float = 0.0) -> Iterator[Frame]:
+    start = time.monotonic()
+    for number in range(count):
+        time.sleep(max(0.0, start + number * period_s - time.monotonic()))
+        yield Frame(f"{number:03}", time.monotonic(), picture(number % 3))
+
+
+def test_a_frame_is_the_students_depth_classes_and_confidence() -> None:
+    rgb = picture(0)
+    metres, classes = truth(rgb)
+    seen = perception("v9").see(rgb)
+    np.testing.assert_allclose(seen.depth[1:], metres[1:] / 1000, atol=1e-3)
+    np.testing.assert_array_equal(seen.classes[:, 1:], classes[:, 1:])
+    assert seen.reason.startswith("no ToF pixel") and 0 < seen.confidence.max() <= 127
+    tof = np.where(np.arange(WIDTH) < 8, seen.depth * np.float32(1.5), np.float32(0))
+    fused = perception("v9").see(rgb, tof)
+    assert fused.scale == pytest.approx(1.5) and fused.reason == ""
+    np.testing.assert_allclose(fused.depth, seen.depth * 1.5, rtol=1e-5)
+    assert (fused.confidence[:, :8] == 255).all() and (fused.confidence[:, 8:] <= 127).all()
+
+
+def test_larger_pictures_are_shrunk_and_smaller_ones_are_named() -> None:
+    large = np.repeat(np.repeat(picture(0), 3, axis=0), 2, axis=1)
+    seen = perception("v9").see(large, np.full(large.shape[:2], 2.0, np.float32))
+    np.testing.assert_allclose(seen.depth, perception("v9").see(picture(0), np.full(SIZE, 2.0, np.float32)).depth)
+    with pytest.raises(RobotError, match="frame tiny: a picture of 6x8 is smaller than the student's 12x16"):
+        work([Frame("tiny", 0.0, np.zeros((6, 8, 3), np.uint8))], Current(perception("v9")), [], Summary())
+
+
+def test_classes_that_were_never_taught_are_not_spoken_of() -> None:
+    seen = perception("v9", trained=("wall", "glass")).see(picture(0))
+    assert set(np.unique(seen.classes)) <= {1, 2}
+    none = perception("v9", trained=()).see(picture(0))
+    assert (none.classes == UNTAUGHT).all() and (none.confidence == 127).all()
+
+
+def test_a_swap_is_between_two_frames_and_late_for_none() -> None:
+    answers: list[tuple[str, float]] = []
+    current, switched = Current(perception("v9")), threading.Event()
+
+    def key() -> str:
+        return "v10" if switched.is_set() else "v9"
+
+    def note(frame: Frame, seen: Seen) -> None:
+        ratio = float(np.median(seen.depth / (picture(int(frame.name) % 3).astype(np.float32).mean(2) / 255 * METRES)))
+        answers.append((seen.version, ratio))
+        if len(answers) == 8:
+            switched.set()
+
+    told: list[str] = []
+    summary = Summary()
+    with Follower(current, key, lambda: perception("v10", "half"), told.append, every_s=0.01):
+        work(frames(30, 1 / 60), current, [note], summary)
+    assert [version for version, _ in answers] == ["v9"] * summary.frames["v9"] + ["v10"] * summary.frames["v10"]
+    assert summary.frames["v9"] >= 8 and summary.frames["v10"] >= 10 and told == ["v10 is at work"]
+    for version, ratio in answers:  # no frame has the one's name and the other's depth
+        assert ratio == pytest.approx(1.0 if version == "v9" else 0.5, rel=1e-3)
+
+
+def test_a_version_that_does_not_load_leaves_the_one_at_work() -> None:
+    current, told = Current(perception("v9")), list[str]()
+    keys = iter(["a", "b"])
+
+    def broken() -> Perception:
+        return Perception("v10", OnnxEngine(b"no model", "v10.onnx"), SIZE, CLASSES, CLASSES)
+
+    with Follower(current, lambda: next(keys, "b"), broken, told.append, every_s=0.01):
+        deadline = time.monotonic() + 5
+        while not told and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert current().version == "v9"
+    assert len(told) == 1 and told[0].startswith("v9 goes on: v10.onnx: ONNX Runtime does not load it")
+
+
+def test_a_camera_that_stops_is_said_and_a_slow_reader_skips() -> None:
+    def camera() -> Iterator[Frame]:
+        yield from frames(20, 0.005)
+        time.sleep(0.5)
+
+    names = []
+    with pytest.raises(CameraStopped, match=r"no frame for 0\.2 s"):
+        for frame in newest(camera(), silent_s=0.2):
+            names.append(frame.name)
+            time.sleep(0.03)
+    assert names == sorted(set(names)) and names[-1] == "019" and len(names) < 15
+
+    def unplugged() -> Iterator[Frame]:
+        yield from frames(1)
+        raise CameraStopped("camera 0 gives no more frames")
+
+    with pytest.raises(CameraStopped, match="camera 0 gives no more frames"):
+        list(newest(unplugged()))
+    assert [frame.name for frame in newest(frames(1))] == ["000"]
+
+
+def write_frames(path: Path, count: int = 2) -> None:
+    path.mkdir()
+    for number in range(count):
+        np.save(path / f"{number:03}.rgb.npy", picture(number))
+        np.save(path / f"{number:03}.depth.npy", truth(picture(number))[0])
+
+
+def test_frames_go_from_folder_to_folder(tmp_path: Path) -> None:
+    write_frames(tmp_path / "in")
+    summary = Summary()
+    work(folder(tmp_path / "in"), Current(perception("v9", "half")), [into_folder(tmp_path / "out")], summary)
+    assert summary.frames == {"v9": 2} and summary.percentile(0.5) > 0 and not summary.reasons
+    metres, classes = truth(picture(1))
+    np.testing.assert_allclose(np.load(tmp_path / "out/001.depth.npy")[1:], metres[1:], atol=1)
+    np.testing.assert_array_equal(np.load(tmp_path / "out/001.classes.npy")[:, 1:], classes[:, 1:])
+    assert (np.load(tmp_path / "out/001.confidence.npy")[1:] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "words"),
+    [
+        ("000.rgb.npy", np.zeros((12, 16), np.uint8), "is no array of 3 dimensions"),
+        ("000.rgb.npy", np.zeros((12, 16, 3), np.float32), r"frame 000: a picture is float32 \(12, 16, 3\), allowed: uint8"),
+        ("000.depth.npy", np.zeros((12, 16), np.float32), r"frame 000: depth is float32 \(12, 16\), allowed: uint16"),
+        ("000.confidence.npy", np.zeros((6, 8), np.uint8), r"frame 000: confidence is uint8 \(6, 8\), allowed: uint8 of depth's shape"),
+        ("000.depth.npy", np.array([[{}]], object), "is no array of 2 dimensions"),
+    ],
+)
+def test_frames_of_another_kind_are_named(tmp_path: Path, name: str, array: NDArray[np.generic], words: str) -> None:
+    write_frames(tmp_path / "in")
+    np.save(tmp_path / "in" / name, array, allow_pickle=True)
+    with pytest.raises(RobotError, match=words):
+        list(folder(tmp_path / "in"))
+    with pytest.raises(UsageError, match="holds no frames"):
+        list(folder(tmp_path))
+
+
+class Clock:
+    """Seconds that pass when the test says so, and a hundredth with every look."""
+
+    def __init__(self, step: float = 0.01) -> None:
+        self.now, self.step = 100.0, step
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+def test_a_shadow_takes_the_time_that_is_left_and_skips_otherwise() -> None:
+    clock = Clock()
+    live, candidate = perception("v9"), perception("v10", "half")
+    shadow = Shadow(candidate, glass=2, clock=clock)  # each of its runs takes 0.01 s of this clock
+    for number in range(10):
+        frame = Frame(f"{number}", clock.now, picture(number))
+        seen = live.see(frame.rgb)
+        assert shadow.offer(frame, seen, until=clock.now + (0.03 if number % 2 else 0.015)) is bool(number % 2)
+    assert (shadow.frames, shadow.skipped) == (5, 5)
+    report = shadow.report(device="robot-7", beside="v9", checkpoint_sha256="1" * 64, export_sha256="2" * 64, made_by="vortex-jetson")
+    assert (report["frames"], report["dropped_frames"]) == (5, 5)
+    assert report["depth_within_10_percent"] == 0 and report["same_class"] == 1 and report["glass_iou"] == 1
+    near = np.concatenate([live.see(picture(number)).depth.ravel() for number in (1, 3, 5, 7, 9)])
+    assert report["near_difference_m"] == pytest.approx(near[near <= 1.5].mean() / 2, rel=1e-4)
+    assert report["latency_ms"] == pytest.approx({"p50": 10.0, "p99": 10.0})
+
+
+def test_a_shadow_that_was_slow_once_gets_another_chance() -> None:
+    clock = Clock()
+    live, shadow = perception("v9"), Shadow(perception("v10"), glass=2, clock=clock)
+    frame = Frame("0", clock.now, picture(0))
+    seen = live.see(frame.rgb)
+    clock.step = 0.5
+    assert shadow.offer(frame, seen, clock.now + 1)
+    clock.step = 0.01
+    offers = [shadow.offer(frame, seen, clock.now + 0.05) for _ in range(200)]
+    assert not any(offers[:10]) and any(offers)
+
+
+def test_a_shadow_that_compared_nothing_says_so_instead_of_a_share() -> None:
+    shadow = Shadow(perception("v10"), glass=2)
+    frame = Frame("0", time.monotonic(), picture(0))
+    assert not shadow.offer(frame, perception("v9").see(frame.rgb), until=time.monotonic() - 1)
+    with pytest.raises(RobotError, match="on 0 frames without a guessed pixel, 1 were skipped for want of time"):
+        shadow.report(device="robot-7", beside="v9", checkpoint_sha256="1" * 64, export_sha256="2" * 64, made_by="vortex-jetson")
