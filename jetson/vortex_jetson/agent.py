@@ -22,7 +22,7 @@ from vortex_jetson.device import Device, stamp
 from vortex_jetson.document import LARGEST_COUNT, canonical, read
 from vortex_jetson.engine import LibraryMissing, model_for
 from vortex_jetson.errors import BadBundle, DiskFull, HealthFailed, RobotError, Untrusted, UsageError
-from vortex_jetson.files import flush, read_plain, remove_tree, write_whole, writing
+from vortex_jetson.files import STAGING, flush, read_plain, remove_tree, write_whole, writing
 from vortex_jetson.slots import Name, Slots
 from vortex_jetson.transfer import Transfer, source_of
 
@@ -66,7 +66,7 @@ def decide(channel: Channel, slots: Slots, device: str) -> Release | Keep:
     if release.bundle == current.bundle:
         return Keep(f"{release.version} runs", held=False)
     if release.bundle in slots.barred:
-        return Keep(f"{runs}: {release.version} was rolled back here, {slots.barred[release.bundle]}")
+        return Keep(f"{runs}: rolled back here was {slots.barred[release.bundle]}")
     return release
 
 
@@ -129,6 +129,10 @@ def recover(device: Device) -> Slots:
     """The state, with what a kill has left put right."""
     slots = device.slots()
     device.settle(slots)
+    with writing(device.folder):
+        for folder in (device.folder, device.folder / "outbox", device.folder / "slots"):
+            for leftover in folder.glob(f".*{STAGING}"):
+                remove_tree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
     return slots
 
 

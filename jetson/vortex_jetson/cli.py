@@ -147,7 +147,7 @@ def _status(arguments: argparse.Namespace) -> int:
     lines += [f"goes back to {status.previous}"] * (status.previous is not None)
     lines += [f"holds        {status.hold}"] * (status.hold is not None)
     lines += ["barred       what runs was barred since, and nothing else is published for this device"] * status.barred_by_channel
-    lines += [f"rolled back  {bundle[:12]}… {reason}" for bundle, reason in status.rolled_back.items()]
+    lines += [f"rolled back  {reason}" for reason in status.rolled_back.values()]
     lines.append({
         "fresh": f"metadata     fresh until {status.expires_at}, heard {status.heard_at}",
         "expired": f"metadata     expired {status.expires_at}: what runs is kept; whoever publishes has to refresh it",

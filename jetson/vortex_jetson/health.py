@@ -123,8 +123,7 @@ def check(slot: Path, bundle: Bundle, runtime: str, limits: Limits = LIMITS) -> 
     slot = slot.absolute()
     command = [sys.executable, "-m", "vortex_jetson.health", str(slot / "bundle"), str(slot / "manifest.json"), runtime]
     try:
-        # Python looks for modules in the folder that it is called in: in / nobody puts any.
-        child = subprocess.run(command, capture_output=True, timeout=limits.health_s, stdin=subprocess.DEVNULL, cwd="/")
+        child = run_child(command, limits.health_s)
     except OSError as error:
         raise RobotError(f"the health check cannot be started ({error.strerror})", "free memory, and pull again") from error
     except subprocess.TimeoutExpired:
@@ -145,6 +144,12 @@ def check(slot: Path, bundle: Bundle, runtime: str, limits: Limits = LIMITS) -> 
     if failure is not None or measured is None:
         return Result(failure or "it measured nothing")
     return Result(verdict(measured, bundle.health.bounds), measured=measured)
+
+
+def run_child(command: list[str], seconds: float) -> subprocess.CompletedProcess[bytes]:
+    """Run a program for so long at most. Raises OSError where it cannot be started, and TimeoutExpired once it was ended."""
+    # Python looks for modules in the folder that it is called in: in / nobody puts any.
+    return subprocess.run(command, capture_output=True, timeout=seconds, stdin=subprocess.DEVNULL, cwd="/", check=False)
 
 
 def load(folder: Path, frame: HealthFrame, limits: Limits = LIMITS) -> Frame:

@@ -49,7 +49,7 @@ class Slots:
     crashes: tuple[str, ...] = ()
     """Boot ids of the health runs in which the health process of the bundle on trial died."""
     barred: Mapping[str, str] = field(default_factory=dict)
-    """Bundles that were rolled back here, and why."""
+    """Bundles that were rolled back here: their versions, and why."""
 
     def slot(self, name: Name) -> Slot:
         """One of the two."""
@@ -118,7 +118,7 @@ class Slots:
         return replace(self, a=slot) if self.spare == "a" else replace(self, b=slot)
 
     def _bar(self, slot: Slot, reason: str) -> Slots:
-        barred = {**self.barred, str(slot.bundle): reason}
+        barred = {**self.barred, str(slot.bundle): f"{slot.version}: {reason}"}
         return replace(self, barred=dict(list(barred.items())[-MOST_BARRED:]))
 
     def _ask(self, allowed: bool, move: str) -> None:

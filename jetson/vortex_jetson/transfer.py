@@ -135,7 +135,7 @@ class _WebAnswer:
 
 def _why(error: Exception) -> str:
     """An error of the network in a few words, without addresses of objects."""
-    text = re.sub(r"<[^>]*>:? ?|\(?Caused by.*", "", str(error)) or type(error).__name__
+    text = re.sub(r"<[^>]*>:? ?|^HTTPS?Connection(Pool)?\([^)]*\): |\(?Caused by.*", "", str(error)) or type(error).__name__
     return text.strip("()', ")[:120]
 
 

@@ -43,7 +43,7 @@ def reports(device: Device, publisher: Publisher) -> list[dict[str, object]]:
         (
             Channel(CHANNEL, 1, B),
             RUNS_8.stage("v9", B.bundle).try_out().reject("constant"),
-            "v8 runs on: v9 was rolled back here, constant",
+            "v8 runs on: rolled back here was v9: constant",
         ),
     ],
 )
@@ -78,7 +78,7 @@ def test_a_life(device: Device, publisher: Publisher) -> None:
     with pytest.raises(HealthFailed, match=r"v10 does not do its task: its depth is constant.*v9 runs on"):
         agent.pull(device)
     kept = agent.pull(device)
-    assert kept.outcome == "rolled back" and "v10 was rolled back here, its depth is constant" in kept.reason
+    assert kept.outcome == "rolled back" and "rolled back here was v10: its depth is constant" in kept.reason
     status = agent.status(device)
     assert (status.version, status.asked, status.previous, list(status.rolled_back)) == ("v9", "v10", None, [bad.bundle])
     assert os.readlink(device.folder / "current") == "slots/b"
@@ -88,7 +88,7 @@ def test_a_life(device: Device, publisher: Publisher) -> None:
     publisher.publish(v9, barred=())
     assert agent.pull(device).received < 3000, "what ran before lies in the other slot"
     back = agent.roll_back(device, "stops before doors")
-    assert (back.current.version, back.barred[v9.bundle]) == ("v8", "stops before doors")
+    assert (back.current.version, back.barred[v9.bundle]) == ("v8", "v9: stops before doors")
     with pytest.raises(UsageError, match="nothing to go back to"):
         agent.roll_back(device, "again")
 

@@ -167,7 +167,7 @@ def test_a_library_that_crashes_is_tried_three_times_and_a_reboot_between_them_d
     with pytest.raises(HealthFailed, match=r"its process died of SIGSEGV \(3 times\)"):
         agent.prove(device, device.slots())
     assert runs.read_text() == "xxx"
-    assert list(device.slots().barred.values()) == ["its process died of SIGSEGV (3 times)"]
+    assert list(device.slots().barred.values()) == ["v8: its process died of SIGSEGV (3 times)"]
 
 
 def test_a_hang_fails_and_an_end_from_outside_says_nothing(

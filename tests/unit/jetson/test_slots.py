@@ -28,14 +28,14 @@ def test_what_runs_goes_on_until_the_next_has_done_its_task() -> None:
 
 def test_a_bundle_that_failed_is_barred_with_its_reason_and_never_staged_again() -> None:
     after = SECOND.reject("its depth is constant")
-    assert after == replace(FIRST, barred={B: "its depth is constant"})
+    assert after == replace(FIRST, barred={B: "v9: its depth is constant"})
     with pytest.raises(ValueError, match="stage what is barred"):
         after.stage("v9", B)
 
 
 def test_going_back_by_hand_bars_what_ran() -> None:
     after = SECOND.commit().roll_back("stops before doors")
-    assert after == Slots(Slot("committed", "v8", A), EMPTY, "a", (), {B: "stops before doors"})
+    assert after == Slots(Slot("committed", "v8", A), EMPTY, "a", (), {B: "v9: stops before doors"})
     with pytest.raises(ValueError, match="roll back"):
         after.roll_back("again")
 

@@ -1,0 +1,125 @@
+"""A real nginx over a folder, and behind one of its paths a server that answers as it is told: 503, half a file, no end."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/bin")
+CONFIG = """
+daemon off; master_process off; error_log {folder}/error.log; pid {folder}/pid;
+events {{ worker_connections 64; }}
+http {{
+  access_log {folder}/access.log; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+  server {{
+    listen 127.0.0.1:{port};
+    location / {{ root {root}; }}
+    location /slow/ {{ alias {root}/; limit_rate 300k; }}
+    location /crawl/ {{ alias {root}/; limit_rate 500; }}
+    location /rangeless/ {{ alias {root}/; max_ranges 0; }}
+    location /down/ {{ return 503; }}
+    location /moved/ {{ return 301 http://127.0.0.1:{port}/; }}
+    location /silent/ {{ return 444; }}
+    location /told/ {{ proxy_pass http://127.0.0.1:{upstream}/; proxy_buffering off; }}
+    location /reports/ {{ proxy_pass http://127.0.0.1:{upstream}/reports/; }}
+  }}
+}}
+"""
+
+
+class Told(ThreadingHTTPServer):
+    """Answers each request with the next of its orders; the last one stays."""
+
+    daemon_threads = True
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(("127.0.0.1", 0), _Answers)
+        self.root = root
+        self.orders = ["whole"]
+        self.asked: list[str] = []
+        self.posted: list[bytes] = []
+
+
+class _Answers(BaseHTTPRequestHandler):
+    server: Told
+
+    def do_GET(self) -> None:
+        order = self.server.orders.pop(0) if len(self.server.orders) > 1 else self.server.orders[0]
+        self.server.asked.append(f"{order} {self.headers.get('Range', '')}".strip())
+        if order.isdigit():
+            self.send_error(int(order))
+            return
+        content = (self.server.root / self.path.lstrip("/")).read_bytes()
+        if order == "other":
+            content = bytes(len(content))
+        start = int(self.headers.get("Range", "bytes=0-")[6:-1])
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        content = content[start:]
+        if order != "endless":
+            self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        try:
+            if order == "half":
+                self.wfile.write(content[: len(content) // 2])
+            else:
+                self.wfile.write(content)
+            while order == "endless":
+                self.wfile.write(bytes(1 << 16))
+        except OSError:  # the client has had enough
+            return
+
+    def do_POST(self) -> None:
+        order = self.server.orders.pop(0) if len(self.server.orders) > 1 else self.server.orders[0]
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        if order.isdigit():
+            self.send_error(int(order))
+            return
+        self.server.posted.append(content)
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *words: object) -> None:
+        return
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def serving(root: Path, folder: Path) -> Iterator[tuple[str, Told]]:
+    """nginx over `root`, its address, and the server behind /told/."""
+    assert NGINX is not None
+    told, port = Told(root), free_port()
+    folder.mkdir()
+    root.mkdir(exist_ok=True)
+    (folder / "nginx.conf").write_text(CONFIG.format(folder=folder, root=root, port=port, upstream=told.server_address[1]))
+    thread = threading.Thread(target=told.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    with open(folder / "said", "wb") as said:
+        nginx = subprocess.Popen([NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf")], stdout=said, stderr=said)
+    try:
+        for _ in range(200):
+            with socket.socket() as client:
+                if client.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert nginx.poll() is None, (folder / "said").read_text()
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}", told
+    finally:
+        nginx.terminate()
+        nginx.wait(10)
+        told.shutdown()
+        told.server_close()
