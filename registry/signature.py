@@ -53,8 +53,8 @@ class Signed:
     trusted: tuple[str, ...]
 
 
-def inspect(text: str | bytes, payload_type: str, key_files: Sequence[Path], where: str) -> Signed:
-    """What the envelope in `text` holds, and who signed it.
+def inspect(text: str | bytes, payload_type: str, key_files: Sequence[Path], where: str, *, keys: Sequence[Key] = ()) -> Signed:
+    """What the envelope in `text` holds, and who signed it: of the public keys in `key_files`, and of `keys`.
 
     Raises VortexError, naming `where`, when it is no envelope, holds another type, or one of these public keys signed something else. What
     a key signed that is not among them cannot be told.
@@ -71,7 +71,7 @@ def inspect(text: str | bytes, payload_type: str, key_files: Sequence[Path], whe
     if envelope.payload_type != payload_type:
         raise VortexError(f"{where} holds a {envelope.payload_type[:60]!r}, allowed: {payload_type!r}", "name the file that was meant")
     signers, trusted = tuple(envelope.signatures), []
-    for key in map(_public, key_files):
+    for key in (*map(_public, key_files), *keys):
         if key.keyid not in signers:
             continue
         try:
@@ -109,14 +109,19 @@ def read(path: Path) -> str:
 
 
 def _public(path: Path) -> Key:
+    return public_key(read(path), str(path))
+
+
+def public_key(text: str, where: str) -> Key:
+    """The ed25519 key whose public part is this PEM. Raises VortexError, naming `where`, for another one and for what is none."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
     from securesystemslib.signer import SSlibKey
 
     try:
-        key = load_pem_public_key(read(path).encode())
+        key = load_pem_public_key(text.encode())
     except ValueError as error:
-        raise VortexError(f"{path}: holds no public key in PEM", NEW_KEY) from error
+        raise VortexError(f"{where}: holds no public key in PEM", NEW_KEY) from error
     if not isinstance(key, Ed25519PublicKey):
-        raise VortexError(f"{path}: is a {type(key).__name__}, allowed: ed25519", NEW_KEY)
+        raise VortexError(f"{where}: is a {type(key).__name__}, allowed: ed25519", NEW_KEY)
     return SSlibKey.from_crypto(key)

@@ -121,6 +121,12 @@ def held(source: Reader, state: ChannelState) -> str | None:
     return entries[0].reason if entries and ChannelHeld.parse(entries[0]).seq == state.seq else None
 
 
+def newest_move_at(source: Reader, channel: Channel) -> str:
+    """When (UTC) the channel moved last; empty where it never did."""
+    entries = source.entries(without=events.kinds(folds=False), subject=str(channel), bodies=False, last=1)
+    return entries[0].at if entries else ""
+
+
 def newest_move(ledger: Ledger, channel: Channel) -> ChannelEvent | None:
     """What moved the channel last; None where nothing did."""
     entries = ledger.entries(without=events.kinds(folds=False), subject=str(channel), last=1)

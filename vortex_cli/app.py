@@ -21,6 +21,7 @@ from vortex_cli.commands import (
     data,
     data_versions,
     demo,
+    devices,
     doctor,
     evaluate,
     evidence,
@@ -108,6 +109,7 @@ evidence_app = typer.Typer(
     cls=Group, no_args_is_help=True, help="Reports of how a version did outside of Vortex: closed loop, device, shadow, field."
 )
 
+devices_app = typer.Typer(cls=Group, no_args_is_help=True, help="Enrolled devices: what each runs, its key, and its signed reports.")
 keys_app = typer.Typer(
     cls=Group, no_args_is_help=True, help="What signs for robots, by role: make, replace, renew, look at, and a timer that renews."
 )
@@ -170,6 +172,11 @@ register(app, card.card, "Ship")
 register(audit_app, audit.head, "Ship")
 register(audit_app, audit.verify, "Ship")
 app.add_typer(audit_app, name="audit", rich_help_panel="Ship")
+register(devices_app, devices.list_, "Ship")
+register(devices_app, devices.enroll, "Ship")
+register(devices_app, devices.revoke, "Ship")
+register(devices_app, devices.collect, "Ship")
+app.add_typer(devices_app, name="devices", rich_help_panel="Ship")
 register(keys_app, keys.init, "Ship")
 register(keys_app, keys.rotate, "Ship")
 register(keys_app, keys.refresh, "Ship")

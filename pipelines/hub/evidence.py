@@ -13,6 +13,7 @@ from core.files import read_regular, write_atomic
 from pipelines.hub.open import actor, commit, hub
 from pipelines.workspace import Workspace
 from registry import events, signature
+from registry.devices import devices
 from registry.events import VersionExported
 from registry.records import Artifact, Evidence, Version
 from registry.versions import Hub
@@ -22,6 +23,8 @@ from validation.evidence.reports import LARGEST, parse, report_type
 
 TYPE: Final = "application/vnd.vortex.evidence+json"
 """What a signed report says that it is."""
+DEVICE_TYPE: Final = "application/vnd.vortex.device-report+json"
+"""What a report says that it is that a device signed (`vortex_jetson.outbox`)."""
 MARGIN: Final = 0.1
 """Share of the seeds by which a student may fall short of ground truth and still be called on a par in listings; a gate has its own."""
 Trust = Literal["unsigned", "trusted", "unknown signer"]
@@ -29,21 +32,27 @@ Trust = Literal["unsigned", "trusted", "unknown signer"]
 
 @dataclass(frozen=True)
 class EvidenceItem:
-    """A report as it was read again. `fault` says what is wrong with its file; `report` is None then."""
+    """A report as it was read again. `fault` says what is wrong with its file; `report` is None then.
+
+    `device` is the enrolled device whose key signed it, empty where none did: it vouches for what was measured on it, and for nothing else.
+    """
 
     record: Evidence
     report: Report | None
     trust: Trust
     verdict: tuple[str, ...]
     fault: str = ""
+    device: str = ""
 
     def as_json(self) -> dict[str, object]:
         """Under `--json`: without the report, which may be long and lies at its artifact."""
-        return {**vars(self.record), "trust": self.trust, "verdict": self.verdict, "fault": self.fault}
+        return {**vars(self.record), "trust": self.trust, "device": self.device, "verdict": self.verdict, "fault": self.fault}
 
     @property
     def signature(self) -> str:
         """Who signed it, in words."""
+        if self.device:
+            return f"signed by the device {self.device}"
         signers = ", ".join(signer[:12] for signer in self.record.signers)
         return {"unsigned": "unsigned", "trusted": f"signed by {signers}", "unknown signer": f"signed by {signers}, not trusted here"}[
             self.trust
@@ -80,7 +89,7 @@ def add(
             raise UsageError(f"{file} is signed already, and --sign would sign it again", "leave --sign out")
         parse(kind, content, str(file))
         content = json.dumps(signature.sign(content, TYPE, sign)).encode()
-    plain, signers, trust = _opened(ws, content, str(file))
+    plain, signers, trust, device = _opened(ws, registry, content, str(file))
     report = parse(kind, plain, str(file))
     _require_bound(registry, version, report, str(file))
     digest, plain_digest = hashlib.sha256(content).hexdigest(), hashlib.sha256(plain).hexdigest()
@@ -98,7 +107,7 @@ def add(
     )
     if not (earlier or dry_run):
         record = _stored(ws, registry, version, record, content, reason)
-    return AddedEvidence(name, EvidenceItem(record, report, trust, verdict(report)), earlier is not None, dry_run)
+    return AddedEvidence(name, EvidenceItem(record, report, trust, verdict(report), device=device), earlier is not None, dry_run)
 
 
 def items(ws: Workspace, registry: Hub, version: Version) -> list[EvidenceItem]:
@@ -116,22 +125,28 @@ def verdict(report: Report) -> tuple[str, ...]:
 
 def _item(ws: Workspace, registry: Hub, version: Version, record: Evidence) -> EvidenceItem:
     trust: Trust = "unknown signer" if record.signers else "unsigned"
+    device = ""
     try:
         path = registry.artifact_path(record.artifact)
-        plain, _, trust = _opened(ws, read_regular(path, LARGEST), str(path))
+        plain, _, trust, device = _opened(ws, registry, read_regular(path, LARGEST), str(path))
         report = parse(record.kind, plain, str(path))
         _require_bound(registry, version, report, str(path))
     except VortexError as error:
         return EvidenceItem(record, None, trust, (record.summary,), error.message)
-    return EvidenceItem(record, report, trust, verdict(report))
+    return EvidenceItem(record, report, trust, verdict(report), device=device)
 
 
-def _opened(ws: Workspace, content: bytes, where: str) -> tuple[bytes, tuple[str, ...], Trust]:
-    """The report in a file, the ids of the keys that signed it, and whether one of them is trusted here."""
+def _opened(ws: Workspace, registry: Hub, content: bytes, where: str) -> tuple[bytes, tuple[str, ...], Trust, str]:
+    """The report in a file, the ids of the keys that signed it, whether one of them is trusted here, and which enrolled device has one."""
     if not _is_envelope(content):
-        return content, (), "unsigned"
-    signed = signature.inspect(content, TYPE, ws.evidence_keys, where)
-    return signed.payload, signed.signers, "trusted" if signed.trusted else "unknown signer" if signed.signers else "unsigned"
+        return content, (), "unsigned", ""
+    enrolled = {device.keyid: device for device in devices(registry.ledger).values() if device.revoked_at is None}
+    keys = [signature.public_key(device.key, f"device {device.name}") for device in enrolled.values()]
+    payload_type = DEVICE_TYPE if DEVICE_TYPE.encode() in content else TYPE
+    signed = signature.inspect(content, payload_type, ws.evidence_keys, where, keys=keys)
+    device = next((enrolled[keyid].name for keyid in signed.trusted if keyid in enrolled), "")
+    trusted = [keyid for keyid in signed.trusted if keyid not in enrolled]
+    return signed.payload, signed.signers, "trusted" if trusted else "unknown signer" if signed.signers else "unsigned", device
 
 
 def _is_envelope(content: bytes) -> bool:

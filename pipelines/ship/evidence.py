@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+import numpy as np
+
+from core.classes import CLASSES
+from core.depth import RANGES_M
 from core.errors import VortexError
 from core.progress import NamedProgress, Notice
-from pipelines.compare.frame_errors import FrameErrors
+from pipelines.compare.frame_errors import CONFUSION, COUNT, FrameErrors
 from pipelines.compare.verdict import judge_frames
 from pipelines.evaluate.baselines import NAMES, baseline_errors
 from pipelines.exam.leaks import leaks, lineage_of
@@ -26,6 +30,8 @@ from registry.quarantine import bars_in, standing
 from registry.records import Version
 from registry.versions import Hub
 from validation.evidence.closed_loop import ClosedLoop
+from validation.evidence.device_bench import DeviceBench
+from validation.evidence.shadow import Shadow
 from validation.promotion.evidence import (
     Baselines,
     ClosedLoopRun,
@@ -33,6 +39,8 @@ from validation.promotion.evidence import (
     Compare,
     Comparison,
     DeviceInput,
+    DeviceRun,
+    DeviceRuns,
     Evidence,
     Exam,
     ExamLeaks,
@@ -40,6 +48,8 @@ from validation.promotion.evidence import (
     Incumbent,
     Measurement,
     Quarantines,
+    ShadowRun,
+    ShadowRuns,
     TrainedClasses,
     TrainingData,
 )
@@ -136,6 +146,29 @@ def _closed_loop_runs(request: Request) -> ClosedLoopRuns:
     return ClosedLoopRuns(request.version.name, tuple(run for _, run in sorted(runs, key=lambda each: each[0])))
 
 
+def _device_runs(request: Request) -> DeviceRuns:
+    """Of the reports about the export that the channel's devices are sent, by when each says that it was made."""
+    exported = newest(request.version)
+    sha256 = exported.artifact.sha256 if exported else None
+    runs: list[tuple[datetime, DeviceRun]] = []
+    for item in items(request.ws, request.registry, request.version):
+        if isinstance(item.report, DeviceBench) and item.report.export_sha256 == sha256:
+            text = f"{item.record.report}, {item.record.made_at[:10]}, {item.signature}"
+            runs.append((item.report.made_at, DeviceRun(item.report.latency_ms.p99, item.device, text)))
+    return DeviceRuns(request.version.name, sha256, tuple(run for _, run in sorted(runs, key=lambda each: each[0])))
+
+
+def _shadow_runs(request: Request) -> ShadowRuns:
+    """Of the version's shadow reports, by when each says that it was made."""
+    runs: list[tuple[datetime, ShadowRun]] = []
+    for item in items(request.ws, request.registry, request.version):
+        if isinstance(item.report, Shadow):
+            report, text = item.report, f"{item.record.report}, {item.record.made_at[:10]}, {item.signature}"
+            run = ShadowRun(item.device, report.frames, report.depth_within_10_percent, report.same_class, text)
+            runs.append((report.made_at, run))
+    return ShadowRuns(request.version.name, tuple(run for _, run in sorted(runs, key=lambda each: each[0])))
+
+
 OF_VERSION: Final[Mapping[type, Callable[[Request], object]]] = {
     Quarantines: _quarantines,
     TrainingData: _training_data,
@@ -143,6 +176,8 @@ OF_VERSION: Final[Mapping[type, Callable[[Request], object]]] = {
     DeviceInput: _device_input,
     ExportParity: _parity,
     ClosedLoopRuns: _closed_loop_runs,
+    DeviceRuns: _device_runs,
+    ShadowRuns: _shadow_runs,
 }
 """How each kind of evidence that does not depend on the exam is gathered."""
 OF_EXAM: Final = (Exam, ExamLeaks, Measurement, Incumbent, Baselines)
@@ -155,7 +190,8 @@ def _on_exam(request: Request, sets: Sequence[ExamSet], rules: Sequence[Strict])
     answers = _results(request, request.version, sets)
     rival, missing = (None, "") if request.incumbent is None else _rival(request, request.incumbent, sets, rules)
     # All intervals of one promotion hold at once: each metric at each place is one more of them.
-    judged = len({rule.metric for rule in rules if isinstance(rule, NotWorse)}) * len(places)
+    asked = {(rule.metric, rule.least) for rule in rules if isinstance(rule, NotWorse)}
+    judged = sum(_share(answers[place].errors, metric) >= least for metric, least in asked for _, place in places)
     first = any(isinstance(rule, (BetterThanNothing, IndependentFrames)) for rule in rules)
     gathered: list[Evidence] = []
     for exam_set, place in places:
@@ -208,12 +244,24 @@ def _compare(ours: FrameErrors, theirs: FrameErrors, comparisons: int) -> Compar
         try:
             verdict = judge_frames(ours, theirs, metric, margin=margin, comparisons=comparisons)
         except VortexError as error:  # nothing to judge by, or an error that is not finite
-            return Comparison("open", error.message)
+            return Comparison("open", error.message, _share(ours, metric))
         because = f" ({verdict.reason})" if verdict.reason else ""
         numbers = f"{verdict.text(verdict.a)} against {verdict.text(verdict.b)}, difference {verdict.range_text}"
-        return Comparison(verdict.word, f"{verdict.words}{because}: {numbers}; {verdict.basis}")
+        return Comparison(verdict.word, f"{verdict.words}{because}: {numbers}; {verdict.basis}", _share(ours, metric))
 
     return compare
+
+
+def _share(errors: FrameErrors, metric: str) -> float:
+    """How many of the pixels with truth a metric is about: of one class, or of one range of depth; 0 where that was not counted."""
+    label = metric.removeprefix("iou_")
+    if label in CLASSES and CONFUSION in errors.sums:
+        labelled = np.asarray(errors.sums[CONFUSION], np.float64).sum(axis=(0, 2))
+        return float(labelled[CLASSES.index(label)] / labelled.sum()) if labelled.sum() else 0.0
+    of_range = errors.sums.get(f"{COUNT}_{metric.removeprefix('rmse_')}")
+    if of_range is not None:
+        return float(of_range.sum() / max(float(errors.sums[COUNT].sum()), 1.0))
+    return 1.0 if metric.partition("_")[2] not in (*CLASSES, *RANGES_M) else 0.0
 
 
 def _worth(answer: Result, other: FrameErrors | None) -> float | None:

@@ -191,7 +191,7 @@ def init(
         keys.path.chmod(0o700)
         if not keys.release.exists():
             release = CryptoSigner.generate_ed25519()
-            _write_public(keys.release.with_suffix(".pub"), release)
+            write_public(keys.release.with_suffix(".pub"), release)
             write_private(keys.release, release)
         at = now or datetime.now(UTC)
         root = Root(version=1, expires=_expiry(at), consistent_snapshot=True)
@@ -326,7 +326,8 @@ def load_private(path: Path, passphrase: str | None) -> CryptoSigner:
     return CryptoSigner(key)
 
 
-def _write_public(path: Path, signer: CryptoSigner) -> None:
+def write_public(path: Path, signer: CryptoSigner) -> None:
+    """Write the public part of a key as PEM."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
     public = load_pem_private_key(signer.private_bytes, None).public_key()

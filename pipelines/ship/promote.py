@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 from core.errors import UsageError, VortexError
@@ -12,15 +13,18 @@ from core.stages import STAGES
 from pipelines.hub.exports import newest
 from pipelines.hub.open import actor, commit, hub
 from pipelines.ship.evidence import Request, gather
+from pipelines.ship.fleet import rollout_failures
 from pipelines.ship.publish import publish_after
 from pipelines.workspace import Workspace
-from registry.channels import Channel
+from registry.channels import Channel, ChannelState
 from registry.records import Version
-from registry.stages import StageJudgement, channel_state, record_promotion
+from registry.stages import StageJudgement, channel_state, held, record_promotion
+from registry.versions import Hub
 from validation.checks import Check
 from validation.policies import load_policies
 from validation.promotion.gate import Undecided
 from validation.promotion.gates import judge
+from validation.promotion.policies import Place
 
 State = Literal["held", "passed", "refused", "not reached"]
 
@@ -85,6 +89,7 @@ def promote(
     dry_run: bool = False,
     reason: str = "",
     override: bool = False,
+    share: float | None = None,
     on_step: Notice | None = None,
     on_progress: NamedProgress | None = None,
 ) -> PromotionReport:
@@ -93,7 +98,8 @@ def promote(
     It is judged on the exam of the domain: what it, or the version in production there, was not measured on yet is measured now. Stages
     that it holds there already are not judged again. The first refusal ends it; that is recorded too, and reported, not raised. A missing
     export is made on the way. With `override` a check that found too little to say lets it pass, and `reason`, which must then be
-    given, is recorded with that check. With `dry_run` nothing is recorded at all.
+    given, is recorded with that check. With `dry_run` nothing is recorded at all. What enters production goes to `share` of the devices,
+    default all; the same version with a larger share goes to more, once those that have it say that it runs.
     Raises ChannelMoved, recording nothing, when another promotion came first; VortexError for an unknown version, domain or device, for
     a domain without an exam, and for a checkpoint or an export whose bytes are gone or are not those that were recorded.
     """
@@ -101,6 +107,10 @@ def promote(
         raise UsageError(f"unknown stage {stage!r}; the stages are: {', '.join(STAGES)}", "name one of them with --stage")
     if override and not reason.strip():
         raise UsageError("--override without a reason", "say why with --reason: it is kept in the ledger")
+    if share is not None and not (stage == "production" and 0 < share <= 1):
+        raise UsageError(
+            f"--devices {share:.0%} for {stage}, allowed: above 0 % to 100 %, for production", "leave --devices out for all devices"
+        )
     registry = hub(ws)
     registry.ledger.verify()
     version = registry.get(name)
@@ -114,7 +124,8 @@ def promote(
     highest = state.stage_of(version.name)
     reports = [StageReport(step, "held") for step in stages if highest and STAGES.index(step) <= STAGES.index(highest)]
     remaining = stages[len(reports) :]
-    rules = [rule for step in remaining for rule in policy.stage(step)]
+    place = Place(channel.device, ws.config.devices[channel.device].runtime, channel.domain)
+    rules = [rule for step in remaining for rule in policy.stage(step, place)]
     incumbent = registry.get(state.production) if state.production and state.production != version.name else None
     evidence = gather(Request(ws, registry, version, incumbent, channel, dry_run, on_step, on_progress), rules)
     waiver = f"overridden by {actor()}: {reason}" if override else ""
@@ -123,9 +134,14 @@ def promote(
             reports.append(StageReport(step, "not reached"))
             continue
         # What does not depend on the camera is asked once.
-        checks = dict.fromkeys(check for records in evidence for rule in policy.stage(step) for check in judge(rule, records))
+        checks = dict.fromkeys(check for records in evidence for rule in policy.stage(step, place) for check in judge(rule, records))
         answered = tuple(dataclasses.replace(check, waiver=waiver) if isinstance(check, Undecided) else check for check in checks)
         reports.append(StageReport(step, "passed" if all(check.ok for check in answered) else "refused", answered))
+    wider = 1.0 if share is None else share
+    if stage == "production" and not remaining and state.production == version.name and wider != state.share:
+        check = _rollout_check(registry, state, wider)
+        answered = (dataclasses.replace(check, waiver=waiver) if waiver and not check.passed else check,)
+        reports[-1] = StageReport(stage, "passed" if answered[0].ok else "refused", answered)
     passed = reports[-1].state in ("passed", "held")
     replaced = state.current.get(stage)
     report = PromotionReport(version.name, str(channel), stage, passed, dry_run, False, replaced, tuple(reports))
@@ -138,10 +154,27 @@ def promote(
         return report
     reached = registry.reach_store()
     if judgements:
-        record_promotion(registry.ledger, channel, version.name, judgements, state.seq, actor=actor(), reason=reason, commit=commit(ws))
+        record_promotion(
+            registry.ledger, channel, version.name, judgements, state.seq, share=wider, actor=actor(), reason=reason, commit=commit(ws)
+        )
     if reached:
         registry.refresh_aliases(channel)
     return dataclasses.replace(report, recorded=bool(judgements), published=publish_after(ws, on_step))
+
+
+def _rollout_check(registry: Hub, state: ChannelState, share: float) -> Check:
+    """Whether a rollout may go to more devices: those that it went to run it. Raises UsageError where it would go to fewer."""
+    if share < state.share:
+        raise UsageError(
+            f"{state.production} goes to {state.share:.0%} of the devices of {state.channel}, and {share:.0%} is less",
+            "take it back with: vortex rollback",
+        )
+    failures, waiting = rollout_failures(registry, state, datetime.now(UTC))
+    said = [*failures, *(f"{name} has not said yet" for name in waiting)]
+    stopped = held(registry.ledger, state)
+    asked = f"the devices of the first {state.share:.0%} run {state.production}"
+    answer = "; ".join([f"stopped: {stopped}"] if stopped else said) or "all that are enrolled do"
+    return Undecided("rollout", asked, answer, not said and not stopped)
 
 
 def _channel(ws: Workspace, version: Version, device: str | None, domain: str | None) -> Channel:

@@ -68,10 +68,14 @@ Word = Literal["better", "worse", "equivalent", "open"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """How the version stands against another on the same frames, by one metric: the verdict's word, and its numbers and grounds as text."""
+    """How the version stands against another on the same frames, by one metric: the verdict's word, and its numbers and grounds as text.
+
+    `share` is how many of the pixels with truth the metric is about: those of glass, or those nearby; 1 for one that is about all.
+    """
 
     word: Word
     text: str
+    share: float = 1.0
 
 
 Compare = Callable[[str, float], Comparison]
@@ -150,6 +154,46 @@ class ClosedLoopRuns:
 
     version: str
     runs: tuple[ClosedLoopRun, ...]
+
+
+@dataclass(frozen=True)
+class DeviceRun:
+    """A report of a device about the export that the channel's devices are sent: 99 of 100 frames took `p99_ms` at the most.
+
+    `device` is the enrolled device whose key signed it; empty where none did. `text` says which report it is.
+    """
+
+    p99_ms: float
+    device: str
+    text: str
+
+
+@dataclass(frozen=True)
+class DeviceRuns:
+    """The device-bench reports about the version's export `export_sha256`, in the order in which they were made."""
+
+    version: str
+    export_sha256: str | None
+    runs: tuple[DeviceRun, ...]
+
+
+@dataclass(frozen=True)
+class ShadowRun:
+    """A version that ran beside the one in production on an enrolled `device` (empty: nobody's key): how often the two agreed, over `frames`."""
+
+    device: str
+    frames: int
+    depth_within_10_percent: float
+    same_class: float | None
+    text: str
+
+
+@dataclass(frozen=True)
+class ShadowRuns:
+    """The shadow reports about the version's own checkpoint, in the order in which they were made."""
+
+    version: str
+    runs: tuple[ShadowRun, ...]
 
 
 Evidence: TypeAlias = Mapping[type, object]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from core.errors import GateRefused
+from core.errors import GateRefused, UsageError
 from core.stages import Stage
 from vortex_cli import console
 from vortex_cli.completion import complete_versions
@@ -26,6 +26,10 @@ def promote(
     stage: Annotated[Stage, typer.Option("--stage", help="How far; every stage on the way is judged too.")],
     device: Annotated[str | None, typer.Option("--device", metavar="X", help="Device of the channel; default: the only one.")] = None,
     domain: Annotated[str | None, typer.Option("--domain", metavar="D", help="Domain of the channel; default: the version's own.")] = None,
+    devices: Annotated[
+        str | None,
+        typer.Option("--devices", metavar="SHARE", help="Of production: to so many of the devices first, such as 10%; default: all."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge, and record nothing.")] = False,
     reason: Annotated[str, typer.Option("--reason", help="Why; kept in the ledger.")] = "",
     override: Annotated[
@@ -59,6 +63,7 @@ def promote(
             dry_run=dry_run,
             reason=reason,
             override=override,
+            share=_share(devices),
             on_step=console.note,
             on_progress=show,
         )
@@ -70,6 +75,16 @@ def promote(
     for line in report.published:
         console.note(line)
     _refuse(report)
+
+
+def _share(text: str | None) -> float | None:
+    """The share that `10%` or `0.1` is."""
+    if text is None:
+        return None
+    try:
+        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError as error:
+        raise UsageError(f"--devices {text[:40]!r} is no share", "give it as 10%") from error
 
 
 def _lines(report: PromotionReport) -> Iterator[console.CheckLine]:

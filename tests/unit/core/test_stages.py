@@ -8,4 +8,4 @@ from validation.promotion.policies import PromotionPolicy
 
 def test_every_stage_has_its_rules_in_the_policies() -> None:
     assert STAGES == ("candidate", "staging", "production")
-    assert tuple(PromotionPolicy.model_fields) == STAGES
+    assert tuple(PromotionPolicy.model_fields) == (*STAGES, "also")

@@ -13,6 +13,7 @@ from validation.promotion.gates import (
     classes_trained,
     closed_loop,
     data_passed,
+    device_bench,
     device_size,
     exam_passed,
     independent_frames,
@@ -21,6 +22,7 @@ from validation.promotion.gates import (
     not_quarantined,
     not_worse,
     onnx_parity,
+    shadow,
 )
 from validation.strict import Strict
 
@@ -39,6 +41,8 @@ GATES: Final[Mapping[type[Strict], Gate]] = {
         better_than_nothing.GATE,
         not_worse.GATE,
         closed_loop.GATE,
+        device_bench.GATE,
+        shadow.GATE,
     )
 }
 

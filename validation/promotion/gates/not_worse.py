@@ -13,11 +13,15 @@ from validation.strict import Strict
 
 
 class NotWorse(Strict):
-    """`metric` is better than the incumbent's, or equivalent within `margin`, a share of the incumbent's value."""
+    """`metric` is better than the incumbent's, or equivalent within `margin`, a share of the incumbent's value.
+
+    Where it is about less than the share `least` of the pixels with truth, the exam says nothing of it: that is said, and refuses nobody.
+    """
 
     check: Literal["not-worse"]
     metric: JudgedMetric
     margin: float = Field(ge=0, le=1)
+    least: float = Field(default=0.0, ge=0, lt=1)
 
 
 def judge(rule: NotWorse, measurement: Measurement, incumbent: Incumbent | None) -> Check:
@@ -31,7 +35,11 @@ def judge(rule: NotWorse, measurement: Measurement, incumbent: Incumbent | None)
         return Check(name, question, "the channel is empty", True)
     if incumbent.compare is None:
         return Check(name, question, incumbent.missing, False)
-    return answer(name, question, incumbent.compare(rule.metric, rule.margin), ("better", "equivalent"))
+    comparison = incumbent.compare(rule.metric, rule.margin)
+    if comparison.share < rule.least:
+        few = f"cannot be told: {comparison.share:.2%} of the exam's pixels with truth are of that kind, {rule.least:.2%} are needed"
+        return Check(name, question, few, True)
+    return answer(name, question, comparison, ("better", "equivalent"))
 
 
 def answer(name: str, question: str, comparison: Comparison, good: tuple[str, ...]) -> Check:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import get_args, get_type_hints
 
 import pytest
+from pydantic import ValidationError
 
 from core.errors import VortexError
 from core.stages import STAGES
@@ -31,12 +32,17 @@ from validation.promotion.evidence import (
     Word,
 )
 from validation.promotion.gates import GATES, judge, kinds_read
+from validation.promotion.gates.not_worse import NotWorse
+from validation.promotion.policies import Place, PromotionPolicy
 
 POLICY = load_policies().promotion
 
 
-def stands(word: Word) -> Compare:
-    return lambda metric, margin: Comparison(word, word)
+NOT_WORSE = ["not-worse-rmse", "not-worse-rmse_near", "not-worse-iou_glass"]
+
+
+def stands(word: Word, share: float = 1.0) -> Compare:
+    return lambda metric, margin: Comparison(word, word, share)
 
 
 GOOD: Evidence = {
@@ -69,13 +75,14 @@ def refused(stage: str, evidence: Evidence) -> list[str]:
             {Measurement: Measurement("corridor · d455", None)},
             ["metrics-present"],
             ["metrics-present"],
-            ["metrics-present", "independent-frames", "not-worse-rmse"],
+            ["metrics-present", "independent-frames", *NOT_WORSE],
         ),
         ({ExportParity: None}, [], ["onnx-parity"], ["onnx-parity"]),
         ({DeviceInput: DeviceInput((120, 160), "tensorrt")}, [], ["device-size"], ["device-size"]),
         ({TrainedClasses: TrainedClasses(("glass",), {"glass": 0})}, [], [], ["classes-trained"]),
-        ({Incumbent: Incumbent("v9", stands("worse"))}, [], [], ["not-worse-rmse"]),
-        ({Incumbent: Incumbent("v9", stands("open"))}, [], [], ["not-worse-rmse"]),
+        ({Incumbent: Incumbent("v9", stands("worse"))}, [], [], NOT_WORSE),
+        ({Incumbent: Incumbent("v9", stands("open"))}, [], [], NOT_WORSE),
+        ({Incumbent: Incumbent("v9", stands("worse", share=0.004))}, [], [], ["not-worse-rmse"]),
         ({Incumbent: Incumbent("v9", stands("equivalent"))}, [], [], []),
         ({Incumbent: None, Baselines: Baselines({"nothing": stands("better")})}, [], [], []),
         ({Incumbent: None, Baselines: Baselines({"nothing": stands("equivalent")})}, [], [], ["better-than-nothing-rmse"]),
@@ -110,3 +117,24 @@ def test_every_gate_file_is_registered_and_its_judge_takes_the_kinds_that_it_nam
 def test_an_unknown_stage_names_the_known_ones() -> None:
     with pytest.raises(VortexError, match="candidate, staging, production"):
         POLICY.stage("prod")
+
+
+def test_a_section_asks_more_of_the_channels_that_it_names_and_replaces_the_same_question() -> None:
+    near = {"check": "not-worse", "metric": "rmse_near", "margin": 0.02}
+    special = {"device": "orin", "domain": "corridor", "production": [near]}
+    policy = PromotionPolicy.model_validate({**POLICY.model_dump(), "also": [special]})
+    general, orin = policy.stage("production"), policy.stage("production", Place("orin", "tensorrt", "corridor"))
+    assert len(orin) == len(general)
+    changed = [(new.margin, old.margin) for new, old in zip(orin, general, strict=True) if new != old and isinstance(new, NotWorse)]  # type: ignore[union-attr]
+    assert changed == [(0.02, 0.05)]
+    assert policy.stage("production", Place("orin", "tensorrt", "rooms")) == general
+    for section, message in (({"production": [near]}, "of which channels"), ({"device": "orin"}, "asks nothing")):
+        with pytest.raises(ValidationError, match=message):
+            PromotionPolicy.model_validate({**POLICY.model_dump(), "also": [section]})
+
+
+def test_what_is_shipped_asks_a_jetson_for_a_report_and_this_machine_not() -> None:
+    def checks(runtime: str) -> set[str]:
+        return {rule.check for rule in POLICY.stage("production", Place("any", runtime, "rooms"))}  # type: ignore[attr-defined]
+
+    assert checks("tensorrt") - checks("onnxruntime") == {"device-bench"}

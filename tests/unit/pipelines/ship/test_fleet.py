@@ -1,0 +1,157 @@
+"""Devices speak by their keys alone, once, and what they say of a rollout stops it or lets it go on."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from securesystemslib.signer import CryptoSigner
+
+from core.errors import UsageError, VortexError
+from pipelines.hub.evidence import items
+from pipelines.hub.open import hub
+from pipelines.ship import fleet
+from pipelines.ship.evidence import Request, gather
+from pipelines.ship.keys import write_private, write_public
+from pipelines.ship.promote import promote
+from pipelines.workspace import Workspace
+from registry import signature
+from registry.devices import devices
+from registry.events import ChannelBundled
+from registry.stages import StageJudgement, channel_state, held, record_promotion
+from tests.unit.pipelines.ship.conftest import Arena
+from tests.unit.pipelines.ship.test_publish import CHANNEL
+from validation.promotion.evidence import DeviceRuns
+from validation.promotion.gates.device_bench import FastOnDevice
+
+BUNDLE = "ab" * 32
+
+
+class Fleet:
+    """Devices that sign reports into a folder."""
+
+    def __init__(self, arena: Arena, folder: Path) -> None:
+        arena.configure("\n[devices.orin]\n")
+        self.arena, self.folder = arena, folder
+        (folder / "reports").mkdir(parents=True)
+
+    @property
+    def ws(self) -> Workspace:
+        return self.arena.ws
+
+    def enroll(self, name: str) -> None:
+        signer = CryptoSigner.generate_ed25519()
+        write_private(self.folder / f"{name}.pem", signer)
+        write_public(self.folder / f"{name}.pub", signer)
+        fleet.enroll(self.ws, name, self.folder / f"{name}.pub", "orin/rooms")
+
+    def report(self, name: str, counter: int, *, signer: str = "", **changes: object) -> None:
+        said: dict[str, object] = {"format": 1, "kind": "device-status", "device": name, "channel": "orin/rooms", "version": "v10"}
+        said |= {"bundle": BUNDLE, "slot": "a", "outcome": "committed", "reason": None, "engine": None}
+        said |= {"at": "1970-01-01T00:00:07Z", "counter": counter, **changes}
+        self.sign(f"{name}-{counter:09d}.json", said, signer or name)
+
+    def sign(self, file: str, document: dict[str, object], signer: str) -> None:
+        envelope = signature.sign(json.dumps(document).encode(), "application/vnd.vortex.device-report+json", self.folder / f"{signer}.pem")
+        (self.folder / "reports" / file).write_text(json.dumps(envelope))
+
+    def collect(self, **options: datetime) -> list[tuple[str, str]]:
+        collection = fleet.collect(self.ws, self.folder, **options)
+        return [(report.outcome, report.text) for report in collection.reports]
+
+    def put(self, name: str, share: float) -> None:
+        """Have a version in production for a share of the devices, and its bundle."""
+        ledger = hub(self.ws).ledger
+        judgements = [StageJudgement(stage, True) for stage in ("candidate", "staging", "production")]
+        record_promotion(ledger, CHANNEL, name, judgements, channel_state(ledger, CHANNEL).seq, share=share, actor="test")
+        ledger.append(ChannelBundled(CHANNEL, name, BUNDLE, 1000, ()), actor="test")
+
+
+@pytest.fixture
+def robots(arena: Arena, tmp_path: Path) -> Fleet:
+    return Fleet(arena, tmp_path / "fleet")
+
+
+def test_a_report_counts_once_and_only_by_the_key_of_its_own_device(robots: Fleet) -> None:
+    for name in ("orin-07", "orin-08"):
+        robots.enroll(name)
+    write_private(robots.folder / "stranger.pem", CryptoSigner.generate_ed25519())
+    robots.report("orin-07", 2)
+    robots.report("orin-07", 1, outcome="failed")
+    robots.report("orin-08", 1, signer="orin-07")
+    robots.report("orin-09", 1, signer="stranger")
+    robots.report("orin-08", 3, outcome="exploded")
+    assert [outcome for outcome, _ in robots.collect()] == ["taken", "taken", "refused", "refused", "refused"]
+    again = robots.collect()
+    assert [outcome for outcome, _ in again] == ["old", "old", "refused", "refused", "refused"]
+    texts = [text for _, text in again[2:]]
+    assert "is about orin-08 on orin/rooms, and signed by orin-07" in texts[0]
+    assert "outcome" in texts[1] and "calls itself 'orin-09'" in texts[2]
+    status = devices(hub(robots.ws).ledger)["orin-07"].status
+    assert status is not None and (status.counter, status.outcome, status.version) == (2, "committed", "v10")
+    fleet.revoke(robots.ws, "orin-07", reason="stolen")
+    robots.report("orin-07", 4)
+    assert ("refused", "key of no enrolled device") in [(outcome, text.rpartition("is the ")[2]) for outcome, text in robots.collect()]
+    with pytest.raises(VortexError, match="'orin-07' was revoked on"):
+        fleet.revoke(robots.ws, "orin-07", reason="again")
+
+
+def test_a_key_is_one_devices_own(robots: Fleet) -> None:
+    robots.enroll("orin-07")
+    assert not fleet.enroll(robots.ws, "orin-07", robots.folder / "orin-07.pub", "orin/rooms")
+    with pytest.raises(VortexError, match="is that of orin-07"):
+        fleet.enroll(robots.ws, "orin-08", robots.folder / "orin-07.pub", "orin/rooms")
+    with pytest.raises(VortexError, match="unknown device 'jetson'"):
+        fleet.enroll(robots.ws, "orin-08", robots.folder / "orin-07.pub", "jetson/rooms")
+
+
+def test_a_rollout_goes_on_when_its_devices_run_it_and_stops_when_one_does_not(robots: Fleet) -> None:
+    name = robots.arena.version(0.4)
+    for number in range(4):
+        robots.enroll(f"orin-{number}")
+    robots.put(name, 0.999999)  # takes all four, and is no whole rollout
+    refused = promote(robots.ws, name, "production", device="orin")
+    assert refused.undecided and "orin-0 has not said yet" in refused.refused.checks[0].found  # type: ignore[union-attr]
+    for number in range(3):
+        robots.report(f"orin-{number}", 1, version=name)
+    robots.collect()
+    assert held(hub(robots.ws).ledger, channel_state(hub(robots.ws).ledger, CHANNEL)) is None
+    robots.collect(now=datetime.now(UTC) + timedelta(hours=25))
+    reason = held(hub(robots.ws).ledger, channel_state(hub(robots.ws).ledger, CHANNEL))
+    assert reason == "orin-3 has said nothing of it for 24 h"
+    assert promote(robots.ws, name, "production", device="orin").refused
+    lines = {line.device.name: (line.wanted, line.health) for line in fleet.fleet(robots.ws)}
+    assert lines["orin-0"] == (name, "well") and lines["orin-3"] == (name, "never seen")
+    with pytest.raises(UsageError, match="50% is less"):
+        promote(robots.ws, name, "production", device="orin", share=0.5)
+    wide = promote(robots.ws, name, "production", device="orin", override=True, reason="orin-3 is in the workshop")
+    state = channel_state(hub(robots.ws).ledger, CHANNEL)
+    assert wide.passed and (state.share, state.production, held(hub(robots.ws).ledger, state)) == (1.0, name, None)
+
+
+def test_a_device_that_rolled_back_stops_the_rollout(robots: Fleet) -> None:
+    name = robots.arena.version(0.4)
+    robots.enroll("orin-0")
+    robots.put(name, 0.999999)
+    robots.report("orin-0", 1, version=None, bundle=None, outcome="rolled back", reason="RMSE 3.1 m on its health frames")
+    stopped = fleet.collect(robots.ws, robots.folder).stopped
+    assert stopped == (f"the rollout of {name} on orin/rooms is stopped: orin-0 rolled back: RMSE 3.1 m on its health frames",)
+
+
+def test_a_device_vouches_for_its_own_speed_and_for_nothing_else(robots: Fleet) -> None:
+    name = robots.arena.version(0.4)
+    robots.enroll("orin-0")
+    registry = hub(robots.ws)
+    version = registry.get(name)
+    bench: dict[str, object] = {"format": 1, "kind": "device-bench", "checkpoint_sha256": version.checkpoint.sha256, "device": "orin-0"}
+    bench |= {"export_sha256": version.exports[-1].artifact.sha256, "made_at": "2026-03-01T12:00:00Z", "made_by": "vortex-jetson"}
+    bench |= {"runtime": "TensorRT", "precision": "fp32", "input_size": [240, 320], "frames": 1000}
+    robots.sign("orin-0-1.json", bench | {"latency_ms": {"p50": 9.0, "p99": 12.5}, "throughput_fps": 100.0}, "orin-0")
+    assert [outcome for outcome, _ in robots.collect()] == ["taken"]
+    (item,) = items(robots.ws, registry, registry.get(name))
+    assert (item.device, item.trust, item.fault) == ("orin-0", "unknown signer", "")
+    request = Request(robots.ws, registry, registry.get(name), None, CHANNEL, True, None, None)
+    runs = gather(request, [FastOnDevice(check="device-bench", p99_ms=33)])[0][DeviceRuns]
+    assert isinstance(runs, DeviceRuns) and [(run.p99_ms, run.device) for run in runs.runs] == [(12.5, "orin-0")]
