@@ -7,7 +7,7 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help setup demo test lint types contracts pytest ros docs clean
+.PHONY: help setup demo test lint types contracts pytest jetson ros docs clean
 
 help:            ## show this list
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ pytest: setup
 
 ros: $(UV)       ## the ROS 2 node with the real rclpy, on Python 3.12
 	tests/ros/run.sh
+
+jetson: $(UV)    ## the robot's tests on its own Pythons, 3.10 and 3.12, with the packages of jetson/uv.lock
+	jetson/test.sh $(UV)
 
 docs: setup      ## write the pages of docs/ that come from the code and from other pages
 	$(RUN)python docs/generated.py

@@ -68,8 +68,7 @@ def parser() -> argparse.ArgumentParser:
     )
     pull.add_argument("--from", dest="place", metavar="PLACE", help="another publishing folder or address, as a USB stick; verified alike")
 
-    health = _command(commands, "health", _health, "have the bundle do its task on its own frames", "vortex-jetson health")
-    del health
+    _command(commands, "health", _health, "have the bundle do its task on its own frames", "vortex-jetson health")
     _command(commands, "status", _status, "what runs, what was asked for, what was rolled back and why", "vortex-jetson status --json")
 
     rollback = _command(
@@ -102,11 +101,17 @@ def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int],
 
 
 def _init(arguments: argparse.Namespace) -> int:
-    settings = device.Settings(arguments.device, arguments.channel, arguments.url, arguments.runtime)
+    # A folder is that of now, wherever later commands are called.
+    url = arguments.url if "://" in arguments.url else str(Path(arguments.url).absolute())
+    settings = device.Settings(arguments.device, arguments.channel, url, arguments.runtime)
     new = device.init(arguments.state, settings, arguments.root)
-    _say(arguments, {"device": settings.device, "channel": settings.channel, "public_key": str(new.folder / "device.pub")},
-         f"{settings.device} is set up for {settings.channel} in {new.folder}",
-         f"enroll it with: vortex devices enroll {settings.device} --key {new.folder / 'device.pub'} --channel {settings.channel}")  # fmt: skip
+    public_key = str(new.folder / "device.pub")
+    _say(
+        arguments,
+        {"device": settings.device, "channel": settings.channel, "public_key": public_key},
+        f"{settings.device} is set up for {settings.channel} in {new.folder}",
+        f"enroll it with: vortex devices enroll {settings.device} --key {public_key} --channel {settings.channel}",
+    )
     return 0
 
 

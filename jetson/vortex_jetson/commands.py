@@ -20,6 +20,7 @@ from vortex_jetson.fusion import Limits
 from vortex_jetson.perception import Perception
 from vortex_jetson.pinhole import Pinhole, of_matrix
 from vortex_jetson.resize import shrink
+from vortex_jetson.ros_node import RosNode
 from vortex_jetson.runtime import Current, Follower, Summary
 from vortex_jetson.sources import Frame
 
@@ -109,7 +110,6 @@ def _run_ros(here: Device, current: Current, words: list[str]) -> int:
         import rclpy
     except ImportError as error:
         raise UsageError("rclpy is not installed here", "source ROS 2 first: source /opt/ros/$ROS_DISTRO/setup.bash") from error
-    from vortex_jetson.ros_node import RosNode
 
     rclpy.init(args=["--ros-args", *words] if words else None)
     node = RosNode(current)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable
 from typing import Any, Final, NoReturn, TypeVar
@@ -116,7 +115,7 @@ class Fields:
     def number(self, name: str, lowest: float, highest: float) -> float:
         """A finite number."""
         value = self.value(name)
-        if type(value) not in (int, float) or not math.isfinite(value) or not lowest <= value <= highest:
+        if type(value) not in (int, float) or not lowest <= value <= highest:  # neither infinite nor NaN, which compares to nothing
             self.refuse(name, f"a number from {lowest:g} to {highest:g}")
         return float(value)
 

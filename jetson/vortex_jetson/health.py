@@ -8,6 +8,7 @@ The model runs in a child process, which can crash and hang without taking the a
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from vortex_jetson.bundle import Bounds, Bundle, HealthFrame
 from vortex_jetson.document import LARGEST_COUNT, Fields, read
 from vortex_jetson.engine import Engine, LibraryMissing, open_engine
 from vortex_jetson.errors import BadBundle, BadDocument, Interrupted, RobotError
+from vortex_jetson.files import read_plain
 from vortex_jetson.limits import LIMITS, Limits
 
 FARTHEST_M: Final = 10.0
@@ -31,6 +33,13 @@ FARTHEST_M: Final = 10.0
 CONSTANT_M: Final = 0.01
 """Depth that spreads less over every picture says the same of all pixels."""
 UNLABELLED: Final = 255
+NPY_HEADER: Final = 128
+"""Bytes of the header of such an array, padded by numpy.save."""
+_NPY: Final = re.compile(
+    rb"\x93NUMPY\x01\x00.\x00\{'descr': '(?P<dtype>\|u1|<u2)', 'fortran_order': False, 'shape': \((?P<shape>[0-9]{1,5}(?:, [0-9]{1,5}){1,2})\), \} *\n",
+    re.DOTALL,
+)
+"""numpy's own reader evaluates the header as Python, and lets errors of several kinds pass; a file of a bundle has this one form."""
 LARGEST_ANSWER: Final = 100_000
 STOPPED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals by which somebody ends a service; no fault of a model sends them."""
@@ -164,20 +173,19 @@ def load(folder: Path, frame: HealthFrame, limits: Limits = LIMITS) -> Frame:
 
 def _array(path: Path, dtype: np.dtype[Any], dimensions: int, limits: Limits) -> NDArray[Any]:
     try:
-        with open(path, "rb") as stream:
-            version = np.lib.format.read_magic(stream)
-            shape, fortran, found_dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=1000)
-            if version != (1, 0) or fortran or found_dtype != dtype or len(shape) != dimensions:
-                raise ValueError(f"{found_dtype} {shape}")
-            if shape[0] * shape[1] > limits.health_pixels or (dimensions == 3 and shape[2] != 3):
-                raise ValueError(f"{shape}, at most {limits.health_pixels:,} pixels")
-            count = int(np.prod(shape))
-            content = stream.read(count * dtype.itemsize + 1)
-            if len(content) != count * dtype.itemsize:
-                raise ValueError("its bytes do not fit its shape")
+        content = read_plain(path, limits.health_pixels * 3 + NPY_HEADER)
+        header = _NPY.match(content[:NPY_HEADER])
+        if header is None or np.dtype(header["dtype"].decode()) != dtype:
+            raise ValueError("as numpy.save writes it")
+        shape = tuple(map(int, header["shape"].decode().split(",")))
+        if len(shape) != dimensions or shape[0] * shape[1] > limits.health_pixels:
+            raise ValueError(f"{shape}, at most {limits.health_pixels:,} pixels")
+        values = content[header.end() :]
+        if len(values) != int(np.prod(shape)) * dtype.itemsize:
+            raise ValueError("its bytes do not fit its shape")
     except (OSError, ValueError) as error:
         raise BadBundle(f"{path}: is no array of {dtype} in {dimensions} dimensions ({error})", "publish the version again") from error
-    return np.frombuffer(content, dtype).reshape(shape)
+    return np.frombuffer(values, dtype).reshape(shape)
 
 
 def _measured(fields: Fields) -> Measured:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import numpy as np
 import pytest
 from vortex_jetson import pinhole
 from vortex_jetson.resize import pick, shrink
+from vortex_jetson.shadow import Shadow
+from vortex_jetson.sources import Frame
 
 from core.pinhole import Pinhole
 from pipelines.pack.decoding import nearest, resized
+from tests.unit.jetson.models import picture
+from tests.unit.jetson.test_runtime import perception
+from validation.evidence.shadow import Shadow as Evidence
 
 SIZES = [((720, 1280), (240, 320)), ((480, 640), (240, 320)), ((96, 131), (48, 64)), ((48, 64), (48, 64)), ((100, 64), (48, 64))]
 
@@ -61,3 +69,16 @@ def test_a_point_stays_where_it_is_when_the_picture_is_resized() -> None:
 def test_a_matrix_of_another_camera_is_refused(k: list[float], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         pinhole.of_matrix(k, (48, 64))
+
+
+def test_a_shadows_report_is_evidence_that_the_workspace_reads() -> None:
+    models = [perception("v9"), perception("v10", "half")]
+    shadow = Shadow(models[1], glass=2)
+    for number in range(3):
+        frame = Frame(str(number), 0.0, picture(number))
+        assert shadow.offer(frame, models[0].see(frame.rgb), until=float("inf"))
+    report = shadow.report(device="robot-7", beside="v9", checkpoint_sha256="1" * 64, export_sha256="2" * 64, made_by="vortex-jetson 0.2")
+    evidence = Evidence.model_validate_json(json.dumps(report))
+    assert (evidence.frames, evidence.depth_within_10_percent, evidence.glass_iou) == (3, 0.0, 1.0)
+    words = "depth within 10 % on 0.0 % of the pixels, [0-9]+ mm apart up to 1.5 m, the same class on 100.0 %, glass IoU 1.00$"
+    assert re.search(words, evidence.summary())

@@ -1,0 +1,131 @@
+"""`run`, `calibrate` and `nav2-params` as their user types them, on a device that has pulled a version."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from vortex_jetson import agent
+from vortex_jetson import device as devices
+from vortex_jetson.cli import main
+from vortex_jetson.device import Device
+
+from tests.unit.jetson.models import HEIGHT, METRES, WIDTH, picture, truth
+from tests.unit.jetson.publisher import CHANNEL, Publisher
+
+
+@pytest.fixture(scope="module")
+def pulled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a device that runs v8, whose depth is the picture's brightness."""
+    folder = tmp_path_factory.mktemp("commands")
+    publisher = Publisher(folder / "publish")
+    publisher.publish(publisher.bundle("v8"))
+    (folder / "root.json").write_bytes(publisher.root)
+    settings = devices.Settings("robot-7", CHANNEL, str(publisher.folder))
+    agent.pull(devices.init(folder / "device", settings, folder / "root.json"))
+    return folder / "device"
+
+
+@pytest.fixture
+def at_work(pulled: Path, tmp_path: Path) -> Device:
+    """A copy of it that a test may change."""
+    shutil.copytree(pulled, tmp_path / "device", symlinks=True)
+    return devices.load(tmp_path / "device")
+
+
+def frames(path: Path, count: int, grey: int | None = None) -> Path:
+    """Frames of a picture, or of a wall of one grey with a little noise; ToF in the first kind alone."""
+    path.mkdir()
+    for number in range(count):
+        rgb = picture(number)
+        if grey is not None:
+            rgb = (np.full((HEIGHT, WIDTH, 3), grey) + np.random.default_rng(number).integers(-1, 2, (HEIGHT, WIDTH, 3))).astype(np.uint8)
+        else:
+            np.save(path / f"{number:03}.depth.npy", truth(rgb)[0])
+        np.save(path / f"{number:03}.rgb.npy", rgb)
+    return path
+
+
+def test_run_answers_a_folder(at_work: Device, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state = ["--state", str(at_work.folder)]
+    assert main(["run", *state, "--source", str(frames(tmp_path / "in", 3)), "--out", str(tmp_path / "out"), "--frames", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "2 frames by v8" and "ms a frame, p99" in lines[1]
+    np.testing.assert_allclose(np.load(tmp_path / "out/001.depth.npy")[1:], truth(picture(1))[0][1:], atol=1)
+    assert not (tmp_path / "out/002.depth.npy").exists()
+
+
+def test_run_says_why_there_was_no_scale(at_work: Device, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--state", str(at_work.folder), "--json", "--source", str(frames(tmp_path / "in", 2, grey=100))]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["frames"] == {"v8": 2} and document["p99_ms"] > 0
+    assert document["assumed_scale"] == {"no ToF pixel has confidence #.# or more": 2}
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("nowhere", "nowhere: is no file, folder or camera"),
+        ("camera:front", "camera:front: is no camera"),
+        ("ros", "rclpy is not installed here"),
+    ],
+)
+def test_run_refuses_what_is_no_source(at_work: Device, source: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--state", str(at_work.folder), "--source", source]) == 2
+    error = capsys.readouterr().err.splitlines()
+    assert error[0].startswith(f"error: {words}") and error[1].startswith("  ")
+
+
+def test_a_device_that_runs_nothing_says_what_to_do(device: Device, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["run", "--source", str(tmp_path)], ["nav2-params"], ["calibrate", "--undo"]):
+        assert main([*words, "--state", str(device.folder)]) == 2
+        assert capsys.readouterr().err == "error: nothing runs on this device\n  pull first: vortex-jetson pull\n"
+
+
+def test_calibrate_scales_the_next_run_until_it_is_undone(at_work: Device, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state, wall = ["--state", str(at_work.folder)], frames(tmp_path / "wall", 6, grey=102)  # the student sees it at 2 m
+    assert main(["calibrate", *state, "--distance", "2.5", "--source", str(wall)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("v8 is scaled by 1.25 where there is no ToF\nfrom 6 frames: off by ")
+    main(["run", *state, "--source", str(wall), "--out", str(tmp_path / "scaled")])
+    assert np.load(tmp_path / "scaled/000.depth.npy").mean() == pytest.approx(2500, abs=10)
+    assert main(["calibrate", *state, "--undo"]) == 0
+    assert capsys.readouterr().out.endswith("v8 is scaled by 1 again where there is no ToF\n")
+    main(["run", *state, "--source", str(wall), "--out", str(tmp_path / "plain")])
+    assert np.load(tmp_path / "plain/000.depth.npy").mean() == pytest.approx(2000, abs=10)
+    capsys.readouterr()
+    assert main(["calibrate", *state, "--undo"]) == 1
+    assert capsys.readouterr().err.startswith("error: v8 was not calibrated on this device")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "error"),
+    [
+        (["--distance", "2"], 2, "a calibration needs --distance and --source"),
+        (["--distance", "2", "--frames", "4"], 3, "4 frames, 5 are needed"),
+        (["--distance", "20"], 3, "a distance of 20 m, allowed: 0.3 to 8 m"),
+        (["--distance", "2", "--camera", "1,2"], 2, "--camera '1,2': not enough values"),
+        (["--distance", "2", "--camera", "600,600,320,240"], 2, "--camera '600,600,320,240': the principal point (320, 240) lies outside"),
+    ],
+)
+def test_a_calibration_that_means_nothing_changes_nothing(
+    at_work: Device, tmp_path: Path, words: list[str], code: int, error: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if len(words) > 2 or words[1] == "20":
+        words = [*words, "--source", str(frames(tmp_path / "wall", 6, grey=102))]
+    assert main(["calibrate", "--state", str(at_work.folder), *words]) == code
+    assert capsys.readouterr().err.startswith(f"error: {error}")
+    assert not (at_work.folder / "calibration.json").exists()
+
+
+def test_nav2_params_are_those_of_the_version_that_runs(at_work: Device, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state = ["--state", str(at_work.folder)]
+    assert main(["nav2-params", *state]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("# Costmap layers for the classes of v8") and "inflation_radius: 0.5" in text
+    assert main(["nav2-params", *state, "--out", str(tmp_path / "costmap.yaml")]) == 0
+    assert (tmp_path / "costmap.yaml").read_text() == text
+    assert METRES == 5.0  # the rule that the greys above rest on
