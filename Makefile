@@ -41,11 +41,11 @@ contracts: setup
 pytest: setup
 	$(RUN)python -m pytest -n 2
 
-ros: $(UV)       ## the ROS 2 node with the real rclpy, on Python 3.12
-	tests/ros/run.sh
-
 jetson: $(UV)    ## the robot's tests on its own Pythons, 3.10 and 3.12, with the packages of jetson/uv.lock
 	jetson/test.sh $(UV)
+
+ros: $(UV)       ## the ROS 2 node with the real rclpy, on Python 3.12
+	tests/ros/run.sh
 
 docs: setup      ## write the pages of docs/ that come from the code and from other pages
 	$(RUN)python docs/generated.py

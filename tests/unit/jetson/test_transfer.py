@@ -104,13 +104,23 @@ def test_503_and_cuts_are_asked_again_and_the_bytes_stay_within_the_budget(web: 
         ("/down", 5, "answers 503"),
         ("/moved", 1, "answers 301"),
         ("/silent", 5, "does not answer"),
-        ("/crawl", 5, "bytes/s|stopped in the middle"),
     ],
 )
 def test_4xx_ends_it_and_the_rest_is_tried_so_often(way: str, tries: int, words: str, web: tuple[str, Told], tmp_path: Path) -> None:
     fetch = Fetch(web[0] + way, tmp_path / "file")
     fetch.fails(TransferFailed, words)
     assert len(fetch.pauses) == tries - 1
+
+
+@needs_nginx
+@pytest.mark.parametrize(
+    ("read_s", "words"), [(2.0, "sends [0-9]+ bytes/s, allowed: 10000 and more"), (0.2, "stopped in the middle of an answer")]
+)
+def test_a_server_that_crawls_or_falls_silent_is_left(read_s: float, words: str, web: tuple[str, Told], tmp_path: Path) -> None:
+    limits = replace(HASTY, read_s=read_s, slow_after_s=0.3, slowest_bytes_per_s=10_000.0, attempts=1)
+    with pytest.raises(TransferFailed, match=words) as error:
+        Transfer(WebSource(web[0] + "/crawl", limits), limits).file("file", DIGEST, len(CONTENT), tmp_path / "file")
+    assert not error.value.final
 
 
 @needs_nginx
