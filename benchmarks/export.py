@@ -21,7 +21,7 @@ import torch
 
 from models import checkpoint
 from models.student import Student, StudentConfig
-from pipelines.predict.runtimes import INPUT, session
+from pipelines.predict.runtimes import INPUT, of_file, session
 from pipelines.ship.export.onnx import write_onnx
 from pipelines.ship.export.parity import measure_parity, noise
 
@@ -49,7 +49,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "student.onnx"
         write_onnx(student, (height, width), path, {})
-        parity = measure_parity(student, path, frames)
+        parity = measure_parity(student, of_file(path), frames)
         runtime = session(path, threads=1)
         tensor = torch.from_numpy(image)
 

@@ -39,7 +39,7 @@ def _version(version: Any, kind: str) -> dict[str, Any]:
     if kind == "metrics":
         return {record.domain: {key: round(value, 4) for key, value in sorted(record.values.items())} for record in version.metrics}
     if kind == "exports":
-        return {record.format: record.artifact.sha256 for record in version.exports}
+        return {record.format if record.precision == "fp32" else record.form: record.artifact.sha256 for record in version.exports}
     return {"checkpoint": version.checkpoint.sha256, "data": {use.name: use.digest for use in version.data}, "size": list(version.size)}
 
 

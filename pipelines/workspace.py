@@ -52,14 +52,16 @@ class Domain(BaseModel):
 
 
 class Device(BaseModel):
-    """Something that runs a student: this machine (`onnxruntime`), or a Jetson (`tensorrt`).
+    """Something that runs a student: this machine (`onnxruntime`) or a Jetson (`tensorrt`).
 
-    `publish` says whether what is promoted for it is published for robots to pull; None is by its runtime: a Jetson's is, this machine's not.
+    `precision` is that of the file it is sent; None is fp32 for `onnxruntime` and fp16 for `tensorrt`. `publish` says whether robots pull what
+    is promoted for it; None is by its runtime: a Jetson's is published, this machine's not.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     runtime: Literal["onnxruntime", "tensorrt"] = "onnxruntime"
+    precision: Literal["fp32", "fp16", "int8"] | None = None
     description: str = ""
     publish: bool | None = None
 

@@ -310,7 +310,7 @@ class VersionMeasured(VersionEvent, kind="version.measured"):
 
 @dataclass(frozen=True)
 class VersionExported(VersionEvent, kind="version.exported"):
-    """A version was written for a runtime; the newest export of a format, size and precision is the one that counts."""
+    """A version was written for a runtime; the newest export of a format, size, precision and target is the one that counts."""
 
     export: Export
 
@@ -339,13 +339,13 @@ class VersionExported(VersionEvent, kind="version.exported"):
     def fold_body(self, state: State) -> None:
         """The export, as the newest one."""
         exports = state.whole(self.version).exports
-        form = (self.export.format, self.export.size, self.export.precision)
+        form = (self.export.format, self.export.size, self.export.precision, self.export.target)
         exports.pop(form, None)
         exports[form] = self.export
 
     def sentence(self) -> Sentence:
         """Which form."""
-        return (self.version, "name"), f" exported to {self.export.format} {self.export.precision}"
+        return (self.version, "name"), f" exported to {self.export.form}"
 
 
 @dataclass(frozen=True)
@@ -656,21 +656,21 @@ class ChannelNote(Event):
 
 @dataclass(frozen=True)
 class ChannelBundled(ChannelNote, kind="channel.bundled"):
-    """A version was packed for the devices of a channel: the manifest's SHA-256 and bytes, and the SHA-256 of the exports in it."""
+    """A version was packed for the devices of a channel: the manifest's SHA-256 and bytes, and the SHA-256 of the export in it."""
 
     bundle: str
     bytes: int
-    exports: tuple[str, ...]
+    export: str
 
     def head(self) -> dict[str, Any]:
         """All but the channel."""
-        return {"version": self.version, "bundle": self.bundle, "bytes": self.bytes, "exports": self.exports}
+        return {"version": self.version, "bundle": self.bundle, "bytes": self.bytes, "export": self.export}
 
     @classmethod
     def parse(cls, entry: Entry) -> Self:
         """The event that was stored as this entry of the ledger."""
         head = entry.head
-        return cls(Channel.parse(entry.subject), head["version"], head["bundle"], head["bytes"], tuple(head["exports"]))
+        return cls(Channel.parse(entry.subject), head["version"], head["bundle"], head["bytes"], head["export"])
 
     def sentence(self) -> Sentence:
         """For which channel, and as which bundle."""

@@ -142,7 +142,7 @@ class Export:
     """A form of the student for a runtime, with how far it is from the student that it came from.
 
     `parity_m` is the largest depth difference in metres, `class_agreement` the share of pixels with the same class,
-    `parity_on` says what was compared: the name of a dataset, or `noise`.
+    `parity_on` says what was compared: the name of a dataset, or `noise`. `target` is what the file is made for: `host`, or `jetson`.
     """
 
     artifact: Artifact
@@ -155,6 +155,12 @@ class Export:
     parity_on: str = ""
     frames: int = 0
     detail: dict[str, Any] = field(default_factory=dict)
+    target: str = "host"
+
+    @property
+    def form(self) -> str:
+        """Format and precision, and the target where that is not the host."""
+        return f"{self.format} {self.precision}" + ("" if self.target == "host" else f" for {self.target}")
 
 
 @dataclass(frozen=True)

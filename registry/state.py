@@ -18,8 +18,8 @@ class WholeVersion:
     new: NewVersion
     mlflow_version: int
     metrics: dict[Series, Metrics] = field(default_factory=dict)
-    exports: dict[tuple[str, tuple[int, int] | None, str], Export] = field(default_factory=dict)
-    """(format, size, precision) → the newest export of that form."""
+    exports: dict[tuple[str, tuple[int, int] | None, str, str], Export] = field(default_factory=dict)
+    """(format, size, precision, target) → the newest export of that form."""
     adoption: Adoption | None = None
     evidence: list[Evidence] = field(default_factory=list)
 

@@ -226,7 +226,7 @@ class Hub:
         return self.get(name)
 
     def add_export(self, name: str, export: Export, *, actor: str, reason: str = "", commit: str | None = None) -> Version:
-        """Record that a version was exported. The newest one of a format, size and precision is the one that counts."""
+        """Record that a version was exported. The newest one of a format, size, precision and target is the one that counts."""
         self.get(name)
         self.ledger.append(VersionExported(name, export), actor=actor, reason=reason, commit=commit)
         return self.get(name)

@@ -14,6 +14,7 @@ from vortex_cli.commands import (
     adopt,
     archive,
     audit,
+    bench,
     card,
     ci,
     compare,
@@ -163,6 +164,7 @@ register(evidence_app, evidence.schema, "Bring")
 app.add_typer(evidence_app, name="evidence", rich_help_panel="Bring")
 
 register(app, export.export, "Ship")
+register(app, bench.bench, "Ship")
 register(app, promote.promote, "Ship")
 register(app, rollback.rollback, "Ship")
 register(app, publish.publish, "Ship")

@@ -17,7 +17,7 @@ from vortex_jetson.fusion import CONFIDENT, TOF_FARTHEST_M, TOF_NEAREST_M
 from core.classes import CLASSES, INFLATION_M
 from core.errors import VortexError
 from pipelines.hub.classes import class_pixels, untaught
-from pipelines.hub.exports import answers_alike, newest
+from pipelines.hub.exports import HOST, TASK, TaskResult, answers_alike, form_of, newest
 from pipelines.ship.bill_of_materials import bill_of_materials
 from pipelines.ship.export.contract import contract
 from pipelines.ship.health_task import health_task
@@ -26,7 +26,7 @@ from pipelines.ship.statement import signed
 from pipelines.site.card import card
 from pipelines.workspace import Device, Workspace
 from registry.channels import Channel
-from registry.records import Artifact, Export, Version
+from registry.records import Export, Version
 from registry.versions import Hub
 
 CARD, BILL, STATEMENT = "card.md", "bom.cdx.json", "statement.dsse.json"
@@ -41,7 +41,7 @@ class PackedBundle:
     manifest: bytes
     contents: Mapping[str, bytes | Path]
     bundle: Bundle
-    exports: tuple[str, ...]
+    export: str
     remark: str
 
     @property
@@ -50,32 +50,33 @@ class PackedBundle:
         return digest(self.manifest)
 
 
-def exports_for(version: Version, device: Device) -> tuple[Export, ...]:
-    """The exports that a device of this runtime is sent, the preferred one first. Raises VortexError where there is none that passed."""
-    exported = newest(version)
+def export_for(version: Version, device: Device) -> Export:
+    """The export that a device is sent. Raises VortexError where there is none, or none that answers as the trained network does.
+
+    One of less than fp32 on which the exam says too little passes here: promoting it took a person, who answers for it in the ledger.
+    """
+    form = form_of(device)
+    command = f"vortex export {version.name}" + (f" --precision {form.precision} --target {form.target}" if form != HOST else "")
+    exported = newest(version, form)
     if exported is None:
-        raise VortexError(f"{version.name} is not exported", f"export it with: vortex export {version.name}")
-    if not answers_alike(exported):
+        raise VortexError(f"{version.name} is not exported as {form}", f"export it with: {command}")
+    task = TaskResult.from_json(exported.detail[TASK]) if exported.detail.get(TASK) else None
+    judged = task is not None and all(comparison.word != "worse" for _, _, comparison in task.judgements)
+    if not (judged if form.lossy else answers_alike(exported)):
         raise VortexError(
-            f"the export of {version.name} does not answer as its network does, or that was not measured on frames",
-            f"export it again with: vortex export {version.name}",
+            f"the file of {version.name} as {form} does not answer as its network does, or that was not measured on frames",
+            f"export it again with: {command}",
         )
-    return (exported,)
+    return exported
 
 
 def pack(ws: Workspace, registry: Hub, version: Version, channel: Channel, keys: KeyFolder) -> PackedBundle:
     """Make the bundle of a version for a channel. Raises VortexError where an export, a key or the frames of the exam are missing."""
-    device = ws.config.devices[channel.device]
-    target = "jetson" if device.runtime == "tensorrt" else "host"
-    exports = exports_for(version, device)
-    models, contents = [], {}
-    for exported in exports:
-        path = f"models/{version.name}-{exported.precision}.onnx"
-        models.append(Model(path, exported.precision, target, preferred=exported == exports[0]))
-        contents[path] = registry.artifact_path(exported.artifact)
+    exported = export_for(version, ws.config.devices[channel.device])
+    path, model = f"models/{version.name}-{exported.precision}.onnx", registry.artifact_path(exported.artifact)
     pixels = class_pixels(registry, version)
-    task = health_task(ws, channel.domain, version.size, contents[models[0].file], classes=not untaught(pixels))
-    digests = {model.file: exported.artifact.sha256 for model, exported in zip(models, exports, strict=True)}
+    task = health_task(ws, channel.domain, version.size, model, classes=not untaught(pixels))
+    digests = {path: exported.artifact.sha256}
     newest_event = registry.ledger.entries(subject=version.name, bodies=False, last=1)[0].seq
     texts = {
         CARD: card(ws, version.name, event=newest_event).readme.encode(),
@@ -83,14 +84,14 @@ def pack(ws: Workspace, registry: Hub, version: Version, channel: Channel, keys:
         STATEMENT: signed(version, digests, registry.ledger.noted().ledger, keys.release),
         **task.files,
     }
-    metadata = contract(version, pixels)
+    metadata = contract(version, pixels, form_of(ws.config.devices[channel.device]))
     bundle = Bundle(
         version=version.name,
         channel=str(channel),
         checkpoint_sha256=version.checkpoint.sha256,
         created_at=version.created_at,
         size=version.size,
-        models=tuple(models),
+        models=(Model(path, exported.precision, exported.target, preferred=True),),
         classes=CLASSES,
         classes_trained=tuple(name for name in CLASSES if pixels is None or pixels[name]),
         preprocessing={name: metadata[f"vortex.{name}"] for name in ABOUT_INPUT},
@@ -98,12 +99,8 @@ def pack(ws: Workspace, registry: Hub, version: Version, channel: Channel, keys:
         inflation=INFLATION_M,
         health=task.health,
         files={
-            **{path: _file(exported.artifact) for path, exported in zip(digests, exports, strict=True)},
-            **{path: File(sha256(content).hexdigest(), len(content)) for path, content in texts.items()},
+            path: File(exported.artifact.sha256, exported.artifact.bytes),
+            **{name: File(sha256(content).hexdigest(), len(content)) for name, content in texts.items()},
         },
     )
-    return PackedBundle(dump(bundle), {**contents, **texts}, bundle, tuple(digests.values()), task.blind)
-
-
-def _file(artifact: Artifact) -> File:
-    return File(artifact.sha256, artifact.bytes)
+    return PackedBundle(dump(bundle), {path: model, **texts}, bundle, exported.artifact.sha256, task.blind)

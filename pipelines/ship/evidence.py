@@ -21,13 +21,26 @@ from pipelines.exam.results import Place, Result, results
 from pipelines.exam.sets import ExamSet, exam_sets
 from pipelines.hub.classes import class_pixels
 from pipelines.hub.evidence import items
-from pipelines.hub.exports import PARITY_DOMAIN, newest, on_too_few_frames, parity_evidence
-from pipelines.ship.export import export
+from pipelines.hub.exports import (
+    BUILDS,
+    HOST,
+    PARITY_DOMAIN,
+    TASK,
+    Form,
+    TaskResult,
+    form_of,
+    newest,
+    on_too_few_frames,
+    parity_evidence,
+    shipped_file,
+    task_rules,
+)
+from pipelines.ship.export import export, tensorrt_check
 from pipelines.workspace import Workspace
 from registry.channels import Channel
 from registry.lineage import weights_line
 from registry.quarantine import bars_in, standing
-from registry.records import Version
+from registry.records import Export, Version
 from registry.versions import Hub
 from validation.evidence.closed_loop import ClosedLoop
 from validation.evidence.device_bench import DeviceBench
@@ -50,6 +63,7 @@ from validation.promotion.evidence import (
     Quarantines,
     ShadowRun,
     ShadowRuns,
+    ShippedFile,
     TrainedClasses,
     TrainingData,
 )
@@ -120,11 +134,49 @@ def _device_input(request: Request) -> DeviceInput:
 
 
 def _parity(request: Request) -> ExportParity | None:
-    """Of the version's ONNX export on frames of the channel's domain: exported and measured now where that was not done on enough."""
-    exported, domain = newest(request.version), request.channel.domain
-    if exported is None or exported.detail.get(PARITY_DOMAIN) != domain or on_too_few_frames(exported):
-        exported = export(request.ws, request.version.name, domain=domain, record=not request.dry_run, on_step=request.on_step)
+    """Of the version's fp32 file on frames of the channel's domain, which every other is made of: exported and measured now where that was
+    not done on enough."""
+    form = HOST if _form(request).lossy else _form(request)
+    exported = newest(request.version, form)
+    if exported is None or exported.detail.get(PARITY_DOMAIN) != request.channel.domain or on_too_few_frames(exported):
+        exported = _export(request, form)
     return parity_evidence(exported)
+
+
+def _shipped_file(request: Request) -> ShippedFile:
+    """The very file that the channel's device is sent: exported and judged on the exam now where that was not done as it is now."""
+    form = _form(request)
+    exported = newest(request.version, form)
+    if form == HOST:
+        return ShippedFile(str(form), form.lossy)
+    unasked = form.target == "jetson" and tensorrt_check.installed() and exported is not None and BUILDS not in exported.detail
+    if exported is None or unasked or (form.lossy and not _judged_now(request, exported)):
+        exported = _export(request, form)
+    return shipped_file(exported)
+
+
+def _judged_now(request: Request, exported: Export) -> bool:
+    if TASK not in exported.detail:
+        return False
+    task = TaskResult.from_json(exported.detail[TASK])
+    exam = tuple(exam_set.name for exam_set in exam_sets(request.ws, request.channel.domain))
+    return task.exam == exam and all(map(task.judged_by, task_rules()))
+
+
+def _form(request: Request) -> Form:
+    return form_of(request.ws.config.devices[request.channel.device])
+
+
+def _export(request: Request, form: Form) -> Export:
+    return export(
+        request.ws,
+        request.version.name,
+        form,
+        domain=request.channel.domain,
+        record=not request.dry_run,
+        on_step=request.on_step,
+        on_progress=request.on_progress,
+    )
 
 
 def _closed_loop_runs(request: Request) -> ClosedLoopRuns:
@@ -148,7 +200,7 @@ def _closed_loop_runs(request: Request) -> ClosedLoopRuns:
 
 def _device_runs(request: Request) -> DeviceRuns:
     """Of the reports about the export that the channel's devices are sent, by when each says that it was made."""
-    exported = newest(request.version)
+    exported = newest(request.version, _form(request))
     sha256 = exported.artifact.sha256 if exported else None
     runs: list[tuple[datetime, DeviceRun]] = []
     for item in items(request.ws, request.registry, request.version):
@@ -175,6 +227,7 @@ OF_VERSION: Final[Mapping[type, Callable[[Request], object]]] = {
     TrainedClasses: _trained_classes,
     DeviceInput: _device_input,
     ExportParity: _parity,
+    ShippedFile: _shipped_file,
     ClosedLoopRuns: _closed_loop_runs,
     DeviceRuns: _device_runs,
     ShadowRuns: _shadow_runs,

@@ -10,7 +10,7 @@ from typing import Literal
 from core.errors import UsageError, VortexError
 from core.progress import NamedProgress, Notice
 from core.stages import STAGES
-from pipelines.hub.exports import newest
+from pipelines.hub.exports import HOST, form_of, newest
 from pipelines.hub.open import actor, commit, hub
 from pipelines.ship.evidence import Request, gather
 from pipelines.ship.fleet import rollout_failures
@@ -114,10 +114,11 @@ def promote(
     registry = hub(ws)
     registry.ledger.verify()
     version = registry.get(name)
-    exported = newest(version)
-    for artifact in (version.checkpoint, *([exported.artifact] if exported else ())):
-        registry.artifact_path(artifact)  # hashed again: what is shipped is what was registered
     channel = _channel(ws, version, device, domain)
+    forms = dict.fromkeys((HOST, form_of(ws.config.devices[channel.device])))
+    exports = [exported for form in forms if (exported := newest(version, form))]
+    for artifact in (version.checkpoint, *(exported.artifact for exported in exports)):
+        registry.artifact_path(artifact)  # hashed again: what is shipped is what was registered
     policy = load_policies().promotion
     state = channel_state(registry.ledger, channel)
     stages = STAGES[: STAGES.index(stage) + 1]

@@ -23,7 +23,7 @@ from core.files import read_regular
 from core.printable import clean
 from core.progress import Notice
 from pipelines.hub.open import actor, commit, hub
-from pipelines.ship.bundle import PackedBundle, exports_for, pack
+from pipelines.ship.bundle import PackedBundle, export_for, pack
 from pipelines.ship.keys import NoKeys, changing
 from pipelines.ship.tuf_repository import TufRepository, repository
 from pipelines.workspace import FILE, Workspace
@@ -172,19 +172,19 @@ def _rollout(
 def _release(
     ws: Workspace, registry: Hub, target: TufRepository, channel: Channel, name: str | None, report: Notice
 ) -> tuple[Release | None, str]:
-    """The bundle of a version for a channel: the one that the ledger has of these very exports, else a new one, whose files are published."""
+    """The bundle of a version for a channel: the one that the ledger has of this very export, else a new one, whose files are published."""
     if name is None:
         return None, ""
     version = registry.get(name)
-    exports = tuple(exported.artifact.sha256 for exported in exports_for(version, ws.config.devices[channel.device]))
-    made = [bundled for bundled in bundles(registry.ledger, channel) if (bundled.version, bundled.exports) == (name, exports)]
+    export = export_for(version, ws.config.devices[channel.device]).artifact.sha256
+    made = [bundled for bundled in bundles(registry.ledger, channel) if (bundled.version, bundled.export) == (name, export)]
     if made and _is_whole(target, made[-1]):
         return Release(name, made[-1].bundle, made[-1].bytes), ""
     report(f"packing {name} for the devices of {channel}")
     packed = pack(ws, registry, version, channel, target.keys)
     _store(target, packed)
     if not made or made[-1].bundle != packed.digest:
-        event = ChannelBundled(channel, name, packed.digest, len(packed.manifest), packed.exports)
+        event = ChannelBundled(channel, name, packed.digest, len(packed.manifest), packed.export)
         registry.ledger.append(event, actor=actor(), commit=commit(ws))
     return Release(name, packed.digest, len(packed.manifest)), packed.remark
 

@@ -224,7 +224,7 @@ def _sections(registry: Hub, version: Version, event: int) -> Iterator[str]:
     yield "\n".join(f"- {limit}" for limit in _limits(version, forgot, pixels, bars_of(registry.ledger, version.name)))
     yield "## Files"
     rows = [("checkpoint", version.checkpoint.sha256, version.checkpoint.bytes)]
-    rows += [(f"{export.format} {export.precision}", export.artifact.sha256, export.artifact.bytes) for export in version.exports]
+    rows += [(export.form, export.artifact.sha256, export.artifact.bytes) for export in version.exports]
     yield _table(("file", "SHA-256", "bytes"), rows)
 
 

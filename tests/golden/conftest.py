@@ -53,6 +53,8 @@ pareto --axes rooms.rmse,params
 recommend --domain rooms
 recommend --domain rooms --for finetune
 export v10
+export v10 --precision fp16 --target jetson
+bench v10 --frames 5
 evaluate v10 --runtime onnx
 evaluate --all --domain rooms --align median
 predict v10 small --every 4

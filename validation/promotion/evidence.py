@@ -127,6 +127,21 @@ class ExportParity:
 
 
 @dataclass(frozen=True)
+class ShippedFile:
+    """The very file that the channel's device is sent: its precision and target in words, and whether it is `lossy`, less than fp32.
+
+    `judgements` are (metric, place, how the file stands there against the trained network); where there are none, `missing` says why.
+    `builds` is whether NVIDIA's parser and builder take it and what they said, None where they were not asked.
+    """
+
+    form: str
+    lossy: bool
+    judgements: tuple[tuple[str, str, Comparison], ...] = ()
+    missing: str = ""
+    builds: tuple[bool, str] | None = None
+
+
+@dataclass(frozen=True)
 class DeviceInput:
     """The input size (H, W) of the version, and the runtime of the channel's device that would take it."""
 

@@ -217,7 +217,7 @@ def _exports(version: Version) -> RenderableType:
         columns,
         [
             (
-                f"{export.format} {export.precision}" + (f", opset {export.opset}" if export.opset else ""),
+                export.form + (f", opset {export.opset}" if export.opset else ""),
                 wording.size(export.size) if export.size else None,
                 None if export.parity_m is None else f"{export.parity_m:.1e} m",
                 None if export.class_agreement is None else f"{100 * export.class_agreement:.2f} %",

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from core.classes import CLASSES
+from collections.abc import Iterable
+
+from vortex_jetson.fusion import CONFIDENT, TOF_FARTHEST_M, TOF_NEAREST_M
+
+from core.classes import CLASSES, INFLATION_M
 from models.metrics import CAP_M
 from pipelines.hub.classes import untaught
+from pipelines.hub.exports import Form
 from registry.records import Version
 
 
-def contract(version: Version, pixels: dict[str, int] | None) -> dict[str, str]:
-    """The file's metadata. `pixels` are the labelled ones of each class that the version was trained on, None where they were not counted."""
+def contract(
+    version: Version, pixels: dict[str, int] | None, form: Form, *, calibration: str = "none", fp32_parts: Iterable[str] = ()
+) -> dict[str, str]:
+    """The file's metadata. `pixels` are the labelled ones of each class that the version was trained on, None where they were not counted.
+
+    `calibration` says which frames 8-bit ranges were measured on, `fp32_parts` which parts of a half-precision network stay in fp32.
+    """
     height, width = version.size
     counted = "not counted" if pixels is None else ",".join(f"{name}={count}" for name, count in pixels.items())
     trained_on = {use.name for use in version.data}
@@ -30,4 +40,10 @@ def contract(version: Version, pixels: dict[str, int] | None) -> dict[str, str]:
         "vortex.classes_trained": "none" if untaught(pixels) else counted,
         "vortex.domain": version.domain or "none",
         "vortex.camera": ",".join(cameras) or "not recorded",
+        "vortex.precision": form.precision,
+        "vortex.target": form.target,
+        "vortex.calibration": calibration,
+        "vortex.fp32_parts": ",".join(fp32_parts) or ("none" if form.lossy else "all"),
+        "vortex.fusion": f"confident={CONFIDENT:g},nearest_m={TOF_NEAREST_M:g},farthest_m={TOF_FARTHEST_M:g}",
+        "vortex.inflation_m": ",".join(f"{name}={metres:g}" for name, metres in INFLATION_M.items()),
     }

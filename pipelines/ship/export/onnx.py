@@ -8,7 +8,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import VortexError
 from core.files import staged_file
@@ -17,7 +17,9 @@ from pipelines.predict.runtimes import DEPTH, INPUT, LOGITS
 if TYPE_CHECKING:
     from models.student import Student
 
-OPSET = 20
+NEWEST_IR: Final = 10
+"""The newest that the runtimes on a Jetson read."""
+OPSET: Final = 20
 """What the dynamo exporter of the pinned torch writes; a wish for 17 is silently answered with 18, so the file is checked."""
 
 
@@ -54,10 +56,17 @@ def write_onnx(student: Student, size: tuple[int, int], path: Path, metadata: Ma
                 f"the ONNX exporter could not translate the student: {type(error).__name__}: {first}",
                 "run it again with --traceback; a layer without an ONNX form is the usual cause",
             ) from error
-        model = onnx.load(str(staging))
-        onnx.helper.set_model_props(model, dict(metadata))
-        onnx.save(model, str(staging))
-        _check(staging, size)
+        save(onnx.load(str(staging)), size, staging, metadata)
+
+
+def save(model: Any, size: tuple[int, int], path: Path, metadata: Mapping[str, str]) -> None:
+    """Write a model to `path` with this metadata and no other. Raises VortexError where it is not what every export is."""
+    import onnx
+
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, dict(metadata))
+    onnx.save(model, str(path))
+    _check(path, size)
 
 
 def holds(path: Path, metadata: Mapping[str, str]) -> bool:
@@ -79,11 +88,12 @@ def _check(path: Path, size: tuple[int, int]) -> None:
 
     model = onnx.load(str(path), load_external_data=False)
     onnx.checker.check_model(model)
-    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), None)
+    opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     shape = [dimension.dim_value for dimension in model.graph.input[0].type.tensor_type.shape.dim]
     outputs = [value.name for value in model.graph.output]
     properties = (
-        ("opset", opset, OPSET),
+        ("opsets", opsets, {"ai.onnx": OPSET}),
+        ("IR version", max(model.ir_version, NEWEST_IR), NEWEST_IR),
         ("input shape", shape, [1, 3, *size]),
         ("outputs", outputs, [DEPTH, LOGITS]),
         ("external weights", sum(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer), 0),

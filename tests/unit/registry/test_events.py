@@ -108,7 +108,7 @@ def every_kind(new: NewVersion) -> list[tuple[Event, str]]:
         (VersionAdopted("v8", replace(new, run_id="8" * 32), 2, ADOPTION, False), "v8 adopted from best_depth_v8.pt (abababababab)"),
         (VersionEvidenced("v8", EVIDENCE), "v8 has field evidence, signed by 75b7eaf1723d: 1800 m"),
         (
-            ChannelBundled(CHANNEL, "v5", "ab" * 32, 4312, ("cd" * 32,)),
+            ChannelBundled(CHANNEL, "v5", "ab" * 32, 4312, "cd" * 32),
             "v5 packed for the devices of host/corridor as bundle abababababab",
         ),
         (ChannelHeld(CHANNEL, "v5", 2), "rollout of v5 on host/corridor held"),

@@ -15,6 +15,7 @@ from validation.promotion.gates import (
     data_passed,
     device_bench,
     device_size,
+    engine_builds,
     exam_passed,
     independent_frames,
     metrics_present,
@@ -23,6 +24,7 @@ from validation.promotion.gates import (
     not_worse,
     onnx_parity,
     shadow,
+    task_parity,
 )
 from validation.strict import Strict
 
@@ -35,6 +37,8 @@ GATES: Final[Mapping[type[Strict], Gate]] = {
         no_leak.GATE,
         metrics_present.GATE,
         onnx_parity.GATE,
+        task_parity.GATE,
+        engine_builds.GATE,
         device_size.GATE,
         classes_trained.GATE,
         independent_frames.GATE,

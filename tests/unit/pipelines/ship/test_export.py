@@ -15,9 +15,9 @@ from core.errors import VortexError
 from core.files import sha256_file
 from models.student import Prediction, Student, StudentConfig
 from pipelines.data.datasets import DatasetCard, new_dataset
-from pipelines.hub.exports import PARITY_DOMAIN, newest, on_too_few_frames, parity_checks
+from pipelines.hub.exports import HOST, PARITY_DOMAIN, newest, on_too_few_frames, parity_checks
 from pipelines.hub.open import hub
-from pipelines.predict.runtimes import DEPTH, INPUT, LOGITS, session
+from pipelines.predict.runtimes import DEPTH, INPUT, LOGITS, of_file, session
 from pipelines.ship.export import export, export_path, parity_frames
 from pipelines.ship.export.contract import contract
 from pipelines.ship.export.onnx import OPSET, holds, write_onnx
@@ -92,16 +92,16 @@ def test_the_file_normalises_by_itself_so_that_doing_it_before_is_another_pictur
 
 def test_parity_holds_and_notices(exported: Path, student: Student):
     frames = noise(SIZE, 2)
-    found = measure_parity(student, exported, frames)
+    found = measure_parity(student, of_file(exported), frames)
     assert found.depth_m < 1e-4 and found.class_agreement > 0.999 and found.frames == 2
     with torch.no_grad():
         student.depth_head[0].bias += 0.5  # type: ignore[operator, index]
         student.seg_head.bias[2] += 100  # type: ignore[index]
-    off = measure_parity(student, exported, frames)
+    off = measure_parity(student, of_file(exported), frames)
     assert off.depth_m == pytest.approx(0.5, abs=1e-4) and off.class_agreement < 0.999
     with torch.no_grad():
         student.depth_head[0].bias += float("nan")  # type: ignore[operator, index]
-    assert np.isnan(measure_parity(student, exported, frames).depth_m)
+    assert np.isnan(measure_parity(student, of_file(exported), frames).depth_m)
 
 
 def test_what_cannot_be_exported_leaves_no_file(tmp_path: Path):
@@ -195,5 +195,5 @@ def test_the_contract_names_the_cameras_of_the_training_s_own_data(workspace: Wo
     measured = [
         Metrics("rooms", camera, "val-pooled-10m/1", dataset, "ab" * 32, {}, 3) for camera, dataset in (("d455", "hall"), ("zed", "x"))
     ]
-    told = contract(dataclasses.replace(version, data=(use,), metrics=tuple(measured)), {"floor": 7, "glass": 0})
+    told = contract(dataclasses.replace(version, data=(use,), metrics=tuple(measured)), {"floor": 7, "glass": 0}, HOST)
     assert (told["vortex.camera"], told["vortex.classes_trained"]) == ("d455", "floor=7,glass=0")

@@ -66,7 +66,7 @@ class Fleet:
         ledger = hub(self.ws).ledger
         judgements = [StageJudgement(stage, True) for stage in ("candidate", "staging", "production")]
         record_promotion(ledger, CHANNEL, name, judgements, channel_state(ledger, CHANNEL).seq, share=share, actor="test")
-        ledger.append(ChannelBundled(CHANNEL, name, BUNDLE, 1000, ()), actor="test")
+        ledger.append(ChannelBundled(CHANNEL, name, BUNDLE, 1000, "cd" * 32), actor="test")
 
 
 @pytest.fixture
