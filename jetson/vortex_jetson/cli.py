@@ -165,7 +165,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _rollback(arguments: argparse.Namespace) -> int:
-    slots = agent.roll_back(device.load(arguments.state), plain(arguments.reason)[:300])
+    slots = agent.roll_back(device.load(arguments.state), arguments.reason)
     _say(arguments, {"version": slots.current.version, "slot": slots.running}, f"{slots.current.version} runs again (slot {slots.running})")
     return 0
 

@@ -17,6 +17,7 @@ from vortex_jetson.engine import Engine, open_engine
 from vortex_jetson.errors import RobotError, UsageError
 from vortex_jetson.files import read_plain, write_whole
 from vortex_jetson.fusion import Limits
+from vortex_jetson.notify import Heartbeat
 from vortex_jetson.perception import Perception
 from vortex_jetson.pinhole import Pinhole, of_matrix
 from vortex_jetson.resize import shrink
@@ -86,7 +87,8 @@ def _run(arguments: argparse.Namespace, say: Say) -> int:
     if arguments.source == "ros":
         return _run_ros(here, current, arguments.ros)
     outputs = [runtime.into_folder(arguments.out)] if arguments.out else []
-    summary = Summary()
+    heartbeat, summary = Heartbeat(), Summary()
+    outputs.append(lambda frame, seen: heartbeat())
     try:
         with _following(here, current):
             runtime.work(_frames(arguments.source, arguments.frames), current, outputs, summary)
@@ -112,10 +114,15 @@ def _run_ros(here: Device, current: Current, words: list[str]) -> int:
         raise UsageError("rclpy is not installed here", "source ROS 2 first: source /opt/ros/$ROS_DISTRO/setup.bash") from error
 
     rclpy.init(args=["--ros-args", *words] if words else None)
-    node = RosNode(current)
+    node, heartbeat = RosNode(current), Heartbeat()
+
+    def stop() -> bool:
+        heartbeat()
+        return False
+
     try:
         with _following(here, current):
-            node.spin(lambda: False)
+            node.spin(stop)
     except KeyboardInterrupt:
         pass
     finally:

@@ -64,6 +64,7 @@ class Interrupted(RobotError):
     exit_code = 130
 
 
-def plain(text: str) -> str:
-    """`text` in one line that commands no terminal: what a server or a file says may be quoted in it."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+def plain(text: str, longest: int = 1000) -> str:
+    """`text` in one line of at most `longest` characters that commands no terminal: what a server or a file says may be quoted in it."""
+    shown = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text[:longest])
+    return shown if len(text) <= longest else f"{shown[:-1]}…"

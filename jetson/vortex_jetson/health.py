@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from vortex_jetson import bundle as bundles
 from vortex_jetson.bundle import Bounds, Bundle, HealthFrame
-from vortex_jetson.document import LARGEST_COUNT, Fields, read
+from vortex_jetson.document import LARGEST_COUNT, LONGEST_LINE, Fields, read
 from vortex_jetson.engine import Engine, LibraryMissing, open_engine
-from vortex_jetson.errors import BadBundle, BadDocument, Interrupted, RobotError
+from vortex_jetson.errors import BadBundle, BadDocument, Interrupted, RobotError, plain
 from vortex_jetson.files import read_plain
 from vortex_jetson.limits import LIMITS, Limits
 
@@ -214,9 +214,9 @@ def main(folder: str, manifest: str, runtime: str) -> str:
         engine = open_engine(runtime, Path(folder), bundle)
         measured = asdict(measure(engine, (load(Path(folder), frame) for frame in bundle.health.frames)))
     except LibraryMissing as error:
-        return json.dumps({"failure": None, "missing": error.message[:500], "measured": None})
+        return json.dumps({"failure": None, "missing": plain(error.message, LONGEST_LINE), "measured": None})
     except RobotError as error:
-        return json.dumps({"failure": error.message[:500], "missing": None, "measured": None})
+        return json.dumps({"failure": plain(error.message, LONGEST_LINE), "missing": None, "measured": None})
     finite = {name: value if value is None or np.isfinite(value) else None for name, value in measured.items()}
     return json.dumps({"failure": None, "missing": None, "measured": finite})
 

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import urllib3
 
 from vortex_jetson.device import Device, stamp
-from vortex_jetson.document import canonical
-from vortex_jetson.errors import RobotError, TransferFailed, UsageError
+from vortex_jetson.document import LONGEST_LINE, canonical
+from vortex_jetson.errors import RobotError, TransferFailed, UsageError, plain
 from vortex_jetson.files import read_plain, write_whole, writing
 
 TYPE: Final = "application/vnd.vortex.device-report+json"
@@ -46,6 +46,7 @@ def sign(device: Device, document: dict[str, Any]) -> bytes:
 
 def add(device: Device, outcome: str, reason: str | None, version: str | None, bundle: str | None, engine: str | None = None) -> None:
     """Keep the report of a pull. Where the newest one that waits says the same, it gives way: a silent server costs one report, not many."""
+    reason = None if reason is None else plain(reason, LONGEST_LINE)
     status = {
         "format": 1, "kind": "device-status", "device": device.settings.device, "channel": device.settings.channel, "version": version,
         "bundle": bundle, "slot": device.slots().running, "outcome": outcome, "reason": reason, "engine": engine,

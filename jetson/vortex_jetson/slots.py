@@ -15,11 +15,14 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Final, Literal, cast
 
 from vortex_jetson.document import SHA256, VERSION, Fields, canonical, read
+from vortex_jetson.errors import plain
 
 FORMAT: Final = 1
 LARGEST: Final = 1_000_000
-"""Bytes of the state: a barred bundle has some 200."""
-MOST_BARRED: Final = 1_000
+"""Bytes of the state; what may be barred, with reasons of the longest spelling, needs two thirds of them."""
+MOST_BARRED: Final = 500
+LONGEST_REASON: Final = 200
+"""Characters of a reason, each of which JSON may spell with six."""
 Name = Literal["a", "b"]
 Phase = Literal["empty", "staged", "unproven", "committed"]
 PHASES: Final = ("empty", "staged", "unproven", "committed")
@@ -118,7 +121,7 @@ class Slots:
         return replace(self, a=slot) if self.spare == "a" else replace(self, b=slot)
 
     def _bar(self, slot: Slot, reason: str) -> Slots:
-        barred = {**self.barred, str(slot.bundle): f"{slot.version}: {reason}"}
+        barred = {**self.barred, str(slot.bundle): plain(f"{slot.version}: {reason}", LONGEST_REASON)}
         return replace(self, barred=dict(list(barred.items())[-MOST_BARRED:]))
 
     def _ask(self, allowed: bool, move: str) -> None:

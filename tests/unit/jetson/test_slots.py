@@ -74,9 +74,16 @@ def test_every_state_is_read_as_it_was_written() -> None:
 def test_a_long_life_does_not_grow_the_state_without_end() -> None:
     slots = FIRST
     for number in range(MOST_BARRED + 5):
-        slots = slots.stage("v9", f"{number:064x}").try_out().reject("no")
+        slots = slots.stage("v9", f"{number:064x}").try_out().reject("\x1b" * 1000)
     assert len(slots.barred) == MOST_BARRED and f"{MOST_BARRED + 4:064x}" in slots.barred
     assert parse(dump(slots)) == slots
+
+
+@pytest.mark.parametrize("reason", ["x" * 5000, "\x1b[2J", "two\nlines", "", "\ud800"])
+def test_whatever_a_reason_is_the_state_can_be_read_again(reason: str) -> None:
+    for slots in (SECOND.reject(reason), SECOND.commit().roll_back(reason)):
+        assert parse(dump(slots)) == slots
+        assert slots.barred[B].isprintable() and slots.barred[B].startswith("v9: ") and len(slots.barred[B]) <= 200
 
 
 @pytest.mark.parametrize(
