@@ -74,8 +74,11 @@ class Perception:
         if not self._trained.size:
             return np.full(self.size, UNTAUGHT, np.uint8), np.ones(self.size, np.float32)
         taught = logits if self._trained.size == len(logits) else logits[self._trained]
-        best = taught.argmax(axis=0)
-        likeliest = taught.max(axis=0)
+        best, likeliest = np.zeros(self.size, np.uint8), taught[0].copy()
+        for place in range(1, len(taught)):  # argmax over a leading axis takes eight times as long
+            better = taught[place] > likeliest
+            np.maximum(best, better.view(np.uint8) * np.uint8(place), out=best)
+            np.maximum(likeliest, taught[place], out=likeliest)
         with np.errstate(all="ignore"):
             probability = 1 / np.exp(taught - likeliest).sum(axis=0, dtype=np.float32)
         return self._trained[best].astype(np.uint8), np.nan_to_num(probability, nan=0.0)

@@ -205,3 +205,18 @@ def test_a_shadow_that_compared_nothing_says_so_instead_of_a_share() -> None:
     assert not shadow.offer(frame, perception("v9").see(frame.rgb), until=time.monotonic() - 1)
     with pytest.raises(RobotError, match="on 0 frames without a guessed pixel, 1 were skipped for want of time"):
         shadow.report(device="robot-7", beside="v9", checkpoint_sha256="1" * 64, export_sha256="2" * 64, made_by="vortex-jetson")
+
+
+def test_the_likeliest_class_is_argmax_and_its_confidence_softmax() -> None:
+    logits = np.random.default_rng(0).integers(-3, 4, (6, *SIZE)).astype(np.float32)  # many ties: the first one counts
+    shares = np.exp(logits) / np.exp(logits).sum(0)
+
+    class Answers:
+        def run(self, rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            return np.ones(SIZE, np.float32), logits
+
+    seen = Perception("v9", Answers(), SIZE, CLASSES, CLASSES).see(picture(0))
+    np.testing.assert_array_equal(seen.classes, logits.argmax(0))
+    np.testing.assert_allclose(seen.confidence, shares.max(0) * 127, atol=0.51)
+    some = Perception("v9", Answers(), SIZE, CLASSES, ("person", "glass")).see(picture(0))
+    np.testing.assert_array_equal(some.classes, np.where(logits[3] > logits[2], 3, 2))
