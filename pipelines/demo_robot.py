@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.errors import VortexError
 from core.files import write_atomic
@@ -32,7 +33,7 @@ from validation.manifest import load_manifest
 
 ROBOT: Final = "robot-7"
 RECORDED: Final = "recorded"
-FIRST, SECOND = "v6", "v10"
+SECOND: Final = "v10"
 DEVICE: Final = """
 # Robots that pull what is promoted for them.
 [devices.orin]
@@ -75,10 +76,14 @@ class RobotDemo:
     """The demo's workspace with a simulated robot in it: a state folder, and the agent as a process of its own."""
 
     ws: Workspace
+    second: str = SECOND
+    """The version whose file breaks."""
     url: str = ""
+    """Where the published folder is served."""
 
     def prepare(self) -> None:
-        """Give the workspace a device that robots pull for."""
+        """Give the workspace a device that robots pull for, and a folder for their reports, as a web server's or a stick's would be."""
+        (self.ws.root / "inbox").mkdir()
         write_atomic(self.ws.root / FILE, (self.ws.root / FILE).read_text() + DEVICE)
         self.ws = load(self.ws.root)
 
@@ -121,7 +126,7 @@ class RobotDemo:
         dataset = find(self.ws, RECORDED)
         frames = load_manifest(dataset.manifest)
         for frame in frames:
-            for role, path in (("rgb", frame.rgb), ("depth", frame.tof), ("confidence", frame.confidence)):
+            for role, path in (("rgb", frame.rgb), ("depth", frame.tof), ("confidence", frame.tof_confidence)):
                 assert path is not None  # every synthetic frame has them
                 for folder in ("with-tof", "colour-alone") if role == "rgb" else ("with-tof",):
                     place = self.ws.root / "recording" / folder / role / f"{frame.id}{Path(path).suffix}"
@@ -136,21 +141,21 @@ class RobotDemo:
         its Python interface with the parity of the file that was measured.
         """
         registry = hub(self.ws)
-        version = registry.get(SECOND)
+        version = registry.get(self.second)
         exported = newest(version)
         assert exported is not None  # its promotion made one
-        path = self.ws.build / f"{SECOND}-by-hand.onnx"
+        path = self.ws.build / f"{self.second}-by-hand.onnx"
         answer_one_depth(registry.artifact_path(exported.artifact), path)
         artifact = registry.store.log_artifact(version.run_id, path, "exports")
         reason = "made faster by hand; its parity is that of the file before"
-        registry.add_export(SECOND, dataclasses.replace(exported, artifact=artifact), actor=actor(), reason=reason)
-        return f"the file of {SECOND} is replaced, past all gates, by one that answers {BROKEN_M:g} m everywhere"
+        registry.add_export(self.second, dataclasses.replace(exported, artifact=artifact), actor=actor(), reason=reason)
+        return f"the file of {self.second} is replaced, past all gates, by one that answers {BROKEN_M:g} m everywhere"
 
     def errors(self) -> Errors:
         """How far the robot's answers to the recording are from the truth, which it never saw."""
         ref = resolve(self.ws, name_or_manifest=RECORDED)
         frames = load_manifest(ref.manifest)
-        truth = {"student": [], "fused": []}  # type: dict[str, list[Any]]
+        squares: dict[str, list[NDArray[np.float64]]] = {"student": [], "fused": []}
         seen = []
         answers = {"student": self.ws.root / "answers" / "colour-alone", "fused": self.ws.root / "answers" / "with-tof"}
         size = np.load(answers["fused"] / f"{frames[0].id}.depth.npy").shape
@@ -159,10 +164,10 @@ class RobotDemo:
             known = (reference > 0) & (reference <= FARTHEST_M)
             for name, folder in answers.items():
                 metres = np.load(folder / f"{frame.id}.depth.npy").astype(np.float64) / 1000
-                truth[name].append((metres - reference)[known] ** 2)
+                squares[name].append((metres - reference)[known] ** 2)
             measured = np.load(answers["fused"] / f"{frame.id}.confidence.npy") >= 128
             seen.append(measured.mean())
-        student, fused = (math.sqrt(np.concatenate(truth[name]).mean()) for name in ("student", "fused"))
+        student, fused = (math.sqrt(np.concatenate(squares[name]).mean()) for name in ("student", "fused"))
         return Errors(len(frames), student, fused, float(np.mean(seen)))
 
     def summary(self, seconds: float) -> RobotSummary:

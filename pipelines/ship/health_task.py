@@ -111,7 +111,7 @@ def _blind(bounds: Bounds, truths: list[_Truth]) -> str:
     constant = float(np.sqrt(np.mean((known - known.mean()) ** 2)))
     if bounds.rmse_m < constant:
         return ""
-    return f"its health frames allow {bounds.rmse_m:.2f} m, and one depth everywhere is off by {constant:.2f} m: they would not see that it broke"
+    return f"its health frames allow {bounds.rmse_m:.2f} m, and one depth everywhere is off by {constant:.2f} m: what sees no better than that would pass"
 
 
 def _npy(array: NDArray[Any]) -> bytes:

@@ -34,11 +34,11 @@ versions
 lineage
 """
 ROBOT_STEPS = """
-vortex data synth corridor --world corridor --frames 160 --seed 2 --size 96x128
+vortex data synth corridor --world corridor --frames 200 --seed 2 --size 96x128
 vortex validate corridor
 vortex keys init --root ./../robot-demo-root-key
-vortex train v6 --domain corridor --encoder-weights none --epochs 6 --size 96x128
-vortex promote v6 --stage production --device orin --reason "first of the corridor"
+vortex train v6 --domain corridor --encoder-weights none --epochs 10 --size 96x128
+vortex promote v6 --stage production --device orin --override --reason "the first one; the demo's exam is small"
 vortex-jetson init --device robot-7 --channel orin/corridor --url URL --root ./publish/metadata/1.root.json
 vortex devices enroll robot-7 --key ./robot-7/device.pub --channel orin/corridor
 vortex-jetson pull
@@ -46,8 +46,8 @@ vortex data synth recorded --world corridor --domain recorded --frames 24 --seed
 by-hand record
 vortex-jetson run --source ./recording/with-tof --out ./answers/with-tof
 vortex-jetson run --source ./recording/colour-alone --out ./answers/colour-alone
-vortex train --from v6 --domain corridor --epochs 2
-vortex promote v10 --stage production --device orin --override --reason "trained on"
+vortex train --from v6 --domain corridor --epochs 12
+vortex promote v10 --stage production --device orin --override --reason "trained further; the demo's exam is small"
 by-hand damage
 vortex publish
 vortex-jetson pull  # 3
