@@ -448,7 +448,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--smoke", action="store_true", help="a few of each, to see that it runs")
     options = parser.parse_args()
-    stride, count, boots_count = (40, 3, 3) if options.smoke else (options.stride, options.updates, options.reboots)
+    stride, count, boots_count = (97, 2, 2) if options.smoke else (options.stride, options.updates, options.reboots)
     health.run_child = health_in_a_fork
     started, tallies = time.monotonic(), []
     with tempfile.TemporaryDirectory() as name:
@@ -466,7 +466,7 @@ def main() -> None:
                 show(f"{word:<8} {scenario.name}", tally)
                 tallies.append(tally)
         for scenario in every[:2] + every[3:4]:
-            tally = on_small_disks(scenario, folder, TMPFS_KB[::11] if options.smoke else TMPFS_KB)
+            tally = on_small_disks(scenario, folder, TMPFS_KB[::22] if options.smoke else TMPFS_KB)
             show(f"disk     {scenario.name}", tally) if tally.points else print("disk     no tmpfs can be mounted here")
             tallies.append(tally)
         for part in ("updates", "reboots", "endpoints"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -115,7 +116,7 @@ def fill(config: StudentConfig, tensors: Mapping[str, Tensor], path: Path) -> St
         counted = [f"{len(names)} {'are' if len(names) > 1 else 'is'} {what}" for names, what in counts if names]
         raise CheckpointError(
             f"{path}: does not fit a student with encoder {config.encoder}: of its tensors {', '.join(counted)}: {faults[0]}",
-            "give a checkpoint of this architecture",
+            _right_encoder(config, tensors),
             [fault for faults in (missing, unknown, misshapen) for fault in faults[:FAULTS_SHOWN]],
         )
     broken = [name for name, value in tensors.items() if value.is_floating_point() and not bool(torch.isfinite(value).all())]
@@ -125,6 +126,16 @@ def fill(config: StudentConfig, tensors: Mapping[str, Tensor], path: Path) -> St
         )
     student.load_state_dict(dict(tensors))
     return student.eval()
+
+
+def _right_encoder(config: StudentConfig, tensors: Mapping[str, Tensor]) -> str:
+    """What to do with tensors that do not fit: where they are those of another encoder, that one is named."""
+    from models.student import Student
+
+    for encoder in ENCODERS:
+        if encoder != config.encoder and Student(replace(config, encoder=encoder)).state_dict().keys() == tensors.keys():
+            return f"its layers are those of encoder {encoder}: name a recipe of that one"
+    return f"give a checkpoint of this architecture, allowed encoders: {', '.join(ENCODERS)}"
 
 
 def _fits(tensor: Tensor, weight: Tensor) -> bool:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 SHARES: Final = ("miou", "delta1", "delta2", "delta3")
 """Declared metrics that are shares of 1."""
+METRES: Final = ("rmse", "mae")
+"""Declared metrics in metres; the others have no unit."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,13 @@ class DeclaredMetric:
     def place(self) -> str:
         """Where it is said to hold, for people: domain, camera and dataset."""
         return f"{self.domain} · {self.camera} ({self.dataset})"
+
+    @property
+    def text(self) -> str:
+        """The metric and its value with the unit, for people."""
+        if self.metric in SHARES:
+            return f"{self.metric} {100 * self.value:.1f} %"
+        return f"{self.metric} {self.value:g}{' m' if self.metric in METRES else ''}"
 
 
 @dataclass(frozen=True)
@@ -118,6 +127,14 @@ class WithoutWeights(VortexError):
 def adopt_command(version: str) -> str:
     """The command that brings a declared version's weights in."""
     return f"vortex adopt CHECKPOINT.pt --as {version} --recipe {version if version in SHIPPED else 'RECIPE.yaml'}"
+
+
+def figures(metrics: Iterable[DeclaredMetric]) -> list[tuple[str, str]]:
+    """What was declared, for people: each place with its figures in words."""
+    places: dict[str, list[str]] = {}
+    for metric in metrics:
+        places.setdefault(metric.place, []).append(metric.text)
+    return [(place, ", ".join(texts)) for place, texts in places.items()]
 
 
 def declared_metrics(raw: Iterable[Mapping[str, Any]]) -> tuple[DeclaredMetric, ...]:

@@ -424,9 +424,11 @@ class VersionDeclared(VersionEvent, kind="version.declared"):
             raise Contradiction(
                 f"the chain breaks at event {entry.seq}: it declares {event.version}, which it cannot after those before it", AUDIT
             )
-        adopted = event.version in state.versions
+        adopted = state.versions.get(event.version)
+        if adopted:
+            adopted.codename = adopted.codename or event.declaration.codename
         state.declared[event.version] = DeclaredVersion(
-            event.version, event.number, event.declaration, entry.at, entry.actor, entry.reason, entry.commit, adopted
+            event.version, event.number, event.declaration, entry.at, entry.actor, entry.reason, entry.commit, adopted is not None
         )
 
     def sentence(self) -> Sentence:
@@ -475,6 +477,8 @@ class VersionAdopted(VersionRegistered, kind="version.adopted"):
         VersionRegistered.fold_head(entry, state)
         if declared is not None:
             state.declared[entry.subject] = dataclasses.replace(declared, adopted=True)
+            version = state.versions[entry.subject]
+            version.codename = version.codename or declared.declaration.codename
 
     def fold_body(self, state: State) -> None:
         """How it was made, and where the weights came from."""

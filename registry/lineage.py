@@ -101,15 +101,21 @@ def weights_line(version: Known, find: Callable[[str], Known | None]) -> dict[st
 
 
 def unproven(summaries: Iterable[Summary]) -> dict[str, str]:
-    """Of each version with weights of data that had not passed its gate, whose data that was and what the gate had said."""
+    """Of each version with weights of data that had not passed its gate: on which data whose weights were trained, and what the gate had said."""
     remarks: dict[str, str] = {}
     for version in sorted(summaries, key=lambda version: version.created_at):
         inherited = [remarks[edge.version] for edge in version.parents if isinstance(edge, WeightsEdge) and edge.version in remarks]
         if version.unproven:
-            remarks[version.name] = f"data of {version.name}: {', '.join(version.unproven)}"
+            remarks[version.name] = f"{version.name} was trained on {', '.join(map(_without_pass, version.unproven))}"
         elif inherited:
             remarks[version.name] = inherited[0]
     return remarks
+
+
+def _without_pass(use: str) -> str:
+    """Data as the ledger has it, `NAME: STATE`, in words."""
+    name, _, state = use.rpartition(": ")
+    return f"{name} ({'declared, not proven' if state == 'declared' else state})"
 
 
 def main_parent(version: Listed) -> str | None:

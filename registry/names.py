@@ -7,11 +7,19 @@ from typing import Final
 
 from core.errors import VortexError
 from core.shipped import SHIPPED
-from registry.declarations import Declaration
-from registry.events import REGISTERING, VersionAdopted, VersionDeclared, VersionRegistered
+from registry import events
+from registry.declarations import Declaration, DeclaredVersion
+from registry.events import NAMING, REGISTERING, VersionAdopted, VersionDeclared, VersionRegistered
 from registry.ledger import Reader
+from registry.records import Version
 
 FIRST_FREE: Final = len(SHIPPED) + 1
+
+
+def named(source: Reader, name: str) -> Version | DeclaredVersion | None:
+    """What has this name, without what was measured of it since; None where nothing has."""
+    state = events.fold(source.entries(kinds=NAMING, subject=name))
+    return next(iter(state.whole_versions()), None) or state.declared.get(name)
 
 
 def next_number(source: Reader, recipe: str | None, derived: bool) -> int:

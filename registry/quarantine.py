@@ -9,12 +9,14 @@ from typing import Final, Literal
 
 from core.errors import VortexError
 from registry import events
+from registry.declarations import DeclaredVersion
 from registry.edges import DataEdge, Edge, WeightsEdge
-from registry.events import NAMING, DataQuarantined, DataReleased, VersionQuarantined, VersionReleased
+from registry.events import DataQuarantined, DataReleased, VersionQuarantined, VersionReleased
 from registry.ledger import Ledger, Reader
 from registry.lineage import weights_line
+from registry.names import named
 from registry.records import DataUse, Quarantine, Version
-from registry.state import State
+from registry.state import State, VersionState
 
 KINDS: Final = (VersionQuarantined.kind, VersionReleased.kind, DataQuarantined.kind, DataReleased.kind)
 
@@ -77,36 +79,37 @@ def record(
 
 
 def bars_of(source: Reader, name: str) -> tuple[Bar, ...]:
-    """What bars one version from every stage; of others, only those whose weights are in it are read."""
+    """What bars one version from every stage, also a declared one; of others, only those whose weights are in it are read."""
     quarantines = standing(source)
     if not quarantines:
         return ()
-
-    def find(version: str) -> Version | None:
-        return next(iter(events.fold(source.entries(kinds=NAMING, subject=version)).whole_versions()), None)
-
-    version = find(name)
-    return bars_in(weights_line(version, find), quarantines) if version else ()
+    version = named(source, name)
+    return bars_in(weights_line(version, lambda ancestor: named(source, ancestor)), quarantines) if version else ()
 
 
-def bars_in(line: Mapping[str, Version | None], quarantines: Iterable[Quarantine]) -> tuple[Bar, ...]:
+def bars_in(line: Mapping[str, Version | DeclaredVersion | None], quarantines: Iterable[Quarantine]) -> tuple[Bar, ...]:
     """What bars a version, by its line of weights (`registry.lineage.weights_line`): of each quarantine the nearest that it holds for."""
     every = tuple(quarantines)
     nearest: dict[Quarantine, Bar] = {}
     for name, version in line.items():
-        for bar in _own(name, version.parents if version else (), version.data if version else (), every):
+        for bar in _own(name, version.parents if version else (), version.data if isinstance(version, Version) else (), every):
             nearest.setdefault(bar.quarantine, bar)
     return tuple(nearest.values())
 
 
 def bars_of_all(state: State) -> dict[str, tuple[Bar, ...]]:
-    """Every version that is barred → by what, of each quarantine the nearest. Data is known by its content where the state has their material."""
+    """Every version that is barred → by what, of each quarantine the nearest: declared ones too, since weights pass through them.
+
+    Data is known by its content where the state has the versions' material.
+    """
     every = tuple(state.quarantines.values())
     barred: dict[str, tuple[Bar, ...]] = {}
     own: dict[Quarantine, list[Bar]] = {quarantine: [] for quarantine in every}
     children: dict[str, list[str]] = {}
-    for version in state.versions.values() if every else ():
-        for bar in _own(version.name, version.parents, version.material.data, every):
+    without_weights = [version for version in state.declared.values() if not version.adopted]
+    versions: list[VersionState | DeclaredVersion] = [*state.versions.values(), *without_weights]
+    for version in versions if every else ():
+        for bar in _own(version.name, version.parents, () if isinstance(version, DeclaredVersion) else version.material.data, every):
             own[bar.quarantine].append(bar)
         for edge in version.parents:
             if isinstance(edge, WeightsEdge):

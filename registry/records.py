@@ -73,15 +73,16 @@ class DataUse:
 
 @dataclass(frozen=True)
 class Series:
-    """What makes numbers comparable: one dataset in one state (`digest`), one domain and camera of it, one protocol.
+    """What makes numbers comparable: the frames (`digest`), one domain and camera of them, one protocol.
 
-    Two measurements of one series are measurements of the same thing, and the later one counts.
+    Two measurements of one series are measurements of the same thing, and the later one counts. What the dataset was called then makes
+    no other series: it is no part of being equal.
     """
 
     domain: str
     camera: str
     protocol: str
-    dataset: str
+    dataset: str = field(compare=False)
     digest: str
 
     @property
@@ -107,15 +108,6 @@ class Series:
         if self.digest != other.digest:
             return f"data differs ({self.dataset}@{self.digest[:12]} against {other.dataset}@{other.digest[:12]})"
         return None
-
-    def comparable(self, other: Series) -> bool:
-        """Whether nothing keeps the two from being compared."""
-        return self.comparable_key == other.comparable_key
-
-    @property
-    def comparable_key(self) -> tuple[str, str, str, str]:
-        """Domain, camera, protocol and digest: equal for series that can be compared, whatever the dataset is called."""
-        return self.domain, self.camera, self.protocol, self.digest
 
 
 @dataclass(frozen=True)

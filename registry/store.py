@@ -180,11 +180,16 @@ class MlflowStore:
             return str(self._client.get_run(self._run(run_id)).info.artifact_uri).rstrip("/")
 
     def put(self, path: Path, uri: str) -> None:
-        """Store a file at a remote place, which names it as it is called."""
+        """Store a file at a remote place, under the name that the place says, whatever it is called here."""
+        from tempfile import TemporaryDirectory
+
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        with self._explained(f"store {uri}"):
-            get_artifact_repository(uri.rpartition("/")[0], tracking_uri=self._url).log_artifact(str(path))
+        place, _, name = uri.rpartition("/")
+        with self._explained(f"store {uri}"), TemporaryDirectory(prefix="vortex-artifact-") as folder:
+            named = Path(folder, name)  # MLflow calls a file as it is called here
+            named.symlink_to(path.absolute())
+            get_artifact_repository(place, tracking_uri=self._url).log_artifact(str(named))
 
     def holds(self, uri: str, size: int) -> bool:
         """Whether a file of that many bytes lies at a remote place."""

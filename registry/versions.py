@@ -20,7 +20,7 @@ from core.shipped import SHIPPED
 from core.stages import STAGES
 from registry import artifacts, database, events, quarantine, stages
 from registry.channels import Channel
-from registry.declarations import Adoption, Declaration, DeclaredVersion, WithoutWeights
+from registry.declarations import Adoption, Declaration, DeclaredMetric, DeclaredVersion, WithoutWeights
 from registry.edges import Edge, WeightsEdge
 from registry.events import (
     NAMING,
@@ -35,7 +35,8 @@ from registry.events import (
 )
 from registry.graph import Graph, graph
 from registry.ledger import Contradiction, Ledger, Transaction
-from registry.names import next_number, require_adoptable, undeclared
+from registry.lineage import weights_line
+from registry.names import named, next_number, require_adoptable, undeclared
 from registry.outbox import Subscription
 from registry.quarantine import Bar
 from registry.records import Artifact, Evidence, Export, Metrics, NewVersion, Summary, Version
@@ -102,6 +103,13 @@ class Hub:
             entries = self.ledger.entries(kinds=(VersionDeclared.kind, VersionAdopted.kind), bodies=False)
             return sorted(events.fold(entries).declared.values(), key=lambda declared: declared.number)
 
+    def published(self) -> dict[str, tuple[DeclaredMetric, ...]]:
+        """Every version that was declared or adopted → the figures that were declared of it, and not measured here."""
+        with self._reading():
+            state = events.fold(self.ledger.entries(kinds=(VersionDeclared.kind, VersionAdopted.kind)))
+            declared = {name: version.declaration.metrics for name, version in state.declared.items()}
+            return declared | {version.name: version.published for version in state.whole_versions()}
+
     def recorded(self) -> dict[str, tuple[Edge, ...]]:
         """Every name that a version has, registered or declared, and what it was made from."""
         declared = {version.name: version.parents for version in self.declared()}
@@ -155,6 +163,16 @@ class Hub:
             return self.get(name) if number.isdecimal() and self.ledger.claimed("version", int(number)) == name else None
         except WithoutWeights:
             return None
+
+    def weights_line(self, version: Version) -> dict[str, Version | DeclaredVersion | None]:
+        """A version and all whose weights are in it, the nearest first; of the others without what was measured of them.
+
+        Declared ones stand among them, and None for one that is only named.
+        """
+        with self._reading():
+            _ = self._every_kind_known
+            start: Version | DeclaredVersion = version
+            return weights_line(start, lambda name: named(self.ledger, name))
 
     def next_name(self, recipe: str | None, derived: bool) -> str:
         """The name that a registration would take now; another process may take it first, so say it as a forecast."""
@@ -469,9 +487,14 @@ def _tags(new: NewVersion) -> dict[str, str]:
     return {key: value for key, value in tags.items() if value}
 
 
+def no_versions(about: str = "") -> VortexError:
+    """The error for what needs versions where there is none; `about` says what was to be done."""
+    return VortexError(f"{about}there is no version yet", "make one with: vortex train v6")
+
+
 def _unknown(name: str, existing: list[str]) -> VortexError:
     if not existing:
-        return VortexError(f"version {name!r} is not registered: there is no version yet", "make one with: vortex train v6")
+        return no_versions(f"version {name!r} is not registered: ")
     some = existing if len(existing) <= 12 else [*existing[:4], "…", *existing[-6:]]
     spelling = "" if re.fullmatch(r"v[1-9]\d*", name) else "; versions are written v6, v10"
     return VortexError(f"version {name!r} is not registered; there are: {', '.join(some)}{spelling}", "list them with: vortex versions")

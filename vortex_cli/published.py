@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from registry.declarations import SHARES
+from registry.declarations import figures
 from vortex_cli import console, wording
 
 if TYPE_CHECKING:
@@ -13,26 +14,28 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from registry.declarations import Declaration, DeclaredMetric, DeclaredVersion
+    from registry.edges import Edge
+    from registry.quarantine import Bar
 
 TITLE: Final = "Published (declared, not measured here, judges nothing)"
 WITHOUT_WEIGHTS: Final = "declared: no weights here"
 
 
-def figures(metrics: Iterable[DeclaredMetric]) -> Table:
+@dataclass(frozen=True)
+class Line:
+    """A version in a listing of what was published; `last` is the cell of the last column."""
+
+    name: str
+    codename: str
+    parents: tuple[Edge, ...]
+    metrics: tuple[DeclaredMetric, ...]
+    truncated: str | None = None
+    last: str | None = None
+
+
+def table_of_figures(metrics: Iterable[DeclaredMetric]) -> Table:
     """Published figures, a line for each place."""
-    places: dict[str, list[str]] = {}
-    for metric in metrics:
-        places.setdefault(metric.place, []).append(figure(metric))
-    return wording.snug(console.table(["published on", "figures"], [(place, ", ".join(texts)) for place, texts in places.items()]))
-
-
-def figure(metric: DeclaredMetric) -> str:
-    """One figure with its unit."""
-    return (
-        f"{metric.metric} {100 * metric.value:.1f} %"
-        if metric.metric in SHARES
-        else f"{metric.metric} {metric.value:g}" + (" m" if metric.metric in ("rmse", "mae") else "")
-    )
+    return wording.snug(console.table(["published on", "figures"], figures(metrics)))
 
 
 def story(declaration: Declaration) -> Iterator[tuple[str, str]]:
@@ -47,7 +50,7 @@ def story(declaration: Declaration) -> Iterator[tuple[str, str]]:
     yield "jobs", "\n".join(f"{job.job} ({job.stage}): {job.outcome}" for job in declaration.jobs)
 
 
-def heading(declared: DeclaredVersion) -> RenderableType:
+def heading(declared: DeclaredVersion, bars: Sequence[Bar]) -> RenderableType:
     """A declared version that has no weights."""
     from rich.panel import Panel
     from rich.table import Table
@@ -60,6 +63,8 @@ def heading(declared: DeclaredVersion) -> RenderableType:
         "state",
         Text(f"{WITHOUT_WEIGHTS}; bring them in with: {declared.adopt_command}", "yellow"),
     )
+    for bar in bars:
+        grid.add_row("quarantine", Text(f"{bar}: nothing with its weights enters a stage", "bold red"))
     if declared.declaration.truncated:
         grid.add_row("cut short", Text(declared.declaration.truncated, "red"))
     for key, text in story(declared.declaration):
@@ -72,16 +77,19 @@ def heading(declared: DeclaredVersion) -> RenderableType:
     return Panel(grid, title=title, title_align="left", border_style="dim", expand=False)
 
 
-def listing(versions: Mapping[str, Declaration], last: str = "checkpoint", cells: Sequence[str | None] = (), caption: str = "") -> Table:
-    """Declared versions, a line each; the last column holds `cells`, by itself the names of the files that hold the weights."""
+def listing(versions: Sequence[Line], last: str, caption: str = "") -> Table:
+    """What was published of versions, a line each, with `last` as the heading of the last column."""
     rows = []
-    for (name, declaration), cell in zip(
-        versions.items(), cells or [declaration.checkpoint for declaration in versions.values()], strict=True
-    ):
-        errors = [f"{metric.value:g} {metric.domain} · {metric.camera}" for metric in declaration.metrics if metric.metric == "rmse"]
-        mark = "†" if declaration.truncated else ""
-        made_from = wording.descent(declaration.parents) or "–"
-        rows.append((name + mark, declaration.codename, made_from, "\n".join(errors) or None, cell))
-    if any(declaration.truncated for declaration in versions.values()):
+    for version in versions:
+        errors = [f"{metric.value:g} {metric.domain} · {metric.camera}" for metric in version.metrics if metric.metric == "rmse"]
+        mark = "†" if version.truncated else ""
+        made_from = wording.descent(version.parents) or "–"
+        rows.append((version.name + mark, version.codename, made_from, "\n".join(errors) or None, version.last))
+    if any(version.truncated for version in versions):
         caption += ("; " if caption else "") + "† its training was cut short: see vortex show"
     return wording.snug(console.table(["version", "codename", "made from", "published RMSE m", last], rows, caption=caption))
+
+
+def line(name: str, declaration: Declaration, last: str | None) -> Line:
+    """The line of a version as its publisher describes it."""
+    return Line(name, declaration.codename, declaration.parents, declaration.metrics, declaration.truncated, last)

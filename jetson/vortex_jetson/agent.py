@@ -21,7 +21,7 @@ from vortex_jetson.channel import Channel, Release
 from vortex_jetson.device import Device, stamp
 from vortex_jetson.document import LARGEST_COUNT, canonical, read
 from vortex_jetson.engine import LibraryMissing, model_for
-from vortex_jetson.errors import BadBundle, DiskFull, HealthFailed, RobotError, Untrusted, UsageError
+from vortex_jetson.errors import BadBundle, DiskFull, HealthFailed, RobotError, TransferFailed, Untrusted, UsageError
 from vortex_jetson.files import STAGING, flush, read_plain, remove_tree, write_whole, writing
 from vortex_jetson.slots import Name, Slots
 from vortex_jetson.transfer import Transfer, source_of
@@ -84,8 +84,10 @@ def pull(device: Device, place: str | None = None) -> Pulled:
             _tell(device, pulled)
             raise
         except RobotError as error:
-            with _best_effort(device):
-                _tell(device, Pulled("failed", error.message))
+            # A server that is away for a while says nothing about a version, and a channel stops a rollout where one failed.
+            if not isinstance(error, TransferFailed) or error.final:
+                with _best_effort(device):
+                    _tell(device, Pulled("failed", error.message))
             raise
         return _tell(device, pulled)
 

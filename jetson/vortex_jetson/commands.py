@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing, nullcontext
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
@@ -20,6 +21,7 @@ from vortex_jetson.fusion import Limits
 from vortex_jetson.notify import Heartbeat
 from vortex_jetson.perception import Perception
 from vortex_jetson.pinhole import Pinhole, of_matrix
+from vortex_jetson.recording import Recording
 from vortex_jetson.resize import shrink
 from vortex_jetson.ros_node import RosNode
 from vortex_jetson.runtime import Current, Follower, Summary
@@ -43,6 +45,7 @@ def add_commands(commands: Any, command: MakeCommand, say: Say) -> None:
     )
     _add_source(run, "ros, camera:N, a video, or a folder of frames", required=True)
     run.add_argument("--out", type=Path, metavar="DIR", help="write depth, classes and confidence of every frame there, as .npy")
+    run.add_argument("--record", type=Path, metavar="FILE", help="record frames and answers there, as MCAP")
     run.add_argument("--frames", type=int, metavar="N", help="stop after so many frames")
     run.add_argument(
         "--ros", nargs=argparse.REMAINDER, default=[], metavar="ARGS", help="last: ROS's own arguments, as -r depth:=/tof/depth"
@@ -86,12 +89,14 @@ def _run(arguments: argparse.Namespace, say: Say) -> int:
     current = Current(perception(here))
     if arguments.source == "ros":
         return _run_ros(here, current, arguments.ros)
-    outputs = [runtime.into_folder(arguments.out)] if arguments.out else []
     heartbeat, summary = Heartbeat(), Summary()
+    outputs = [runtime.into_folder(arguments.out)] if arguments.out else []
     outputs.append(lambda frame, seen: heartbeat())
+    recording = Recording(arguments.record) if arguments.record else None
     try:
-        with _following(here, current):
-            runtime.work(_frames(arguments.source, arguments.frames), current, outputs, summary)
+        with _following(here, current), closing(recording) if recording else nullcontext():
+            frames = _frames(arguments.source, arguments.frames)
+            runtime.work(frames, current, [*outputs, recording.add] if recording else outputs, summary)
     except KeyboardInterrupt:
         pass  # a camera has no other end
     document = {

@@ -136,7 +136,7 @@ def load(folder: Path) -> Device:
         document = tomllib.loads(content)
     except FileNotFoundError as error:
         raise UsageError(f"{folder}: holds no device", "set it up with: vortex-jetson init, or name another folder with --state") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(
             f"{path}: cannot be read ({error})", "correct it, or remove it and set the device up with: vortex-jetson init"
         ) from error

@@ -64,7 +64,9 @@ class Fields:
 
     def refuse(self, name: str, allowed: str) -> NoReturn:
         """Raise BadDocument for the field `name`."""
-        value = repr(self.document.get(name))
+        content = self.document.get(name)
+        # What is nested deeply enough can be read and yet not be spelt.
+        value = _kind(content) if isinstance(content, (list, dict)) else repr(content)
         shown = value if len(value) <= 60 else value[:57] + "…"
         raise BadDocument(f"{self.where}: {name} is {shown}, allowed: {allowed}", "it was not written by Vortex; nothing of it was used")
 
@@ -156,4 +158,4 @@ class Fields:
 
 
 def _kind(value: object) -> str:
-    return {type(None): "null", list: "a list", str: "a text", bool: "true or false"}.get(type(value), "a number")
+    return {type(None): "null", dict: "an object", list: "a list", str: "a text", bool: "true or false"}.get(type(value), "a number")

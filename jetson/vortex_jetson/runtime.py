@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from vortex_jetson.errors import RobotError
+from vortex_jetson.files import writing
 from vortex_jetson.perception import Perception, Seen
+from vortex_jetson.recording import millimetres
 from vortex_jetson.shadow import Shadow
 from vortex_jetson.sources import Frame
 
@@ -132,11 +134,12 @@ def work(
 
 def into_folder(path: Path) -> Output:
     """Writes NAME.depth.npy (uint16 mm, 0 unknown), NAME.classes.npy and NAME.confidence.npy (uint8) of every frame."""
-    path.mkdir(parents=True, exist_ok=True)
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
 
     def write(frame: Frame, seen: Seen) -> None:
-        millimetres = np.rint(np.minimum(seen.depth, np.float32(65.534)) * 1000).astype(np.uint16)
-        for role, values in (("depth", millimetres), ("classes", seen.classes), ("confidence", seen.confidence)):
-            np.save(path / f"{frame.name}.{role}.npy", values)
+        for role, values in (("depth", millimetres(seen.depth)), ("classes", seen.classes), ("confidence", seen.confidence)):
+            with writing(path):
+                np.save(path / f"{frame.name}.{role}.npy", values)
 
     return write

@@ -8,32 +8,35 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from core.errors import VortexError
 from core.files import inside, read_regular, sha256_file
 from core.progress import Progress
 from pipelines.workspace import Device, Domain
 from registry.chain import COLUMNS, ChainHead
-from registry.records import Artifact
+from registry.records import Artifact, RunRecord, to_json
 
 MANIFEST: Final = "manifest.json"
 README: Final = "README.md"
 LEDGER: Final = "ledger"
 ARTIFACTS: Final = "artifacts"
 ERRORS: Final = "errors"
+RUNS: Final = "runs"
 FORMAT: Final = 1
 """A reader refuses an archive of a later one."""
 LARGEST_MANIFEST: Final = 1 << 30
 OURS: Final = re.compile(
-    rf"{LEDGER}/\d{{9}}-\d{{9}}\.jsonl|{ARTIFACTS}/[0-9a-f]{{64}}(\.[A-Za-z0-9]+)?|{ERRORS}/[0-9a-f]{{64}}\.parquet|{README}"
+    rf"{LEDGER}/\d{{9}}-\d{{9}}\.jsonl|{ARTIFACTS}/[0-9a-f]{{64}}(\.[A-Za-z0-9]+)?|{ERRORS}/[0-9a-f]{{64}}\.parquet|{RUNS}/[0-9a-f]{{64}}\.json|{README}"
     rf"|(\w+/)?\.[^/]+\.staging"
 )
 """Paths that writing an archive makes. What else lies there is somebody's own, and never touched."""
 HEX: Final = r"^[0-9a-f]{64}$"
+_RUN: Final = TypeAdapter(RunRecord)
 
 README_TEXT: Final = """\
 # A registry of distilled perception models
@@ -46,6 +49,8 @@ Vortex wrote this folder, and nothing here needs Vortex to be read.
   JSON, kept as text because the hash is taken over that very text.
 - `artifacts/SHA256.EXTENSION`: weights (safetensors), exported networks (ONNX), errors and fingerprints by frame (npz, numpy arrays).
   Each is named by the SHA-256 of its bytes, by which the ledger's events name it too.
+- `runs/SHA256.json`: a training run as MLflow has it: parameters, tags, datasets, and every point of its curves as name, value, time in
+  milliseconds and step. `run_id` is the one that the ledger names; of a run that went on there are several files, the longest is the last.
 - `errors/SHA256.parquet`: the errors by frame of `artifacts/SHA256.npz` once more, as a table. Sums over a frame's valid pixels:
   `count` pixels, `squared` in square metres, and so on; RMSE is the root of the sum of `squared` over the sum of `count`.
 
@@ -67,7 +72,7 @@ they are, in UTF-8. `previous` is the hash of the event before it; the first one
 
 ## What is not here
 
-Frames: each version names its data by hash, and a DVC remote has them. Curves of the trainings, and what MLflow alone keeps.
+Frames: each version names its data by hash, and a DVC remote has them.
 
 `vortex init NEW` and `vortex restore THIS_FOLDER --workspace NEW` make a workspace of it again, with the same hashes.
 """
@@ -106,6 +111,11 @@ class Manifest(_Part):
     def ledger_files(self) -> list[str]:
         """The parts of the ledger, oldest first."""
         return sorted(path for path in self.files if path.startswith(f"{LEDGER}/"))
+
+    @property
+    def run_files(self) -> list[str]:
+        """The runs; of one that went on there are several."""
+        return [path for path in self.files if path.startswith(f"{RUNS}/")]
 
 
 def artifact_path(artifact: Artifact) -> str:
@@ -176,6 +186,21 @@ def fault_of(folder: Path, path: str, recorded: ArchivedFile) -> str | None:
         return "is missing"
     except (OSError, VortexError) as error:
         return f"cannot be read ({error})"
+
+
+def run_content(record: RunRecord) -> bytes:
+    """A run as the content of a file: the same for the same run."""
+    points = sorted(record.metrics, key=lambda point: (point[0], point[3], point[2], str(point[1])))
+    record = replace(record, metrics=tuple(points), inputs=tuple(sorted(record.inputs, key=str)))
+    return (json.dumps(to_json(record), indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()
+
+
+def run_of(content: bytes, where: str) -> RunRecord:
+    """The run in a file. Raises VortexError naming `where` it is."""
+    try:
+        return _RUN.validate_json(content)
+    except ValidationError as error:
+        raise VortexError(f"{where}: is no run ({str(error.errors()[0]['msg'])[:200]})", "take another copy of the archive") from error
 
 
 def line_of(row: tuple[Any, ...]) -> str:

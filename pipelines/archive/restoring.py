@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from core.errors import VortexError
-from core.files import locked, read_text_of_user, write_atomic
+from core.files import locked, read_regular, read_text_of_user, write_atomic
 from core.progress import Progress
-from pipelines.archive.layout import Manifest, artifact_path, read_manifest, row_of, verify
+from pipelines.archive.layout import LARGEST_MANIFEST, Manifest, artifact_path, read_manifest, row_of, run_of, verify
 from pipelines.hub.open import hub
 from pipelines.workspace import FILE, Workspace, check_name, load
 from registry import audit, events
 from registry.artifacts import key
 from registry.chain import ChainHead, follow
 from registry.ledger import Entry, entry_of
-from registry.records import Artifact
+from registry.records import Artifact, RunRecord
 from registry.store import run_record
 from registry.versions import Hub
 
@@ -56,8 +56,9 @@ def restore(ws: Workspace, folder: Path, on_file: Progress | None = None) -> Res
         filled = _require_empty(registry, manifest.chain_head, artifacts)
         added = _add_settings(ws, manifest)
         versions = events.fold(entries).whole_versions()
-        for version in versions:
-            registry.store.import_run(run_record(version))
+        runs = _runs(folder, manifest)
+        for run in [*runs.values(), *(run_record(version) for version in versions if version.run_id not in runs)]:
+            registry.store.import_run(run)
         for artifact in artifacts:
             _put(registry, folder, manifest, artifact)
         if not filled:
@@ -74,6 +75,16 @@ def restore(ws: Workspace, folder: Path, on_file: Progress | None = None) -> Res
         data=manifest.data,
         added=added,
     )
+
+
+def _runs(folder: Path, manifest: Manifest) -> dict[str, RunRecord]:
+    """The archived runs by the id that the ledger has for them; an older archive has none, and its versions' are made of the ledger.
+
+    Of a run that went on, that with most points is the last: curves only grow.
+    """
+    records = [run_of(read_regular(folder / path, LARGEST_MANIFEST), path) for path in manifest.run_files]
+    records.sort(key=lambda record: (len(record.metrics), record.ended_ms or 0, len(record.tags)))
+    return {record.run_id: record for record in records}
 
 
 def _lines(folder: Path, manifest: Manifest) -> Iterator[tuple[str, int, str]]:

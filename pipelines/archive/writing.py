@@ -1,7 +1,7 @@
 """Write the registry into an open folder, and later what has been added since.
 
-Files never change once they are there: artifacts and errors are named by their content, and each run adds a part to the ledger. The
-manifest is written last and atomically, so that an archive is what it was before, or what it is after.
+Files never change once they are there: artifacts, errors and runs are named by their content, and each archiving adds a part to the
+ledger. The manifest is written last and atomically, so that an archive is what it was before, or what it is after.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pipelines.archive.layout import (
     OURS,
     README,
     README_TEXT,
+    RUNS,
     ArchivedFile,
     Manifest,
     artifact_path,
@@ -31,6 +32,7 @@ from pipelines.archive.layout import (
     line_of,
     read_manifest,
     recorded_file,
+    run_content,
 )
 from pipelines.compare.frame_errors import FrameErrors
 from pipelines.data.pointer import EMPTY_DIR, data_hash
@@ -77,7 +79,7 @@ def archive(ws: Workspace, folder: Path, on_file: Progress | None = None) -> Arc
         registry.ledger.verify()
         _require_continued(folder, before, heads)
         present = before.files if before else {}
-        files = {path: present[path] for path in (before.ledger_files if before else [])}
+        files = {path: present[path] for path in (*before.ledger_files, *before.run_files)} if before else {}
         files |= _write_ledger(folder, rows[before.chain_head.seq if before else 0 :])
         entries = [entry_of(row) for row in rows]
         artifacts, errors = _artifacts(entries)
@@ -85,6 +87,7 @@ def archive(ws: Workspace, folder: Path, on_file: Progress | None = None) -> Arc
             files |= _write_artifact(registry, folder, artifact, with_errors=artifact in errors)
             if on_file:
                 on_file(count, len(artifacts))
+        files |= _write_runs(registry, folder)
         files[README] = recorded_file(README_TEXT.encode())
         manifest = Manifest(
             format=FORMAT,
@@ -186,6 +189,19 @@ def _write_artifact(registry: Hub, folder: Path, artifact: Artifact, *, with_err
         if not (folder / table).exists():
             _write_table(FrameErrors.load(folder / path), folder / table)
         files[table] = ArchivedFile(sha256=sha256_file(folder / table), bytes=(folder / table).stat().st_size)
+    return files
+
+
+def _write_runs(registry: Hub, folder: Path) -> dict[str, ArchivedFile]:
+    """Write every run that MLflow has. One that has gone on since the last archive is written anew, beside its earlier file."""
+    files = {}
+    for run in registry.store.runs():
+        content = run_content(registry.store.export_run(run))
+        file = recorded_file(content)
+        path = f"{RUNS}/{file.sha256}.json"
+        if fault_of(folder, path, file):
+            write_atomic(folder / path, content)
+        files[path] = file
     return files
 
 

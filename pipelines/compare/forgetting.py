@@ -11,7 +11,6 @@ from pipelines.compare.pooled import metric_named
 from pipelines.compare.verdict import MARGIN, Verdict, judge_frames
 from pipelines.compare.versions import frame_errors
 from registry.edges import WeightsEdge
-from registry.lineage import weights_line
 from registry.records import Metrics, Series, Version
 from registry.versions import Hub
 
@@ -92,7 +91,7 @@ def forgetting(registry: Hub, version: Version, *, margin: float = MARGIN, seed:
 
 def domains_of(registry: Hub, version: Version) -> tuple[str, ...]:
     """The domains that a version was trained for: those of its data and of every version whose weights are in it, the oldest first."""
-    line = [ancestor for ancestor in weights_line(version, registry.find).values() if ancestor is not None]
+    line = [ancestor for ancestor in registry.weights_line(version).values() if isinstance(ancestor, Version)]
     trained = [domain for ancestor in reversed(line) for domain in (*(use.domain for use in ancestor.data), ancestor.domain) if domain]
     return tuple(dict.fromkeys(trained or [metrics.domain for metrics in version.metrics if metrics.series.exam]))
 
@@ -102,8 +101,8 @@ def _pairs(version: Version, parent: Version, domain: str) -> list[tuple[Metrics
     pairs = {}
     for metrics in version.metrics:
         for other in parent.metrics:
-            if metrics.domain == domain and metrics.series.exam and metrics.series.comparable(other.series):
-                pairs[metrics.series.comparable_key] = (metrics, other)
+            if metrics.domain == domain and metrics.series.exam and metrics.series == other.series:
+                pairs[metrics.series] = (metrics, other)
     return list(pairs.values())
 
 

@@ -12,23 +12,30 @@ from numpy.typing import NDArray
 from core.errors import UsageError, VortexError
 from models.checkpoint import parameter_count
 from pipelines.compare.errors_at_hand import ErrorsAtHand
+from pipelines.compare.latency import DeviceLatency, latencies
+from pipelines.compare.latency import at as timed_on
 from pipelines.compare.pooled import METRICS, Direction
 from pipelines.compare.shared_series import SharedSeries, at, shared_series
 from pipelines.compare.verdict import MARGIN, Verdict, judge_frames
 from pipelines.hub.open import hub
 from pipelines.workspace import Workspace
 from registry.records import Series, Version
-from registry.versions import Hub
+from registry.versions import Hub, no_versions
 
 PARAMS: Final = "params"
 LATENCY: Final = "latency"
 MOST_NAMED: Final = 20
-ALLOWED: Final = f"PLACE.METRIC, where PLACE is a domain, a dataset or DATASET@CAMERA and METRIC one of {', '.join(METRICS)}; and {PARAMS}"
+ALLOWED: Final = (
+    f"PLACE.METRIC, where PLACE is a domain, a dataset or DATASET@CAMERA and METRIC one of {', '.join(METRICS)}; "
+    f"{PARAMS}; and {LATENCY}@DEVICE"
+)
+Place = SharedSeries | DeviceLatency | None
+"""What an axis was measured on; None for the number of parameters."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Something that versions differ in. `series` is what was measured; None for what a version has by itself."""
+    """Something that versions differ in. `series` are the frames that it was measured on; None for parameters and for milliseconds."""
 
     name: str
     metric: str
@@ -37,7 +44,9 @@ class Axis:
 
     def text(self, value: float, sign: str = "") -> str:
         """A value on it, or with `sign` "+" a difference, as a person reads it."""
-        return METRICS[self.metric].text(value, sign) if self.series else f"{value:{sign},.0f}"
+        if self.series:
+            return METRICS[self.metric].text(value, sign)
+        return f"{value:{sign}.2f} ms" if self.metric == LATENCY else f"{value:{sign},.0f}"
 
     def gain(self, better: float, worse: float) -> float:
         """By how much the first value is better than the second: positive where it is, whichever way the axis runs."""
@@ -106,17 +115,20 @@ class Pareto:
 
 
 def pareto(ws: Workspace, axes: Sequence[str], *, exams_only: bool = True, margin: float = MARGIN, seed: int = 0) -> Pareto:
-    """Compute which versions dominate which over two axes or more, each `PLACE.METRIC` or `params`.
+    """Compute which versions dominate which over two axes or more, each `PLACE.METRIC`, `params` or `latency@DEVICE`.
 
-    An axis is one dataset in one state, one camera and one protocol; versions that were measured otherwise are left out, and named.
+    An axis is one dataset in one state, one camera and one protocol, or one device and runtime; versions that were measured otherwise, or
+    not at all, are left out, and named.
     Raises UsageError for an axis that is none, saying what is allowed, VortexError where no version has all of them.
     """
     if len(set(axes)) < 2:
         raise UsageError(f"{len(set(axes))} axis is not enough for a front, allowed: two or more", "for example --axes rooms.rmse,params")
     registry = hub(ws)
     versions = registry.versions()
+    if not versions:
+        raise no_versions(f"no front over {', '.join(axes)}: ")
     places = shared_series(versions, exams_only=exams_only)
-    shared = [_shared(name, places) for name in dict.fromkeys(axes)]
+    shared = [_shared(ws, registry, name, versions, places) for name in dict.fromkeys(axes)]
     definitions = [_axis(name, place) for name, place in zip(dict.fromkeys(axes), shared, strict=True)]
     values: dict[str, tuple[float, ...]] = {}
     left_out: dict[str, str] = {}
@@ -148,26 +160,26 @@ def pareto(ws: Workspace, axes: Sequence[str], *, exams_only: bool = True, margi
     return Pareto(tuple(definitions), tuple(ranked), left_out, barred)
 
 
-def _shared(name: str, places: Sequence[SharedSeries]) -> SharedSeries | None:
-    """What an axis was measured on; None for the number of parameters."""
+def _shared(ws: Workspace, registry: Hub, name: str, versions: Sequence[Version], places: Sequence[SharedSeries]) -> Place:
     if name == PARAMS:
         return None
-    if name == LATENCY:
-        raise UsageError(
-            f"{LATENCY}: no version has a recorded figure of it, allowed: {ALLOWED}", f"take {PARAMS} for the size of a network"
-        )
+    quantity, _, device = name.partition("@")
+    if quantity == LATENCY:
+        return timed_on(device, latencies(ws, registry, versions))
     place, _, metric = name.rpartition(".")
     if not place or metric not in METRICS:
         raise UsageError(f"unknown axis {name!r}, allowed: {ALLOWED}", "for example --axes rooms.rmse,corridor.rmse,params")
     return at(place, places)
 
 
-def _axis(name: str, shared: SharedSeries | None) -> Axis:
+def _axis(name: str, shared: Place) -> Axis:
+    if isinstance(shared, DeviceLatency):
+        return Axis(f"{LATENCY}@{shared.name}", LATENCY, "lower", None)
     metric = name.rpartition(".")[2]
     return Axis(name, metric, METRICS[metric].direction if shared else "lower", shared.series if shared else None)
 
 
-def _values(registry: Hub, version: Version, axes: Sequence[Axis], shared: Sequence[SharedSeries | None]) -> tuple[float, ...] | str:
+def _values(registry: Hub, version: Version, axes: Sequence[Axis], shared: Sequence[Place]) -> tuple[float, ...] | str:
     """A version's value on each axis; or what it lacks."""
     values = []
     for axis, place in zip(axes, shared, strict=True):
@@ -176,6 +188,11 @@ def _values(registry: Hub, version: Version, axes: Sequence[Axis], shared: Seque
                 values.append(float(parameter_count(registry.artifact_path(version.checkpoint, verify=False))))
             except VortexError as error:
                 return error.message
+            continue
+        if isinstance(place, DeviceLatency):
+            if version.name not in place.p99_ms:
+                return f"not measured: no trusted device bench of its export on {place.name}"
+            values.append(place.p99_ms[version.name])
             continue
         if version.name not in place.metrics:
             otherwise = place.otherwise.get(version.name)
@@ -206,7 +223,7 @@ def _least_gain(axes: Sequence[Axis], better: Sequence[float], worse: Sequence[f
 def _judged(
     errors: ErrorsAtHand,
     axes: Sequence[Axis],
-    shared: Sequence[SharedSeries | None],
+    shared: Sequence[Place],
     dominator: str,
     dominated: str,
     values: Mapping[str, tuple[float, ...]],
@@ -215,10 +232,10 @@ def _judged(
 ) -> Dominance:
     """What one version has over another on each axis; the intervals of all measured axes hold at once."""
     gains = []
-    comparisons = sum(place is not None for place in shared)
+    comparisons = sum(isinstance(place, SharedSeries) for place in shared)
     for axis, place, a, b in zip(axes, shared, values[dominator], values[dominated], strict=True):
         verdict, unjudged = None, ""
-        if place is not None:
+        if isinstance(place, SharedSeries):
             try:
                 of_a, of_b = (errors.of(name, place.metrics[name]) for name in (dominator, dominated))
                 verdict = judge_frames(of_a, of_b, axis.metric, margin=margin, comparisons=comparisons, seed=seed)

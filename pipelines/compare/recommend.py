@@ -16,16 +16,18 @@ import numpy as np
 from core.errors import VortexError
 from pipelines.compare.errors_at_hand import ErrorsAtHand
 from pipelines.compare.forgetting import Forgetting, forgetting
+from pipelines.compare.latency import latencies
 from pipelines.compare.pooled import METRICS
 from pipelines.compare.shared_series import SharedSeries, shared_series
 from pipelines.compare.verdict import MARGIN, Verdict, judge_frames
+from pipelines.data.datasets import listing, resolve
 from pipelines.hub.classes import class_pixels
 from pipelines.hub.open import hub
 from pipelines.workspace import Workspace
 from registry.edges import WeightsEdge
 from registry.lineage import unproven, weights_line
 from registry.records import Series, Version
-from registry.versions import Hub
+from registry.versions import Hub, no_versions
 
 Purpose = Literal["deploy", "finetune"]
 WEIGHED: Final[Mapping[Purpose, tuple[str, ...]]] = {"deploy": ("rmse", "rmse_near", "miou"), "finetune": ("rmse",)}
@@ -98,6 +100,8 @@ class Recommendation:
     candidates: tuple[Candidate, ...]
     rivals: tuple[Rivalry, ...]
     excluded: Mapping[str, str]
+    edge: str = "has the better figures"
+    """What the version has over those that it is tied with."""
 
     @property
     def sentence(self) -> str:
@@ -105,7 +109,7 @@ class Recommendation:
         use = f"for {self.domain}" if self.purpose == "deploy" else f"to fine-tune on {self.domain} from"
         if self.certain:
             return f"{self.version} {use}"
-        return f"too little to say between {' and '.join((self.version, *self.tied))} {use}; {self.version} has the better figures"
+        return f"too little to say between {' and '.join((self.version, *self.tied))} {use}; {self.version} {self.edge}"
 
 
 def recommend(ws: Workspace, domain: str, purpose: Purpose = "deploy", *, margin: float = MARGIN, seed: int = 0) -> Recommendation:
@@ -116,10 +120,12 @@ def recommend(ws: Workspace, domain: str, purpose: Purpose = "deploy", *, margin
     setting = ws.domain(domain)
     registry = hub(ws)
     versions = registry.versions()
+    if not versions:
+        raise no_versions(f"nothing to recommend for {domain}: ")
     exams = shared_series(versions)
     of_domain = [shared for shared in exams if shared.series.domain == domain]
     if purpose == "deploy":
-        judging = [shared for shared in of_domain if setting.exam is None or shared.series.dataset in setting.exam]
+        judging = of_domain if setting.exam is None else _in_exam(ws, setting.exam, of_domain)
     else:
         judging = _widely_shared([shared for shared in exams if shared.series.domain != domain]) or of_domain
     if not judging:
@@ -139,7 +145,15 @@ def recommend(ws: Workspace, domain: str, purpose: Purpose = "deploy", *, margin
     candidates = _candidates(eligible, judging, criteria)
     question = _Question(ws, registry, domain, {version.name: version for version in versions}, criteria, judging, margin, seed)
     answer = question.deploy(candidates) if purpose == "deploy" else question.finetune(candidates)
-    return Recommendation(domain, purpose, *answer, tuple(criteria), tuple(candidates), question.rivals, excluded | question.passed_over)
+    return Recommendation(
+        domain, purpose, *answer, tuple(criteria), tuple(candidates), question.rivals, excluded | question.passed_over, question.edge
+    )
+
+
+def _in_exam(ws: Workspace, exam: Sequence[str], of_domain: Sequence[SharedSeries]) -> list[SharedSeries]:
+    """Those whose dataset the exam names: a dataset that is here under another name now is known by its content."""
+    contents = {resolve(ws, name_or_manifest=dataset.name).digest for dataset in listing(ws) if dataset.name in exam}
+    return [shared for shared in of_domain if shared.series.dataset in exam or shared.series.digest in contents]
 
 
 def _widely_shared(exams: Sequence[SharedSeries]) -> list[SharedSeries]:
@@ -234,14 +248,41 @@ class _Question:
         self.margin, self.seed = margin, seed
         self.rivals: tuple[Rivalry, ...] = ()
         self.passed_over: dict[str, str] = {}
+        self.edge = "has the better figures"
+        self.latencies = latencies(ws, registry, versions.values())
 
     def deploy(self, candidates: Sequence[Candidate]) -> _Answer:
         """The candidate that gives up least, and whether the frames bear that out."""
         best, *others = candidates
         self.rivals = self._rivalries(best, others[:MOST_RIVALS])
         tied = tuple(rivalry.version for rivalry in self.rivals if rivalry.word in OPEN)
-        reasons = [self._least(best, len(candidates)), *self._against(), *self._forgotten(best)]
+        if faster := self._fastest(best, [candidate for candidate in others if candidate.version in tied]):
+            best = faster
+            self.rivals = self._rivalries(best, [candidate for candidate in candidates if candidate is not best][:MOST_RIVALS])
+            tied = tuple(rivalry.version for rivalry in self.rivals if rivalry.word in OPEN)
+        reasons = [self._least(best, len(candidates)), *self._against(), *self._times(candidates), *self._forgotten(best)]
         return best.version, not tied, tied, (*reasons, *self._production(best, tied))
+
+    def _fastest(self, best: Candidate, tied: Sequence[Candidate]) -> Candidate | None:
+        """Of the best and those that the frames do not tell from it, the one that a device says is faster than the best; None where none is."""
+        group = [best, *tied]
+        for latency in self.latencies:
+            if len(group) > 1 and all(candidate.version in latency.p99_ms for candidate in group):
+                fastest = min(group, key=lambda candidate: latency.p99_ms[candidate.version])
+                self.edge = f"is the fastest on {latency.name}"
+                return fastest if fastest is not best else None
+        return None
+
+    def _times(self, candidates: Sequence[Candidate]) -> list[str]:
+        """What the candidates take on each device that any of them was timed on."""
+        lines = []
+        for latency in self.latencies:
+            times = [(latency.p99_ms[name], name) for name in (each.version for each in candidates) if name in latency.p99_ms]
+            missing = [each.version for each in candidates if each.version not in latency.p99_ms]
+            words = ", ".join(f"{name} {time:.2f} ms" for time, name in sorted(times)[:MOST_RIVALS])
+            if times:
+                lines.append(f"p99 on {latency.name}: {words}" + (f"; not measured: {', '.join(missing[:MOST_RIVALS])}" if missing else ""))
+        return lines
 
     def finetune(self, candidates: Sequence[Candidate]) -> _Answer:
         """The base with the fewest forgotten domains; of those the best in depth, and of those that are not told apart the widest in data."""

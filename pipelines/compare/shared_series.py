@@ -29,10 +29,10 @@ def shared_series(versions: Sequence[Version], *, exams_only: bool = True) -> li
     measurements = [(version.name, metrics) for version in versions for metrics in version.metrics if metrics.series.exam or not exams_only]
     # A dataset that was renamed is the same by its digest; it is called what the newest version calls it.
     names = {metrics.digest: metrics.dataset for _, metrics in measurements}
-    places: dict[tuple[str, str, str], dict[tuple[str, str, str, str], dict[str, Metrics]]] = {}
+    places: dict[tuple[str, str, str], dict[Series, dict[str, Metrics]]] = {}
     for version, metrics in measurements:
         place = (metrics.domain, names[metrics.digest], metrics.camera)
-        places.setdefault(place, {}).setdefault(metrics.series.comparable_key, {})[version] = metrics
+        places.setdefault(place, {}).setdefault(metrics.series, {})[version] = metrics
     times = Counter(dataset for _, dataset, _ in places)
     return [
         _most_shared(dataset, dataset if times[dataset] == 1 else f"{dataset}@{camera}", groups)
@@ -52,11 +52,15 @@ def at(place: str, every: Sequence[SharedSeries]) -> SharedSeries:
     matches = of_dataset or named
     if len(matches) == 1:
         return matches[0]
+    if not every:
+        raise UsageError(
+            f"no version was measured in an exam yet, so not on {place!r}", "measure with: vortex evaluate VERSION --domain DOMAIN"
+        )
     names = _names(matches or every)
     if matches:
         raise UsageError(f"{place!r} is {len(matches)} things that do not compare: {names}", f"name one of them, as {matches[0].name}")
     raise UsageError(
-        f"no version was measured on {place!r}, allowed: {names or 'nothing yet, no exam was recorded'}",
+        f"no version was measured on {place!r}, allowed: {names}",
         "name one of them, or measure versions with: vortex evaluate VERSION --domain DOMAIN",
     )
 
@@ -65,7 +69,7 @@ def _names(every: Iterable[SharedSeries]) -> str:
     return ", ".join(f"{shared.name} ({shared.series.domain})" for shared in every)
 
 
-def _most_shared(dataset: str, name: str, groups: dict[tuple[str, str, str, str], dict[str, Metrics]]) -> SharedSeries:
+def _most_shared(dataset: str, name: str, groups: dict[Series, dict[str, Metrics]]) -> SharedSeries:
     """The group with most versions; of those, the one that was begun last. A version that is in another alone is told apart from it."""
     metrics = max(reversed(groups.values()), key=len)
     series = replace(list(metrics.values())[-1].series, dataset=dataset)

@@ -180,13 +180,13 @@ def _pairs(a: Version, b: Version, domain: str | None) -> tuple[list[tuple[Metri
     pairs = {}
     for metrics in of_b:
         for other in of_a:
-            if other.series.comparable(metrics.series):
-                pairs[metrics.series.comparable_key] = (other, metrics)
+            if other.series == metrics.series:
+                pairs[metrics.series] = (other, metrics)
     unpaired = [
         Unpaired(version.name, **vars(metrics.series), why=_why(metrics.series, [other.series for other in others], name))
         for version, own, others, name in ((a, of_a, of_b, b.name), (b, of_b, of_a, a.name))
         for metrics in own
-        if metrics.series.comparable_key not in pairs
+        if metrics.series not in pairs
     ]
     return sorted(pairs.values(), key=lambda pair: not pair[0].series.exam), tuple(unpaired)
 

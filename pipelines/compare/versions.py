@@ -52,7 +52,7 @@ def compare_measured(
 ) -> tuple[Verdict, ...]:
     """Judge what `version` `measured` against the same frames of `against`; `measure` is called for it where it lacks them."""
     registry = open_hub(ws)
-    if not any(measured.series.comparable(other.series) for other in registry.get(against).metrics):
+    if not any(measured.series == other.series for other in registry.get(against).metrics):
         measure(against, measured.domain)
     return compare_errors(registry, version, against, measured.domain, like=measured.series, metrics=metrics, margin=margin, seed=seed)
 
@@ -74,14 +74,14 @@ def compare_errors(
         [
             of_version
             for of_version in hub.get(name).metrics
-            if of_version.domain == domain and camera in (None, of_version.camera) and (like is None or of_version.series.comparable(like))
+            if of_version.domain == domain and camera in (None, of_version.camera) and (like is None or of_version.series == like)
         ]
         for name in (a, b)
     ]
     for name, measurements in zip((a, b), measured, strict=True):
         if not measurements:
             raise VortexError(f"{name} was not measured on {domain}", f"measure it with: vortex evaluate {name} --domain {domain}")
-    pairs = [(of_a, of_b) for of_a in measured[0] for of_b in measured[1] if of_a.series.comparable(of_b.series)]
+    pairs = [(of_a, of_b) for of_a in measured[0] for of_b in measured[1] if of_a.series == of_b.series]
     if not pairs:
         of_a, of_b = measured[0][-1], measured[1][-1]
         raise VortexError(

@@ -13,6 +13,7 @@ from pipelines.hub.open import hub
 from pipelines.protocol import Protocol
 from pipelines.workspace import Workspace
 from registry.records import Metrics, Version
+from registry.versions import no_versions
 from validation.rows import Frame
 
 
@@ -40,15 +41,18 @@ def evaluate_all(
 
     Each is recorded as soon as it is measured, so that an interrupted call goes on where it was; what is recorded of these very frames by
     this protocol is not measured again. A version whose weights or export are gone is told apart, and ends nothing.
-    Raises GateRefused for data that has not passed validation, VortexError for an unknown domain or dataset.
+    Raises GateRefused for data that has not passed validation, VortexError for an unknown domain or dataset, and without a version.
     """
     registry = hub(ws)
     sets = data_to_measure(ws, data=data, domain=domain, own=None, split=protocol.split)
     for ref, _ in sets:
         require_passed(ws, ref)
     planned = [(ref, frames, series_of(ws, ref, frames, protocol)) for ref, frames in sets]
+    versions = registry.versions()
+    if not versions:
+        raise no_versions("nothing to measure: ")
     standings = []
-    for version in sorted(registry.versions(), key=lambda version: version.number):
+    for version in versions:
         missing: list[tuple[DataRef, Sequence[Frame]]] = []
         recorded: list[Metrics] = []
         for ref, frames, series in planned:

@@ -7,17 +7,16 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.errors import VortexError
 from core.files import inside, sha256_file
 from pipelines.data.datasets import Dataset, resolve
 from pipelines.hub.open import hub
+from pipelines.lineage.taught import versions_taught
 from pipelines.validate.cached import statistics_of
-from pipelines.validate.fingerprints import Fingerprints, fingerprints_of
+from pipelines.validate.fingerprints import fingerprints_of
 from pipelines.workspace import Workspace
 from registry.records import to_json
-from registry.versions import Hub
 from validation.manifest import read_manifest
 from validation.rows import Frame
 
@@ -70,10 +69,12 @@ def frame_record(ws: Workspace, dataset: Dataset, frame: Frame) -> FrameRecord:
     table = statistics_of(ws, ref)[0].table
     statistics = {str(name): value for name, value in table[table["id"] == frame.id].iloc[0].items()}
     row = {name: value for name, value in to_json(frame).items() if value is not None}
-    trained, unknown = _trained(hub(ws), fingerprints_of(ws, ref, [frame.id]).content)
+    registry = hub(ws)
+    fingerprints = {version.name: version.fingerprints for version in registry.versions()}
+    taught = versions_taught(registry, fingerprints, map(int, fingerprints_of(ws, ref, [frame.id]).content))
     other = {*row, *OF_THE_ROW, *FINGERPRINT}
     measured = {key: to_json(value) for key, value in statistics.items() if key not in other and not _nothing(value)}
-    return FrameRecord(dataset.name, row, tuple(_files(dataset, frame)), measured, trained, unknown)
+    return FrameRecord(dataset.name, row, tuple(_files(dataset, frame)), measured, taught.versions, taught.unknown)
 
 
 def _files(dataset: Dataset, frame: Frame) -> list[FrameFile]:
@@ -83,22 +84,6 @@ def _files(dataset: Dataset, frame: Frame) -> list[FrameFile]:
         there = place.is_file()
         files.append(FrameFile(role, path, place.stat().st_size if there else None, sha256_file(place) if there else None))
     return files
-
-
-def _trained(registry: Hub, content: NDArray[np.uint64]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Versions among whose training frames a picture is, and those of which that cannot be told."""
-    trained, unknown = [], []
-    for version in registry.versions():
-        try:
-            if version.fingerprints is None:
-                raise VortexError("it has none")
-            fingerprints = Fingerprints.load(registry.artifact_path(version.fingerprints))
-        except VortexError:
-            unknown.append(version.name)
-            continue
-        if content[0] and content[0] in fingerprints.content:
-            trained.append(version.name)
-    return tuple(trained), tuple(unknown)
 
 
 def _nothing(value: object) -> bool:

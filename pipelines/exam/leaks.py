@@ -13,13 +13,12 @@ from pipelines.data.datasets import listing, resolve
 from pipelines.exam.sets import ExamSet, exam_sets
 from pipelines.validate.fingerprints import Fingerprints, fingerprints_of, joined
 from pipelines.workspace import Workspace
-from registry.lineage import weights_line
+from registry.records import Version
 from validation.manifest import load_manifest
 from validation.policies import load_policies
 
 if TYPE_CHECKING:
     from pipelines.data.datasets import DataRef
-    from registry.records import Version
     from registry.versions import Hub
 
 
@@ -54,9 +53,9 @@ def lineage_of(ws: Workspace, registry: Hub, version: Version) -> Lineage:
     """
     trained: dict[str, Fingerprints] = {}
     unknown: dict[str, str] = {}
-    for name, ancestor in weights_line(version, registry.find).items():
-        if ancestor is None:
-            unknown[name] = "it is not registered here"
+    for name, ancestor in registry.weights_line(version).items():
+        if not isinstance(ancestor, Version):
+            unknown[name] = "it is declared, and no frame that it was trained on is known here" if ancestor else "it is not registered here"
             continue
         try:
             trained[name] = _of_version(ws, registry, ancestor)

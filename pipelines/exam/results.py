@@ -20,6 +20,7 @@ from pipelines.hub.open import actor, commit
 from pipelines.pack.preparing import packs_folder
 from pipelines.protocol import EXAM
 from pipelines.workspace import Workspace
+from registry.records import Series
 
 if TYPE_CHECKING:
     from registry.records import Metrics, Version
@@ -74,13 +75,8 @@ def _stored(registry: Hub, version: Version, exam_set: ExamSet, size: tuple[int,
     cameras = exam_set.cameras
     name = EXAM.base(exam_set.split, truth_source(exam_set.ref, exam_set.frames)) + (f"+at-{size[0]}x{size[1]}" if size else "")
     for metrics in version.metrics:
-        same = (metrics.domain, metrics.dataset, metrics.digest, metrics.protocol) == (
-            exam_set.ref.domain,
-            exam_set.ref.name,
-            exam_set.ref.digest,
-            name,
-        )
-        if same and metrics.camera in cameras:
+        series = Series(exam_set.ref.domain, metrics.camera, name, exam_set.ref.name, exam_set.ref.digest)
+        if metrics.series == series and metrics.camera in cameras:
             errors = _errors(registry, metrics, cameras[metrics.camera], size or version.size)
             if errors:
                 found[exam_set.ref.name, metrics.camera] = Result(metrics.protocol, metrics.values, errors)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from core.classes import CLASSES
-from registry.lineage import weights_line
 from registry.records import Version
 from registry.versions import Hub
 
@@ -11,8 +10,8 @@ from registry.versions import Hub
 def class_pixels(registry: Hub, version: Version) -> dict[str, int] | None:
     """Class → labelled pixels of it, over the version's line of weights; None where of one of them that was not counted."""
     pixels = dict.fromkeys(CLASSES, 0)
-    for ancestor in weights_line(version, registry.find).values():
-        if ancestor is None or ancestor.class_pixels is None:
+    for ancestor in registry.weights_line(version).values():
+        if not isinstance(ancestor, Version) or ancestor.class_pixels is None:
             return None
         for name, count in ancestor.class_pixels.items():
             pixels[name] += count

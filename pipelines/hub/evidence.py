@@ -110,9 +110,9 @@ def add(
     return AddedEvidence(name, EvidenceItem(record, report, trust, verdict(report), device=device), earlier is not None, dry_run)
 
 
-def items(ws: Workspace, registry: Hub, version: Version) -> list[EvidenceItem]:
-    """Every report about a version, read again: its bytes, its schema, what it is about and who signed it."""
-    return [_item(ws, registry, version, record) for record in version.evidence]
+def items(ws: Workspace, registry: Hub, version: Version, *, kind: str | None = None) -> list[EvidenceItem]:
+    """Every report about a version, or those of one kind, read again: its bytes, its schema, what it is about and who signed it."""
+    return [_item(ws, registry, version, record) for record in version.evidence if kind in (None, record.kind)]
 
 
 def verdict(report: Report) -> tuple[str, ...]:

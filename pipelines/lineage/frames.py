@@ -17,7 +17,7 @@ from registry.state import State
 from validation.manifest import MANIFEST
 from validation.rows import Frame, RowFault, parse
 
-Taught = Callable[[State, Sequence[tuple[Path, Frame]]], list[str]]
+Taught = Callable[[State, Sequence[tuple[Path, Frame]]], tuple[str, ...]]
 """Which versions were trained on the pictures of frames (`pipelines.lineage.taught`): asked only where there is a frame, as it takes a second to load."""
 
 
@@ -28,7 +28,7 @@ class Frames:
     id: str
     holders: dict[Node, None] = field(default_factory=dict)
     splits: dict[Node, str] = field(default_factory=dict)
-    versions: list[str] = field(default_factory=list)
+    versions: tuple[str, ...] = ()
 
 
 def frames_called(ws: Workspace, state: State, text: str, taught: Taught, *, earlier: bool = True) -> Frames:

@@ -100,7 +100,7 @@ def _made_by(version: Version, parent: str) -> str:
 def _lines(points: list[Point]) -> tuple[MetricLine, ...]:
     lines: list[list[Point]] = []
     for point in points:
-        line = next((line for line in lines if line[0].series.comparable(point.series)), None)
+        line = next((line for line in lines if line[0].series == point.series), None)
         if line is None:
             lines.append([point])
         else:

@@ -7,24 +7,22 @@ from collections.abc import Callable, Collection, Mapping
 from html import escape
 from typing import Final
 
-from core.errors import VortexError
 from core.printable import clean
+from pipelines.lineage.folding import WORDS, Box, fold
 from pipelines.lineage.layout import Layout, natural, place
 from registry.graph import Graph, Link, LinkKind, Node
 
-MOST_NODES: Final = 300
-"""More than that, and nobody reads the picture: it is refused."""
+REST: Final = "vortex lineage NAME shows a part, and --format json has all"
+"""Where the rest of a folded picture is."""
 LONGEST: Final = 34
 """Columns of a box's text; the whole text is its tooltip."""
-LETTER, LINE, ROW, GAP, EDGE = 8.3, 15, 54, 58, 16
-"""Pixels: a letter's width, a line's and a row's height, between two columns, and around everything."""
+LETTER, SMALL, LINE, ROW, GAP, EDGE = 8.3, 6.2, 15, 54, 58, 16
+"""Pixels: a letter's width, a small one's, a line's and a row's height, between two columns, and around everything."""
 HUES: Final[Mapping[LinkKind, int]] = {
     "frame": 200, "data": 190, "teacher": 45, "recipe": 220, "weights": 310, "code": 260, "export": 25, "channel": 140, "device": 160,
 }  # fmt: skip
 """Of a kind's colour; every colour is said in words too."""
 NODE_HUES: Final[Mapping[str, int]] = dict(HUES.items()) | {"version": 310}
-WORDS: Final[Mapping[str, str]] = {"data": "data set", "code": "commit"}
-"""Kind of a node → in words, where its name is none."""
 STYLE: Final = """
 svg.lineage{--lineage-ink:currentColor;font:12px system-ui,sans-serif;max-width:none}
 svg.lineage text{fill:var(--lineage-ink)}
@@ -58,23 +56,36 @@ def lineage_svg(
     """The picture of a graph as SVG, to be put into a page; `alone`, as a file of its own.
 
     It takes its ink from the page (`currentColor`), so that it is light or dark as that is. `focus` is drawn with a thicker frame,
-    `label` gives a node a second line, `href` a link. Raises VortexError for more than 300 nodes.
+    `label` gives a node a second line, `href` a link. Of more than 300 nodes, those that are far from the focus are folded into boxes
+    with a count, and the last line says so.
     """
-    require_drawable(graph)
+    folded = fold(graph, focus, quarantined)
+    graph = folded.graph
     layout = place(graph)
     columns = layout.size[0]
-    texts = {node: _texts(node, graph, label, node in quarantined) for node in graph.nodes}
+    texts = {node: _texts(node, graph, label, node in quarantined, folded.boxes.get(node)) for node in graph.nodes}
     widths = [0.0] * columns
     for node, lines in texts.items():
         widths[layout.columns[node]] = max(widths[layout.columns[node]], LETTER * max(_width(_short(line)) for line in lines) + 20)
     lefts = [EDGE + sum(widths[:column]) + GAP * column for column in range(columns)]
-    legend = _legend(graph, EDGE + ROW * layout.size[1] + 22)
-    width = max(EDGE * 2 + sum(widths) + GAP * max(columns - 1, 0), legend[1] + EDGE)
-    height = EDGE * 2 + ROW * layout.size[1] + 22
+    bottom = EDGE + ROW * layout.size[1] + 22
+    legend = _legend(graph, bottom)
+    remark = f"{folded.words}: {REST}" if folded.words else ""
+    said = f'<text class="small" x="{EDGE}" y="{bottom + ROW / 2:.1f}">{escape(remark)}</text>' if remark else ""
+    width = max(EDGE * 2 + sum(widths) + GAP * max(columns - 1, 0), legend[1] + EDGE, 2 * EDGE + SMALL * _width(remark))
+    height = EDGE + bottom + (ROW / 2 if remark else 0)
     links = [_drawn_link(pair, kinds, layout, lefts, widths) for pair, kinds in _pairs(graph).items()]
     boxes = [
         _drawn_node(
-            node, texts[node], lefts[layout.columns[node]], widths[layout.columns[node]], layout, node in focus, node in quarantined, href
+            node,
+            texts[node],
+            lefts[layout.columns[node]],
+            widths[layout.columns[node]],
+            layout,
+            node in focus,
+            node in quarantined,
+            None if node in folded.boxes else href,
+            folded=node in folded.boxes,
         )
         for node in sorted(graph.nodes, key=lambda node: (layout.columns[node], layout.rows[node]))
     ]
@@ -83,18 +94,24 @@ def lineage_svg(
         f'<svg xmlns="http://www.w3.org/2000/svg" class="lineage" role="group" aria-label="Lineage of {escape(about)}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}">'
     )
-    return "\n".join([head, f"<style>{STYLE}{ALONE if alone else ''}</style>", *links, *boxes, legend[0], "</svg>", ""])
+    return "\n".join(
+        [head, f"<style>{STYLE}{ALONE if alone else ''}</style>", *links, *boxes, legend[0], *([said] if said else []), "</svg>", ""]
+    )
 
 
 def mermaid(graph: Graph, focus: Collection[Node] = (), *, label: Label | None = None, quarantined: Collection[Node] = ()) -> str:
-    """The graph as a Mermaid flowchart. Raises VortexError for more than 300 nodes."""
-    require_drawable(graph)
+    """The graph as a Mermaid flowchart; of more than 300 nodes, those that are far from the focus are folded, which a node of its own says."""
+    folded = fold(graph, focus, quarantined)
+    graph = folded.graph
     nodes = sorted(graph.nodes, key=lambda node: (node.kind, natural(node.name), node.detail))
     names = {node: f"n{number}" for number, node in enumerate(nodes)}
     lines = ["flowchart LR"]
     for node in nodes:
-        text = "<br/>".join(_mermaid_text(line) for line in _texts(node, graph, label, node in quarantined))
-        lines.append(f'  {names[node]}["{text}"]')
+        box = folded.boxes.get(node)
+        text = "<br/>".join(_mermaid_text(line) for line in _texts(node, graph, label, node in quarantined, box))
+        lines.append(f'  {names[node]}[["{text}"]]' if box else f'  {names[node]}["{text}"]')
+    if folded.words:
+        lines.append(f'  folded["{_mermaid_text(f"{folded.words}: {REST}")}"]')
     for (source, target), links in _pairs(graph).items():
         arrow = "-.->" if all(link.until for link in links) else "-->"
         lines.append(f'  {names[source]} {arrow}|"{_mermaid_text(_kinds(links))}"| {names[target]}')
@@ -103,17 +120,10 @@ def mermaid(graph: Graph, focus: Collection[Node] = (), *, label: Label | None =
     return "\n".join(lines) + "\n"
 
 
-def require_drawable(graph: Graph) -> None:
-    """Raise VortexError for a graph that is too large to be drawn."""
-    if len(graph.nodes) > MOST_NODES:
-        raise VortexError(
-            f"the picture would have {len(graph.nodes):,} nodes, and at most {MOST_NODES} are drawn",
-            "name one version or one direction (--up, --down), or take it all with: --format json",
-        )
-
-
-def _texts(node: Node, graph: Graph, label: Label | None, quarantined: bool) -> list[str]:
-    """The two lines of a box: its name, and what it is with what there is to say."""
+def _texts(node: Node, graph: Graph, label: Label | None, quarantined: bool, box: Box | None) -> list[str]:
+    """The two lines of a node: its name, and what it is with what there is to say; of a box, how many are in it and which."""
+    if box:
+        return [clean(node.name), clean(box.words)]
     more = label(node) if label else ""
     parts = ["quarantined" if quarantined else "", more or kind_words(node, graph)]
     return [clean(str(node)), clean(" · ".join(part for part in parts if part))]
@@ -167,13 +177,16 @@ def _drawn_node(
     focused: bool,
     quarantined: bool,
     href: Callable[[Node], str | None] | None,
+    *,
+    folded: bool,
 ) -> str:
     y = _middle(layout.rows[node])
     hue = 0 if quarantined else NODE_HUES[node.kind]
     frame = 'stroke-width="3"' if focused else 'stroke-dasharray="5 3"' if quarantined else ""
     corner = 16 if node.kind == "version" else 4
+    behind = f'<path d="M{left + corner:.1f} {y - 22:.1f}h{width - 2 * corner:.1f}" stroke="hsl({hue} 65% 54%)"/>' if folded else ""
     box = (
-        f"<title>{escape(': '.join(lines))}</title>"
+        f"<title>{escape(': '.join(lines))}</title>{behind}"
         f'<rect x="{left:.1f}" y="{y - 19:.1f}" width="{width:.1f}" height="38" rx="{corner}" fill="hsl({hue} 70% 50% / .13)" '
         f'stroke="hsl({hue} 65% 54%)" {frame}/>'
         f'<text class="name" x="{left + 10:.1f}" y="{y - 3:.1f}">{escape(_short(lines[0]))}</text>'

@@ -2,37 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.errors import VortexError
 from pipelines.validate.fingerprints import Fingerprints
-from registry.state import State
+from registry.records import Artifact
 from registry.versions import Hub
-from validation.frames import measure
-from validation.rows import Frame
 
 
-def versions_taught(registry: Hub, state: State, frames: Sequence[tuple[Path, Frame]]) -> list[str]:
-    """The versions among whose training frames is the very picture of one of these frames, each with the folder of its dataset.
+@dataclass(frozen=True)
+class Taught:
+    """`versions` have one of the pictures among their training frames, whatever its set was called; of those in `unknown` that cannot be
+    told, because they are older than fingerprints, or theirs are gone or changed."""
+
+    versions: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
+def versions_taught(registry: Hub, fingerprints: Mapping[str, Artifact | None], contents: Iterable[int]) -> Taught:
+    """Which of the versions, each with where its fingerprints are, were trained on pictures of these contents; 0 is a picture that cannot be read.
 
     Versions of one training set share one file of fingerprints, which is read once.
     """
-    contents = [content for root, frame in frames if (content := measure(root, frame).content)]  # 0: its picture cannot be read
-    hits: dict[str, bool] = {}
-    versions = []
-    for version in state.versions.values():
-        artifact = version.material.fingerprints
-        if artifact is None:
-            continue
-        if artifact.sha256 not in hits:
-            try:
-                trained = Fingerprints.load(registry.artifact_path(artifact, verify=False))
-            except VortexError:  # gone: `vortex audit verify` says so, and the dataset's content may still tell
-                continue
-            hits[artifact.sha256] = bool(np.isin(np.array(contents, np.uint64), trained.content).any())
-        if hits[artifact.sha256]:
-            versions.append(version.name)
-    return versions
+    pictures = np.array([content for content in contents if content], np.uint64)
+    hits: dict[str, bool | None] = {}
+    versions, unknown = [], []
+    for name, artifact in fingerprints.items():
+        if artifact is not None and artifact.sha256 not in hits:
+            hits[artifact.sha256] = _holds(registry, artifact, pictures)
+        hit = hits[artifact.sha256] if artifact else None
+        if hit is None:
+            unknown.append(name)
+        elif hit:
+            versions.append(name)
+    return Taught(tuple(versions), tuple(unknown))
+
+
+def _holds(registry: Hub, artifact: Artifact, pictures: NDArray[np.uint64]) -> bool | None:
+    """Whether one of the pictures is among the training frames; None where that cannot be told."""
+    try:
+        trained = Fingerprints.load(registry.artifact_path(artifact))
+    except VortexError:  # gone or changed: `vortex audit verify` says so
+        return None
+    return bool(np.isin(pictures, trained.content).any())

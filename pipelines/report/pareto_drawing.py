@@ -101,6 +101,8 @@ class _Scale:
 
     def label(self, value: float) -> str:
         """A tick's value, short."""
+        if self.axis.text(value).endswith(" ms"):
+            return f"{value:.4g} ms"
         if self.axis.series is None:
             return f"{value / 1e6:g} M" if abs(value) >= 1e6 else f"{value:,.0f}"
         return f"{value:.4g} m" if self.axis.text(value).endswith("m") else f"{100 * value:.4g} %"

@@ -38,7 +38,6 @@ from pipelines.hub.exports import (
 from pipelines.ship.export import export, tensorrt_check
 from pipelines.workspace import Workspace
 from registry.channels import Channel
-from registry.lineage import weights_line
 from registry.quarantine import bars_in, standing
 from registry.records import Export, Version
 from registry.versions import Hub
@@ -112,15 +111,16 @@ def gather(request: Request, rules: Sequence[Strict]) -> list[Evidence]:
 
 def _training_data(request: Request) -> TrainingData:
     """Of the version and every one whose weights are in it."""
-    line = weights_line(request.version, request.registry.find)
-    uses = tuple((name, use.name, use.state or "never validated") for name, version in line.items() if version for use in version.data)
+    line = request.registry.weights_line(request.version)
+    trained = {name: version for name, version in line.items() if isinstance(version, Version)}
+    uses = tuple((name, use.name, use.state or "never validated") for name, version in trained.items() for use in version.data)
     with_data = {name for name, _, _ in uses}
     return TrainingData(tuple(line), uses, tuple(name for name in line if name not in with_data))
 
 
 def _quarantines(request: Request) -> Quarantines:
     """Of the version, every one whose weights are in it, and the data of them all."""
-    line = weights_line(request.version, request.registry.find)
+    line = request.registry.weights_line(request.version)
     return Quarantines(tuple(line), tuple(map(str, bars_in(line, standing(request.registry.ledger)))))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from core.errors import UsageError, VortexError
+from core.stream_order import natural
 from pipelines.hub.open import actor, commit, hub
 from pipelines.lineage.ancestry import Lineage, Tenure, lineage_of, tenures
 from pipelines.lineage.focus import data_states, same_content
@@ -72,7 +73,7 @@ def quarantine(ws: Workspace, name: str, *, reason: str, lift: bool = False) -> 
     record(registry.ledger, scope, subject, contents=contents, lift=lift, actor=actor(), reason=reason, commit=commit(ws))
     during = lineage if lift else lineage_of(registry)
     quarantines = [each for each in during.state.quarantines.values() if (each.scope, each.subject) == (scope, subject)]
-    barred = [version for version in during.summaries if any(bar.quarantine in quarantines for bar in during.bars.get(version, ()))]
+    barred = sorted((name for name, bars in during.bars.items() if any(bar.quarantine in quarantines for bar in bars)), key=natural)
     held = () if lift else running(during, barred)
     return QuarantineReport(scope, subject, lift, reason, tuple(barred), held, publish_after(ws))
 
@@ -100,7 +101,7 @@ def _subject(ws: Workspace, lineage: Lineage, name: str) -> tuple[Scope, str, tu
     """What a name means, as the ledger has it, with the contents that a dataset is known by."""
     kind, text = _spelling(name)
     nodes = () if kind == "version" else data_states(ws, lineage, text)
-    if kind != "data" and text in lineage.graph.registered:
+    if kind != "data" and (text in lineage.state.versions or text in lineage.state.declared):
         if nodes:
             raise UsageError(f"{text!r} is a version and a data set", f"say which: version:{text} or data:{text}")
         return "version", text, ()
@@ -108,7 +109,7 @@ def _subject(ws: Workspace, lineage: Lineage, name: str) -> tuple[Scope, str, tu
         versions = ", ".join([*lineage.summaries][-6:]) or "none yet"
         sets = ", ".join(dict.fromkeys(node.name for node in lineage.graph.nodes if node.kind == "data")) or "none yet"
         raise VortexError(
-            f"{name[:80]!r} is neither a registered version nor a data set; the newest versions: {versions}; data sets: {sets}",
+            f"{name[:80]!r} is neither a version nor a data set; the newest versions: {versions}; data sets: {sets}",
             "data sets are written NAME, or NAME@HASH for one content",
         )
     dataset, at, _ = text.partition("@")

@@ -25,10 +25,10 @@ from pipelines.compare.forgetting import Forgetting, forgetting
 from pipelines.compare.pooled import METRICS
 from pipelines.hub.classes import class_pixels, untaught
 from pipelines.hub.open import hub
-from pipelines.site.results import OF_CLASSES, SHOWN, Results, published, results
+from pipelines.site.results import OF_CLASSES, SHOWN, Results, results
 from pipelines.workspace import FILE, HubNames, Workspace
+from registry.declarations import DeclaredVersion, figures
 from registry.edges import VersionEdge, WeightsEdge
-from registry.lineage import weights_line
 from registry.quarantine import Bar, bars_of
 from registry.records import Metrics, Version
 from registry.versions import Hub
@@ -83,7 +83,7 @@ def card(ws: Workspace, name: str, *, event: int | None = None) -> Card:
 def _metadata(registry: Hub, version: Version, names: HubNames) -> ModelCardData:
     from huggingface_hub import ModelCardData
 
-    line = weights_line(version, registry.find)
+    line = registry.weights_line(version)
     ancestors = [(ancestor, record) for ancestor, record in line.items() if ancestor != version.name]
     base = next((hub_id for ancestor, record in ancestors if (hub_id := _hub_id(ancestor, record, names))), None)
     sets = [names.datasets[use.name].id for use in version.data if use.name in names.datasets]
@@ -100,7 +100,7 @@ def _metadata(registry: Hub, version: Version, names: HubNames) -> ModelCardData
     )
 
 
-def _hub_id(name: str, version: Version | None, names: HubNames) -> str | None:
+def _hub_id(name: str, version: Version | DeclaredVersion | None, names: HubNames) -> str | None:
     """What a version is called on the hub: as vortex.toml says, else as was declared of it."""
     declaration = version.declaration if version else None
     return names.models.get(name) or (declaration.hub_id if declaration else None)
@@ -213,7 +213,7 @@ def _sections(registry: Hub, version: Version, event: int) -> Iterator[str]:
     yield _classes(pixels)
     yield "## Results, measured"
     yield _results((*results(exams), *results(exams, OF_CLASSES)))
-    declared = published(version.published)
+    declared = figures(version.published)
     if declared:
         yield "## Published elsewhere, not measured here"
         yield "Declared by whoever published them. Nothing was judged by these figures, and the metadata of this card leaves them out."

@@ -9,7 +9,6 @@ from typing import Final
 
 from core.classes import CLASSES
 from pipelines.compare.pooled import METRICS
-from registry.declarations import DeclaredMetric
 from registry.records import Metrics
 
 SHOWN: Final = ("rmse", "mae", "abs_rel", "delta1", "rmse_near", "rmse_mid", "rmse_far", "miou")
@@ -68,13 +67,3 @@ def _text(name: str, value: float | None) -> str:
     if value is None:
         return ""
     return METRICS[name].text(value) if math.isfinite(value) else "not finite"
-
-
-def published(metrics: Iterable[DeclaredMetric]) -> list[tuple[str, str]]:
-    """What was declared and never measured here: place, and its figures in words."""
-    places: dict[str, list[str]] = {}
-    for metric in metrics:
-        measure = METRICS.get(metric.metric)
-        text = f"{measure.heading} {measure.text(metric.value)}" if measure else f"{metric.metric} {metric.value:g}"
-        places.setdefault(metric.place, []).append(text)
-    return [(place, ", ".join(texts)) for place, texts in places.items()]

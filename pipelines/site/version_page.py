@@ -12,8 +12,8 @@ from pipelines.hub.evidence import EvidenceItem
 from pipelines.recipes.recipe import parts
 from pipelines.site.frames import Figure, Film, WorstFrames
 from pipelines.site.register import Line, Register
-from pipelines.site.results import OF_CLASSES, Results, published, results
-from registry.declarations import DeclaredVersion
+from pipelines.site.results import OF_CLASSES, Results, results
+from registry.declarations import DeclaredVersion, figures
 from registry.edges import Edge, TeacherEdge, VersionEdge, WeightsEdge
 from registry.quarantine import Bar
 from registry.records import DataUse, Export, Version
@@ -99,7 +99,7 @@ def version_page(register: Register, version: Version, detail: Detail | None, wh
         results(exams),
         results(exams, OF_CLASSES),
         results(metrics for metrics in version.metrics if not metrics.series.exam),
-        tuple(published(version.published)),
+        tuple(figures(version.published)),
         detail,
         version.exports,
         tuple(reversed(register.of_version.get(version.name, []))),
@@ -116,6 +116,7 @@ class DeclaredPage:
 
     name: str
     codename: str
+    barred: tuple[Bar, ...]
     facts: Settings
     parents: tuple[Edge, ...]
     children: tuple[tuple[str, str], ...]
@@ -141,10 +142,11 @@ def declared_page(register: Register, declared: DeclaredVersion) -> DeclaredPage
     return DeclaredPage(
         declared.name,
         told.codename,
+        register.barred.get(declared.name, ()),
         tuple(row for key, value in facts.items() for row in _row(key, value)),
         told.parents,
         tuple(register.children.get(declared.name, ())),
-        tuple(published(told.metrics)),
+        tuple(figures(told.metrics)),
         declared.adopt_command,
         tuple(reversed(register.of_version.get(declared.name, []))),
     )

@@ -286,14 +286,14 @@ def _advice(ws: Workspace, register: Register, domain: str) -> Recommendation | 
 
 
 def _whole_lineage(site: Site) -> str:
-    """Versions with their data, teachers and channels; of a large registry, what runs and what it was made from."""
+    """Versions with their data, teachers and channels; of a large registry what runs and what it was made from, else all of it folded."""
     graph = site.register.graph
     channels = [node for node in graph.nodes if node.kind == "channel"]
     parts = (
         graph.part([node for node in graph.nodes if node.kind not in ("export", "code", "device", "recipe")]),
         graph.family(channels, UP, CARRYING),
     )
-    return _drawn(site, next((part for part in parts if len(part.nodes) <= MOST_DRAWN), parts[-1]), (), "")
+    return _drawn(site, next((part for part in parts if len(part.nodes) <= MOST_DRAWN), parts[0]), (), "", folded=True)
 
 
 def _family(site: Site, name: str) -> str:
@@ -303,11 +303,11 @@ def _family(site: Site, name: str) -> str:
     return _drawn(site, next((part for part in parts if len(part.nodes) <= MOST_DRAWN), parts[-1]), (node,), "../")
 
 
-def _drawn(site: Site, graph: Graph, focus: tuple[Node, ...], root: str) -> str:
-    """A drawing with links to the pages of versions; empty where there is nothing to draw, or too much for anyone to read."""
+def _drawn(site: Site, graph: Graph, focus: tuple[Node, ...], root: str, *, folded: bool = False) -> str:
+    """A drawing with links to the pages of versions; empty where there is nothing to draw, or too much and it may not be `folded`."""
     from markupsafe import Markup
 
-    if len(graph.nodes) > MOST_DRAWN or not graph.links:
+    if (len(graph.nodes) > MOST_DRAWN and not folded) or not graph.links:
         return ""
 
     def address(node: Node) -> str | None:

@@ -16,6 +16,9 @@ import pytest
 
 from benchmarks.registry import new_version
 from core.errors import VortexError
+from pipelines.archive.layout import run_content
+from pipelines.archive.restoring import restore
+from pipelines.archive.writing import archive
 from pipelines.hub import audit
 from pipelines.hub.migration import migrate
 from pipelines.hub.open import hub
@@ -100,8 +103,8 @@ def places_file(folder: Path, name: str, places: dict[str, str]) -> Path:
     return path
 
 
-def register(ws: Workspace, text: str) -> str:
-    """A version with parameters, a curve, data, weights and per-frame errors; its name."""
+def register(ws: Workspace, text: str, *, measured: bool = True) -> str:
+    """A version with parameters, a curve, data, weights and, where it is `measured`, a file that stands for per-frame errors; its name."""
     registry, path = hub(ws), ws.root / "student.safetensors"
     path.write_text(text)
     run = registry.store.start_run(text)
@@ -113,9 +116,10 @@ def register(ws: Workspace, text: str) -> str:
     registry.store.end_run(run)
     new = dataclasses.replace(new_version(10), run_id=run, run=text, checkpoint=weights, parents=(), derived=False)
     version = registry.register(new, actor="Ada")
-    errors = registry.store.log_artifact(run, path, "evaluations")
-    measured = Metrics("corridor", "femto-bolt", "val-pooled-10m/1", "corridor", "ab" * 32, {"rmse": 0.4}, 4, errors)
-    registry.add_metrics(version.name, measured, actor="Ada")
+    if measured:
+        errors = registry.store.log_artifact(run, path, "evaluations")
+        metrics = Metrics("corridor", "femto-bolt", "val-pooled-10m/1", "corridor", "ab" * 32, {"rmse": 0.4}, 4, errors)
+        registry.add_metrics(version.name, metrics, actor="Ada")
     return version.name
 
 
@@ -268,3 +272,22 @@ def test_the_script_says_what_it_lacks(server: Server, tmp_path: Path) -> None:
     assert "unknown word begin, allowed: start, stop, status" in script("begin", tmp_path).stderr
     assert f"{tmp_path} holds no server" in script("status", tmp_path).stderr
     assert "is no folder" in script("stop", tmp_path / "absent").stderr
+
+
+def test_an_archive_is_restored_into_an_object_store_with_its_curves(bucket: str, tmp_path: Path) -> None:
+    ws = init(tmp_path / "own")
+    name = register(ws, "first", measured=False)
+    archived = archive(ws, tmp_path / "archive")
+    before = hub(ws).store.export_run(hub(ws).get(name).run_id)
+    places = {"tracking_uri": "sqlite:///moved/mlflow.db", "artifact_root": bucket, "ledger": "sqlite:///moved/ledger.db"}
+    other = init(tmp_path / "other")
+    text = (other.root / "vortex.toml").read_text().splitlines()
+    rest = [line for line in text if not line.startswith(tuple(places))]
+    (other.root / "vortex.toml").write_text("\n".join([*(f'{key} = "{value}"' for key, value in places.items()), *rest]))
+    other = load(other.root)
+    assert restore(other, tmp_path / "archive").head == archived.head
+    registry = hub(load(other.root))
+    assert run_content(registry.store.export_run(before.run_id)) == run_content(before)
+    assert [point[1] for point in before.metrics if point[0] == "loss"] == [2.0, 1.0]
+    assert registry.artifact_path(registry.get(name).checkpoint).read_text() == "first"
+    assert audit.verify(other, mlflow=True).faults == ()

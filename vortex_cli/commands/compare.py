@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from core.errors import UsageError
 from vortex_cli import console, published, wording
 from vortex_cli.completion import complete_recipes, complete_versions
 
@@ -49,6 +50,8 @@ def compare(
     from pipelines.report.comparison_page import comparison_page
 
     metrics = tuple(dict.fromkeys(metric or ["rmse"]))
+    if a == b:
+        raise UsageError(f"{a} with itself: nothing to compare", "name another one: vortex versions")
     ws = console.workspace()
     result = put_side_by_side(ws, a, b, domain=domain, metrics=metrics, margin=margin)
     pairs = published_pairs(ws, a, b)

@@ -46,9 +46,9 @@ def gc(
     reasons = [f"  {wording.megabytes(size):>10}  {reason} ({count})" for reason, count, size in cleaning.reasons()[:REASONS]]
     total = f"{wording.megabytes(cleaning.bytes)} {'were freed' if apply else 'can be freed: vortex gc --apply'}"
     payload = {"applied": apply, "bytes": cleaning.bytes, "going": cleaning.going, "staying": cleaning.staying, "failed": cleaning.failed}
-    console.emit(
-        payload, console.table(columns, rows), total if cleaning.going else "nothing to remove", *(["stays:", *reasons] if reasons else [])
-    )
+    tables = [console.table(columns, rows)] if rows else []
+    outcome = total if cleaning.going else "nothing to remove" if rows else "nothing to remove: build/ and the stored files are empty"
+    console.emit(payload, *tables, outcome, *(["stays:", *reasons] if reasons else []))
     if cleaning.failed:
         raise VortexError(
             f"{len(cleaning.failed)} could not be removed",

@@ -56,7 +56,7 @@ def history(
             raise UsageError("--at shows a moment, --last the newest lines", "give one of them")
         holders = recorded.holders(registry.ledger, _moment(at), version=version, domain=domain, device=device)
         if not holders:
-            console.note(f"nothing held a channel at {at}")
+            console.note(f"nothing held a channel at {at}; who holds one since when: vortex history")
         rows = [(each.channel, each.stage, each.version, wording.when(each.since), wording.who(each.actor)) for each in holders]
         console.emit(holders, *([console.table(["channel", "stage", "version", "since", "by"], rows)] if rows else []))
         return
@@ -65,7 +65,12 @@ def history(
     of_all = recorded.history(registry.ledger, version=version, domain=domain, device=device, last=newest)
     first = next(of_all, None)
     if first is None:
-        console.note("nothing recorded" + (" for that" if version or domain or device else " yet; it begins with: vortex train v6"))
+        narrowed = " and ".join(filter(None, [version, domain and f"domain {domain}", device and f"device {device}"]))
+        console.note(
+            f"nothing recorded of {narrowed}; all that is: vortex history"
+            if narrowed
+            else "nothing recorded yet; it begins with: vortex train v6"
+        )
         console.emit([])
     elif console.session.json:
         console.emit(payload(entry) for entry in chain([first], of_all))

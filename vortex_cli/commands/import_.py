@@ -41,5 +41,7 @@ def import_(
 
 
 def _table(report: ImportReport) -> Table:
-    states = ["before" if name in report.already else "now" for name in report.versions]
-    return published.listing(report.versions, "declared", states)
+    lines = [
+        published.line(name, declaration, "before" if name in report.already else "now") for name, declaration in report.versions.items()
+    ]
+    return published.listing(lines, "declared")

@@ -61,7 +61,7 @@ def lineage(
         str | None,
         typer.Option("--metric", metavar="NAME@DOMAIN", help="This metric along the version's ancestors, with each step's change."),
     ] = None,
-    form: Annotated[Form, typer.Option("--format", help="How it is printed; a picture has 300 nodes at most.")] = "tree",
+    form: Annotated[Form, typer.Option("--format", help="How it is printed; a picture of more than 300 nodes is folded.")] = "tree",
 ) -> None:
     """Show which version was made from which: by weights or by recipe, with its teachers and its data.
 
@@ -136,10 +136,12 @@ def _graph(ws: Workspace, name: str | None, up: bool, down: bool, form: Form) ->
     lineage = lineage_of(registry)
     gc.freeze()  # none of it becomes garbage before the end; looking for some took a seventh of the time (measured, 10,000 versions)
 
-    def taught(state: State, frames: Sequence[tuple[Path, Frame]]) -> list[str]:
+    def taught(state: State, frames: Sequence[tuple[Path, Frame]]) -> tuple[str, ...]:
         from pipelines.lineage.taught import versions_taught
+        from validation.frames import measure
 
-        return versions_taught(registry, state, frames)
+        fingerprints = {version.name: version.material.fingerprints for version in state.versions.values()}
+        return versions_taught(registry, fingerprints, (measure(root, frame).content for root, frame in frames)).versions
 
     focus = resolve(ws, lineage, name, taught) if name else None
     starts = focus.nodes if focus else ()
@@ -225,19 +227,22 @@ def _label(
     if summary is None:
         return label.append(f"({node.name})", "dim").append("  declared, not registered here", "dim")
     label.append(node.name, "bold reverse" if node.name == focus else "bold")
-    label.append_text(_declared(summary) if isinstance(summary, DeclaredVersion) else _said_of(summary, bars))
+    label.append_text(_declared(summary, bars) if isinstance(summary, DeclaredVersion) else _said_of(summary, bars))
     if node.name in remarks:
         label.append(f"  {remarks[node.name]}", "red")
     return label
 
 
-def _declared(version: DeclaredVersion) -> Text:
+def _declared(version: DeclaredVersion, bars: dict[str, tuple[Bar, ...]]) -> Text:
     """What stands behind the name of a version without weights: the first published error, as such."""
     from rich.text import Text
 
     errors = [metric for metric in version.declaration.metrics if metric.metric == "rmse"][:1]
     published = "".join(f", published {metric.value:g} m on {metric.domain} · {metric.camera}" for metric in errors)
-    return Text.assemble(f"  {version.declaration.codename}", (f"  declared{published}", "dim"))
+    barred = wording.barred(version.name, bars.get(version.name, ()))
+    return Text.assemble(
+        f"  {version.declaration.codename}", (f"  declared{published}", "dim"), (f"  {barred}" if barred else "", "bold red")
+    )
 
 
 def _said_of(summary: Summary, bars: dict[str, tuple[Bar, ...]]) -> Text:
@@ -326,7 +331,7 @@ def _step_label(lineage: Lineage, step: Step, direction: graph.Direction, focuse
     label.append(f" {'→' if direction == 'down' else '←'} " if step.links else "")
     node = step.node
     if published := lineage.state.declared.get(node.name) if lineage.graph.declared(node) else None:
-        return label.append(node.name, "bold reverse" if focused else "bold").append_text(_declared(published))
+        return label.append(node.name, "bold reverse" if focused else "bold").append_text(_declared(published, lineage.bars))
     if lineage.graph.declared(node):
         return label.append(f"({node.name})", "dim").append("  declared, not registered here", "dim")
     if not step.links and node.kind != "version":

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def pareto(
-    axes: Annotated[str, typer.Option("--axes", metavar="AXIS,AXIS", help="DOMAIN.METRIC, DATASET.METRIC or params; two or more.")],
+    axes: Annotated[
+        str, typer.Option("--axes", metavar="AXIS,AXIS", help="DOMAIN.METRIC, DATASET.METRIC, params or latency@DEVICE; two or more.")
+    ],
     any_protocol: Annotated[bool, typer.Option("--any-protocol", help="Figures of other protocols than an exam's, too.")] = False,
     margin: Annotated[
         float, typer.Option("--margin", min=0.0, max=1.0, help="Share of a value within which two versions are equivalent.")
@@ -28,7 +30,8 @@ def pareto(
 
     A version is dominated by one that is as good on every axis and better on one. That is computed from the figures; where the errors of
     frames say too little to tell the two apart on an axis, it is said. An axis is one dataset in one state, one camera and one protocol:
-    versions that were measured otherwise are left out, and named.
+    versions that were measured otherwise are left out, and named. `latency@DEVICE` is the slowest of a hundred frames on it, from the newest
+    trusted device-bench report about the file that a version is exported as.
 
     Example: vortex pareto --axes rooms.rmse,params
     """

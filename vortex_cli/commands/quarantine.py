@@ -42,7 +42,7 @@ def quarantine(
         quarantines = standing(hub(ws).ledger)
         rows = [(each.scope, str(each), wording.when(each.at), wording.who(each.actor), each.reason) for each in quarantines]
         if not quarantines:
-            console.note("nothing is in quarantine")
+            console.note('nothing is in quarantine; what is to enter no stage: vortex quarantine NAME --reason "…"')
         console.emit(quarantines, *([wording.snug(console.table(["kind", "what", "since", "by", "because"], rows))] if rows else []))
         return
     report = put(ws, name, reason=reason, lift=lift)

@@ -24,7 +24,8 @@ def runs() -> None:
         console.note("no runs yet; begin one with: vortex train v6 --domain DOMAIN")
     numbers: Any = [("epoch", "right"), ("RMSE m", "right")]
     columns = ["run", "state", *numbers, "job", "age", "version"]
-    console.emit({"runs": listed}, console.fitting(columns, [_row(run) for run in listed], ("age", "job", "RMSE m", "version")))
+    rows = [_row(run) for run in listed]
+    console.emit({"runs": listed}, *([console.fitting(columns, rows, ("age", "job", "RMSE m", "version"))] if rows else []))
     if any(run.job and run.slurm is None and run.state != "unreadable" for run in listed):
         console.note("SLURM does not answer: how its jobs are is not known")
     if advice := _advice(listed):

@@ -55,7 +55,7 @@ def show(
     registry = hub(ws)
     declared = next((each for each in registry.declared() if each.name == version and not each.adopted), None)
     if declared:
-        _show_declared(declared, list(recorded.history(registry.ledger, version=version)))
+        _show_declared(declared, bars_of(registry.ledger, version), list(recorded.history(registry.ledger, version=version)))
         return
     record = registry.get(version)
     entries = list(recorded.history(registry.ledger, version=version))
@@ -70,12 +70,14 @@ def show(
     console.emit({**payload, "history": [history.payload(entry) for entry in entries]}, *_sections(record, pixels, bars, reports, entries))
 
 
-def _show_declared(declared: DeclaredVersion, entries: list[Entry]) -> None:
+def _show_declared(declared: DeclaredVersion, bars: Sequence[Bar], entries: list[Entry]) -> None:
     parents = _table(["edge", "to", "detail"], [_lineage(edge) for edge in declared.parents])
-    figures = [_titled(published.TITLE, _indented(published.figures(declared.declaration.metrics)))] if declared.declaration.metrics else []
+    metrics = declared.declaration.metrics
+    figures = [_titled(published.TITLE, _indented(published.table_of_figures(metrics)))] if metrics else []
     history_table = _titled("History", history.table(entries))
-    payload = {**vars(declared), "declared": True, "history": [history.payload(entry) for entry in entries]}
-    console.emit(payload, published.heading(declared), _titled("Lineage", parents), *figures, history_table)
+    quarantined = [str(bar) for bar in bars]
+    payload = {**vars(declared), "declared": True, "quarantined": quarantined, "history": [history.payload(entry) for entry in entries]}
+    console.emit(payload, published.heading(declared, bars), _titled("Lineage", parents), *figures, history_table)
 
 
 def _sections(
@@ -90,7 +92,7 @@ def _sections(
         if any(f"iou_{name}" in metrics.values for metrics in of_protocol for name in CLASSES):
             yield _titled(f"IoU per class, %, {protocol}", _classes(of_protocol))
     if version.published:
-        yield _titled(published.TITLE, _indented(published.figures(version.published)))
+        yield _titled(published.TITLE, _indented(published.table_of_figures(version.published)))
     if version.exports:
         yield _titled("Exports", _exports(version))
     if reports:

@@ -29,8 +29,8 @@ def versions(
     """List every version: what it is, what it was made from, how good it is and where it runs.
 
     RMSE and mIoU are those of the version's own domain; each names the domain and the camera it holds for. What is in quarantine, by itself
-    or by what it was made from, says so beside its stages. Versions that are declared and have no weights here stand below, with what was
-    published of them.
+    or by what it was made from, says so beside its stages. What was published of declared and adopted versions, and not measured here,
+    stands below.
 
     Example: vortex versions --domain corridor
     """
@@ -40,35 +40,51 @@ def versions(
     if domain is not None:
         ws.domain(domain)
     registry = hub(ws)
-    every, of_registry, bars = registry.summaries(), registry.declared(), registry.barred()
-    listed = [summary for summary in every if domain is None or _concerns(summary, domain)]
-    without_weights = [version for version in of_registry if not version.adopted and (domain is None or _published_on(version, domain))]
+    every, declared, figures, bars = registry.summaries(), registry.declared(), registry.published(), registry.barred()
+    listed = [summary for summary in every if domain is None or _concerns(summary, domain, figures)]
+    without_weights = [version for version in declared if not version.adopted and (domain is None or _published_on(version, domain))]
     if not listed and not without_weights:
-        console.note("no versions yet; make one with: vortex train v6" if not every else f"no version for domain {domain} yet")
+        console.note(
+            f"no version for domain {domain} yet; make one with: vortex train v6 --domain {domain}"
+            if every
+            else "no versions yet; make one with: vortex train v6"
+        )
     if console.session.json:
-        metrics = {version.name: version.declaration.metrics for version in of_registry}
-        console.emit(chain((_payload(summary, metrics, bars) for summary in listed), map(_declared_payload, without_weights)))
+        rows = (_declared_payload(version, bars) for version in without_weights)
+        console.emit(chain((_payload(summary, figures, bars) for summary in listed), rows))
         return
     if len(listed) > PRETTY_ROWS:
         console.write(wording.aligned(*_cells(listed, domain, bars)))
     tables = [_table(listed, domain, bars)] if 0 < len(listed) <= PRETTY_ROWS else []
-    console.emit([], *tables, *([_declared_table(without_weights)] if without_weights else []))
+    lines = [_adopted_line(summary, figures[summary.name]) for summary in listed if figures.get(summary.name)]
+    lines += [_declared_line(version, bars.get(version.name, ())) for version in without_weights]
+    console.emit([], *tables, *([""] if tables and lines else []), *([_published(lines)] if lines else []))
 
 
-def _concerns(summary: Summary, domain: str) -> bool:
-    return summary.domain == domain or any(line.domain == domain for line in summary.headlines)
+def _concerns(summary: Summary, domain: str, figures: Mapping[str, tuple[DeclaredMetric, ...]]) -> bool:
+    domains = {summary.domain, *(line.domain for line in summary.headlines), *(metric.domain for metric in figures.get(summary.name, ()))}
+    return domain in domains
 
 
-def _declared_table(versions: list[DeclaredVersion]) -> RenderableType:
-    declarations = {version.name: version.declaration for version in versions}
-    return published.listing(declarations, caption="declared: their weights are not here, vortex adopt brings them in")
+def _published(lines: list[published.Line]) -> RenderableType:
+    """What was published of versions, apart from what was measured here."""
+    return published.listing(lines, "its weights", "not measured here; weights are brought in with vortex adopt")
+
+
+def _adopted_line(summary: Summary, metrics: tuple[DeclaredMetric, ...]) -> published.Line:
+    return published.Line(summary.name, summary.codename, summary.parents, metrics, summary.truncated, "adopted")
+
+
+def _declared_line(version: DeclaredVersion, bars: tuple[Bar, ...]) -> published.Line:
+    words = ("not here", wording.barred(version.name, bars))
+    return published.line(version.name, version.declaration, ", ".join(filter(None, words)))
 
 
 def _published_on(version: DeclaredVersion, domain: str) -> bool:
     return any(metric.domain == domain for metric in version.declaration.metrics)
 
 
-def _declared_payload(version: DeclaredVersion) -> dict[str, Any]:
+def _declared_payload(version: DeclaredVersion, bars: Bars) -> dict[str, Any]:
     """The keys of `_payload`, for a version without weights."""
     fields = {name: getattr(version, name) for name in ("name", "number", "parents", "created_at", "actor", "reason", "commit")}
     of_publisher = {"codename": version.declaration.codename, "truncated": version.declaration.truncated}
@@ -81,7 +97,7 @@ def _declared_payload(version: DeclaredVersion) -> dict[str, Any]:
         "unproven": [],
         "headlines": [],
         "stages": [],
-        "quarantined": [],
+        "quarantined": [str(bar) for bar in bars.get(version.name, ())],
     }
     return {**fields, **of_publisher, **absent, "declared": True, "published": version.declaration.metrics}
 

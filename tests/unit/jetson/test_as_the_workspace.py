@@ -15,7 +15,7 @@ from vortex_jetson.sources import Frame
 from core.pinhole import Pinhole
 from pipelines.pack.decoding import nearest, resized
 from tests.unit.jetson.models import picture
-from tests.unit.jetson.test_runtime import perception
+from tests.unit.jetson.versions import perception
 from validation.evidence.shadow import Shadow as Evidence
 
 SIZES = [((720, 1280), (240, 320)), ((480, 640), (240, 320)), ((96, 131), (48, 64)), ((48, 64), (48, 64)), ((100, 64), (48, 64))]

@@ -17,21 +17,8 @@ from vortex_jetson.runtime import Current, Follower, Summary, into_folder, work
 from vortex_jetson.shadow import Shadow
 from vortex_jetson.sources import CameraStopped, Frame, folder, newest
 
-from tests.unit.jetson.models import HEIGHT, METRES, WIDTH, model, picture, truth
-
-CLASSES = ("floor", "wall", "glass", "person", "furniture", "other")
-SIZE = (HEIGHT, WIDTH)
-
-
-def perception(version: str, kind: str = "good", trained: tuple[str, ...] = CLASSES) -> Perception:
-    return Perception(version, OnnxEngine(model(kind), f"{version}.onnx"), SIZE, CLASSES, trained)
-
-
-def frames(count: int, period_s: float = 0.0) -> Iterator[Frame]:
-    start = time.monotonic()
-    for number in range(count):
-        time.sleep(max(0.0, start + number * period_s - time.monotonic()))
-        yield Frame(f"{number:03}", time.monotonic(), picture(number % 3))
+from tests.unit.jetson.models import METRES, WIDTH, picture, truth
+from tests.unit.jetson.versions import CLASSES, SIZE, frames, perception
 
 
 def test_a_frame_is_the_students_depth_classes_and_confidence() -> None:

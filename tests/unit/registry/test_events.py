@@ -283,7 +283,8 @@ def test_a_series_is_what_makes_numbers_comparable() -> None:
     assert str(series) == "corridor · femto-bolt (corridor_eval, val-pooled-10m/1)"
     assert str(replace(series, dataset="corridor")) == "corridor · femto-bolt (val-pooled-10m/1)"
     assert (series.place, replace(series, dataset="corridor").place) == ("corridor · femto-bolt (corridor_eval)", "corridor · femto-bolt")
-    assert series.comparable(replace(series, dataset="another name of the same frames"))
+    assert series == replace(series, dataset="another name of the same frames")
+    assert series != replace(series, digest="cd" * 32)
     assert series.difference(replace(series, domain="rooms")) == "domain differs (corridor against rooms)"
     assert series.difference(replace(series, camera="kinect")) == "camera differs (femto-bolt against kinect)"
     assert series.difference(replace(series, protocol="p/2")) == "protocol differs (val-pooled-10m/1 against p/2)"

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from core.errors import VortexError
 from registry import events, quarantine
 from registry.channels import Channel
+from registry.declarations import Declaration
 from registry.edges import DataEdge, RecipeEdge, WeightsEdge
-from registry.events import VersionRegistered
+from registry.events import VersionDeclared, VersionRegistered
 from registry.ledger import Ledger
 from registry.lineage import weights_line
 from registry.quarantine import bars_in, bars_of, bars_of_all, standing
@@ -69,6 +70,20 @@ def test_data_bars_what_was_trained_on_it_under_every_name(family: Ledger, subje
 def test_one_content_of_a_name_leaves_the_others_alone(family: Ledger) -> None:
     put(family, f"hall@{'ee' * 32}", "ee" * 32)
     assert barred(family) == {}
+
+
+def test_weights_pass_through_a_declared_version_and_a_recipe_does_not(ledger: Ledger, make_new: New) -> None:
+    """v3 has v2's recipe, v4 v2's weights by a declaration alone; v6 and v7 descend from them by weights, v8 by recipe."""
+    parents = {"v2": (DataEdge("hall"),), "v3": (RecipeEdge("v2"),), "v4": (WeightsEdge("v2"),)}
+    for name, edges in parents.items():
+        ledger.append(VersionDeclared(name, Declaration(name, edges, "b1", (), "all")), actor="Ada")
+    for name, edge in {"v6": WeightsEdge("v4"), "v7": WeightsEdge("v3"), "v8": RecipeEdge("v4")}.items():
+        ledger.append(VersionRegistered(name, make_new(name, parents=(edge,)), 1), actor="Ada")
+    for subject in ("v2", "hall"):
+        put(ledger, subject)
+        assert barred(ledger) == {name: [subject] for name in ("v2", "v4", "v6")}
+        assert {f"v{number}" for number in range(2, 9) if bars_of(ledger, f"v{number}")} == {"v2", "v4", "v6"}
+        put(ledger, subject, lift=True)
 
 
 def test_what_is_lifted_bars_nothing_and_is_put_in_again(family: Ledger) -> None:

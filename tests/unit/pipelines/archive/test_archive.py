@@ -18,7 +18,7 @@ import safetensors.numpy
 from typer.testing import CliRunner
 
 from core.errors import VortexError
-from pipelines.archive.layout import MANIFEST
+from pipelines.archive.layout import MANIFEST, run_content
 from pipelines.archive.restoring import restore
 from pipelines.archive.writing import archive
 from pipelines.hub.history import holders
@@ -89,7 +89,13 @@ def test_it_comes_back_with_the_same_hashes_and_the_same_history(
     small_registry: Workspace, blank_registry: Workspace, tmp_path: Path
 ) -> None:
     before = hub(small_registry)
+    archive(small_registry, tmp_path / "archive")
+    for epoch, loss in enumerate((2.0, float("nan"), 0.5)):
+        before.store.log_metrics(before.get("v9").run_id, {"train/loss": loss}, epoch)
+    before.store.log_params(before.get("v9").run_id, {"optimizer": {"lr": 3e-4}})
+    failed = before.store.start_run("one that became no version", {"why": "tried"})
     archived = archive(small_registry, tmp_path / "archive")
+    assert archive(small_registry, tmp_path / "archive").new_files == 0
     shutil.rmtree(small_registry.root / "mlruns" / "artifacts")
     restored = restore(blank_registry, tmp_path / "archive")
     after = hub(blank_registry)
@@ -97,6 +103,15 @@ def test_it_comes_back_with_the_same_hashes_and_the_same_history(
     assert list(after.ledger.rows(0)) == list(before.ledger.rows(0)) != []
     assert after.ledger.claims() == before.ledger.claims()
     assert faults(blank_registry) == []
+    # MLflow's runs are those that were, curves, parameters and tags; one that went on is the same after the way back.
+    assert sorted(after.store.runs()) == sorted(before.store.runs()) and len(after.store.runs()) == 4
+    for run in before.store.runs():
+        assert run_content(after.store.export_run(run)) == run_content(before.store.export_run(run))
+    points = after.store.export_run(after.get("v9").run_id).metrics
+    assert [(step, value) for name, value, _, step in sorted(points, key=lambda point: point[3]) if name == "train/loss"][::2] == [
+        (0, 2.0), (2, 0.5),
+    ]  # fmt: skip
+    assert after.store.export_run(failed).tags["why"] == "tried"
 
     moves = [entry for entry in before.ledger.entries() if entry.subject == "host/corridor" and entry.head["stage"] == "production"]
     instants = [datetime.fromisoformat(entry.at) for entry in moves]
@@ -121,7 +136,7 @@ def test_only_what_is_new_is_written(small_registry: Workspace, tmp_path: Path) 
     measure(small_registry, tmp_path, "v10", 0.41)
     second = archive(small_registry, folder)
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
-    assert (second.events - first.events, second.new_files) == (1, 3)  # a part of the ledger, errors twice
+    assert (second.events - first.events, second.new_files) == (1, 4)  # a part of the ledger, errors twice, and the run as it went on
     assert sorted(path.name for path in (folder / "ledger").iterdir()) == ["000000001-000000019.jsonl", "000000020-000000020.jsonl"]
 
 

@@ -89,7 +89,7 @@ def test_who_is_no_candidate_is_named_with_the_reason(domains: Workspace) -> Non
     assert (
         answer.excluded["v10"]
         == answer.excluded["v11"]
-        == "data that is not proven to have passed: data of v10: doubtful: allowed unvalidated"
+        == "data that is not proven to have passed: v10 was trained on doubtful (allowed unvalidated)"
     )
     assert answer.excluded["v12"].startswith("measured otherwise on lilocbench: data differs")
 
@@ -112,7 +112,7 @@ def test_without_an_exam_there_is_no_answer(domains: Workspace) -> None:
     register(domains, [Published("v6", None, [("refused", "rooms", 9)], {LILOC: (0.5, None)})], validated=False)
     with pytest.raises(VortexError, match="no version can be recommended for corridor") as caught:
         recommend(domains, "corridor")
-    assert "v6: data that is not proven to have passed: data of v6: refused: allowed unvalidated" in caught.value.details
+    assert "v6: data that is not proven to have passed: v6 was trained on refused (allowed unvalidated)" in caught.value.details
 
 
 def test_where_quarantine_leaves_no_candidate_the_way_out_is_named(domains: Workspace) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from core.classes import CLASSES
 from core.errors import UsageError, VortexError
@@ -24,6 +25,7 @@ from pipelines.notebook import read
 from pipelines.recipes import recipe as recipes
 from pipelines.recipes.schema import Recipe
 from pipelines.ship.promote import promote
+from pipelines.ship.quarantine import quarantine as put
 from pipelines.site.card import card
 from pipelines.train.plan.decide import decide
 from pipelines.train.plan.gather import gather
@@ -36,7 +38,7 @@ from tests.unit.pipelines.training_set import SIZE
 from vortex_cli.app import app
 
 TINY = StudentConfig(encoder="mobilenetv3_small_100", size=SIZE)
-SHIPPED_RECIPES = {name: recipes.load(name) for name in ("v6", "v9")}
+SHIPPED_RECIPES = {name: recipes.load(name) for name in ("v5", "v6", "v7", "v9")}
 
 
 @pytest.fixture
@@ -116,6 +118,31 @@ def test_adopting_a_declared_version_gives_it_weights(ws: Workspace, file: Path,
     quarantine.record(registry.ledger, "version", "v6", actor="Ada", reason="bad")
     assert [bar.version for bar in quarantine.bars_of(registry.ledger, "v9")] == ["v6"]
     assert registry.barred().keys() == {"v6", "v9"}
+    # V7 and V8 have V5's weights, and V5 is only declared: what is wrong with it reaches whoever is adopted below them, by every way of asking.
+    adopt(ws, file, "v11", "v7", parents=("v8",))
+    report = put(ws, "v5", reason="mislabelled")
+    assert report.barred == ("v5", "v7", "v8", "v11") and registry.barred().keys() == {"v5", "v6", "v7", "v8", "v9", "v11"}
+    (check,) = [
+        check for check in promote(ws, "v11", "candidate", domain="rooms", dry_run=True).stages[0].checks if check.name == "not-quarantined"
+    ]
+    assert not check.passed and check.found.startswith("v5 is in quarantine since")
+
+
+def test_listings_have_what_was_published_apart_from_what_was_measured(ws: Workspace, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import_lineage(ws, SHIPPED_FILE)
+    monkeypatch.setattr(adoption.recipes, "load", small_recipe)
+    adopt(ws, file, "v5", "v5")
+    monkeypatch.chdir(ws.root)
+    lines = CliRunner().invoke(app, ["versions"]).stdout.splitlines()
+    assert [line.split()[:9] for line in lines if line.startswith("v5")] == [
+        ["v5", "Atlas", "recipe", "v4", "64x96", "–", "–", "not", "yet"],
+        ["v5", "Atlas", "recipe", "v4", "0.572", "rooms", "·", "kinect", "adopted"],
+    ]
+    assert any(line.split()[:2] == ["v6†", "Cornerstone"] and line.split()[-2:] == ["not", "here"] for line in lines)
+    tree = CliRunner().invoke(app, ["lineage", "v5"]).stdout
+    assert "v5  Atlas  v5 was trained on nyu (declared, not proven)" in tree
+    page = CliRunner().invoke(app, ["show", "v5"]).stdout
+    assert any(line.split() == ["rooms", "·", "kinect", "(nyu)", "rmse", "0.572", "m,", "miou", "63.7", "%"] for line in page.splitlines())
 
 
 def test_a_checkpoint_that_was_adopted_first_is_declared_later(ws: Workspace, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,6 +196,9 @@ def test_adopting_again_changes_nothing_and_another_file_is_refused(ws: Workspac
     (ws.root / "other.yaml").write_text((ws.root / "tiny.yaml").read_text().replace("tiny", "other"))
     with pytest.raises(VortexError, match="v10 was adopted with the recipe tiny, this says other"):
         adopt(ws, file, "v10", str(ws.root / "other.yaml"))
+    with pytest.raises(VortexError, match=r"old\.pt: does not fit a student with encoder efficientvit_b1") as other_network:
+        adopt(ws, file, "v11", "v5")
+    assert other_network.value.hint == "its layers are those of encoder mobilenetv3_small_100: name a recipe of that one"
     with pytest.raises(VortexError, match="v12 is neither declared nor the next name, allowed: v11"):
         bring(ws, file, "v12")
     with pytest.raises(VortexError, match="v6 is the name of the shipped recipe v6, and the checkpoint has a recipe of its own"):
