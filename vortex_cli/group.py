@@ -11,14 +11,14 @@ from core.printable import clean
 
 MEANINGS: Final = {
     "vortex": {
-        "evaluate": "test eval score measure bench benchmark run",
+        "evaluate": "test eval score measure benchmark run",
         "predict": "infer inference apply estimate detect depth",
         "video": "film movie render animate gif mp4",
         "versions": "list ls models model registry register version tags",
         "show": "info inspect describe cat view get",
         "runs": "status ps jobs queue experiments top",
         "logs": "log tail output follow",
-        "promote": "deploy release publish ship production prod stage serve push-production approve",
+        "promote": "deploy release ship production prod stage serve push-production approve",
         "rollback": "revert undo rm remove delete drop unregister downgrade",
         "lineage": "tree graph parents ancestry family",
         "history": "events ledger blame reflog who",

@@ -154,11 +154,11 @@ def _latency(times: NDArray[np.float64]) -> Latency:
 
 
 def _task(ws: Workspace, version: Version, predictor: Predictor, sets: Sequence[ExamSet], notice: Notice) -> dict[str, dict[str, float]]:
-    figures = {}
+    figures: dict[str, dict[str, float]] = {}
     for exam_set in sets:
         notice(f"measuring it on {len(exam_set.frames)} frames of {exam_set.ref.name}")
         for evaluation in evaluate_predictor(predictor, exam_set.ref, exam_set.frames, version.size, packs_folder(ws), EXAM):
-            values = {name: evaluation.values[name] for name in METRICS if name in evaluation.values}
+            values: dict[str, float] = {name: evaluation.values[name] for name in METRICS if name in evaluation.values}
             figures[f"{exam_set.ref.name}, {evaluation.camera}"] = values
     return figures
 

@@ -43,7 +43,7 @@ LIFETIMES: Final[Mapping[Role, timedelta]] = {
     "snapshot": timedelta(days=7),
     "timestamp": timedelta(days=7),
 }
-"""Why each: docs/decisions/robot.md."""
+"""Why each: docs/decisions/publishing.md."""
 LEAST_PASSPHRASE: Final = 8
 LARGEST_ROOT: Final = 512_000
 """Bytes of metadata of the role root that a robot reads (python-tuf's bound)."""

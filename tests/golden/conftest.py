@@ -65,6 +65,16 @@ promote v11 --stage production
 quarantine v11 --reason test
 quarantine
 quarantine v11 --lift --reason tested
+keys init --root {stick}
+keys status
+keys refresh
+keys rotate targets --root {stick}
+keys timer
+publish
+devices enroll robot-1 --key {key} --channel host/rooms
+devices list
+devices collect {stick}
+devices revoke robot-1 --reason test
 hooks test sink
 hooks replay
 hooks log
@@ -134,6 +144,9 @@ def _walk(root: Path) -> dict[str, Any]:
     places = {"tiny": training(root), "recipe": str(root / "tiny.yaml"), "frames": str(plain_folder(outside)), "run": "", "report": ""}
     places |= {"old": str(old_checkpoint(outside)), "lineage": str(lineage_file(outside)), "elsewhere": str(elsewhere)}
     places["archive"] = str(root.parent / "archive")
+    places |= {"stick": str(outside), "key": str(root / "keys" / "release.pub")}
+    written = (root / "vortex.toml").read_text()
+    (root / "vortex.toml").write_text(written.replace("[devices.host]\n", "[devices.host]\npublish = true\n"))
     with (root / "vortex.toml").open("a") as settings:
         settings.write('\n[hooks.sink]\ncommand = ["true"]\nkinds = ["channel.*"]\n')
     for line in TOUR.strip().splitlines():

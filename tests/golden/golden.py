@@ -35,6 +35,7 @@ WIDTH = 160
 """Characters of a line in a golden JSON file."""
 ANY = "any of"
 """Key of a shape that stands for several."""
+PASSPHRASE = ("VORTEX_ROOT_PASSPHRASE", "a stable passphrase")
 SLURM = {
     "scontrol": "PartitionName=short AllowGroups=ALL Default=YES DefaultTime=NONE MaxTime=00:30:00 Nodes=one State=UP",
     "sbatch": "Submitted batch job 7",
@@ -105,7 +106,7 @@ def vortex(line: str, root: Path | None = None, *, slurm: bool = False) -> Answe
 def _environment(root: Path | None, slurm: bool) -> Iterator[None]:
     """The same person, place and time zone on every machine."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (("COLUMNS", "120"), ("TZ", "UTC"), ("VORTEX_ACTOR", "Ada <ada@example.org>")):
+        for name, value in (("COLUMNS", "120"), ("TZ", "UTC"), ("VORTEX_ACTOR", "Ada <ada@example.org>"), PASSPHRASE):
             patch.setenv(name, value)
         if root is not None:
             patch.setenv("GIT_CEILING_DIRECTORIES", str(root.parent))

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 NOISE = "noise"
 NOISE_FRAMES = 4
-DEPTH_METRICS: Final = ("rmse", "rmse_near")
+RMSE: Final = "rmse"
+DEPTH_METRICS: Final = (RMSE, "rmse_near")
 
 
 @dataclass(frozen=True)
@@ -138,4 +139,8 @@ def _judged(ours: Result, theirs: Result, metric: str, rule: TaskParity, compari
         return Comparison("worse", error.message)
     because = f" ({verdict.reason})" if verdict.reason else ""
     numbers = f"{verdict.text(verdict.a)} against {verdict.text(verdict.b)}, difference {verdict.range_text}"
+    # What few frames show (a person, something near) would never be decided; depth as a whole always has to be.
+    loss = verdict.difference if verdict.direction == "lower" else -verdict.difference
+    if verdict.word == "open" and metric != RMSE and not verdict.undecided and loss <= verdict.margin:
+        return Comparison("equivalent", f"equal by its value alone{because}: {numbers}; {verdict.basis}")
     return Comparison(verdict.word, f"{verdict.words}{because}: {numbers}; {verdict.basis}")

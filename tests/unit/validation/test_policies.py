@@ -23,7 +23,9 @@ def policies(tmp_path: Path, old: str, new: str) -> Path:
 
 def test_every_fault_of_the_policy_file_is_listed(tmp_path: Path) -> None:
     path = policies(tmp_path, "every: [0.15, 1.0]", "evry: [0.15, 1.0]")
-    path.write_text(path.read_text().replace("most_share: 0.98", "most_share: 2").replace("margin: 0.01", "margin: wide"))
+    path.write_text(
+        path.read_text().replace("most_share: 0.98", "most_share: 2").replace("metric: rmse, margin: 0.01", "metric: rmse, margin: wide")
+    )
     with pytest.raises(VortexError, match="3 fault") as error:
         load_policies(path)
     details = "\n".join(error.value.details)

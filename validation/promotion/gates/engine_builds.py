@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Final, Literal
 
 from validation.checks import Check
@@ -17,7 +17,7 @@ class EngineBuilds(Strict):
     check: Literal["engine-builds"]
 
 
-def judge(rule: EngineBuilds, file: ShippedFile | None) -> Iterator[Check]:
+def judge(rule: EngineBuilds, file: ShippedFile | None) -> Iterable[Check]:
     """None is a file that is not there, which other gates refuse."""
     if file is not None and file.builds is not None:
         passed, text = file.builds

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Final, Literal
 
 from pydantic import Field
@@ -24,7 +24,7 @@ class TaskParity(Strict):
     iou: float = Field(ge=0, le=1)
 
 
-def judge(rule: TaskParity, file: ShippedFile | None) -> Iterator[Check]:
+def judge(rule: TaskParity, file: ShippedFile | None) -> Iterable[Check]:
     """One check a metric and place. None is a file that is not there: a no, and so is one that was not measured on the exam."""
     question = f"within {rule.margin:.1%} of the trained network on the exam"
     if file is None:

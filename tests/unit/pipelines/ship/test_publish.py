@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from vortex_jetson import bundle as manifests
 from vortex_jetson import channel as channels
+from vortex_jetson import cli as agent
 from vortex_jetson.bundle import Bundle
 from vortex_jetson.channel import Channel, Release
 
 from core.errors import VortexError
 from core.stages import STAGES
 from pipelines.hub.open import hub
-from pipelines.ship import keys
+from pipelines.ship import fleet, keys
 from pipelines.ship import publish as publishing
 from pipelines.ship.bundle import BILL, CARD, STATEMENT
 from pipelines.ship.publish import publish, publish_after
@@ -32,8 +33,8 @@ from tests.unit.pipelines.ship.test_keys import WORD, client
 CHANNEL = registry_channels.Channel("orin", "rooms")
 
 
-def tiny_onnx(path: Path, depth_m: float) -> None:
-    """A model of the exported interface that says `depth_m` and the class floor everywhere."""
+def tiny_onnx(path: Path, depth_m: float, per_grey: float) -> None:
+    """A model of the exported interface that says `depth_m` and the class floor everywhere, and more where the picture is bright."""
     import onnx
     from onnx import TensorProto, helper
 
@@ -42,10 +43,14 @@ def tiny_onnx(path: Path, depth_m: float) -> None:
     nodes = [
         grey,
         helper.make_node("Mul", ["grey", "zero"], ["none"]),
-        helper.make_node("Add", ["none", "metres"], ["depth"]),
+        helper.make_node("Mul", ["grey", "per_grey"], ["more"]),
+        helper.make_node("Add", ["more", "metres"], ["depth"]),
         helper.make_node("Concat", ["depth", *["none"] * 5], ["logits"], axis=1),
     ]
-    constants = [helper.make_tensor(name, TensorProto.FLOAT, [1], [value]) for name, value in (("zero", 0.0), ("metres", depth_m))]
+    constants = [
+        helper.make_tensor(name, TensorProto.FLOAT, [1], [value])
+        for name, value in (("zero", 0.0), ("metres", depth_m), ("per_grey", per_grey))
+    ]
     graph = helper.make_graph(
         nodes,
         "tiny",
@@ -71,11 +76,11 @@ class Robots:
     def ws(self) -> Workspace:
         return self.arena.ws
 
-    def version(self, rmse: float = 0.4, *, depth_m: float = 2.0, seed: int = 0) -> str:
+    def version(self, rmse: float = 0.4, *, depth_m: float = 2.0, per_grey: float = 0.0, seed: int = 0) -> str:
         """A version with a file that runs."""
         name = self.arena.version(rmse, seed=seed)
         path = self.folder / "tiny.onnx"
-        tiny_onnx(path, depth_m)
+        tiny_onnx(path, depth_m, per_grey)
         checkpoint, self.arena.checkpoint = self.arena.checkpoint, path
         self.arena.export(name)
         self.arena.checkpoint = checkpoint
@@ -151,11 +156,17 @@ def test_a_promotion_is_published_and_a_device_reads_all_of_it(robots: Robots) -
 def test_a_second_time_nothing_changes_and_a_lost_folder_is_made_again_with_the_same_bundle(robots: Robots) -> None:
     robots.promote(robots.version())
     before, events = robots.read(), hub(robots.ws).ledger.verify()
-    assert not publish(robots.ws).changed
+    assert not publish(robots.ws).changed and before and before.production
+    bundle, _ = robots.fetch(before.production)
+    sha256 = bundle.files[bundle.models[0].file].sha256
+    path = robots.ws.publish_folder / "files" / sha256[:2] / sha256
+    path.write_bytes(path.read_bytes()[:-1] + b"?")  # as a failing disk would
+    publish(robots.ws)
+    assert robots.fetch(before.production)
     shutil.rmtree(robots.ws.publish_folder)
     assert publish(robots.ws).changed
     assert robots.read() == before and hub(robots.ws).ledger.verify() == events
-    assert before and before.production and robots.fetch(before.production)
+    assert robots.fetch(before.production)
 
 
 def test_a_rollback_bars_what_left_and_a_promotion_brings_it_back(robots: Robots) -> None:
@@ -226,3 +237,23 @@ def test_a_device_that_nobody_publishes_is_left_out(arena: Arena) -> None:
     assert publish_after(arena.ws) == ()
     with pytest.raises(VortexError, match="no device of this workspace is published; it has: host"):
         publish(arena.ws)
+
+
+def test_a_device_pulls_what_is_published_and_its_report_is_collected(robots: Robots, capsys: pytest.CaptureFixture[str]) -> None:
+    def device(*words: str) -> int:
+        return agent.main([*words, "--state", str(robots.folder / "robot")])
+
+    first, second = robots.version(per_grey=1.0), robots.version(0.3, depth_m=1.5, per_grey=1.0)
+    robots.promote(first)
+    place, root = str(robots.ws.publish_folder), str(robots.ws.publish_folder / "metadata" / "1.root.json")
+    assert device("init", "--device", "robot-7", "--channel", "orin/rooms", "--url", place, "--root", root) == 0
+    fleet.enroll(robots.ws, "robot-7", robots.folder / "robot" / "device.pub", "orin/rooms")
+    assert device("pull") == 0
+    robots.promote(second)
+    assert device("pull") == 0
+    rollback(robots.ws, device="orin")
+    assert device("pull") == 0, capsys.readouterr().err
+    collection = fleet.collect(robots.ws, robots.ws.publish_folder)
+    assert [report.text for report in collection.reports] == [f"robot-7: committed {name}" for name in (first, second, first)]
+    (line,) = fleet.fleet(robots.ws)
+    assert (line.wanted, line.health) == (first, "well")

@@ -27,6 +27,7 @@ from validation.promotion.evidence import (
     Incumbent,
     Measurement,
     Quarantines,
+    ShippedFile,
     TrainedClasses,
     TrainingData,
     Word,
@@ -56,6 +57,9 @@ GOOD: Evidence = {
     TrainedClasses: TrainedClasses(("glass",), {"glass": 12}),
     ExportParity: ExportParity(1.5e-5, 1.0, 10, "rooms", False),
     DeviceInput: DeviceInput((240, 320), "tensorrt"),
+    ShippedFile: ShippedFile(
+        "fp16 for jetson", True, (("rmse", "corridor · d455", Comparison("equivalent", "alike")),), builds=(True, "taken")
+    ),
 }
 
 
@@ -97,7 +101,7 @@ def test_each_shortfall_is_refused_where_it_is_asked_for(
 def test_a_stage_needs_the_evidence_that_its_own_rules_read_and_no_other() -> None:
     first = {Quarantines, TrainingData, Exam, ExamLeaks, Measurement}
     assert kinds_read(POLICY.stage("candidate")) == first
-    assert kinds_read(POLICY.stage("staging")) == first | {ExportParity, DeviceInput}
+    assert kinds_read(POLICY.stage("staging")) == first | {ExportParity, ShippedFile, DeviceInput}
     assert kinds_read(POLICY.stage("production")) == set(GOOD)
     assert refused("candidate", {kind: GOOD[kind] for kind in first}) == []
     with pytest.raises(KeyError, match="ExportParity"):
