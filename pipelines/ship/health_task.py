@@ -106,7 +106,7 @@ def _above(measured: float) -> float:
 
 
 def _blind(bounds: Bounds, truths: list[_Truth]) -> str:
-    """Why a model that answers one depth everywhere would pass; empty where it would not."""
+    """Why a model that sees no better than one depth everywhere would pass; empty where it would not."""
     known = np.concatenate([truth.depth_mm[truth.depth_mm > 0] for truth in truths]).astype(np.float64) / 1000
     constant = float(np.sqrt(np.mean((known - known.mean()) ** 2)))
     if bounds.rmse_m < constant:

@@ -38,7 +38,7 @@ vortex data synth corridor --world corridor --frames 200 --seed 2 --size 96x128
 vortex validate corridor
 vortex keys init --root ./../robot-demo-root-key
 vortex train v6 --domain corridor --encoder-weights none --epochs 10 --size 96x128
-vortex promote v6 --stage production --device orin --override --reason "the first one; the demo's exam is small"
+vortex promote v6 --stage production --device orin
 vortex-jetson init --device robot-7 --channel orin/corridor --url URL --root ./publish/metadata/1.root.json
 vortex devices enroll robot-7 --key ./robot-7/device.pub --channel orin/corridor
 vortex-jetson pull
@@ -60,7 +60,7 @@ vortex-jetson report --to ./inbox
 vortex devices collect ./inbox
 vortex devices list
 vortex lineage v10 --down
-vortex history
+vortex history --last 6
 """
 """Words that begin with a dot are paths from the workspace; what is done by hand is a method of `RobotDemo`; `# 3` is the expected exit code."""
 DEMO_PASSPHRASE = "only a demonstration"
@@ -148,12 +148,13 @@ def _robot_step(context: typer.Context, robot: RobotDemo, step: str) -> None:
 def _outcome(result: RobotSummary) -> list[str]:
     errors = result.errors
     return [
-        f"{result.robot} pulled v6, tried it out, and ran it on {errors.frames} frames of a corridor that nobody trained on:",
-        f"  depth off by {errors.fused:.3f} m (RMSE) fused, {errors.student:.3f} m by the student alone;"
-        f" the ToF camera saw {errors.seen:.0%} of the pixels",
-        f"v10 passed its gates, its file broke after them, and {result.robot} went back by itself:",
-        f"  {result.rolled_back}",
-        f"the ledger has why v10 left production: {result.left}",
+        f"{result.robot} pulled v6, saw that it does its task, and ran it in a new corridor:",
+        f"  {errors.frames} frames; the ToF camera saw {errors.seen:.0%} of the pixels",
+        f"  depth off by {errors.fused:.3f} m fused (RMSE), {errors.student:.3f} m by the student alone",
+        f"v10 passed its gates, then its file broke, and {result.robot} went back by itself:",
+        *(f"  {part}" for part in result.rolled_back.split(": ", 1)),
+        "the ledger knows why v10 left production:",
+        f"  {result.left}",
         f"{result.robot} runs {result.runs}",
         f"report: {result.report}",
         f"look around: cd {result.workspace} && vortex history",
