@@ -4,7 +4,7 @@
 
 In turns a registration, an evaluation, an export, a promotion, a rollback to a named version, a plain one, a migration, an adoption, an
 import, an addition of evidence, an archive, an addition to it, its restoring and a clean-up are killed, each at a random one of its
-writes: a file opened for writing, renamed or removed, an SQL statement that changes something, a commit; of the ledger or of
+writes: a file opened for writing, flushed, renamed or removed, an SQL statement that changes something, a commit; of the ledger or of
 MLflow. Asked after the same command again: the chain is whole, what the ledger names is there with the bytes that it names, each alias
 is where the ledger has it, and what the command does has happened, once.
 """
@@ -251,12 +251,10 @@ def all_faults(registry: Hub) -> list[Fault]:
     return [*ledger_faults(registry.ledger)[1], *artifact_faults(registry, versions)[1], *mlflow_faults(registry, versions)]
 
 
-def run(command: str, root: Path, count: Path | None = None, kill_at: int = 0) -> None:
-    """Do it. Every write below `root` and to a database is counted; at number `kill_at` the process ends as a power cut would end it."""
+def counted(root: Path, kill_at: int = 0) -> Callable[[], int]:
+    """Count, from now on in this process, every write below `root` and to a database; at number `kill_at` it ends as a power cut ends it."""
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
-
-    from pipelines.workspace import load
 
     writes = 0
 
@@ -268,19 +266,32 @@ def run(command: str, root: Path, count: Path | None = None, kill_at: int = 0) -
 
     def hook(name: str, arguments: tuple[Any, ...]) -> None:
         writing = name in EVENTS or (name == "open" and isinstance(arguments[2], int) and bool(arguments[2] & WRITING))
-        if writing and isinstance(arguments[0], str | os.PathLike) and os.fspath(arguments[0]).startswith(str(root)):
+        if writing and isinstance(arguments[0], str | os.PathLike) and os.path.abspath(os.fspath(arguments[0])).startswith(str(root)):
             wrote()
 
     def executed(_: Connection, __: object, statement: str, *___: object) -> None:
         if not statement.lstrip().upper().startswith(READING):
             wrote()
 
+    def flushed(descriptor: int, fsync: Callable[[int], None] = os.fsync) -> None:
+        fsync(descriptor)
+        wrote()
+
     sys.addaudithook(hook)
+    os.fsync = flushed  # of which Python's audit does not hear
     event.listen(Engine, "before_cursor_execute", executed)
     event.listen(Engine, "commit", lambda _: wrote())
+    return lambda: writes
+
+
+def run(command: str, root: Path, count: Path | None = None, kill_at: int = 0) -> None:
+    """Do it, and be killed at the write of number `kill_at`; else write down how many there were."""
+    from pipelines.workspace import load
+
+    writes = counted(root, kill_at)
     do(command, load(root))
     if count:
-        count.write_text(str(writes))
+        count.write_text(str(writes()))
 
 
 def examine(command: str, root: Path, faults: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import errno
+import fcntl
 import glob
 import hashlib
 import os
@@ -69,22 +70,57 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 
 @contextmanager
 def staged_file(path: Path) -> Iterator[Path]:
-    """Yield a staging name beside `path`; on a clean exit it is flushed and replaces `path`, otherwise it is removed."""
+    """Yield the name of a file beside `path`, to be written; on a clean exit it is flushed and replaces `path`, otherwise it is removed.
+
+    What a killed process left there is taken up by the next one that writes `path`.
+    """
     if not path.name:
         raise VortexError(f"{path}: is a folder, allowed: the name of a file in it", "give the file a name")
-    staging = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.staging")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield staging
-        flush(staging)
-        os.replace(staging, path)
+        with _staging(path) as staging:
+            try:
+                yield staging
+                flush(staging)
+                os.replace(staging, path)
+            except BaseException:
+                # A clean-up that fails too must not hide why the writing did.
+                with suppress(OSError):
+                    staging.unlink()
+                raise
         flush(path.parent)
     except OSError as error:
         raise _cannot_write(path, error) from error
+
+
+@contextmanager
+def _staging(path: Path) -> Iterator[Path]:
+    """A file beside `path` that is this writer's alone: always of the same name, or of another while somebody else writes to that."""
+    usual = path.with_name(f".{path.name}.00000000.staging")
+    descriptor = _take(usual)
+    if descriptor is None:
+        yield path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.staging")
+        return
+    try:
+        yield usual
     finally:
-        # A clean-up that fails too (a parent that is a file) must not hide why the writing did.
-        with suppress(OSError):
-            staging.unlink()
+        os.close(descriptor)
+
+
+def _take(staging: Path) -> int | None:
+    """A lock on a file, which is made or emptied; None where another writer has it, or the file system knows no locks."""
+    try:
+        descriptor = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except OSError:
+        return None
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever had it may just have made it the file that it was written for.
+        if os.path.samestat(os.fstat(descriptor), os.stat(staging)):
+            os.ftruncate(descriptor, 0)
+            return descriptor
+    os.close(descriptor)
+    return None
 
 
 @contextmanager

@@ -35,6 +35,7 @@ from pipelines.ship.keys import key_folder
 from pipelines.ship.quarantine import running
 from pipelines.ship.tuf_repository import repository
 from pipelines.workspace import Workspace
+from registry import database
 from registry.audit import alias_faults, artifact_faults, ledger_faults
 from registry.stages import channel_states
 
@@ -184,7 +185,11 @@ def _ledger(ws: Workspace) -> Finding:
     finding = _reach(ws, "ledger", ws.ledger_url, "the first registered version makes it")
     if finding.state != "ok" or "does not exist" in finding.found:
         return finding
-    head, faults = ledger_faults(hub(ws).ledger)
+    ledger = hub(ws).ledger
+    if place := ledger.moved:
+        moved = database.moved(ledger.url, place)
+        return Finding("ledger", "missing", moved.message, moved.hint)
+    head, faults = ledger_faults(ledger)
     events = f"{head.seq} event{'s' if head.seq != 1 else ''}, hash chain intact"
     if not faults:
         return Finding("ledger", "ok", f"{events}, claims and triggers as they should be")

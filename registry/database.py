@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -10,8 +12,10 @@ from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, unquote
 
 from core.errors import VortexError
+from core.printable import clean
 from core.secret import SecretUrl
 
 if TYPE_CHECKING:
@@ -64,6 +68,19 @@ POSTGRES_TRIGGERS: Final[Mapping[str, tuple[int, str, str]]] = {
 }
 """Name → the schema that brought it, when it fires, and the function that it calls."""
 
+MOVED: Final = "ledger_moved"
+"""Name of the trigger that a ledger gets when all of it was brought elsewhere. It refuses every event, whoever appends it, and says where to."""
+MOVED_WORDS: Final = "the ledger has moved to "
+
+log = logging.getLogger("vortex.registry")
+
+_PSYCOPG: Final = re.compile(
+    r"postgresql\+psycopg://(?:(?P<user>[^:/@]*)(?::(?P<password>[^@]*))?@)?(?P<host>[^/:?@\[\]]*)(?::(?P<port>\d+))?"
+    r"/(?P<dbname>[^?]*)(?:\?(?P<options>.*))?"
+)
+_NAMED: Final = re.compile(r"(?<!:):([a-z]\w*)")
+"""A value's name in a query, as SQLAlchemy and sqlite spell it."""
+
 Ask = Callable[[str], Sequence[Sequence[Any]]]
 """One query on an open connection, and its rows."""
 
@@ -72,12 +89,17 @@ class Unguarded(VortexError):
     """Triggers that keep the ledger append-only are gone, switched off or replaced."""
 
 
+class Moved(VortexError):
+    """The ledger was brought elsewhere, and takes no event any more."""
+
+
 @dataclass(frozen=True)
 class Condition:
-    """What stands in a database: the ledger's schema (0 without its tables), and which of that schema's triggers do not."""
+    """What stands in a database: the ledger's schema (0 without its tables), which of that schema's triggers do not, and where it moved to."""
 
     schema: int = 0
     missing: tuple[str, ...] = ()
+    moved: str = ""
 
 
 @cache
@@ -159,7 +181,7 @@ def read(
 ) -> Iterator[tuple[Any, ...]]:
     """Rows of a query; none while the tables do not exist, which came with the schema `since`.
 
-    sqlite is read through the standard library: importing SQLAlchemy takes 0.3 s, a third of what a listing may take.
+    sqlite is read through the standard library, PostgreSQL through psycopg: importing SQLAlchemy takes 0.3 s, a third of what a listing may take.
     Raises VortexError for a newer schema, and Unguarded where a trigger is missing, unless that is not `guarded` against.
     """
     path = sqlite_path(url)
@@ -167,21 +189,38 @@ def read(
         if not path.exists():
             return
         with closing(_open_sqlite(path, timeout)) as connection:
-            state = _sqlite_condition(connection)
-            if require(url, state, guarded) and state.schema >= since:
+            if _readable(url, _sqlite_condition(connection), guarded, since):
                 yield from connection.execute(query, values)
+        return
+    place = _psycopg_place(url)
+    if place is not None:
+        import psycopg
+
+        with psycopg.connect(**place) as remote:
+            if _readable(url, _postgres_state(lambda asked: remote.execute(asked.encode()).fetchall()), guarded, since):
+                yield from remote.execute(_NAMED.sub(r"%(\1)s", query.replace("%", "%%")).encode(), dict(values))
         return
     from sqlalchemy import text
 
     server = engine(url, timeout)
     try:
-        with server.connect() as remote:
-            state = condition(remote)
-            if require(url, state, guarded) and state.schema >= since:
-                for row in remote.execute(text(query), dict(values)):
+        with server.connect() as connection:
+            if _readable(url, condition(connection), guarded, since):
+                for row in connection.execute(text(query), dict(values)):
                     yield tuple(row)
     finally:
         server.dispose()
+
+
+def _psycopg_place(url: SecretUrl) -> dict[str, Any] | None:
+    """What psycopg connects to, as SQLAlchemy reads such a URL; None for another driver, and where SQLAlchemy has a spelling of its own."""
+    match = _PSYCOPG.fullmatch(url.reveal())
+    if match is None:
+        return None
+    parts = match.groupdict()
+    options = dict(parse_qsl(parts.pop("options") or ""))
+    names = {name: unquote(text) if name in ("user", "password") else text for name, text in parts.items() if text}
+    return None if "host" in options else {"connect_timeout": CONNECT_TIMEOUT_S, **names, **options}
 
 
 def look(url: SecretUrl, timeout: float) -> Condition:
@@ -219,6 +258,50 @@ def require(url: SecretUrl, state: Condition, guarded: bool = True) -> bool:
     if guarded and state.missing:
         raise unguarded(url, state)
     return state.schema > 0
+
+
+def _readable(url: SecretUrl, state: Condition, guarded: bool, since: int) -> bool:
+    """Whether the tables are there, as `require` has it, and of the schema `since`; whoever reads a ledger that moved away is told, once."""
+    if guarded and state.moved:
+        _warn_moved(shown(url), state.moved)
+    return require(url, state, guarded) and state.schema >= since
+
+
+@cache
+def _warn_moved(ledger: str, place: str) -> None:
+    log.warning("ledger %s has moved to %s: what was recorded there since then is not shown here", ledger, place)
+
+
+def require_here(url: SecretUrl, state: Condition) -> None:
+    """Raise Moved where the ledger was brought elsewhere."""
+    if state.moved:
+        raise moved(url, state.moved)
+
+
+def moved(url: SecretUrl, place: str) -> Moved:
+    """The error that names where a ledger moved to."""
+    return Moved(
+        f"ledger {shown(url)} has moved to {place}: nothing is recorded here any more",
+        "take the vortex.toml that names that place, or write it with: vortex migrate --to FILE; then give the command again",
+    )
+
+
+def seal(connection: Connection, place: str) -> None:
+    """Have the ledger refuse every further event, in words that name the place that it moved to."""
+    reopen(connection)
+    quoted = (MOVED_WORDS + clean(place)).replace("'", "''")
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(f"CREATE TRIGGER {MOVED} BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, '{quoted}'); END")
+        return
+    body = f" BEGIN RAISE EXCEPTION USING MESSAGE = '{quoted}'; END ".replace("%", "%%")  # psycopg takes a single one for a value
+    connection.exec_driver_sql(f"CREATE OR REPLACE FUNCTION {MOVED}() RETURNS trigger LANGUAGE plpgsql AS $vortex${body}$vortex$")
+    connection.exec_driver_sql(f"CREATE TRIGGER {MOVED} BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION {MOVED}()")
+
+
+def reopen(connection: Connection) -> None:
+    """Have the ledger take events again."""
+    on_events = "" if connection.dialect.name == "sqlite" else " ON events"
+    connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {MOVED}{on_events}")
 
 
 def unguarded(url: SecretUrl, state: Condition) -> Unguarded:
@@ -298,7 +381,7 @@ def explained(url: SecretUrl) -> Iterator[None]:
         raise _in_words(url, str(error)) from error
     except Exception as error:
         # SQLAlchemy is imported by now if one of its errors is under way; naming its class without importing keeps reads light.
-        if type(error).__module__.startswith("sqlalchemy."):
+        if type(error).__module__.split(".")[0] in ("sqlalchemy", "psycopg"):
             raise _in_words(url, str(getattr(error, "orig", None) or error)) from error
         raise
 
@@ -336,7 +419,9 @@ def _sqlite_state(ask: Ask) -> Condition:
     schema = _schema(ask, ("table", "outbox") in there) if ("table", "ledger_schema") in there else 1
     # sqlite keeps the text of a trigger from its name on.
     return Condition(
-        schema, tuple(name for name, text in SQLITE_TRIGGERS.items() if there.get(("trigger", name)) != f"CREATE TRIGGER {name} {text}")
+        schema,
+        tuple(name for name, text in SQLITE_TRIGGERS.items() if there.get(("trigger", name)) != f"CREATE TRIGGER {name} {text}"),
+        _moved_to(there.get(("trigger", MOVED))),
     )
 
 
@@ -358,7 +443,16 @@ def _postgres_state(ask: Ask) -> Condition:
             for name, (since, _, function) in POSTGRES_TRIGGERS.items()
             if since <= schema and triggers.get(name) != POSTGRES_FUNCTIONS[function]
         ),
+        _moved_to(triggers.get(MOVED)),
     )
+
+
+def _moved_to(trigger: str | None) -> str:
+    """The place that the text of a ledger's seal names; empty without one."""
+    if trigger is None:
+        return ""
+    named = re.search(rf"'{MOVED_WORDS}((?:[^']|'')*)'", trigger)
+    return named[1].replace("''", "'") if named else "another place"
 
 
 def _schema(ask: Ask, outbox: bool) -> int:
@@ -384,6 +478,8 @@ def _in_words(url: SecretUrl, message: str) -> VortexError:
         return VortexError(f"{where}: cannot be opened or written ({message})", "check the permissions of the file and of its folder")
     if "malformed" in low or "not a database" in low or "disk i/o" in low:
         return VortexError(f"{where}: the file is damaged ({message})", "restore it from a backup; nothing was written to it")
+    if MOVED_WORDS in message:
+        return moved(url, message.partition(MOVED_WORDS)[2])
     if "append-only" in low:
         return VortexError(f"{where}: {message}", "events are never changed: record a new one")
     return VortexError(f"{where}: {message}", "check the `ledger` setting in vortex.toml and that the database is reachable")

@@ -198,21 +198,34 @@ class Transaction(Reader):
         self.head = ChainHead(self.head.ledger or row["hash"], row["seq"], row["hash"])
         return entry_of([row[name] for name in COLUMNS])
 
+    def seal(self, place: str) -> None:
+        """Have the ledger take no event after this transaction, because it moved to `place`; take them again for an empty one."""
+        if place:
+            database.seal(self._connection, place)
+        else:
+            database.reopen(self._connection)
+
     def adopt(self, rows: Iterable[Sequence[Any]], claims: Mapping[Claim, int], url: SecretUrl) -> int:
         """Add events of another ledger, at `url`, as they are, and the numbers that they took; how many. No hook is sent them once more.
 
-        `rows` have all columns and follow this ledger's end. Raises VortexError where they do not, or where their chain breaks.
+        `rows` have all columns and follow this ledger's end. Raises VortexError where they do not, or where their chain breaks. A ledger that
+        moved away takes what comes back, and nothing else until it is opened again.
         """
         tables = database.tables()
         taken: dict[int, list[Claim]] = {}
         for claim, event in claims.items():
             taken.setdefault(event, []).append(claim)
         before = self.head.seq
+        moved = database.condition(self._connection).moved
+        if moved:
+            database.reopen(self._connection)
         for row in rows:
             (self.head,) = follow(url, self.head, [row])
             self._connection.execute(tables.events.insert(), dict(zip(COLUMNS, row, strict=True)))
             for scope, number in taken.get(self.head.seq, ()):
                 self._connection.execute(tables.claims.insert(), {"scope": scope, "number": number, "event": self.head.seq})
+        if moved:
+            database.seal(self._connection, moved)
         return self.head.seq - before
 
 
@@ -255,11 +268,18 @@ class Ledger(Reader):
             self.verify()  # names the event, where one was changed
             raise
 
+    @property
+    def moved(self) -> str:
+        """Where all of the ledger was brought, so that it takes no event any more; empty where it is open."""
+        with database.explained(self.url):
+            return database.look(self.url, self.timeout).moved
+
     @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
+    def transaction(self, *, moved: bool = False) -> Iterator[Transaction]:
         """Decide and append as one: all of it is in the ledger after a clean exit, none of it after an error or a kill.
 
-        Raises VortexError, having written nothing, where the chain does not lead from its noted head to its end.
+        Raises VortexError, having written nothing, where the chain does not lead from its noted head to its end, and Moved where the
+        ledger was brought elsewhere, unless it may be `moved`.
         """
         with database.explained(self.url):
             noted = self.noted()
@@ -267,12 +287,17 @@ class Ledger(Reader):
             try:
                 state = database.look(self.url, self.timeout)
                 database.require(self.url, state)
+                if not moved:
+                    database.require_here(self.url, state)
                 if state.schema < database.SCHEMA:
                     with self._creation_lock():
                         database.create(engine, self.timeout)
                 with engine.begin() as connection:
                     database.queue_up(connection, self.timeout)
-                    database.require(self.url, database.condition(connection))
+                    state = database.condition(connection)
+                    database.require(self.url, state)
+                    if not moved:
+                        database.require_here(self.url, state)
                     tx = Transaction(connection, self._follow_tail(connection, noted), self.subscriptions)
                     yield tx
             finally:
@@ -330,6 +355,18 @@ class Ledger(Reader):
                     database.rebuild(connection, claims)
             finally:
                 engine.dispose()
+
+    def seal(self, place: str, head: ChainHead) -> bool:
+        """Take no event any more, and name `place` to who appends; False, and nothing changed, where the ledger does not end at `head`."""
+        with self.transaction(moved=True) as tx:
+            if tx.head == head:
+                tx.seal(place)
+            return tx.head == head
+
+    def reopen(self) -> None:
+        """Take events again."""
+        with self.transaction(moved=True) as tx:
+            tx.seal("")
 
     def rows(self, after: int) -> Iterator[Sequence[Any]]:
         """Events after this number as they are stored, with all columns; page by page, as `each` reads."""

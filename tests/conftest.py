@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,16 @@ def fresh_session(monkeypatch: pytest.MonkeyPatch) -> None:
     from vortex_cli import console
 
     monkeypatch.setattr(console, "session", console.Session())
+
+
+@pytest.fixture(autouse=True)
+def closed_stores() -> Iterator[None]:
+    """MLflow keeps an engine for every database that it ever opened, with four open files each; a process may have 1,024."""
+    yield
+    for kind in ("tracking", "model_registry"):
+        module = sys.modules.get(f"mlflow.store.{kind}.sqlalchemy_store")
+        for engine in module.SqlAlchemyStore._engine_map.values() if module else ():
+            engine.dispose()
 
 
 @pytest.fixture(scope="session")

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from core.errors import VortexError
-from core.files import locked, read_text_of_user, write_atomic
+from core.files import write_atomic
 from core.progress import Progress
 from pipelines.data.checkout import LOCK_SECONDS, refuse_changes
 from pipelines.data.contents import require_all
 from pipelines.data.datasets import CARD, find, resolve
+from pipelines.data.exam_names import exams_with
 from pipelines.data.listings import Listing, cache_path, present, read
 from pipelines.data.pointer import EMPTY_DIR, data_hash
 from pipelines.data.publication import refuse_existing
@@ -56,7 +57,7 @@ class CatalogueChange:
 def remove(ws: Workspace, name: str, on_file: Progress | None = None) -> CatalogueChange:
     """Take a dataset out of `data/`. Raises VortexError, changing nothing, where an exam or a run at work needs it, or `data/` is dirty."""
     find(ws, name)
-    exams = _exams(ws, name)
+    exams = exams_with(ws, name)
     if exams:
         raise VortexError(
             f"{name} is in the exam of {', '.join(exams)}: versions there are judged on it",
@@ -68,7 +69,8 @@ def remove(ws: Workspace, name: str, on_file: Progress | None = None) -> Catalog
 def rename(ws: Workspace, name: str, new_name: str, on_file: Progress | None = None) -> CatalogueChange:
     """Give a dataset another name; its manifest, its frames and so its digest stay, and what was judged of it holds.
 
-    Exams that name it follow; they are written first, and a kill before the data followed is completed by the same command. Raises VortexError, changing nothing, where the name is taken, a run at work needs it, or `data/` is dirty.
+    Exams that name it follow, in the same step. Raises VortexError, changing nothing, where the name is taken, a run at work needs it,
+    or `data/` is dirty.
     """
     card = find(ws, name).card
     refuse_existing(ws, new_name)
@@ -78,12 +80,7 @@ def rename(ws: Workspace, name: str, new_name: str, on_file: Progress | None = N
         text = card.model_copy(update={"name": new_name}).model_dump_json(indent=2) + "\n"
         return new | {f"{new_name}/{CARD}": _into_cache(repo, text.encode())}
 
-    _rename_in_exams(ws, name, new_name)
-    try:
-        return _change(ws, name, new_name, renamed, on_file)
-    except BaseException:
-        _rename_in_exams(ws, new_name, name)
-        raise
+    return _change(ws, name, new_name, renamed, on_file)
 
 
 def _change(
@@ -103,7 +100,7 @@ def _change(
         refuse_changes(before, recorded, now)
         files = goal_of(repo, now.files)
         goal = Listing(_into_cache(repo, _listing_text(files), ".dir") if files else EMPTY_DIR, files)
-        switch(ws, repo, goal, on_file)
+        switch(ws, repo, goal, on_file, (name, new_name) if new_name and exams_with(ws, name) else None)
     count = sum(path.startswith(f"{name}/") for path in now.files)
     return CatalogueChange(name, new_name, before, goal.hash, count, versions, begun)
 
@@ -148,25 +145,3 @@ def _datasets_of(plan: Path) -> set[str]:
         return {str(data["name"]) for data in [*stages, *raw.get("anchor_data", [])]}
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return set()
-
-
-def _exams(ws: Workspace, name: str) -> list[str]:
-    return sorted(domain for domain, settings in ws.config.domains.items() if name in (settings.exam or ()))
-
-
-def _rename_in_exams(ws: Workspace, name: str, new_name: str) -> None:
-    """Write the new name into the exams of vortex.toml, keeping its comments."""
-    import tomlkit
-
-    path = ws.root / FILE
-    with locked(ws.build / "vortex.toml.lock"):
-        document = tomlkit.parse(read_text_of_user(path))
-        changed = False
-        for settings in document.get("domains", {}).values():
-            exam = settings.get("exam", [])
-            for place, member in enumerate(exam):
-                if member == name:
-                    exam[place] = new_name
-                    changed = True
-        if changed:
-            write_atomic(path, tomlkit.dumps(document))

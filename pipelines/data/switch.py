@@ -1,4 +1,7 @@
-"""How `data/` goes from one version to another: file by file, with a note from which a kill at any moment is undone."""
+"""How `data/` goes from one version to another: file by file, with a note from which a kill at any moment is undone.
+
+Where the exams of `vortex.toml` follow, they are written last and in one step: from then on the change is complete, and is not undone.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from core.errors import VortexError
 from core.files import staged_file, write_atomic
 from core.progress import Progress
+from pipelines.data.exam_names import exams_with, rename_in_exams
 from pipelines.data.listings import Listing, cache_path, file_counts, missing_files, present
 from pipelines.data.pointer import EMPTY_DIR, pointer, restore
 from pipelines.data.repository import repository
@@ -24,17 +28,28 @@ if TYPE_CHECKING:
 
 _STAGED: Final = re.compile(r"\..+\.[0-9a-f]{8}\.staging")
 _KEYS: Final = {"pointer", "before", "after"}
+_EXAMS: Final = "exams"
+"""Key of a note, where exams follow: the name that they have, and the one that they get."""
 
 
-def switch(ws: Workspace, repo: Repo, goal: Listing, on_file: Progress | None = None) -> tuple[int, int]:
+def switch(
+    ws: Workspace, repo: Repo, goal: Listing, on_file: Progress | None = None, exams: tuple[str, str] | None = None
+) -> tuple[int, int]:
     """Make `data/` and `data.dvc` what `goal` says, and return how many files were written and removed.
+
+    `exams` is a name that they have and the one that they get.
 
     The caller holds `data_lock`, and has made sure that nothing in `data/` would be lost and that DVC's cache holds all of `goal`.
     On any failure both are put back as they were. A killed one leaves a note, by which the next command puts them back.
     """
     before = present(repo, ws)
     path = pointer(ws)
-    note = {"pointer": path.read_text(encoding="utf-8") if path.exists() else None, "before": before.files, "after": goal.files}
+    note = {
+        "pointer": path.read_text(encoding="utf-8") if path.exists() else None,
+        "before": before.files,
+        "after": goal.files,
+        _EXAMS: exams,
+    }
     if before.files == goal.files:
         write_atomic(path, _pointer_text(ws, repo, goal))
         return 0, 0
@@ -55,6 +70,8 @@ def switch(ws: Workspace, repo: Repo, goal: Listing, on_file: Progress | None = 
                 "remove .dvc/cache/files and fetch it again with: vortex data pull",
             )
         write_atomic(path, _pointer_text(ws, repo, goal))
+        if exams:
+            rename_in_exams(ws, *exams)
     except BaseException:
         _back(ws, repo)
         raise
@@ -63,7 +80,7 @@ def switch(ws: Workspace, repo: Repo, goal: Listing, on_file: Progress | None = 
 
 
 def settle(ws: Workspace) -> None:
-    """Undo what a killed `vortex data checkout` or `pull` left half done. Raises VortexError while one still runs."""
+    """Undo what a killed `vortex data checkout`, `pull`, `remove` or `rename` left half done. Raises VortexError while one still runs."""
     if not journal(ws).exists():
         return
     from filelock import FileLock, Timeout
@@ -134,8 +151,11 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _back(ws: Workspace, repo: Repo) -> None:
-    """Put `data/` and `data.dvc` back to what the note says they were. Raises VortexError when somebody changed data/ since."""
-    pointer_text, before, after = _read(ws)
+    """Put `data/` and `data.dvc` back to what the note says they were, unless the change was complete. Raises VortexError when somebody changed data/ since."""
+    pointer_text, before, after, exams = _read(ws)
+    if exams and exams_with(ws, exams[1]) and not exams_with(ws, exams[0]):
+        journal(ws).unlink()
+        return
     now = present(repo, ws).files
     staged = [name for name in now if name not in before and name not in after and _STAGED.fullmatch(Path(name).name)]
     for name in staged:
@@ -155,12 +175,12 @@ def _back(ws: Workspace, repo: Repo) -> None:
     journal(ws).unlink()
 
 
-def _read(ws: Workspace) -> tuple[str | None, dict[str, str], dict[str, str]]:
+def _read(ws: Workspace) -> tuple[str | None, dict[str, str], dict[str, str], tuple[str, str] | None]:
     path = journal(ws)
     try:
         note = json.loads(path.read_text(encoding="utf-8"))
-        if set(note) == _KEYS and isinstance(note["before"], dict) and isinstance(note["after"], dict):
-            return note["pointer"], note["before"], note["after"]
+        if set(note) - {_EXAMS} == _KEYS and isinstance(note["before"], dict) and isinstance(note["after"], dict):
+            return note["pointer"], note["before"], note["after"], note.get(_EXAMS)
     except (OSError, ValueError, TypeError) as error:
         # Written whole or not at all: only a damaged disk or a person gets here.
         raise _damaged(path) from error

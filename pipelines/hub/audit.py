@@ -33,6 +33,8 @@ class AuditReport:
     mlflow: bool
     repaired: tuple[Fault, ...]
     faults: tuple[Fault, ...]
+    moved: str = ""
+    """Where the ledger was brought, so that it takes no event any more."""
 
     def sentence(self) -> str:
         """The outcome in words."""
@@ -40,7 +42,8 @@ class AuditReport:
             f", compared with the head in {' and in '.join(self.compared)}" if self.compared else ", compared with no head: none is noted"
         )
         rest = f"; {self.artifacts} stored files hashed again" + ("; MLflow compared" if self.mlflow else "")
-        return f"{self.head.seq} events{compared}{rest}"
+        moved = f"; it has moved to {self.moved}, and is what it was then" if self.moved else ""
+        return f"{self.head.seq} events{compared}{rest}{moved}"
 
 
 def head(ws: Workspace, key_file: Path | None = None) -> dict[str, object]:
@@ -89,7 +92,7 @@ def _examine(registry: Hub, heads: dict[str, ChainHead], mlflow: bool) -> AuditR
         versions = registry.versions()
         artifacts, of_artifacts = audit.artifact_faults(registry, versions)
         faults += of_artifacts + (audit.mlflow_faults(registry, versions) if mlflow else [])
-    return AuditReport(end, tuple(heads), artifacts, mlflow, (), tuple(faults))
+    return AuditReport(end, tuple(heads), artifacts, mlflow, (), tuple(faults), registry.ledger.moved)
 
 
 def _read_head(path: Path, key_files: Sequence[Path]) -> ChainHead:

@@ -52,16 +52,18 @@ def migrate(ws: Workspace, file: Path, on_progress: Progress | None = None, *, d
 
     MLflow's runs first, then files, then the ledger, event by event as it is, then models and aliases: whatever breaks off between two of
     these, the same call completes it, and one more changes nothing. What others append meanwhile is brought over in a further round, each
-    up to the end that the ledger had when it began; where they append after the last, the same call brings it. Raises VortexError where the ledger is broken, where the other place has another ledger, or one that went on
-    by itself, and where a file is gone or changed. What hooks were not sent yet is brought over too; what they were sent is not.
+    up to the end that the ledger had when it began. When nothing is missing the old ledger takes no event any more, and says where it
+    moved to. Where `file` names the places of `ws` itself, a ledger that had moved takes events again. Raises VortexError where the ledger is
+    broken or moved to a third place, where the other place has another ledger, or one that went on by itself, and where a file is gone or
+    changed. What hooks were not sent yet is brought over too; what they were sent is not.
     """
     places = read_places(file)
     target_ws = dataclasses.replace(ws, config=ws.config.model_copy(update=places))
     source = hub(ws)
     if all(getattr(ws, name) == getattr(target_ws, name) for name in ("tracking_uri", "artifact_root", "ledger_url")):
-        end = source.ledger.verify()
-        return Migration(0, 0, 0, end.seq, end.hash)
+        return _reopened(source, dry_run)
     target = Hub.open(target_ws.tracking_uri, target_ws.artifact_root, target_ws.ledger_url)
+    _require_here(source, target)
     source.ledger.verify()
     _require_same_beginning(source, target)
     if dry_run:
@@ -73,13 +75,29 @@ def migrate(ws: Workspace, file: Path, on_progress: Progress | None = None, *, d
         runs += _bring_runs(source, target)
         artifacts += _bring_artifacts(source, target, last, on_progress)
         adopted += _bring_events(source, target, last)
-        audit.repair_mlflow(target, target.versions())
         head = target.ledger.verify()
-        if source.ledger.verify() == head:
+        if source.ledger.seal(database.shown(target.ledger.url), head):
             break
+    target.ledger.reopen()
     deliveries = Outbox(source.ledger.url).carry_to(Outbox(target.ledger.url))
+    audit.repair_mlflow(target, target.versions())
     _write(ws, places)
     return Migration(runs, artifacts, adopted, head.seq, head.hash, deliveries)
+
+
+def _require_here(source: Hub, target: Hub) -> None:
+    """Raise Moved unless the source is open, or moved to this very target and the rest broke off."""
+    place = source.ledger.moved
+    if place not in ("", database.shown(target.ledger.url)):
+        raise database.moved(source.ledger.url, place)
+
+
+def _reopened(source: Hub, dry_run: bool) -> Migration:
+    """Nothing to bring; but where the registry moved away and is to stay after all, it is open again."""
+    if not dry_run and source.ledger.moved:
+        source.ledger.reopen()
+    end = source.ledger.verify()
+    return Migration(0, 0, 0, end.seq, end.hash)
 
 
 def _counted(source: Hub, target: Hub) -> Migration:
@@ -122,7 +140,7 @@ def _bring_artifacts(source: Hub, target: Hub, last: int, on_progress: Progress 
 
 def _bring_events(source: Hub, target: Hub, last: int) -> int:
     claims = source.ledger.claims()
-    with target.ledger.transaction() as tx:
+    with target.ledger.transaction(moved=True) as tx:
         rows = takewhile(lambda row: row[0] <= last, source.ledger.rows(tx.head.seq))
         return tx.adopt(rows, claims, source.ledger.url)
 

@@ -27,6 +27,14 @@ PORT: Final = 5000
 PATIENCE_S: Final = 120.0
 """How long a server may take to answer for the first time: it imports MLflow twice."""
 FAREWELL_S: Final = 5.0
+KEEPER: Final = f"""
+exec 3<&0
+{{ trap '' TERM; cat <&3 >/dev/null; kill -TERM 0; sleep {FAREWELL_S:.0f}; kill -KILL 0; }} &
+"$@" 3<&- </dev/null & server=$!
+trap '' TERM
+wait $server
+"""
+"""A shell that runs the server, and ends it and its workers when its own input ends: kill -9 of this process, too, closes that pipe."""
 LIGHT: Final = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -72,7 +80,12 @@ def served(ws: Workspace, port: int = PORT) -> Iterator[Server]:
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     with log.open("wb") as output, _ended_by_signals():
         process = subprocess.Popen(
-            command, env=_environment(ws), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            ["sh", "-c", KEEPER, "sh", *command],
+            env=_environment(ws),
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
         try:
             server = Server(f"http://{HOST}:{port}", process, log)

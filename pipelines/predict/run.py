@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatch
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -157,11 +158,16 @@ def _readable(source: Source, unreadable: list[str]) -> Iterator[tuple[str, Pict
 def _require_own(record: Predictions) -> None:
     """Raise VortexError where the folder holds anything but earlier predictions of the same version and source."""
     folder = record.folder
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and _earlier(folder) != _about(vars(record)))):
+    if folder.exists() and (not folder.is_dir() or (_holds_something(folder) and _earlier(folder) != _about(vars(record)))):
         raise VortexError(
             f"{folder} holds something other than predictions of {record.version} for {record.source}; nothing was written",
             "name a new folder with -o, or remove that one",
         )
+
+
+def _holds_something(folder: Path) -> bool:
+    """Whether there is anything beside what a killed process left of a record that it was writing."""
+    return any(path for path in folder.iterdir() if not fnmatch(path.name, f".{RECORD}.*.staging"))
 
 
 def _begin(record: Predictions) -> None:

@@ -161,8 +161,11 @@ def test_a_registry_moves_to_the_servers_and_back_and_nothing_is_lost(member: Se
     assert audit.verify(load(ws.root), mlflow=True).faults == ()
     assert own.store.export_run(own.get(second).run_id).params == {"optimizer.lr": "0.0003"}
 
-    # Two that went on apart are not made one.
+    # Who goes on there is told where it moved to; two that went on apart all the same are not made one.
     register(load(ws.root), "third here")
+    with pytest.raises(VortexError, match=r"has moved to .*ledger\.db: nothing is recorded here any more"):
+        register(other, "third there")
+    migrate(other, team)  # its own places: it is opened again
     register(other, "third there")
     with pytest.raises(VortexError, match="is not the beginning of the one that is to be brought there"):
         migrate(load(ws.root), team)

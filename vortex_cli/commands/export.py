@@ -56,20 +56,25 @@ def export(
     checks = file_checks(exported)
     path = export_path(ws, hub(ws).get(version), form)
     payload = {"version": version, "path": path, **vars(exported), "passed": all(check.passed for check in checks)}
-    console.emit(payload | ({"layers": report} if report else {}), *_layers(version, report), _table(version, form, exported, checks))
+    if not console.session.json:
+        console.emit(None, *_layers(version, report), _title(version, form, exported))
+    console.emit_checks(payload | ({"layers": report} if report else {}), map(_line, checks))
     _remark(exported, path, report)
     _refuse(version, form, exported, checks)
 
 
-def _table(version: str, form: Form, exported: Export, checks: Sequence[Check]) -> Table:
+def _title(version: str, form: Form, exported: Export) -> str:
     frames = "seeded noise: no frames that judge its domain are here" if exported.parity_on == "noise" else exported.parity_on
     size = wording.size(exported.size or ())
-    return console.table(
-        ("check", "asked", "found", ""),
-        [(check.name, check.asked, check.found, console.verdict(check.passed)) for check in checks],
-        f"{version} as ONNX, {form}, opset {exported.opset}, input 1x3x{size}, {wording.megabytes(exported.artifact.bytes)}",
-        f"compared on {exported.frames} frames of {frames}",
+    return (
+        f"{version} as ONNX, {form}, opset {exported.opset}, input 1x3x{size}, {wording.megabytes(exported.artifact.bytes)}; "
+        f"compared on {exported.frames} frames of {frames}"
     )
+
+
+def _line(check: Check) -> console.CheckLine:
+    state = ("pass", "green") if check.passed else ("FAIL", "bold red")
+    return console.CheckLine(*state, f"{check.name}: {check.found}", check.asked)
 
 
 def _layers(version: str, report: LayerReport | None) -> Iterator[Table]:

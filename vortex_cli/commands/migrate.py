@@ -17,8 +17,7 @@ def migrate(
     """Bring the registry to other places: from the embedded files to a team's servers, and back.
 
     Runs, files and every event of the ledger are brought over as they are; then vortex.toml names the new places. What was brought stays
-    where it was too. A migration that broke off is completed by the same command, and what others have recorded at the old place since then
-    by once more.
+    where it was too, and the old ledger takes no event any more. A migration that broke off is completed by the same command.
 
     Example: vortex migrate --to team.toml
     """

@@ -142,5 +142,5 @@ def _judged(ours: Result, theirs: Result, metric: str, rule: TaskParity, compari
     # What few frames show (a person, something near) would never be decided; depth as a whole always has to be.
     loss = verdict.difference if verdict.direction == "lower" else -verdict.difference
     if verdict.word == "open" and metric != RMSE and not verdict.undecided and loss <= verdict.margin:
-        return Comparison("equivalent", f"equal by its value alone{because}: {numbers}; {verdict.basis}")
-    return Comparison(verdict.word, f"{verdict.words}{because}: {numbers}; {verdict.basis}")
+        return Comparison("equivalent", f"equal by its value alone{because}: {numbers}")
+    return Comparison(verdict.word, f"{verdict.words}{because}: {numbers}; {verdict.family}")

@@ -6,6 +6,7 @@ import errno
 import multiprocessing
 import os
 import pickle
+import signal
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,30 @@ def test_failed_write_keeps_the_previous_file(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["file.txt"]
 
 
+def test_what_a_killed_writer_left_is_taken_up(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    child = os.fork()
+    if child == 0:
+        with staged_file(path) as staging:
+            staging.write_text("half of something long")
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert [entry.name for entry in tmp_path.iterdir()] == [".file.txt.00000000.staging"]
+    write_atomic(path, "whole")
+    assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("file.txt", "whole")]
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    with staged_file(path) as first, open(first, "w") as slow:
+        slow.write("first, ")
+        with staged_file(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second" and second != first
+        slow.write("and last")
+    assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("file.txt", "first, and last")]
+
+
 def test_full_disk_is_one_clear_line_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(VortexError, match="no space left"), staged_directory(tmp_path / "set") as staging:
         (staging / "a").write_text("x")
@@ -43,6 +68,7 @@ def test_full_disk_is_one_clear_line_and_leaves_nothing(tmp_path: Path) -> None:
 def test_full_disk_for_real(tmp_path: Path) -> None:
     """/dev/full refuses every write with ENOSPC, as a full disk does."""
     with pytest.raises(VortexError, match="no space left"), staged_file(tmp_path / "x") as staging:
+        staging.unlink()
         staging.symlink_to("/dev/full")
         with open(staging, "wb") as stream:
             stream.write(b"x" * 10)

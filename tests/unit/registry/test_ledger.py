@@ -6,6 +6,7 @@ import contextlib
 import json
 import multiprocessing
 import os
+import re
 import selectors
 import signal
 import socket
@@ -25,7 +26,7 @@ from core.errors import VortexError
 from registry import database
 from registry import ledger as ledger_module
 from registry.chain import COLUMNS, GENESIS, ChainHead, chained
-from registry.database import Condition
+from registry.database import Condition, Moved
 from registry.events import VersionRegistered
 from registry.ledger import Claim, Ledger
 from registry.records import NewVersion
@@ -348,6 +349,43 @@ def test_a_ledger_without_a_schema_number_gets_one_from_the_next_writer(both: Le
     add(both)
     assert database.look(both.url, 5) == Condition(database.SCHEMA, ())
     assert both.verify().seq == 2
+
+
+def test_a_ledger_that_moved_takes_nothing_and_says_where_to(both: Ledger, caplog: pytest.LogCaptureFixture) -> None:
+    place = "/srv/Ada's 100 % safe place/ledger.db"
+    add(both, 2)
+    earlier = both.verify()
+    add(both)
+    assert not both.seal(place, earlier) and both.moved == ""  # an event came meanwhile
+    assert both.seal(place, both.verify()) and both.moved == place
+    begun = Ledger(both.url)
+    with pytest.raises(Moved, match=rf"has moved to {re.escape(place)}: nothing is recorded here any more"):
+        add(begun)
+    # Nor does whoever asks nobody.
+    engine = database.engine(both.url, 5)
+    with pytest.raises(Exception, match="the ledger has moved to"), engine.begin() as connection:
+        connection.exec_driver_sql(f"INSERT INTO events SELECT 4, 'x', 'y', {', '.join(COLUMNS[3:])} FROM events WHERE seq = 1")
+    engine.dispose()
+    assert both.verify().seq == len(both.entries()) == 3
+    assert [record.message for record in caplog.records if f"has moved to {place}" in record.message]
+    both.reopen()
+    add(both)
+    assert both.verify().seq == 4 and both.moved == ""
+
+
+def test_what_comes_back_is_taken_by_a_ledger_that_moved(both: Ledger, tmp_path: Path) -> None:
+    there = Ledger(f"sqlite:///{tmp_path / 'there.db'}")
+
+    def bring(source: Ledger, target: Ledger) -> int:
+        with target.transaction(moved=True) as tx:
+            return tx.adopt(source.rows(tx.head.seq), source.claims(), source.url)
+
+    add(both, 2)
+    assert (bring(both, there), both.seal("there", both.verify())) == (2, True)
+    add(there)
+    assert bring(there, both) == 1 and both.verify() == there.verify()
+    with pytest.raises(Moved):  # until that one is closed and this one opened
+        add(both)
 
 
 def test_the_next_number_alone_can_be_appended(both: Ledger) -> None:

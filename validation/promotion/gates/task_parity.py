@@ -34,7 +34,7 @@ def judge(rule: TaskParity, file: ShippedFile | None) -> Iterable[Check]:
     elif file.lossy:
         for metric, place, comparison in file.judgements:
             name = f"{rule.check}-{metric}"
-            yield answer(name, f"the {file.form} file: {metric} {question}, {place}", comparison, ("better", "equivalent"))
+            yield answer(name, f"the {file.form} file: {question}, {place}", comparison, ("better", "equivalent"))
 
 
 GATE: Final = Gate(TaskParity, (ShippedFile,), judge)

@@ -142,9 +142,11 @@ def dies_at(event: int, ws: Workspace) -> bool:
 
 
 def test_a_renaming_that_is_killed_anywhere_is_undone_by_the_next_command(ws: Workspace) -> None:
+    ws = configure(ws, 'exam = ["small", "hall"]')
     before, event = contents(ws.data), 1
     while dies_at(event, ws):
-        assert {dataset.name for dataset in datasets.listing(ws)} in ({"small", "hall"}, {"flat", "hall"})
+        sets = {dataset.name for dataset in datasets.listing(ws)}
+        assert sets == set(load(ws.root).config.domains["rooms"].exam or ()) and sets in ({"small", "hall"}, {"flat", "hall"})
         if (ws.data / "small").exists():
             assert contents(ws.data) == before, f"killed at event {event}"
         else:  # all was done but the tidying up

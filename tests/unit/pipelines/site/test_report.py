@@ -133,7 +133,7 @@ def test_what_was_published_has_a_page_and_says_that_it_was_not_measured(workspa
     answer = runner.invoke(app, ["report", "--json", "--workspace", str(workspace.root)])
     assert answer.exit_code == 0 and json.loads(answer.stdout)["versions"] == 0
     page = text_of(workspace.build / "report" / "versions" / "v9.html")
-    assert "published, without weights here" in page and "Published, not measured here" in page and "RMSE 1.5530 m" in page
+    assert "published, without weights here" in page and "Published, not measured here" in page and "rmse 1.553 m" in page
     assert "vortex adopt CHECKPOINT.pt --as v9" in page
     listing = text_of(workspace.build / "report" / "versions" / "index.html")
     assert "Published, without weights here" in listing and "v9 Lighthouse" in listing
