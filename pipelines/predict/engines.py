@@ -88,7 +88,10 @@ def _of_openvino(path: Path, form: Form, threads: int) -> OpenedEngine:
         import openvino
     except ImportError as error:
         raise VortexError("OpenVINO is not installed here", "uv sync --extra openvino, or pip install openvino") from error
-    model = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"})
+    try:
+        model = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"})
+    except RuntimeError as error:
+        raise VortexError(f"{path}: OpenVINO cannot run it", "export the version again") from error
 
     def predict(rgb: NDArray[np.uint8]) -> Answers:
         answers = [model({INPUT: scaled(picture)}) for picture in rgb]

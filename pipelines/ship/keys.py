@@ -300,8 +300,10 @@ def write_private(path: Path, signer: CryptoSigner, passphrase: str | None = Non
             serialization.PrivateFormat.PKCS8,
             serialization.BestAvailableEncryption(passphrase.encode()),
         )
-    with staged_file(path) as staging, open(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-        stream.write(content)
+    with staged_file(path) as staging:
+        staging.unlink(missing_ok=True)  # a file that was never anybody else's to open
+        with open(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+            stream.write(content)
 
 
 def load_private(path: Path, passphrase: str | None) -> CryptoSigner:

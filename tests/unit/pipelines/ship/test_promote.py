@@ -183,7 +183,8 @@ def test_channel_defaults_and_refusals(arena: Arena):
     arena.configure('\n[devices.orin]\nruntime = "tensorrt"\n')
     with pytest.raises(VortexError, match=r"which device\? this workspace has: host, orin"):
         arena.promote(name, "candidate")
-    assert failed(arena.promote(name, "staging", device="orin")) == ["device-size"]
+    # Its recorded errors are made up, and so its file, which is measured, is not on a par with them.
+    assert failed(arena.promote(name, "staging", device="orin")) == ["task-parity-rmse", "device-size"]
 
 
 RACER = """
