@@ -7,7 +7,7 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help setup demo test lint types contracts pytest jetson ros docs clean
+.PHONY: help setup demo demo-robot test lint types contracts pytest jetson ros docs clean
 
 help:            ## show this list
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -25,6 +25,9 @@ setup: .venv/.ready   ## build the environment from uv.lock
 
 demo: setup      ## run the main job on synthetic frames: two domains, a specialist, a promotion
 	$(RUN)vortex demo
+
+demo-robot: setup ## what comes after: a robot pulls a version, runs it, and rolls a broken one back by itself
+	$(RUN)vortex demo --robot
 
 test: setup lint types contracts pytest   ## lint, types, import contracts, tests
 

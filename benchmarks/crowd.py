@@ -101,7 +101,9 @@ def crowd(folder: Path, words: str, server: str | None) -> tuple[int, int, list[
         process.start()
     for process in processes:
         process.join()
-    answers = [json.loads(note.read_text()) if note.exists() else [-1, "it ended without an answer"] for note in notes]
+    answers: list[tuple[int, str]] = [
+        json.loads(note.read_text()) if note.exists() else (-1, "it ended without an answer") for note in notes
+    ]
     well = sum(status == 0 for status, _ in answers)
     in_words = sum(status == 1 and "this is a bug" not in said for status, said in answers)
     faults = [said.strip()[-400:] for status, said in answers if status not in (0, 1) or "this is a bug" in said]

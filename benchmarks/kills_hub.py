@@ -35,6 +35,8 @@ from benchmarks.kills_registry import ELSEWHERE, IMPORTS, all_faults, before, co
 from benchmarks.label_kills import child, content
 
 OUT: Final = "out"
+State = dict[str, Any]
+"""What a command changes, in a form that can be compared; nothing in it differs between two undisturbed runs."""
 SPARE: Final = "spare"
 """In a state: files that nobody needs. A kill may leave some, the same command again none but those that an undisturbed one leaves."""
 MODELS: Final = "models"
@@ -42,11 +44,9 @@ MODELS: Final = "models"
 command again takes up."""
 CACHE: Final = "cache"
 """In a state: what MLflow has otherwise than the ledger. A kill between the two may leave something, the same command again nothing."""
-AT_THE_END: Final = {SPARE: [], MODELS: [], CACHE: []}
+AT_THE_END: Final[State] = {SPARE: [], MODELS: [], CACHE: []}
 NOTE: Final = ".ledger.head.00000000.staging"
 """What a kill leaves in the middle of noting the ledger's head; the next event's note takes it up, whoever records it."""
-State = dict[str, Any]
-"""What a command changes, in a form that can be compared; nothing in it differs between two undisturbed runs."""
 MORE_IMPORTS: Final = (
     *("vortex_cli.app", "pipelines.site.writing", "pipelines.site.card", "pipelines.predict.run", "pipelines.archive.writing"),
     *(

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any, Final
 from benchmarks.label_kills import EVENTS, WRITING, child
 
 if TYPE_CHECKING:
+    from _typeshed import FileDescriptorLike
     from sqlalchemy import Connection
 
     from pipelines.workspace import Workspace
@@ -273,8 +274,10 @@ def counted(root: Path, kill_at: int = 0) -> Callable[[], int]:
         if not statement.lstrip().upper().startswith(READING):
             wrote()
 
-    def flushed(descriptor: int, fsync: Callable[[int], None] = os.fsync) -> None:
-        fsync(descriptor)
+    fsync = os.fsync
+
+    def flushed(fd: FileDescriptorLike) -> None:
+        fsync(fd)
         wrote()
 
     sys.addaudithook(hook)

@@ -104,7 +104,7 @@ def main() -> None:
     server = os.environ.get("VORTEX_TEST_POSTGRES")
     once, thrice = measure(versions, runs), {} if options.once else measure(3 * versions, runs)
     remote = measure(versions, runs, emptied(server)) if server else {}
-    rows = {
+    rows: dict[str, dict[str, float | None]] = {
         name: {"cpu_s": round(cpu, 2), "mb": round(memory)}
         | (
             {"cpu_s_thrice": round(thrice[name][0], 2), "mb_thrice": round(thrice[name][1]), "ratio": round(thrice[name][0] / cpu, 2)}

@@ -55,7 +55,7 @@ PLACES: Final = {
     }
     for folder in ("mlruns", "moved")
 }
-WHO: Final = {"actor": "model", "reason": "a rule of it"}
+WHO: Final[dict[str, Any]] = {"actor": "model", "reason": "a rule of it"}
 USE: Final = DataUse("corridor", "corridor", "corridor", "ab" * 32, None, True, {"train": 9})
 
 
@@ -334,7 +334,7 @@ def torment(root: Path, *, slow: bool, examples: int, steps: int) -> None:
         suppress_health_check=list(HealthCheck),
         verbosity=Verbosity.quiet if not slow else Verbosity.normal,
     )
-    run_state_machine_as_test(_Rules, settings=options)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(_Rules, settings=options)
 
 
 def main() -> None:

@@ -116,7 +116,7 @@ def fill(config: StudentConfig, tensors: Mapping[str, Tensor], path: Path) -> St
         counted = [f"{len(names)} {'are' if len(names) > 1 else 'is'} {what}" for names, what in counts if names]
         raise CheckpointError(
             f"{path}: does not fit a student with encoder {config.encoder}: of its tensors {', '.join(counted)}: {faults[0]}",
-            _right_encoder(config, tensors),
+            _right_encoder(student, tensors),
             [fault for faults in (missing, unknown, misshapen) for fault in faults[:FAULTS_SHOWN]],
         )
     broken = [name for name, value in tensors.items() if value.is_floating_point() and not bool(torch.isfinite(value).all())]
@@ -128,12 +128,11 @@ def fill(config: StudentConfig, tensors: Mapping[str, Tensor], path: Path) -> St
     return student.eval()
 
 
-def _right_encoder(config: StudentConfig, tensors: Mapping[str, Tensor]) -> str:
-    """What to do with tensors that do not fit: where they are those of another encoder, that one is named."""
-    from models.student import Student
-
+def _right_encoder(student: Student, tensors: Mapping[str, Tensor]) -> str:
+    """What to do with tensors that do not fit `student`: where they are those of another encoder, that one is named."""
     for encoder in ENCODERS:
-        if encoder != config.encoder and Student(replace(config, encoder=encoder)).state_dict().keys() == tensors.keys():
+        other = replace(student.config, encoder=encoder)
+        if other != student.config and type(student)(other).state_dict().keys() == tensors.keys():
             return f"its layers are those of encoder {encoder}: name a recipe of that one"
     return f"give a checkpoint of this architecture, allowed encoders: {', '.join(ENCODERS)}"
 

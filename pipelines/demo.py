@@ -62,16 +62,16 @@ class DemoSummary:
     seconds: float
 
 
-def prepare(folder: Path | None) -> Workspace:
-    """Make the demo's own workspace (default `build/demo`); an earlier demo there is replaced, anything else is left alone.
+def prepare(folder: Path | None, name: str = "demo") -> Workspace:
+    """Make the demo's own workspace (default `build/NAME`); an earlier demo there is replaced, anything else is left alone.
 
     Raises VortexError when the folder holds something that no demo made.
     """
     if folder is None:
         try:
-            folder = workspace.find().build / "demo"
+            folder = workspace.find().build / name
         except VortexError:
-            folder = Path("vortex-demo")
+            folder = Path(f"vortex-{name}")
     if folder.exists() and any(folder.iterdir()):
         if not (folder / MARKER).exists():
             raise VortexError(f"{folder} is not empty and no demo made it", "name a new folder: vortex demo DIR")

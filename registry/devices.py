@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
 from core.errors import VortexError
 from registry import events
 from registry.channels import Channel
-from registry.events import DeviceEnrolled, DeviceReported, DeviceRevoked
+from registry.events import ChannelPromoted, ChannelRolledBack, DeviceEnrolled, DeviceReported, DeviceRevoked
 from registry.ledger import Ledger, Reader
 from registry.records import DeviceStatus, EnrolledDevice
+
+_MOVES: Final = (ChannelPromoted.kind, ChannelRolledBack.kind)
+
+
+@dataclass(frozen=True)
+class Setback:
+    """A device reported that it rolled back, or that it failed, and `version` was in production on its channel when event `seq` recorded that."""
+
+    seq: int
+    at: str
+    """UTC."""
+    device: str
+    channel: str
+    version: str
+    outcome: str
+    reason: str
 
 
 def devices(source: Reader) -> dict[str, EnrolledDevice]:
@@ -62,3 +82,18 @@ def require(enrolled: dict[str, EnrolledDevice], name: str) -> EnrolledDevice:
             f"enroll it with: vortex devices enroll {name[:63]} --key PUB.pem --channel DEVICE/DOMAIN",
         )
     return device
+
+
+def setbacks(source: Reader) -> Iterator[Setback]:
+    """What went wrong on devices, oldest first."""
+    production: dict[str, str] = {}
+    channels: dict[str, str] = {}
+    for entry in source.entries(kinds=(*_MOVES, DeviceEnrolled.kind, DeviceReported.kind), bodies=False):
+        if entry.kind in _MOVES and entry.head["stage"] == "production":
+            production[entry.subject] = entry.head["version"]
+        elif entry.kind == DeviceEnrolled.kind:
+            channels[entry.subject] = entry.head["channel"]
+        elif entry.kind == DeviceReported.kind and (channel := channels.get(entry.subject)) in production:
+            status = DeviceReported.parse(entry).status
+            if status.outcome in ("rolled back", "failed"):
+                yield Setback(entry.seq, entry.at, entry.subject, channel, production[channel], status.outcome, status.reason)

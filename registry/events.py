@@ -886,8 +886,8 @@ class DeviceReported(DeviceEvent, kind="device.reported"):
     def sentence(self) -> Sentence:
         """What became of which version."""
         status = self.status
-        what = f"{status.outcome} {status.version or 'nothing'}" if status.outcome != "held" else f"holds {status.version or 'nothing'}"
-        return "device ", (self.device, "name"), f" {what}", f": {status.reason}" if status.reason else ""
+        words = f" {status.words}", f": {status.reason}" if status.reason else ""
+        return "device ", (self.device, "name"), *words
 
 
 def _data_name(subject: str) -> str:

@@ -227,6 +227,17 @@ class DeviceStatus:
     reason: str = ""
     report_sha256: str = ""
 
+    @property
+    def words(self) -> str:
+        """What came of what it was asked, and what it runs now."""
+        runs = self.version or "nothing"
+        return {
+            "committed": f"committed {runs}",
+            "held": f"holds {runs}",
+            "rolled back": f"rolled back, and runs {runs}",
+            "failed": f"failed, and runs {runs}",
+        }[self.outcome]
+
 
 @dataclass(frozen=True)
 class EnrolledDevice:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from registry.devices import Setback, setbacks
 from registry.graph import CARRYING, LINK_KINDS, Direction, Graph, Link, LinkKind, Node
 from registry.quarantine import Bar, bars_of_all
 from registry.records import Quarantine, Summary
@@ -95,6 +97,12 @@ def tenures(lineage: Lineage, starts: tuple[Node, ...]) -> list[Tenure]:
                 every.append(Tenure(channel, channel.partition("/")[0], link.note, node.name, link.since, link.until, way))
     every.sort(key=lambda tenure: tenure.since, reverse=True)
     return sorted(every, key=lambda tenure: (tenure.until is not None, tenure.stage != "production", tenure.channel))
+
+
+def setbacks_of(registry: Hub, running: Sequence[Tenure]) -> list[Setback]:
+    """What robots could not do with these versions while they were in production, oldest first."""
+    places = {(tenure.channel, tenure.version) for tenure in running if tenure.stage == "production"}
+    return [setback for setback in setbacks(registry.ledger) if (setback.channel, setback.version) in places]
 
 
 def _way(reached: dict[Node, Link | None], node: Node) -> tuple[str, ...]:

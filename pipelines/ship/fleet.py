@@ -186,7 +186,7 @@ def _take(ws: Workspace, registry: Hub, path: Path) -> Collected:
             return _take_evidence(ws, registry, path, str(kind), payload)
         status = _status(path, device, payload)
         taken = devices.report(registry.ledger, device.name, status, actor=f"device {device.name}")
-        return Collected(path.name, "taken" if taken else "old", f"{device.name}: {status.outcome} {status.version or 'nothing'}")
+        return Collected(path.name, "taken" if taken else "old", f"{device.name} {status.words}")
     except VortexError as error:
         return Collected(path.name, "refused", error.message)
 

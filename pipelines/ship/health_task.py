@@ -106,12 +106,12 @@ def _above(measured: float) -> float:
 
 
 def _blind(bounds: Bounds, truths: list[_Truth]) -> str:
-    """Why a model that answers one depth everywhere would pass; empty where it would not."""
+    """Why a model that sees no better than one depth everywhere would pass; empty where it would not."""
     known = np.concatenate([truth.depth_mm[truth.depth_mm > 0] for truth in truths]).astype(np.float64) / 1000
     constant = float(np.sqrt(np.mean((known - known.mean()) ** 2)))
     if bounds.rmse_m < constant:
         return ""
-    return f"its health frames allow {bounds.rmse_m:.2f} m, and one depth everywhere is off by {constant:.2f} m: they would not see that it broke"
+    return f"its health frames allow {bounds.rmse_m:.2f} m, and one depth everywhere is off by {constant:.2f} m: what sees no better than that would pass"
 
 
 def _npy(array: NDArray[Any]) -> bytes:

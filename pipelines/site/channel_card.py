@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pipelines.site.register import ChannelNow, Hold, Register
 from pipelines.site.results import BRIEF, Row, results
 from registry.edges import Edge, WeightsEdge
+from registry.records import EnrolledDevice
 
 if TYPE_CHECKING:
     from pipelines.compare.forgetting import Forgetting
@@ -28,6 +29,8 @@ class ChannelCard:
     waiting: tuple[Hold, ...]
     advice: Recommendation | None
     no_advice: str
+    robots: tuple[EnrolledDevice, ...]
+    """The devices that pull the channel."""
 
 
 def channel_card(
@@ -37,7 +40,8 @@ def channel_card(
 
     `advice` is what is recommended for the channel's domain, or in words why nothing is.
     """
-    counsel = (None, advice) if isinstance(advice, str) else (advice, "")
+    robots = tuple(each for each in register.devices.values() if str(each.channel) == channel.name and each.revoked_at is None)
+    counsel = (None, advice, robots) if isinstance(advice, str) else (advice, "", robots)
     run = channel.production
     highest = {hold.version: hold for hold in reversed(channel.holds)}
     waiting = tuple(hold for name, hold in reversed(highest.items()) if run is None or name != run.version)

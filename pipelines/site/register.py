@@ -15,12 +15,13 @@ from registry import events, quarantine
 from registry import graph as lineage
 from registry.chain import ChainHead
 from registry.declarations import DeclaredVersion
+from registry.devices import setbacks
 from registry.edges import Edge, VersionEdge
 from registry.events import REGISTERING, Sentence, VersionRegistered
 from registry.graph import Graph
 from registry.ledger import Entry
 from registry.quarantine import Bar, bars_of_all
-from registry.records import Material, Quarantine, Summary, Version
+from registry.records import EnrolledDevice, Material, Quarantine, Summary, Version
 from registry.state import State
 from registry.versions import Hub
 from validation.checks import Check
@@ -78,6 +79,8 @@ class Register:
     channels: list[ChannelNow] = field(default_factory=list)
     declared: dict[str, DeclaredVersion] = field(default_factory=dict)
     """What was published of versions, those that have no weights here among them."""
+    devices: dict[str, EnrolledDevice] = field(default_factory=dict)
+    """Who pulls which channel, and what each said last; those that were revoked among them."""
     graph: Graph = field(default_factory=Graph)
     quarantines: tuple[Quarantine, ...] = ()
     barred: Mapping[str, tuple[Bar, ...]] = field(default_factory=dict)
@@ -121,6 +124,7 @@ def read(ws: Workspace) -> Register:
     moves: dict[tuple[str, str, str], Hold] = {}
     quarantining: list[Entry] = []
     materials: dict[str, Material] = {}
+    went_wrong = {setback.seq: setback.version for setback in setbacks(registry.ledger)}
     with registry.ledger.understood():
         for entry in registry.ledger.each():
             if entry.seq > register.head.seq:
@@ -135,7 +139,10 @@ def read(ws: Workspace) -> Register:
             if entry.kind in REGISTERING:
                 materials[entry.subject] = VersionRegistered.material_of(entry)
             of_channel = event_type.scope == "channel"
-            concerned = (entry.head.get("version"), entry.head.get("replaced")) if of_channel else (entry.subject,)
+            if event_type.scope == "device":
+                concerned: tuple[str | None, ...] = (went_wrong.get(entry.seq),)
+            else:
+                concerned = (entry.head.get("version"), entry.head.get("replaced")) if of_channel else (entry.subject,)
             for name in dict.fromkeys(concerned):
                 if name is not None:
                     register.of_version[name].append(line)
@@ -149,7 +156,7 @@ def read(ws: Workspace) -> Register:
         state.quarantines = events.fold(quarantining).quarantines
     for name, version in state.versions.items():
         version.material = materials[name]
-    register.declared = state.declared
+    register.declared, register.devices = state.declared, state.devices
     register.quarantines, register.barred = tuple(state.quarantines.values()), bars_of_all(state)
     register.graph = lineage.graph(state, heads)
     register.summaries = {summary.name: summary for summary in state.summaries()}

@@ -128,7 +128,7 @@ def _forest(ws: Workspace, version: str | None, data: bool) -> None:
 def _graph(ws: Workspace, name: str | None, up: bool, down: bool, form: Form) -> None:
     """What leads to `name` and what came of it, as a tree with a table, as JSON, or as a picture; of all there is without a name."""
     from pipelines.hub.open import hub
-    from pipelines.lineage.ancestry import family, lineage_of, tenures
+    from pipelines.lineage.ancestry import family, lineage_of, setbacks_of, tenures
     from pipelines.lineage.focus import resolve
     from pipelines.lineage.picture import lineage_svg, mermaid
 
@@ -150,6 +150,7 @@ def _graph(ws: Workspace, name: str | None, up: bool, down: bool, form: Form) ->
         up, down = (up, down) if up or down else (focus.kind in UPWARD, focus.kind not in FINAL)
     directions: tuple[graph.Direction, ...] = (*(("up",) if up else ()), *(("down",) if down else ()))
     running = tenures(lineage, starts) if focus and down else []
+    setbacks = setbacks_of(registry, running)
     part = (family(lineage, starts, directions) if focus else lineage.graph) if form != "tree" or console.session.json else None
     if part and form in ("mermaid", "svg"):
         quarantined = [node for node in part.nodes if lineage.quarantine_of(node)]
@@ -160,12 +161,16 @@ def _graph(ws: Workspace, name: str | None, up: bool, down: bool, form: Form) ->
             console.write(text)
         return
     if part:
-        console.emit(_graph_payload(lineage, part, starts, running))
+        console.emit(_graph_payload(lineage, part, starts, running) | {"setbacks": setbacks})
         return
     for direction in directions:
         _print_tree(lineage, starts, direction, both=len(directions) > 1)
     if down and focus:
         _print_tenures(focus, running)
+        for setback in setbacks:
+            console.emit(
+                [], f"{setback.device} {setback.outcome} while {setback.version} was in production on {setback.channel}: {setback.reason}"
+            )
 
 
 UPWARD: Final = ("version", "channel", "device")

@@ -116,7 +116,7 @@ def every_kind(new: NewVersion) -> list[tuple[Event, str]]:
             DeviceEnrolled("orin-07", CHANNEL, "ef" * 32, "-----BEGIN PUBLIC KEY-----"),
             "device orin-07 enrolled for host/corridor, key efefefefefef",
         ),
-        (DeviceReported("orin-07", STATUS), "device orin-07 rolled back v5: the task failed"),
+        (DeviceReported("orin-07", STATUS), "device orin-07 rolled back, and runs v5: the task failed"),
         (DeviceRevoked("orin-07"), "device orin-07 revoked"),
     ]
 
