@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from vortex_jetson import ros_messages
-from vortex_jetson.costmap import Area, Costmap, Mount
-from vortex_jetson.resize import shrink
+from vortex_jetson.perception.costmap import Area, Costmap, Mount
+from vortex_jetson.perception.resize import shrink
+from vortex_jetson.ros import messages as ros_messages
 
 from tests.unit.jetson.scenes import CAMERA, CLASSES, Box, look
 

@@ -30,10 +30,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from vortex_jetson import agent
-from vortex_jetson import device as devices
-from vortex_jetson.channel import Rollout
-from vortex_jetson.device import Settings
+from vortex_jetson.formats.channel import Rollout
+from vortex_jetson.update import agent
+from vortex_jetson.update import device as devices
+from vortex_jetson.update.device import Settings
 
 from pipelines.data.datasets import resolve
 from pipelines.hub.open import hub

@@ -17,7 +17,7 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from vortex_jetson.fusion import fuse
+from vortex_jetson.perception.fusion import fuse
 
 Frame = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 TARGETS = {(240, 320): 200.0, (720, 1280): 30.0}

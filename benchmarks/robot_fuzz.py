@@ -31,14 +31,15 @@ from typing import Any, Final, NoReturn
 import numpy as np
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata
-from vortex_jetson import bundle, channel, device, health, slots, trust
-from vortex_jetson.bundle import HealthFrame
-from vortex_jetson.channel import Channel, Release, Rollout
 from vortex_jetson.errors import RobotError
+from vortex_jetson.formats import bundle, channel
+from vortex_jetson.formats.bundle import HealthFrame
+from vortex_jetson.formats.channel import Channel, Release, Rollout
 from vortex_jetson.limits import LIMITS
-from vortex_jetson.slots import Slots
-from vortex_jetson.transfer import Transfer, source_of
-from vortex_jetson.trust import Belief, Floor
+from vortex_jetson.update import device, health, slots, trust
+from vortex_jetson.update.slots import Slots
+from vortex_jetson.update.transfer import Transfer, source_of
+from vortex_jetson.update.trust import Belief, Floor
 
 from core.errors import VortexError
 from core.printable import printable

@@ -32,12 +32,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from vortex_jetson import agent, bundle, health, outbox
-from vortex_jetson import device as devices
-from vortex_jetson.channel import Release
-from vortex_jetson.device import Device, Settings
 from vortex_jetson.errors import HealthFailed, RobotError, UsageError
+from vortex_jetson.formats import bundle
+from vortex_jetson.formats.channel import Release
 from vortex_jetson.limits import LIMITS
+from vortex_jetson.update import agent, health, outbox
+from vortex_jetson.update import device as devices
+from vortex_jetson.update.device import Device, Settings
 
 from tests.unit.jetson.publisher import CHANNEL, Publisher
 

@@ -24,9 +24,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from vortex_jetson import agent
-from vortex_jetson import device as devices
-from vortex_jetson.device import Settings
+from vortex_jetson.update import agent
+from vortex_jetson.update import device as devices
+from vortex_jetson.update.device import Settings
 
 from tests.unit.jetson.publisher import CHANNEL, Publisher
 

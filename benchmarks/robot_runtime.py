@@ -19,11 +19,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from vortex_jetson.engine import OnnxEngine
-from vortex_jetson.perception import Perception, Seen
-from vortex_jetson.runtime import Current, Follower, Summary, warm_up, work
-from vortex_jetson.shadow import Shadow
-from vortex_jetson.sources import Frame, newest
+from vortex_jetson.engines.engine import OnnxEngine
+from vortex_jetson.live.runtime import Current, Follower, Summary, warm_up, work
+from vortex_jetson.live.shadow import Shadow
+from vortex_jetson.live.sources import Frame, newest
+from vortex_jetson.perception.perception import Perception, Seen
 
 SIZE = (240, 320)
 CLASSES = ("floor", "wall", "glass", "person", "furniture", "other")

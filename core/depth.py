@@ -18,7 +18,7 @@ FARTHEST_M: Final = FARTHEST_MM / MILLIMETRES
 TOF_CONFIDENT: Final = 0.5
 """Confidence from which a ToF pixel counts, in training, validation and evaluation: below it a sensor may say anything.
 
-The fusion on the robot (`vortex_jetson.fusion`) draws the same line; it imports nothing of the workspace, so a test holds the two equal.
+The fusion on the robot (`vortex_jetson.perception.fusion`) draws the same line; it imports nothing of the workspace, so a test holds the two equal.
 """
 RANGES_M: Final = {"near": (0.0, 1.5), "mid": (1.5, 3.0), "far": (3.0, 6.0)}
 """Strata of the reference depth, each (low, high] in metres. Near is what keeps a robot safe."""

@@ -11,10 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
-from vortex_jetson import agent, device, outbox
 from vortex_jetson.commands import add_commands
-from vortex_jetson.engine import RUNTIMES
+from vortex_jetson.engines.engine import RUNTIMES
 from vortex_jetson.errors import HealthFailed, Interrupted, RobotError, plain
+from vortex_jetson.update import agent, device, outbox
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -11,21 +11,24 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from vortex_jetson import agent, calibrate, device, nav2_params, runtime, sources
-from vortex_jetson.bundle import Bundle
-from vortex_jetson.device import Device
-from vortex_jetson.engine import Engine, open_engine
+from vortex_jetson.engines.engine import Engine, open_engine
 from vortex_jetson.errors import RobotError, UsageError
 from vortex_jetson.files import read_plain, write_whole
-from vortex_jetson.fusion import Limits
-from vortex_jetson.notify import Heartbeat
-from vortex_jetson.perception import Perception
-from vortex_jetson.pinhole import Pinhole, of_matrix
-from vortex_jetson.recording import Recording
-from vortex_jetson.resize import shrink
-from vortex_jetson.ros_node import RosNode
-from vortex_jetson.runtime import Current, Follower, Summary
-from vortex_jetson.sources import Frame
+from vortex_jetson.formats.bundle import Bundle
+from vortex_jetson.live import runtime, sources
+from vortex_jetson.live.recording import Recording
+from vortex_jetson.live.runtime import Current, Follower, Summary
+from vortex_jetson.live.sources import Frame
+from vortex_jetson.perception import calibrate
+from vortex_jetson.perception.fusion import Limits
+from vortex_jetson.perception.perception import Perception
+from vortex_jetson.perception.pinhole import Pinhole, of_matrix
+from vortex_jetson.perception.resize import shrink
+from vortex_jetson.ros import nav2_params
+from vortex_jetson.ros.node import RosNode
+from vortex_jetson.update import agent, device
+from vortex_jetson.update.device import Device
+from vortex_jetson.update.notify import Heartbeat
 
 MakeCommand = Callable[[Any, str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser]
 Say = Callable[..., None]

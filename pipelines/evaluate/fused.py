@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from vortex_jetson.fusion import fuse
+from vortex_jetson.perception.fusion import fuse
 
 from core.depth import RANGES_M
 from models.metrics import DepthMetrics
@@ -27,7 +27,7 @@ FIGURES: Final = ("rmse", "mae", "abs_rel", "delta1", *(f"rmse_{name}" for name 
 
 
 class FusedMetrics:
-    """Accumulates frames: `fused_rmse`, … of the fusion on the robot (`vortex_jetson.fusion`) where a frame has ToF and truth."""
+    """Accumulates frames: `fused_rmse`, … of the fusion on the robot (`vortex_jetson.perception.fusion`) where a frame has ToF and truth."""
 
     def __init__(self) -> None:
         self._depth = DepthMetrics()

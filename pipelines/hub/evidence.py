@@ -24,7 +24,7 @@ from validation.evidence.reports import LARGEST, parse, report_type
 TYPE: Final = "application/vnd.vortex.evidence+json"
 """What a signed report says that it is."""
 DEVICE_TYPE: Final = "application/vnd.vortex.device-report+json"
-"""What a report says that it is that a device signed (`vortex_jetson.outbox`)."""
+"""What a report says that it is that a device signed (`vortex_jetson.update.outbox`)."""
 MARGIN: Final = 0.1
 """Share of the seeds by which a student may fall short of ground truth and still be called on a par in listings; a gate has its own."""
 Trust = Literal["unsigned", "trusted", "unknown signer"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from vortex_jetson.fusion import fuse
+from vortex_jetson.perception.fusion import fuse
 
 from core.depth import TOF_CONFIDENT
 from core.errors import VortexError

@@ -11,8 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from vortex_jetson.bundle import Bundle, File, Fusion, Model, digest, dump
-from vortex_jetson.fusion import CONFIDENT, TOF_FARTHEST_M, TOF_NEAREST_M
+from vortex_jetson.formats.bundle import Bundle, File, Fusion, Model, digest, dump
+from vortex_jetson.perception.fusion import CONFIDENT, TOF_FARTHEST_M, TOF_NEAREST_M
 
 from core.classes import CLASSES, INFLATION_M
 from core.errors import VortexError

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import Field, ValidationError
-from vortex_jetson.channel import Rollout
+from vortex_jetson.formats.channel import Rollout
 
 from core import strict_yaml
 from core.errors import VortexError
@@ -38,7 +38,7 @@ _VERSION: Final = r"^v[1-9][0-9]{0,8}$"
 
 
 class StatusReport(Strict):
-    """What a device says after a pull, as `vortex_jetson.outbox` writes it."""
+    """What a device says after a pull, as `vortex_jetson.update.outbox` writes it."""
 
     format: Literal[1]
     kind: Literal["device-status"]

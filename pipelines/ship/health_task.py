@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from vortex_jetson.bundle import Bounds, Health, HealthFrame
+from vortex_jetson.formats.bundle import Bounds, Health, HealthFrame
 
 from core.classes import IGNORE
 from core.errors import VortexError

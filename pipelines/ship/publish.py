@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from vortex_jetson import bundle as manifests
-from vortex_jetson import channel as channels
-from vortex_jetson.channel import Release, Rollout
 from vortex_jetson.errors import BadDocument
+from vortex_jetson.formats import bundle as manifests
+from vortex_jetson.formats import channel as channels
+from vortex_jetson.formats.channel import Release, Rollout
 from vortex_jetson.limits import LIMITS
 
 from core.errors import VortexError

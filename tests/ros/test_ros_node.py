@@ -21,8 +21,8 @@ from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
-from vortex_jetson.perception import Perception  # noqa: E402
-from vortex_jetson.ros_node import Camera, RosNode, Topics  # noqa: E402
+from vortex_jetson.perception.perception import Perception  # noqa: E402
+from vortex_jetson.ros.node import Camera, RosNode, Topics  # noqa: E402
 
 CLASSES = ("floor", "wall", "glass", "person", "furniture", "other")
 STUDENT, PICTURE = (48, 64), (96, 128)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from vortex_jetson.fusion import CONFIDENT, TOF_FARTHEST_M, TOF_NEAREST_M
+from vortex_jetson.perception.fusion import CONFIDENT, TOF_FARTHEST_M, TOF_NEAREST_M
 
 from core.classes import CLASSES, INFLATION_M
 from models.metrics import CAP_M

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from vortex_jetson.bundle import Bounds, Bundle, File, Fusion, Health, HealthFrame, Model
+from vortex_jetson.formats.bundle import Bounds, Bundle, File, Fusion, Health, HealthFrame, Model
 
 CLASSES = ("floor", "wall", "glass", "person", "furniture", "other")
 PLAIN = {

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from vortex_jetson import device as devices
-from vortex_jetson.device import Device, Settings
 from vortex_jetson.limits import LIMITS
+from vortex_jetson.update import device as devices
+from vortex_jetson.update.device import Device, Settings
 
 from tests.unit.jetson.publisher import CHANNEL, Publisher
 

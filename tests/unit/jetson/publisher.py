@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
-from vortex_jetson import bundle as bundles
-from vortex_jetson import channel as channels
-from vortex_jetson.bundle import Bounds, HealthFrame, Model
-from vortex_jetson.channel import Channel, Release
+from vortex_jetson.formats import bundle as bundles
+from vortex_jetson.formats import channel as channels
+from vortex_jetson.formats.bundle import Bounds, HealthFrame, Model
+from vortex_jetson.formats.channel import Channel, Release
 
 from tests.unit.jetson.bundles import bundle_of
 from tests.unit.jetson.models import HEIGHT, WIDTH, model, picture, truth

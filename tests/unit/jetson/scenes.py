@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from vortex_jetson.costmap import Mount
-from vortex_jetson.pinhole import Pinhole
+from vortex_jetson.perception.costmap import Mount
+from vortex_jetson.perception.pinhole import Pinhole
 
 CLASSES = ("floor", "wall", "glass", "person", "furniture", "other")
 CAMERA = Pinhole(260.0, 260.0, 159.5, 119.5, (240, 320))

@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from vortex_jetson import agent, outbox
-from vortex_jetson import device as devices
-from vortex_jetson.agent import Keep, decide
-from vortex_jetson.channel import Channel, Release, Rollout
-from vortex_jetson.device import Device, Settings
 from vortex_jetson.errors import BadBundle, DiskFull, HealthFailed, RobotError, TransferFailed, Untrusted, UsageError
-from vortex_jetson.slots import Slots
+from vortex_jetson.formats.channel import Channel, Release, Rollout
+from vortex_jetson.update import agent, outbox
+from vortex_jetson.update import device as devices
+from vortex_jetson.update.agent import Keep, decide
+from vortex_jetson.update.device import Device, Settings
+from vortex_jetson.update.slots import Slots
 
 from tests.unit.jetson.publisher import CHANNEL, Publisher
 
@@ -153,7 +153,7 @@ def test_a_hold_and_a_quarantine_come_before_a_trial(device: Device, publisher: 
 
 def interrupted(device: Device, release: Release, publisher: Publisher) -> None:
     """Bring a device to where it is on trial, and lose the power there."""
-    from vortex_jetson.transfer import FolderSource, Transfer
+    from vortex_jetson.update.transfer import FolderSource, Transfer
 
     agent.stage(device, device.slots(), release, Transfer(FolderSource(publisher.folder)))
     assert device.slots().trial is not None

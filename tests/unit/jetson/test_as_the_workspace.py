@@ -7,10 +7,10 @@ import re
 
 import numpy as np
 import pytest
-from vortex_jetson import pinhole
-from vortex_jetson.resize import pick, shrink
-from vortex_jetson.shadow import Shadow
-from vortex_jetson.sources import Frame
+from vortex_jetson.live.shadow import Shadow
+from vortex_jetson.live.sources import Frame
+from vortex_jetson.perception import pinhole
+from vortex_jetson.perception.resize import pick, shrink
 
 from core.pinhole import Pinhole
 from pipelines.pack.decoding import nearest, resized

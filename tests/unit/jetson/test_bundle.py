@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from vortex_jetson.bundle import Model, digest, dump, parse, verify
 from vortex_jetson.errors import BadBundle, BadDocument
+from vortex_jetson.formats.bundle import Model, digest, dump, parse, verify
 
 from tests.unit.jetson.bundles import PLAIN, bundle_of, plain_bundle
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from vortex_jetson.calibrate import Calibration, NoScale, dump, measure, read, scale_of, undone
 from vortex_jetson.errors import RobotError
-from vortex_jetson.pinhole import Pinhole
+from vortex_jetson.perception.calibrate import Calibration, NoScale, dump, measure, read, scale_of, undone
+from vortex_jetson.perception.pinhole import Pinhole
 
 CAMERA = Pinhole(60.0, 60.0, 31.5, 23.5, (48, 64))
 AT = "2026-11-28T12:00:00Z"

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from vortex_jetson.channel import Channel, Release, Rollout, dump, parse, target_name
 from vortex_jetson.errors import BadDocument
+from vortex_jetson.formats.channel import Channel, Release, Rollout, dump, parse, target_name
 
 V8, V9 = Release("v8", "8" * 64, 4000), Release("v9", "9" * 64, 4312)
 FULL = Channel("orin/corridor", 12, V9, V8, Rollout(0.1, "v9@12", V8), "v9 is in quarantine", ("7" * 64, "6" * 64))

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from vortex_jetson import agent
-from vortex_jetson import device as devices
 from vortex_jetson.cli import main
-from vortex_jetson.device import Device
+from vortex_jetson.update import agent
+from vortex_jetson.update import device as devices
+from vortex_jetson.update.device import Device
 
 from tests.unit.jetson.models import HEIGHT, METRES, WIDTH, picture, truth
 from tests.unit.jetson.publisher import CHANNEL, Publisher

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from vortex_jetson.costmap import FREE, INSCRIBED, OBSTACLE, UNKNOWN, Area, Costmap, Mount, Pose, Robot
-from vortex_jetson.fusion import fuse
+from vortex_jetson.perception.costmap import FREE, INSCRIBED, OBSTACLE, UNKNOWN, Area, Costmap, Mount, Pose, Robot
+from vortex_jetson.perception.fusion import fuse
 
 from tests.unit.jetson.scenes import CAMERA, CLASSES, Box, look
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from vortex_jetson import engine_tensorrt
-from vortex_jetson.engine_tensorrt import TensorRTMissing, build_engine, require_device
+from vortex_jetson.engines import engine_tensorrt
+from vortex_jetson.engines.engine_tensorrt import TensorRTMissing, build_engine, require_device
 
 
 def test_a_machine_without_a_gpu_is_told_so_before_the_library_is_loaded(monkeypatch: pytest.MonkeyPatch):

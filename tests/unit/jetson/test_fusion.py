@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from vortex_jetson import fusion
-from vortex_jetson.fusion import fuse, median
+from vortex_jetson.perception import fusion
+from vortex_jetson.perception.fusion import fuse, median
 
 from core.depth import TOF_CONFIDENT
 
@@ -165,7 +165,7 @@ def test_confidence_is_high_only_where_the_tof_camera_measured() -> None:
 
 def test_the_robot_part_imports_numpy_alone() -> None:
     code = (
-        "import sys, vortex_jetson.fusion; "
+        "import sys, vortex_jetson.perception.fusion; "
         "print([m for m in ('torch','mlflow','core','models','pipelines','registry','validation','cv2','scipy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

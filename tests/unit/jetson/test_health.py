@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from vortex_jetson import agent, health
-from vortex_jetson.bundle import Bounds, HealthFrame
-from vortex_jetson.device import Device
-from vortex_jetson.engine import EngineFailed, LibraryMissing, OnnxEngine, open_engine
+from vortex_jetson.engines.engine import EngineFailed, LibraryMissing, OnnxEngine, open_engine
 from vortex_jetson.errors import BadBundle, HealthFailed, Interrupted, Untrusted, UsageError
-from vortex_jetson.health import Frame, Measured, measure, verdict
-from vortex_jetson.slots import Slots
+from vortex_jetson.formats.bundle import Bounds, HealthFrame
+from vortex_jetson.update import agent, health
+from vortex_jetson.update.device import Device
+from vortex_jetson.update.health import Frame, Measured, measure, verdict
+from vortex_jetson.update.slots import Slots
 
 from tests.unit.jetson.bundles import PLAIN, bundle_of
 from tests.unit.jetson.models import HEIGHT, METRES, WIDTH, model, picture, truth
@@ -150,7 +150,7 @@ def library(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def on_trial(device: Device, publisher: Publisher) -> None:
-    from vortex_jetson.transfer import FolderSource, Transfer
+    from vortex_jetson.update.transfer import FolderSource, Transfer
 
     release = publisher.bundle("v8")
     publisher.publish(release)

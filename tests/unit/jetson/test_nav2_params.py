@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from vortex_jetson.nav2_params import parameters
+from vortex_jetson.ros.nav2_params import parameters
 
 CLASSES = ("floor", "wall", "glass", "person", "furniture", "other")
 INFLATION = {"wall": 0.3, "glass": 0.6, "person": 0.8, "furniture": 0.3, "other": 0.3}

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from vortex_jetson.pairing import Frame, Pairing
+from vortex_jetson.live.pairing import Frame, Pairing
 
 MS = 1_000_000
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from vortex_jetson.errors import UsageError
-from vortex_jetson.recording import Recording, image_cdr, millimetres
-from vortex_jetson.runtime import Current, Summary, work
-from vortex_jetson.sources import Frame
+from vortex_jetson.live.recording import Recording, image_cdr, millimetres
+from vortex_jetson.live.runtime import Current, Summary, work
+from vortex_jetson.live.sources import Frame
 
 from tests.unit.jetson.models import HEIGHT, WIDTH, picture
 from tests.unit.jetson.versions import frames, perception

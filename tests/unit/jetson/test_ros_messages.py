@@ -4,8 +4,8 @@ import struct
 
 import numpy as np
 import pytest
-from vortex_jetson import ros_messages
-from vortex_jetson.pinhole import Pinhole
+from vortex_jetson.perception.pinhole import Pinhole
+from vortex_jetson.ros import messages as ros_messages
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from vortex_jetson.engine import OnnxEngine
+from vortex_jetson.engines.engine import OnnxEngine
 from vortex_jetson.errors import RobotError, UsageError
-from vortex_jetson.perception import UNTAUGHT, Perception, Seen
-from vortex_jetson.runtime import Current, Follower, Summary, into_folder, work
-from vortex_jetson.shadow import Shadow
-from vortex_jetson.sources import CameraStopped, Frame, folder, newest
+from vortex_jetson.live.runtime import Current, Follower, Summary, into_folder, work
+from vortex_jetson.live.shadow import Shadow
+from vortex_jetson.live.sources import CameraStopped, Frame, folder, newest
+from vortex_jetson.perception.perception import UNTAUGHT, Perception, Seen
 
 from tests.unit.jetson.models import METRES, WIDTH, picture, truth
 from tests.unit.jetson.versions import CLASSES, SIZE, frames, perception

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from vortex_jetson.errors import BadDocument
-from vortex_jetson.slots import EMPTY, MOST_BARRED, Slot, Slots, dump, parse
+from vortex_jetson.update.slots import EMPTY, MOST_BARRED, Slot, Slots, dump, parse
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 FIRST = Slots().stage("v8", A).try_out().commit()

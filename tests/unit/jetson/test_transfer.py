@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from vortex_jetson import agent, outbox
-from vortex_jetson.device import Device
 from vortex_jetson.errors import DiskFull, RobotError, TransferFailed, Untrusted, UsageError
-from vortex_jetson.transfer import PARTIAL, FolderSource, NotThere, Transfer, WebSource, source_of
+from vortex_jetson.update import agent, outbox
+from vortex_jetson.update.device import Device
+from vortex_jetson.update.transfer import PARTIAL, FolderSource, NotThere, Transfer, WebSource, source_of
 
 from tests.unit.jetson.conftest import HASTY
 from tests.unit.jetson.publisher import Publisher

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import MetaFile, Snapshot, TargetFile, Targets, Timestamp
-from vortex_jetson import channel as channels
-from vortex_jetson import trust
-from vortex_jetson.channel import Channel, Release
-from vortex_jetson.device import Device
 from vortex_jetson.errors import BadDocument, RobotError, Stale, TransferFailed, Untrusted, WrongClock
-from vortex_jetson.transfer import FolderSource, Transfer
-from vortex_jetson.trust import Belief, Floor
+from vortex_jetson.formats import channel as channels
+from vortex_jetson.formats.channel import Channel, Release
+from vortex_jetson.update import trust
+from vortex_jetson.update.device import Device
+from vortex_jetson.update.transfer import FolderSource, Transfer
+from vortex_jetson.update.trust import Belief, Floor
 
 from tests.unit.jetson.publisher import CHANNEL, Publisher
 

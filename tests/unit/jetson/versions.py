@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from vortex_jetson.engine import OnnxEngine
-from vortex_jetson.perception import Perception
-from vortex_jetson.sources import Frame
+from vortex_jetson.engines.engine import OnnxEngine
+from vortex_jetson.live.sources import Frame
+from vortex_jetson.perception.perception import Perception
 
 from tests.unit.jetson.models import HEIGHT, WIDTH, model, picture
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner
-from vortex_jetson import bundle as manifests
+from vortex_jetson.formats import bundle as manifests
 
 from pipelines.demo_robot import RECORDED, ROBOT, RobotDemo
 from pipelines.ship import fleet

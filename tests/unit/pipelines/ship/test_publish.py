@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from vortex_jetson import bundle as manifests
-from vortex_jetson import channel as channels
 from vortex_jetson import cli as agent
-from vortex_jetson.bundle import Bundle
-from vortex_jetson.channel import Channel, Release
+from vortex_jetson.formats import bundle as manifests
+from vortex_jetson.formats import channel as channels
+from vortex_jetson.formats.bundle import Bundle
+from vortex_jetson.formats.channel import Channel, Release
 
 from core.errors import VortexError
 from core.stages import STAGES

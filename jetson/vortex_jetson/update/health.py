@@ -2,7 +2,7 @@
 
 The model runs in a child process, which can crash and hang without taking the agent along:
 
-    python -m vortex_jetson.health FOLDER MANIFEST RUNTIME     (prints what it measured, as JSON)
+    python -m vortex_jetson.update.health FOLDER MANIFEST RUNTIME     (prints what it measured, as JSON)
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vortex_jetson import bundle as bundles
-from vortex_jetson.bundle import Bounds, Bundle, HealthFrame
-from vortex_jetson.document import LARGEST_COUNT, LONGEST_LINE, Fields, read
-from vortex_jetson.engine import Engine, LibraryMissing, open_engine
+from vortex_jetson.engines.engine import Engine, LibraryMissing, open_engine
 from vortex_jetson.errors import BadBundle, BadDocument, Interrupted, RobotError, plain
 from vortex_jetson.files import read_plain
+from vortex_jetson.formats import bundle as bundles
+from vortex_jetson.formats.bundle import Bounds, Bundle, HealthFrame
+from vortex_jetson.formats.document import LARGEST_COUNT, LONGEST_LINE, Fields, read
 from vortex_jetson.limits import LIMITS, Limits
 
 FARTHEST_M: Final = 10.0
@@ -130,7 +130,7 @@ def check(slot: Path, bundle: Bundle, runtime: str, limits: Limits = LIMITS) -> 
     Raises Interrupted where the child was ended from outside, and LibraryMissing where the library that runs models cannot be loaded.
     """
     slot = slot.absolute()
-    command = [sys.executable, "-m", "vortex_jetson.health", str(slot / "bundle"), str(slot / "manifest.json"), runtime]
+    command = [sys.executable, "-m", "vortex_jetson.update.health", str(slot / "bundle"), str(slot / "manifest.json"), runtime]
     try:
         child = run_child(command, limits.health_s)
     except OSError as error:

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Final, Literal, cast
 
-from vortex_jetson.document import SHA256, VERSION, Fields, canonical, read
 from vortex_jetson.errors import plain
+from vortex_jetson.formats.document import SHA256, VERSION, Fields, canonical, read
 
 FORMAT: Final = 1
 LARGEST: Final = 1_000_000

@@ -12,10 +12,10 @@ import numpy as np
 
 from vortex_jetson.errors import RobotError
 from vortex_jetson.files import writing
-from vortex_jetson.perception import Perception, Seen
-from vortex_jetson.recording import millimetres
-from vortex_jetson.shadow import Shadow
-from vortex_jetson.sources import Frame
+from vortex_jetson.live.recording import millimetres
+from vortex_jetson.live.shadow import Shadow
+from vortex_jetson.live.sources import Frame
+from vortex_jetson.perception.perception import Perception, Seen
 
 Output = Callable[[Frame, Seen], None]
 WARM_UP_RUNS = 3

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
-from vortex_jetson.document import CHANNEL, SHA256, TIME, VERSION, Fields, canonical, read
 from vortex_jetson.errors import BadBundle, BadDocument
+from vortex_jetson.formats.document import CHANNEL, SHA256, TIME, VERSION, Fields, canonical, read
 from vortex_jetson.limits import LIMITS
 
 FORMAT: Final = 1

@@ -14,17 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from vortex_jetson import bundle as bundles
-from vortex_jetson import health, outbox, trust
-from vortex_jetson.bundle import Bundle
-from vortex_jetson.channel import Channel, Release
-from vortex_jetson.device import Device, stamp
-from vortex_jetson.document import LARGEST_COUNT, canonical, read
-from vortex_jetson.engine import LibraryMissing, model_for
+from vortex_jetson.engines.engine import LibraryMissing, model_for
 from vortex_jetson.errors import BadBundle, DiskFull, HealthFailed, RobotError, TransferFailed, Untrusted, UsageError
 from vortex_jetson.files import STAGING, flush, read_plain, remove_tree, write_whole, writing
-from vortex_jetson.slots import Name, Slots
-from vortex_jetson.transfer import Transfer, source_of
+from vortex_jetson.formats import bundle as bundles
+from vortex_jetson.formats.bundle import Bundle
+from vortex_jetson.formats.channel import Channel, Release
+from vortex_jetson.formats.document import LARGEST_COUNT, canonical, read
+from vortex_jetson.update import health, outbox, trust
+from vortex_jetson.update.device import Device, stamp
+from vortex_jetson.update.slots import Name, Slots
+from vortex_jetson.update.transfer import Transfer, source_of
 
 FORMAT: Final = 1
 CLUSTER_BYTES: Final = 4096

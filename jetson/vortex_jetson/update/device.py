@@ -13,14 +13,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Final
 
-from vortex_jetson import slots as slot_states
-from vortex_jetson.document import CHANNEL, NAME, Fields
-from vortex_jetson.engine import RUNTIMES
+from vortex_jetson.engines.engine import RUNTIMES
 from vortex_jetson.errors import BadDocument, RobotError, UsageError
 from vortex_jetson.files import locked, point, read_plain, write_all, write_whole, writing
+from vortex_jetson.formats.document import CHANNEL, NAME, Fields
 from vortex_jetson.limits import LIMITS, Limits
-from vortex_jetson.slots import Name, Slots
-from vortex_jetson.trust import check_root
+from vortex_jetson.update import slots as slot_states
+from vortex_jetson.update.slots import Name, Slots
+from vortex_jetson.update.trust import check_root
 
 if sys.version_info >= (3, 11):
     import tomllib

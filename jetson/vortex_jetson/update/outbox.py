@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 
 import urllib3
 
-from vortex_jetson.device import Device, stamp
-from vortex_jetson.document import LONGEST_LINE, canonical
 from vortex_jetson.errors import RobotError, TransferFailed, UsageError, plain
 from vortex_jetson.files import read_plain, write_whole, writing
+from vortex_jetson.formats.document import LONGEST_LINE, canonical
+from vortex_jetson.update.device import Device, stamp
 
 TYPE: Final = "application/vnd.vortex.device-report+json"
 LARGEST: Final = 1_000_000

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vortex_jetson.pinhole import cloud
+from vortex_jetson.perception.pinhole import cloud
 
 _COLOURS: Final = {
     "rgb8": (3, (0, 1, 2)),

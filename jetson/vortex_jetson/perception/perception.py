@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vortex_jetson.engine import Engine
-from vortex_jetson.fusion import USUAL, Limits, fuse
-from vortex_jetson.resize import Size, pick, shrink
+from vortex_jetson.engines.engine import Engine
+from vortex_jetson.perception.fusion import USUAL, Limits, fuse
+from vortex_jetson.perception.resize import Size, pick, shrink
 
 UNTAUGHT: Final = 255
 """In place of a class where the student was taught none: no class of the label info, so that Nav2's layer passes it over."""

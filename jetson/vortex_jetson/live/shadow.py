@@ -12,8 +12,8 @@ from typing import Any, Final
 import numpy as np
 
 from vortex_jetson.errors import RobotError
-from vortex_jetson.perception import UNTAUGHT, Perception, Seen
-from vortex_jetson.sources import Frame
+from vortex_jetson.live.sources import Frame
+from vortex_jetson.perception.perception import UNTAUGHT, Perception, Seen
 
 NEAR_M: Final = 1.5
 """Up to where depth keeps a robot safe."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from vortex_jetson.errors import RobotError, UsageError
 from vortex_jetson.files import writing
-from vortex_jetson.perception import Seen
-from vortex_jetson.sources import Frame
+from vortex_jetson.live.sources import Frame
+from vortex_jetson.perception.perception import Seen
 
 _LINE: Final = "=" * 80
 _IMAGE: Final = f"""\

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from vortex_jetson.costmap import FLOOR, GLASS, OBSTACLE
+from vortex_jetson.perception.costmap import FLOOR, GLASS, OBSTACLE
 
 FARTHEST_M: Final = 5.0
 """Observations beyond it are left out: at 240×320 a cell of 5 cm is then narrower than three pixels."""

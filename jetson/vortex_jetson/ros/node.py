@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vortex_jetson import ros_messages
-from vortex_jetson.pairing import Frame, Pairing
-from vortex_jetson.perception import Perception, Seen
-from vortex_jetson.pinhole import Pinhole, of_matrix, scaled_matrix
+from vortex_jetson.live.pairing import Frame, Pairing
+from vortex_jetson.perception.perception import Perception, Seen
+from vortex_jetson.perception.pinhole import Pinhole, of_matrix, scaled_matrix
+from vortex_jetson.ros import messages as ros_messages
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

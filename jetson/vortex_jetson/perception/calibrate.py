@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vortex_jetson.errors import RobotError
-from vortex_jetson.pinhole import Pinhole
+from vortex_jetson.perception.pinhole import Pinhole
 
 FORMAT: Final = 1
 FILE: Final = "calibration.json"

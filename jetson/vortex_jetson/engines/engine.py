@@ -9,8 +9,8 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vortex_jetson.bundle import Bundle, Model
 from vortex_jetson.errors import RobotError, Untrusted, UsageError
+from vortex_jetson.formats.bundle import Bundle, Model
 
 RUNTIMES: Final = {"onnxruntime": "host", "tensorrt": "jetson"}
 """The libraries, and the target whose files each of them takes."""

@@ -18,12 +18,12 @@ from tuf.api.metadata import Metadata, Root
 from tuf.ngclient import Updater, UpdaterConfig
 from tuf.ngclient.fetcher import FetcherInterface
 
-from vortex_jetson import channel as channels
-from vortex_jetson.channel import Channel
-from vortex_jetson.document import LARGEST_COUNT, SHA256, canonical, read
 from vortex_jetson.errors import RobotError, Stale, TransferFailed, Untrusted, WrongClock
 from vortex_jetson.files import write_whole, writing
-from vortex_jetson.transfer import NotThere, Transfer
+from vortex_jetson.formats import channel as channels
+from vortex_jetson.formats.channel import Channel
+from vortex_jetson.formats.document import LARGEST_COUNT, SHA256, canonical, read
+from vortex_jetson.update.transfer import NotThere, Transfer
 
 FORMAT: Final = 1
 LARGEST_FLOOR: Final = 10_000

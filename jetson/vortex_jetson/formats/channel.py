@@ -6,8 +6,8 @@ import hashlib
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from vortex_jetson.document import CHANNEL, LARGEST_COUNT, SHA256, VERSION, Fields, canonical, read
 from vortex_jetson.errors import BadDocument
+from vortex_jetson.formats.document import CHANNEL, LARGEST_COUNT, SHA256, VERSION, Fields, canonical, read
 from vortex_jetson.limits import LIMITS
 
 FORMAT: Final = 1

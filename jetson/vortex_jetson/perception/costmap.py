@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vortex_jetson.pinhole import Pinhole
+from vortex_jetson.perception.pinhole import Pinhole
 
 FREE: Final = 0
 INSCRIBED: Final = 253

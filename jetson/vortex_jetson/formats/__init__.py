@@ -1,0 +1,1 @@
+"""What publisher and robot agree on: documents that are read strictly."""

@@ -1,0 +1,1 @@
+"""Frames as they come, and what runs on them."""

@@ -1,0 +1,1 @@
+"""From pictures and ToF depth to fused depth, clouds and maps."""

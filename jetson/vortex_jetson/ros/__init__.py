@@ -1,0 +1,1 @@
+"""The node for ROS 2, its messages, and Nav2's parameters."""

@@ -1,0 +1,1 @@
+"""A version comes in, is proven and stays, or the one before goes on."""
