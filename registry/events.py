@@ -909,8 +909,8 @@ def _before_move(entry: Entry, state: State) -> ChannelState:
 def fold(entries: Iterable[Entry]) -> State:
     """The state after these entries in their order. Entries that were read without their bodies fold their heads alone.
 
-    Raises NotUnderstood for a kind or a shape that this vortex does not know, Contradiction for an event that cannot follow the others, or is
-    not what its class writes.
+    Raises NotUnderstood for a kind or a shape that this vortex does not know or one that lacks something, Contradiction for an event that cannot
+    follow the others.
     """
     state = State()
     for entry in entries:
@@ -947,18 +947,16 @@ def require_known(source: Reader) -> None:
 
 
 def parse(entry: Entry) -> Event:
-    """The event that was stored as this entry. Raises as `type_of`, and Contradiction where a field is missing or of another type."""
+    """The event that was stored as this entry. Raises as `type_of`, and where a field is missing or of another type."""
     try:
         return type_of(entry).parse(entry)
     except MALFORMED as error:
         raise _malformed(entry, error) from error
 
 
-def _malformed(entry: Entry, error: Exception) -> Contradiction:
-    why = f"{type(error).__name__}: {error}"
-    return Contradiction(
-        f"the chain breaks at event {entry.seq}: it is no {entry.kind!r} that can follow those before it ({one_line(why)[:200]})", AUDIT
-    )
+def _malformed(entry: Entry, error: Exception) -> NotUnderstood:
+    why = one_line(f"{type(error).__name__}: {error}")[:200]
+    return NotUnderstood(f"ledger event {entry.seq} is a {entry.kind!r} that lacks what this vortex expects ({why})", NEWER)
 
 
 def kinds(*, scope: Scope | None = None, folds: bool | None = None) -> tuple[str, ...]:

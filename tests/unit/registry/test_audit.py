@@ -162,4 +162,4 @@ def test_the_audit_is_the_same_on_an_event_that_it_cannot_read(filled: Ledger) -
 
     filled.append(Odd(ROOMS, "v10", "production", 7, "v11"), actor="Eve")
     ((area, words),) = found(filled)
-    assert (area, words) == ("events", "an event lacks what this vortex expects (KeyError('seq'))")
+    assert (area, words) == ("events", "ledger event 10 is a 'channel.promoted' that lacks what this vortex expects (KeyError: 'seq')")

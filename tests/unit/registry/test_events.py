@@ -140,7 +140,7 @@ def test_an_event_that_its_class_did_not_write_is_named(ledger: Ledger, make_new
     changed = entry._replace(head=entry.head | damage)
     with pytest.raises((Contradiction, NotUnderstood), match="event 1"):
         events.fold([changed])
-    with pytest.raises(Contradiction, match=r"event 1: it is no 'version.registered' .*KeyError: 'data'"):
+    with pytest.raises(NotUnderstood, match=r"event 1 is a 'version.registered' that lacks .*KeyError: 'data'"):
         events.parse(entry._replace(body={}))
 
 

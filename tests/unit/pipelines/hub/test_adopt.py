@@ -133,6 +133,7 @@ def test_listings_have_what_was_published_apart_from_what_was_measured(ws: Works
     monkeypatch.setattr(adoption.recipes, "load", small_recipe)
     adopt(ws, file, "v5", "v5")
     monkeypatch.chdir(ws.root)
+    monkeypatch.setenv("COLUMNS", "120")
     lines = CliRunner().invoke(app, ["versions"]).stdout.splitlines()
     assert [line.split()[:9] for line in lines if line.startswith("v5")] == [
         ["v5", "Atlas", "recipe", "v4", "64x96", "–", "–", "not", "yet"],

@@ -105,11 +105,6 @@ def the_set_was_another_one_then(arena: Arena) -> str:
 
 
 @worse("not-worse-rmse")
-def the_set_had_another_name(arena: Arena) -> str:
-    return said_better(arena, dataset="easy")
-
-
-@worse("not-worse-rmse")
 def the_camera_was_another_one(arena: Arena) -> str:
     return said_better(arena, camera="synthetic-d455")
 
