@@ -92,7 +92,9 @@ def _turn(kind: str, way: str, options: argparse.Namespace) -> tuple[float, floa
     variables = {
         name: value for name, value in os.environ.items() if name not in (*environment.WAITING, *environment.BLAS, "OMP_WAIT_POLICY")
     }
-    if way != OURS:
+    if way == OURS:
+        variables |= environment.BLAS  # this module loads numpy before `prepare` is called, which no command does
+    else:
         name, _, value = way.partition("=")
         variables |= {UNPREPARED: "1"} | ({name: value} if way != THEIRS else {})
     command = [sys.executable, "-m", "benchmarks.neighbours", "--work", kind, "--seconds", str(options.seconds), "--size", options.size]
