@@ -25,7 +25,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return int(arguments.run(arguments))
     except KeyboardInterrupt:
         error: RobotError = Interrupted(
-            f"{arguments.command} was interrupted; what runs was not touched", f"go on with: vortex-jetson {arguments.command}"
+            f"{arguments.command} was interrupted; what runs is whole", f"go on with: vortex-jetson {arguments.command}"
         )
     except RobotError as failure:
         error = failure
@@ -57,7 +57,12 @@ def parser() -> argparse.ArgumentParser:
     init.add_argument("--channel", required=True, help="DEVICE/DOMAIN, as orin/corridor")
     init.add_argument("--url", required=True, help="the publishing folder: http, https, or a folder")
     init.add_argument("--root", required=True, type=Path, metavar="FILE", help="root.json, from whoever publishes, by a way that you trust")
-    init.add_argument("--runtime", choices=list(RUNTIMES), default="onnxruntime", help="what runs the model (default: onnxruntime)")
+    init.add_argument(
+        "--runtime",
+        choices=list(RUNTIMES),
+        default="onnxruntime",
+        help="what runs the model (default: onnxruntime, the one that this agent runs)",
+    )
 
     pull = _command(
         commands,
