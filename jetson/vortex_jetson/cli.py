@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -44,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="vortex-jetson", description="Pull a version of Vortex to this device, try it out, and run it or go back."
     )
+    top.add_argument("--version", action="version", version=f"vortex-jetson {_version()}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     init = _command(
@@ -89,6 +91,13 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--to", dest="place", metavar="PLACE", help="another server or folder than the publishing one")
     add_commands(commands, _command, _say)
     return top
+
+
+def _version() -> str:
+    try:
+        return metadata.version("vortex-jetson")
+    except metadata.PackageNotFoundError:
+        return "of a checkout"
 
 
 def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], help_: str, example: str) -> argparse.ArgumentParser:
