@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vortex_jetson.engines.onnx_file import is_whole
 from vortex_jetson.errors import RobotError, Untrusted, UsageError
 from vortex_jetson.formats.bundle import Bundle, Model
 
@@ -43,7 +44,13 @@ class OnnxEngine:
         options.intra_op_num_threads = threads
         options.log_severity_level = 4  # errors are raised anyway
         try:
+            if not is_whole(content):
+                raise EngineFailed(
+                    f"{name}: names other files, which nobody has verified; it was not loaded", "export the version with Vortex"
+                )
             self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except EngineFailed:
+            raise
         except Exception as error:  # the library's errors are of its own classes, without a common one
             raise EngineFailed(f"{name}: ONNX Runtime does not load it ({_first_line(error)})", "the bundle is of no use here") from error
         self.name = name
