@@ -237,6 +237,17 @@ def test_a_dead_or_refusing_place_for_reports_never_undoes_a_commit(device: Devi
     assert [report["counter"] for report in reports(device, publisher)] == [4]
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"5", b'{"payload":1}', b'{"payload":"AAA"}', b'{"payload":"NQ=="}', b"[" * 100_000, b"\xff"]
+)
+def test_a_damaged_report_that_waits_stops_no_pull(content: bytes, device: Device) -> None:
+    (device.folder / "outbox").mkdir()
+    (device.folder / "outbox/000000000.json").write_bytes(content)
+    outbox.add(device, "committed", "v8 runs", "v8", A.bundle)
+    outbox.add(device, "committed", "v8 runs", "v8", A.bundle)
+    assert [path.name for path in outbox.waiting(device)] == ["000000000.json", "000000002.json"]
+
+
 def test_a_stick_is_verified_as_the_network_is(device: Device, publisher: Publisher, tmp_path: Path) -> None:
     settings = replace(device.settings, url="http://127.0.0.1:9/none")
     offline = replace(device, settings=settings)
