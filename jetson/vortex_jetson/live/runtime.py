@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,18 +59,23 @@ class Follower:
 
     def _follow(self) -> None:
         while not self._stopped.wait(self._every_s):
-            key = self._key()
-            if key == self._at_work:
-                continue
-            self._at_work = key  # one that does not load is not tried again: the agent's health check comes first
-            try:
-                perception = self._load()
-                warm_up(perception)
-            except RobotError as error:
-                self._tell(f"{self._current().version} goes on: {error.message}")
-                continue
-            self._current.swap(perception)
-            self._tell(f"{perception.version} is at work")
+            # A disk that is full or damaged for a while is not to end the following for good.
+            with suppress(RobotError, OSError):
+                self._look()
+
+    def _look(self) -> None:
+        key = self._key()
+        if key == self._at_work:
+            return
+        self._at_work = key  # one that does not load is not tried again: the agent's health check comes first
+        try:
+            perception = self._load()
+            warm_up(perception)
+        except (RobotError, ValueError) as error:
+            self._tell(f"{self._current().version} goes on: {error}")
+            return
+        self._current.swap(perception)
+        self._tell(f"{perception.version} is at work")
 
 
 def warm_up(perception: Perception) -> float:

@@ -88,6 +88,21 @@ def test_a_version_that_does_not_load_leaves_the_one_at_work() -> None:
     assert len(told) == 1 and told[0].startswith("v9 goes on: v10.onnx: ONNX Runtime does not load it")
 
 
+def test_a_state_that_cannot_be_read_for_a_while_does_not_end_the_following() -> None:
+    current, keys, told = Current(perception("v9")), iter(["a", "full", "b"]), list[str]()
+
+    def key() -> str:
+        if (name := next(keys, "b")) == "full":
+            raise RobotError("state.json cannot be read")
+        return name
+
+    with Follower(current, key, lambda: perception("v10"), told.append, every_s=0.01):
+        deadline = time.monotonic() + 5
+        while not told and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert (current().version, told) == ("v10", ["v10 is at work"])
+
+
 def test_a_camera_that_stops_is_said_and_a_slow_reader_skips() -> None:
     def camera() -> Iterator[Frame]:
         yield from frames(20, 0.005)
