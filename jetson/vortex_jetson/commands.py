@@ -116,7 +116,7 @@ def _run(arguments: argparse.Namespace, say: Say) -> int:
     }
     lines = [f"{count} frames by {version}" for version, count in summary.frames.items()] or ["no frame came"]
     lines += [f"{document['p50_ms']:.1f} ms a frame, p99 {document['p99_ms']:.1f} ms"] * bool(summary.frames)
-    lines += [f"{count} frames without a scale of their own: {reason}" for reason, count in summary.reasons.items()]
+    lines += [f"{count} frames without a scale of their own, the first: {reason}" for reason, count in summary.reasons.items()]
     say(arguments, document, *lines)
     return 0
 

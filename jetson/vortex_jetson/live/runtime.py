@@ -97,7 +97,9 @@ class Summary:
     seconds: list[float] = field(default_factory=list)
     """Of each frame, from its coming to its last output; the newest ten thousand."""
     reasons: dict[str, int] = field(default_factory=dict)
-    """Frames whose scale was assumed, by the words of why without their figures."""
+    """Frames whose scale was assumed, by why: in the words of the first such frame, whatever figures the others had."""
+    _kinds: dict[str, str] = field(default_factory=dict, repr=False)
+    """Those words, by the same without their figures."""
 
     def add(self, frame: Frame, seen: Seen) -> None:
         """Count a frame that is out."""
@@ -105,8 +107,9 @@ class Summary:
         self.seconds.append(time.monotonic() - frame.at)
         del self.seconds[:-10_000]
         if seen.reason:
-            words = "".join("#" if character.isdigit() else character for character in seen.reason.split(";")[0])
-            self.reasons[words] = self.reasons.get(words, 0) + 1
+            words = seen.reason.split(";")[0]
+            first = self._kinds.setdefault("".join(character for character in words if not character.isdigit()), words)
+            self.reasons[first] = self.reasons.get(first, 0) + 1
 
     def percentile(self, share: float) -> float:
         """Seconds that this share of the frames took at most."""

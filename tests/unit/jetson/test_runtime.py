@@ -131,6 +131,13 @@ def write_frames(path: Path, count: int = 2) -> None:
         np.save(path / f"{number:03}.depth.npy", truth(picture(number))[0])
 
 
+def test_why_a_scale_was_assumed_is_counted_by_kind_in_the_words_of_the_first() -> None:
+    summary, blank = Summary(), np.zeros((1, 1), np.uint8)
+    for reason in ("all 40 ToF pixels say 1.205 m; 1 is assumed", "all 38 ToF pixels say 1.310 m; 1 is assumed", "none came", ""):
+        summary.add(Frame("000", 0.0, blank), Seen("v9", np.zeros((1, 1), np.float32), blank, blank, 1.0, reason))
+    assert summary.reasons == {"all 40 ToF pixels say 1.205 m": 2, "none came": 1}
+
+
 def test_frames_go_from_folder_to_folder(tmp_path: Path) -> None:
     write_frames(tmp_path / "in")
     summary = Summary()
