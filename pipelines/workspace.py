@@ -158,9 +158,9 @@ def require_postable(url: str) -> None:
 
 
 def server_of(url: str) -> str:
-    """A hook's URL as a person is shown it: without its path, which with many services is the password; `$NAME` as it is."""
-    parts = urlsplit(url)
-    return url if "$" in url else f"{parts.scheme}://{parts.netloc}"
+    """A hook's URL as a person is shown it: without its path, which with many services is the password; `$NAME` for a server as it is."""
+    scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
+    return scheme + separator + re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
 
 
 class PublishSettings(BaseModel):

@@ -71,9 +71,9 @@ class Event(ABC):
     def subject(self) -> str:
         """What it is about: the name of a version or an enrolled device, a channel as `device/domain`, or a dataset as `NAME` or `NAME@CONTENT`."""
 
-    @abstractmethod
     def head(self) -> dict[str, Any]:
-        """The small part that listings read, as JSON knows it."""
+        """The small part that listings read, as JSON knows it; nothing but the subject, unless a kind says more."""
+        return {}
 
     def body(self) -> dict[str, Any]:
         """The rest."""
@@ -103,9 +103,9 @@ class Event(ABC):
     def sentence(self) -> Sentence:
         """What happened, as a sentence's core."""
 
-    @abstractmethod
     def concerns(self, version: str | None, device: str | None, domain: str | None) -> bool:
-        """Whether it belongs to all of these that are given."""
+        """Whether it belongs to all of these that are given. What is of no version and no channel does where none is."""
+        return version is None and device is None and domain is None
 
 
 @dataclass(frozen=True)
@@ -119,10 +119,6 @@ class VersionEvent(Event):
     def subject(self) -> str:
         """The version's name."""
         return self.version
-
-    def head(self) -> dict[str, Any]:
-        """Nothing but the version, unless a kind says more."""
-        return {}
 
     @classmethod
     def parse(cls, entry: Entry) -> Self:
@@ -724,14 +720,6 @@ class DataEvent(Event):
         """The dataset."""
         return self.data
 
-    def head(self) -> dict[str, Any]:
-        """Nothing but the dataset."""
-        return {}
-
-    def concerns(self, version: str | None, device: str | None, domain: str | None) -> bool:
-        """Whether nothing is asked for in particular: it belongs to no version and to no channel."""
-        return version is None and device is None and domain is None
-
 
 @dataclass(frozen=True)
 class DataQuarantined(DataEvent, kind="data.quarantined"):
@@ -796,18 +784,10 @@ class DeviceEvent(Event):
         """The device's name."""
         return self.device
 
-    def head(self) -> dict[str, Any]:
-        """Nothing but the device, unless a kind says more."""
-        return {}
-
     @classmethod
     def parse(cls, entry: Entry) -> Self:
         """The event that was stored as this entry of the ledger."""
         return cls(entry.subject)
-
-    def concerns(self, version: str | None, device: str | None, domain: str | None) -> bool:
-        """Whether nothing is asked for in particular: versions and channels have histories of their own."""
-        return version is None and device is None and domain is None
 
 
 @dataclass(frozen=True)
