@@ -406,7 +406,6 @@ def _expand(key: str, value: str, *, shown: str | None = None) -> str:
     expanded = os.path.expanduser(os.path.expandvars(value))
     unset = re.search(r"\$\{?(\w+)", expanded)
     if unset:
-        raise VortexError(
-            f"{FILE}: {key} = {(shown or value)!r} names ${unset[1]}, which is not set", f"export {unset[1]}=… or write the path out"
-        )
+        otherwise = " or write the path out" if shown is None else ""
+        raise VortexError(f"{FILE}: {key} = {(shown or value)!r} names ${unset[1]}, which is not set", f"export {unset[1]}=…{otherwise}")
     return expanded

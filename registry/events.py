@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Final, Literal, Self
 
+from core.errors import VortexError
 from core.printable import one_line
 from registry import records
 from registry.channels import Channel, ChannelState
@@ -40,8 +41,9 @@ Sentence = tuple[str | tuple[str, Role], ...]
 AUDIT: Final = (
     "it did not come from a promotion, a rollback, a registration, an import or an adoption: `vortex audit verify` says all that is wrong"
 )
-MALFORMED: Final = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
-"""What reading an entry raises that was not written by its class, or that is about what no earlier entry made."""
+MALFORMED: Final = (VortexError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+"""What reading an entry raises that was not written by its class, or that is about what no earlier entry made; VortexError for a subject that
+is no channel."""
 NEWER: Final = "it was written by a newer vortex: update this one"
 Scope = Literal["version", "channel", "data", "device"]
 """What an event is about, which is what its subject names."""
@@ -903,6 +905,8 @@ def fold(entries: Iterable[Entry]) -> State:
             event_type.fold_head(entry, state)
             if entry.body is not None:
                 event_type.parse(entry).fold_body(state)
+        except Contradiction:
+            raise
         except MALFORMED as error:
             raise _malformed(entry, error) from error
     return state
@@ -928,8 +932,9 @@ def require_known(source: Reader) -> None:
 
 def parse(entry: Entry) -> Event:
     """The event that was stored as this entry. Raises as `type_of`, and where a field is missing or of another type."""
+    event_type = type_of(entry)
     try:
-        return type_of(entry).parse(entry)
+        return event_type.parse(entry)
     except MALFORMED as error:
         raise _malformed(entry, error) from error
 
