@@ -334,7 +334,7 @@ def torment(folder: Path, name: str, points: int) -> tuple[int, Counter[str]]:
 
 
 def main() -> None:
-    """Print the table; exit 1 unless all is right after every kill."""
+    """Print the table; exit 1 unless commands were killed, and all is right after every kill."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--points", type=int, default=48, help="of each command, at most")
     parser.add_argument("--only", nargs="+", choices=COMMANDS, default=list(COMMANDS))
@@ -355,7 +355,7 @@ def main() -> None:
             total += went
         print(f"{'all':<15}{'':>8}" + "".join(f"{total[column]:>8}" for column in columns))
     print(f"{total['kills']} different kill points in {time.monotonic() - started:.0f} s")
-    if any(total[kind] for kind in ("lost", "half", "stale")):
+    if not total["kills"] or any(total[kind] for kind in ("lost", "half", "stale")):
         raise SystemExit(1)
 
 
