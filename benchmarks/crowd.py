@@ -118,7 +118,8 @@ def crowd(folder: Path, words: str, server: str | None) -> tuple[int, int, list[
 def main() -> None:
     """Print the table; exit 1 unless all six of every command are answered and nothing is wrong afterwards."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", metavar="COMMAND", help="first words of commands")
+    first_words = sorted({words.split()[0] for words in COMMANDS})
+    parser.add_argument("--only", nargs="+", metavar="COMMAND", choices=first_words, help="first words of commands")
     parser.add_argument("--smoke", action="store_true", help="one command, to see that it runs")
     options = parser.parse_args()
     only = ["import"] if options.smoke else options.only

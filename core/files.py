@@ -113,8 +113,15 @@ def _take(staging: Path) -> int | None:
         descriptor = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
     except OSError:
         return None
-    with suppress(OSError):
+    try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if not isinstance(error, BlockingIOError):
+            with suppress(OSError):
+                staging.unlink()  # no locks here, so nobody ever writes to it
+        return None
+    with suppress(OSError):
         # Whoever had it may just have made it the file that it was written for.
         if os.path.samestat(os.fstat(descriptor), os.stat(staging)):
             os.ftruncate(descriptor, 0)

@@ -158,9 +158,9 @@ def require_postable(url: str) -> None:
 
 
 def server_of(url: str) -> str:
-    """A hook's URL as a person is shown it: without its path, which with many services is the password; `$NAME` as it is."""
-    parts = urlsplit(url)
-    return url if "$" in url else f"{parts.scheme}://{parts.netloc}"
+    """A hook's URL as a person is shown it: without its path, which with many services is the password; `$NAME` for a server as it is."""
+    scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
+    return scheme + separator + re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
 
 
 class PublishSettings(BaseModel):
@@ -259,7 +259,8 @@ class Workspace:
 
     def hook_url(self, name: str) -> SecretUrl:
         """Where a hook posts to. Raises VortexError where a variable that it names is not set, or holds no such URL."""
-        url = _expand(f"hooks.{name}.url", self.config.hooks[name].url or "")
+        setting = self.config.hooks[name].url or ""
+        url = _expand(f"hooks.{name}.url", setting, shown=server_of(setting))
         try:
             require_postable(url)
         except ValueError as error:
@@ -400,9 +401,11 @@ def load(root: Path) -> Workspace:
     return Workspace(root.absolute(), config)
 
 
-def _expand(key: str, value: str) -> str:
+def _expand(key: str, value: str, *, shown: str | None = None) -> str:
+    """`value` with its variables. Raises VortexError, which quotes it as `shown`, for one that is not set."""
     expanded = os.path.expanduser(os.path.expandvars(value))
     unset = re.search(r"\$\{?(\w+)", expanded)
     if unset:
-        raise VortexError(f"{FILE}: {key} = {value!r} names ${unset[1]}, which is not set", f"export {unset[1]}=… or write the path out")
+        otherwise = " or write the path out" if shown is None else ""
+        raise VortexError(f"{FILE}: {key} = {(shown or value)!r} names ${unset[1]}, which is not set", f"export {unset[1]}=…{otherwise}")
     return expanded

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Final, Literal, Self
 
+from core.errors import VortexError
 from core.printable import one_line
 from registry import records
 from registry.channels import Channel, ChannelState
@@ -40,8 +41,9 @@ Sentence = tuple[str | tuple[str, Role], ...]
 AUDIT: Final = (
     "it did not come from a promotion, a rollback, a registration, an import or an adoption: `vortex audit verify` says all that is wrong"
 )
-MALFORMED: Final = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
-"""What reading an entry raises that was not written by its class, or that is about what no earlier entry made."""
+MALFORMED: Final = (VortexError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+"""What reading an entry raises that was not written by its class, or that is about what no earlier entry made; VortexError for a subject that
+is no channel."""
 NEWER: Final = "it was written by a newer vortex: update this one"
 Scope = Literal["version", "channel", "data", "device"]
 """What an event is about, which is what its subject names."""
@@ -71,9 +73,9 @@ class Event(ABC):
     def subject(self) -> str:
         """What it is about: the name of a version or an enrolled device, a channel as `device/domain`, or a dataset as `NAME` or `NAME@CONTENT`."""
 
-    @abstractmethod
     def head(self) -> dict[str, Any]:
-        """The small part that listings read, as JSON knows it."""
+        """The small part that listings read, as JSON knows it; nothing but the subject, unless a kind says more."""
+        return {}
 
     def body(self) -> dict[str, Any]:
         """The rest."""
@@ -103,9 +105,9 @@ class Event(ABC):
     def sentence(self) -> Sentence:
         """What happened, as a sentence's core."""
 
-    @abstractmethod
     def concerns(self, version: str | None, device: str | None, domain: str | None) -> bool:
-        """Whether it belongs to all of these that are given."""
+        """Whether it belongs to all of these that are given. What is of no version and no channel does where none is."""
+        return version is None and device is None and domain is None
 
 
 @dataclass(frozen=True)
@@ -119,10 +121,6 @@ class VersionEvent(Event):
     def subject(self) -> str:
         """The version's name."""
         return self.version
-
-    def head(self) -> dict[str, Any]:
-        """Nothing but the version, unless a kind says more."""
-        return {}
 
     @classmethod
     def parse(cls, entry: Entry) -> Self:
@@ -724,14 +722,6 @@ class DataEvent(Event):
         """The dataset."""
         return self.data
 
-    def head(self) -> dict[str, Any]:
-        """Nothing but the dataset."""
-        return {}
-
-    def concerns(self, version: str | None, device: str | None, domain: str | None) -> bool:
-        """Whether nothing is asked for in particular: it belongs to no version and to no channel."""
-        return version is None and device is None and domain is None
-
 
 @dataclass(frozen=True)
 class DataQuarantined(DataEvent, kind="data.quarantined"):
@@ -796,18 +786,10 @@ class DeviceEvent(Event):
         """The device's name."""
         return self.device
 
-    def head(self) -> dict[str, Any]:
-        """Nothing but the device, unless a kind says more."""
-        return {}
-
     @classmethod
     def parse(cls, entry: Entry) -> Self:
         """The event that was stored as this entry of the ledger."""
         return cls(entry.subject)
-
-    def concerns(self, version: str | None, device: str | None, domain: str | None) -> bool:
-        """Whether nothing is asked for in particular: versions and channels have histories of their own."""
-        return version is None and device is None and domain is None
 
 
 @dataclass(frozen=True)
@@ -923,6 +905,8 @@ def fold(entries: Iterable[Entry]) -> State:
             event_type.fold_head(entry, state)
             if entry.body is not None:
                 event_type.parse(entry).fold_body(state)
+        except Contradiction:
+            raise
         except MALFORMED as error:
             raise _malformed(entry, error) from error
     return state
@@ -948,8 +932,9 @@ def require_known(source: Reader) -> None:
 
 def parse(entry: Entry) -> Event:
     """The event that was stored as this entry. Raises as `type_of`, and where a field is missing or of another type."""
+    event_type = type_of(entry)
     try:
-        return type_of(entry).parse(entry)
+        return event_type.parse(entry)
     except MALFORMED as error:
         raise _malformed(entry, error) from error
 

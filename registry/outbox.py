@@ -22,13 +22,18 @@ if TYPE_CHECKING:
 
 State = Literal["waiting", "delivered", "refused", "dropped", "moved"]
 """`refused` by the receiver for what it says, `dropped` by a person, `moved` with the ledger to another database."""
-OPEN: Final = ("waiting", "refused")
 HOOK_LOCK: Final = 0x686F6F6B
 """First key of the locks by which PostgreSQL lets one process at a hook; "hook" in ASCII. The second is the hash of schema and name."""
 IDS: Final = "6f4fc0ce-1a43-5cf0-9f0c-9d8d6a3f5c21"
 """The namespace of the ids (UUID version 5 over the event's hash and the hook's name): a delivery has one, however often it is tried."""
 
-_COLUMNS: Final = "outbox.hook, outbox.event, outbox.id, outbox.state, outbox.attempts, outbox.tried_at, outbox.due, outbox.answer"
+_DELIVERY: Final = (
+    "outbox.hook, outbox.event, outbox.id, outbox.state, outbox.attempts, outbox.tried_at, outbox.due, outbox.answer,"
+    " events.kind, events.subject, events.at"
+)
+"""The columns of a `Delivery`, in its order."""
+_JOINED: Final = "FROM outbox JOIN events ON events.seq = outbox.event"
+_OLDEST: Final = f"{_JOINED} WHERE outbox.state = 'waiting' AND outbox.hook = :hook ORDER BY outbox.event LIMIT 1"
 _PUT: Final = (
     "INSERT INTO outbox (hook, event, id, state, attempts, tried_at, due, answer)"
     " VALUES (:hook, :event, :id, :state, :attempts, :tried_at, :due, :answer)"
@@ -86,11 +91,7 @@ class Queue:
     def first(self, columns: Sequence[str]) -> tuple[Delivery, Sequence[Any]] | None:
         """The oldest one, and these columns of its event; None where nothing waits."""
         names = ", ".join(f"events.{name}" for name in columns)
-        query = (
-            f"SELECT {_COLUMNS}, events.kind, events.subject, events.at, {names} FROM outbox JOIN events ON events.seq = outbox.event"
-            " WHERE outbox.state = 'waiting' AND outbox.hook = :hook ORDER BY outbox.event LIMIT 1"
-        )
-        row = next(iter(_execute(self._connection, query, {"hook": self.hook})), None)
+        row = next(iter(_execute(self._connection, f"SELECT {_DELIVERY}, {names} {_OLDEST}", {"hook": self.hook})), None)
         width = len(Delivery._fields)
         return (Delivery._make(row[:width]), row[width:]) if row else None
 
@@ -128,7 +129,7 @@ class Outbox:
         where += ["outbox.state IN ('waiting', 'refused')"] if undelivered else []
         literal = "".join(f"!{letter}" if letter in "!%_" else letter for letter in id or "")
         query = (
-            f"SELECT {_COLUMNS}, events.kind, events.subject, events.at FROM outbox JOIN events ON events.seq = outbox.event"
+            f"SELECT {_DELIVERY} {_JOINED}"
             f"{' WHERE ' if where else ''}{' AND '.join(where)} ORDER BY outbox.event DESC, outbox.hook DESC"
             f"{'' if last is None else f' LIMIT {int(last)}'}"
         )
@@ -137,11 +138,7 @@ class Outbox:
 
     def oldest_waiting(self, hook: str) -> Delivery | None:
         """What a hook is to be sent next."""
-        query = (
-            f"SELECT {_COLUMNS}, events.kind, events.subject, events.at FROM outbox JOIN events ON events.seq = outbox.event"
-            " WHERE outbox.state = 'waiting' AND outbox.hook = :hook ORDER BY outbox.event LIMIT 1"
-        )
-        return next((Delivery._make(row) for row in self._rows(query, {"hook": hook})), None)
+        return next((Delivery._make(row) for row in self._rows(f"SELECT {_DELIVERY} {_OLDEST}", {"hook": hook})), None)
 
     def newest(self) -> int:
         """The newest event that any hook was to be sent; 0 where there was none."""

@@ -79,9 +79,9 @@ def record_promotion(
 ) -> list[ChannelJudged]:
     """Record judged stages in one transaction, in their order, ending with the first refusal.
 
-    A stage that passed moves the channel; a refusal is recorded and moves nothing. What enters production goes to `share` of the devices. `expected_seq` is the channel's `seq`
-    when it was judged. Raises ChannelMoved, recording nothing, when it has moved since, and Quarantined where a stage would be entered
-    by what is in quarantine: whoever judged may have looked before.
+    A stage that passed moves the channel; a refusal is recorded and moves nothing. What enters production goes to `share` of the devices.
+    `expected_seq` is the channel's `seq` when it was judged. Raises ChannelMoved, recording nothing, when it has moved since, and
+    Quarantined where a stage would be entered by what is in quarantine: whoever judged may have looked before.
     """
     _check_order(stages)
     with ledger.transaction() as tx:

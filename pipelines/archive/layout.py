@@ -160,14 +160,18 @@ def files_of(folder: Path) -> Iterator[str]:
 def verify(folder: Path, manifest: Manifest, on_file: Progress | None = None) -> None:
     """Hash every file. Raises VortexError naming those that are changed, missing, or more than the manifest names."""
     faults = [f"{path}: is not in the manifest" for path in sorted(set(files_of(folder)) - manifest.files.keys())]
+    unnamed = len(faults)
     for count, (path, recorded) in enumerate(sorted(manifest.files.items()), 1):
         faults += [f"{path}: {fault}" for fault in [fault_of(folder, path, recorded)] if fault]
         if on_file:
             on_file(count, len(manifest.files))
     if faults:
+        remedy = (
+            "take another copy of it" if len(faults) > unnamed else "move that away, which an addition that was cut short may have left"
+        )
         raise VortexError(
             f"{folder}: the archive is not what was written: {faults[0]}" + (f", and {len(faults) - 1} more" if len(faults) > 1 else ""),
-            "take another copy of it, or run `vortex archive` again where the registry still is; nothing was restored",
+            f"{remedy}, or run `vortex archive` again where the registry still is; nothing was restored",
             faults if len(faults) > 1 else [],
         )
 

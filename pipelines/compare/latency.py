@@ -35,7 +35,7 @@ def latencies(ws: Workspace, registry: Hub, versions: Iterable[Version]) -> list
     """One for each device and runtime of a trusted report, those of most versions first.
 
     Of a version the newest report counts, by the time inside it, that names an export which the version has now: its newest file of a
-    form, size and precision. A report that is unsigned, signed by an unknown key, changed or gone counts for nothing.
+    format, size, precision and target. A report that is unsigned, signed by an unknown key, changed or gone counts for nothing.
     """
     newest: dict[tuple[str, str], dict[str, DeviceBench]] = {}
     for version in versions:

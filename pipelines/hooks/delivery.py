@@ -96,7 +96,7 @@ def message(delivery: Delivery, entry: Entry) -> Message:
     entity, _, action = entry.kind.partition(".")
     try:
         sentence = "".join(part if isinstance(part, str) else part[0] for part in events.parse(entry).sentence())
-    except (VortexError, LookupError, TypeError, ValueError, AttributeError):  # of a newer vortex: what happened is in the event
+    except events.MALFORMED:  # of a newer vortex: what happened is in the event
         sentence = ""
     data: dict[str, Any] = {
         "seq": entry.seq,

@@ -102,7 +102,8 @@ def tenures(lineage: Lineage, starts: tuple[Node, ...]) -> list[Tenure]:
 def setbacks_of(registry: Hub, running: Sequence[Tenure]) -> list[Setback]:
     """What robots could not do with these versions while they were in production, oldest first."""
     places = {(tenure.channel, tenure.version) for tenure in running if tenure.stage == "production"}
-    return [setback for setback in setbacks(registry.ledger) if (setback.channel, setback.version) in places]
+    with registry.ledger.understood():
+        return [setback for setback in setbacks(registry.ledger) if (setback.channel, setback.version) in places] if places else []
 
 
 def _way(reached: dict[Node, Link | None], node: Node) -> tuple[str, ...]:

@@ -171,11 +171,11 @@ def _holds_something(folder: Path) -> bool:
 
 
 def _begin(record: Predictions) -> None:
-    """Remove what earlier predictions left in the folder, and say whose it is."""
+    """Say whose the folder is, and remove what earlier predictions left there: a record never names files that are gone."""
+    _save(record)
     for name in (DEPTH, CLASSES, PICTURES):
         if (record.folder / name).is_dir():
             shutil.rmtree(record.folder / name)
-    _save(record)
 
 
 def _earlier(folder: Path) -> tuple[Any, ...] | None:

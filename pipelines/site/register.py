@@ -124,8 +124,8 @@ def read(ws: Workspace) -> Register:
     moves: dict[tuple[str, str, str], Hold] = {}
     quarantining: list[Entry] = []
     materials: dict[str, Material] = {}
-    went_wrong = {setback.seq: setback.version for setback in setbacks(registry.ledger)}
     with registry.ledger.understood():
+        went_wrong = {setback.seq: setback.version for setback in setbacks(registry.ledger)}
         for entry in registry.ledger.each():
             if entry.seq > register.head.seq:
                 break

@@ -47,6 +47,15 @@ def test_what_a_killed_writer_left_is_taken_up(tmp_path: Path) -> None:
     assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("file.txt", "whole")]
 
 
+def test_where_there_are_no_locks_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("core.files.fcntl.flock", without_locks)
+    write_atomic(tmp_path / "file.txt", "whole")
+    assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("file.txt", "whole")]
+
+
 def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     with staged_file(path) as first, open(first, "w") as slow:

@@ -139,6 +139,22 @@ def test_a_removed_current_folder_is_said(tmp_path: Path, monkeypatch: pytest.Mo
         module.find()
 
 
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("$CI_HOOK", "$CI_HOOK"),
+        ("https://example.org:8443/T000/B000", "https://example.org:8443"),
+        ("https://example.org/services/T000/$TOKEN", "https://example.org"),
+        ("https://me:password@example.org/$TOKEN", "https://example.org"),
+        ("$SERVER/services/T000", "$SERVER"),
+        ("https://$HOST?key=T000", "https://$HOST"),
+        ("http://[$HOST/x", "http://[$HOST"),
+    ],
+)
+def test_of_a_hook_the_server_alone_is_shown(url: str, place: str) -> None:
+    assert module.server_of(url) == place
+
+
 def test_domains_added_at_once_are_all_kept(workspace: Workspace) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda number: workspace.add_domain(f"place{number}", "room"), range(8)))

@@ -142,6 +142,10 @@ def test_an_event_that_its_class_did_not_write_is_named(ledger: Ledger, make_new
         events.fold([changed])
     with pytest.raises(NotUnderstood, match=r"event 1 is a 'version.registered' that lacks .*KeyError: 'data'"):
         events.parse(entry._replace(body={}))
+    of_no_channel = entry._replace(kind="channel.promoted", head={"seq": 1})
+    for read in (lambda: events.fold([of_no_channel]), lambda: events.parse(of_no_channel)):
+        with pytest.raises(NotUnderstood, match=r"event 1 is a 'channel.promoted' that lacks .*channel 'v6' is not DEVICE/DOMAIN"):
+            read()
 
 
 def test_sentences_leave_out_what_is_not_there(make_new: New) -> None:

@@ -212,8 +212,9 @@ def test_what_an_interrupted_archive_left_is_no_archive_until_the_command_is_giv
         restore(blank_registry, folder)
     archive(small_registry, folder)
     (folder / "ledger" / "000000020-000000021.jsonl").write_text("{}\n")  # an addition, ended before its last write
-    with pytest.raises(VortexError, match=r"000000020-000000021\.jsonl: is not in the manifest"):
+    with pytest.raises(VortexError, match=r"000000020-000000021\.jsonl: is not in the manifest") as refusal:
         restore(blank_registry, folder)
+    assert refusal.value.hint.startswith("move that away"), "the archive is whole, and the registry may be gone"
     archive(small_registry, folder)
     assert restore(blank_registry, folder).events == 19
 

@@ -193,6 +193,13 @@ def test_nothing_is_sent_unsigned_where_the_secret_is_missing(
     assert SECRET not in capsys.readouterr().out + "".join(remarks)
 
 
+def test_a_variable_that_is_not_set_is_named_without_the_path_that_it_stands_in(hooked: Callable[..., Workspace]) -> None:
+    ws = hooked(chat='url = "https://127.0.0.1/services/T0KEN/$CHAT_TOKEN"')
+    record(ws, 1)
+    message = "vortex.toml: hooks.chat.url = 'https://127.0.0.1' names $CHAT_TOKEN, which is not set"
+    assert [(state.place, state.why) for state in states(ws)] == [("https://127.0.0.1", message)]
+
+
 def test_a_workspace_without_hooks_neither_sends_nor_loses_those_of_others(hooked: Callable[..., Workspace], receiver: Receiver) -> None:
     ws = hooked(ci=f'url = "{receiver.url}"')
     record(ws, 1)

@@ -94,6 +94,30 @@ def test_nothing_of_the_users_is_replaced(workspace: Workspace, album: Path, mak
         predict(workspace, name, str(album))
 
 
+def test_what_was_killed_is_taken_up(
+    workspace: Workspace, album: Path, make_version: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, out = make_version(), tmp_path / "out"
+    out.mkdir()
+    (out / ".predictions.json.00000000.staging").write_text('{"version"')  # at the very first write
+    assert predict(workspace, name, str(album), out=out, pictures=False).complete
+    assert sorted(path.name for path in out.iterdir()) == ["classes", "depth", "predictions.json"]
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("pipelines.predict.run.shutil.rmtree", killed)
+        predict(workspace, name, str(album), out=out, pictures=False)
+    record = json.loads((out / "predictions.json").read_text())
+    assert not record["complete"] and record["pictures"] == [], "it names no file that may be gone"
+    assert predict(workspace, name, str(album), out=out, pictures=False).complete
+    (out / "notes.txt").write_text("mine")
+    (out / "predictions.json").rename(out / ".predictions.json.00000000.staging")
+    with pytest.raises(VortexError, match="holds something other than predictions of"):
+        predict(workspace, name, str(album), out=out)
+
+
 def test_predictions_within_the_folder_are_no_pictures_of_it(workspace: Workspace, album: Path, make_version: Callable[..., str]) -> None:
     name = make_version()
     (album / ".cache").mkdir()
