@@ -7,13 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-import numpy as np
-
-from core.classes import CLASSES
-from core.depth import RANGES_M
 from core.errors import VortexError
 from core.progress import NamedProgress, Notice
-from pipelines.compare.frame_errors import CONFUSION, COUNT, FrameErrors
+from pipelines.compare.frame_errors import FrameErrors, share_of
 from pipelines.compare.verdict import judge_frames
 from pipelines.evaluate.baselines import NAMES, baseline_errors
 from pipelines.exam.leaks import leaks, lineage_of
@@ -244,7 +240,7 @@ def _on_exam(request: Request, sets: Sequence[ExamSet], rules: Sequence[Strict])
     rival, missing = (None, "") if request.incumbent is None else _rival(request, request.incumbent, sets, rules)
     # All intervals of one promotion hold at once: each metric at each place is one more of them.
     asked = {(rule.metric, rule.least) for rule in rules if isinstance(rule, NotWorse)}
-    judged = sum(_share(answers[place].errors, metric) >= least for metric, least in asked for _, place in places)
+    judged = sum(share_of(answers[place].errors, metric) >= least for metric, least in asked for _, place in places)
     first = any(isinstance(rule, (BetterThanNothing, IndependentFrames)) for rule in rules)
     gathered: list[Evidence] = []
     for exam_set, place in places:
@@ -297,24 +293,12 @@ def _compare(ours: FrameErrors, theirs: FrameErrors, comparisons: int) -> Compar
         try:
             verdict = judge_frames(ours, theirs, metric, margin=margin, comparisons=comparisons)
         except VortexError as error:  # nothing to judge by, or an error that is not finite
-            return Comparison("open", error.message, _share(ours, metric))
+            return Comparison("open", error.message, share_of(ours, metric))
         because = f" ({verdict.reason})" if verdict.reason else ""
         numbers = f"{verdict.text(verdict.a)} against {verdict.text(verdict.b)}, difference {verdict.range_text}"
-        return Comparison(verdict.word, f"{verdict.words}{because}: {numbers}; {verdict.basis}", _share(ours, metric))
+        return Comparison(verdict.word, f"{verdict.words}{because}: {numbers}; {verdict.basis}", share_of(ours, metric))
 
     return compare
-
-
-def _share(errors: FrameErrors, metric: str) -> float:
-    """How many of the pixels with truth a metric is about: of one class, or of one range of depth; 0 where that was not counted."""
-    label = metric.removeprefix("iou_")
-    if label in CLASSES and CONFUSION in errors.sums:
-        labelled = np.asarray(errors.sums[CONFUSION], np.float64).sum(axis=(0, 2))
-        return float(labelled[CLASSES.index(label)] / labelled.sum()) if labelled.sum() else 0.0
-    of_range = errors.sums.get(f"{COUNT}_{metric.removeprefix('rmse_')}")
-    if of_range is not None:
-        return float(of_range.sum() / max(float(errors.sums[COUNT].sum()), 1.0))
-    return 1.0 if metric.partition("_")[2] not in (*CLASSES, *RANGES_M) else 0.0
 
 
 def _worth(answer: Result, other: FrameErrors | None) -> float | None:

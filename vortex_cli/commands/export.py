@@ -116,6 +116,7 @@ def _remark(exported: Export, path: Path, report: LayerReport | None) -> None:
 def _refuse(version: str, form: Form, exported: Export, checks: Sequence[Check]) -> None:
     """Raise GateRefused where no stage beyond candidate takes the file; too few frames are remarked on."""
     from pipelines.hub.exports import on_too_few_frames
+    from validation.promotion.gate import Undecided
 
     failed = [check for check in checks if not check.passed]
     if not form.lossy and on_too_few_frames(exported):
@@ -123,7 +124,9 @@ def _refuse(version: str, form: Form, exported: Export, checks: Sequence[Check])
     elif failed:
         words = f"{failed[0].name}: {failed[0].found}" if form.lossy else failed[0].found
         look = "; --debug looks for the layers that need fp32" if form.precision == "fp16" else ""
+        stages = f"no stage beyond candidate accepts it{look}"
+        if all(isinstance(check, Undecided) for check in failed):
+            stages = 'beyond candidate a person decides: vortex promote --override --reason "…"'
         raise GateRefused(
-            f"{version}: the ONNX file is not proven to answer as the trained network: {words}",
-            f"it is recorded, and no stage beyond candidate accepts it{look}",
+            f"{version}: the ONNX file is not proven to answer as the trained network: {words}", f"it is recorded, and {stages}"
         )
