@@ -30,9 +30,18 @@ class Setback:
     reason: str
 
 
-def devices(source: Reader) -> dict[str, EnrolledDevice]:
-    """Name → device, of all that were ever enrolled, in the order in which they were."""
-    return events.fold(source.entries(kinds=events.kinds(scope="device"), bodies=False)).devices
+def devices(source: Reader, name: str | None = None) -> dict[str, EnrolledDevice]:
+    """Name → device, of all that were ever enrolled, in the order in which they were; only the one of this `name`, where one is given.
+
+    Of a device's reports the newest alone is read, for they pile up.
+    """
+    enrolled = source.entries(kinds=(DeviceEnrolled.kind, DeviceRevoked.kind), subject=name, bodies=False)
+    reported = [
+        entry
+        for subject in dict.fromkeys(entry.subject for entry in enrolled)
+        for entry in source.entries(kinds=(DeviceReported.kind,), subject=subject, bodies=False, last=1)
+    ]
+    return events.fold(sorted([*enrolled, *reported], key=lambda entry: entry.seq)).devices
 
 
 def enroll(
@@ -57,25 +66,25 @@ def enroll(
 def revoke(ledger: Ledger, name: str, *, actor: str, reason: str = "", commit: str | None = None) -> None:
     """Let what a device says count no more. Raises VortexError where it is not enrolled."""
     with ledger.transaction() as tx:
-        require(devices(tx), name)
+        require(tx, name)
         tx.append(DeviceRevoked(name), actor=actor, reason=reason, commit=commit)
 
 
 def report(ledger: Ledger, name: str, status: DeviceStatus, *, actor: str) -> bool:
     """Record what a device reported; False for one that is not newer than its last. Raises VortexError where it is not enrolled."""
     with ledger.transaction() as tx:
-        device = require(devices(tx), name)
+        device = require(tx, name)
         if device.status is not None and status.counter <= device.status.counter:
             return False
         tx.append(DeviceReported(name, status), actor=actor)
         return True
 
 
-def require(enrolled: dict[str, EnrolledDevice], name: str) -> EnrolledDevice:
+def require(source: Reader, name: str) -> EnrolledDevice:
     """The device of this name. Raises VortexError, saying who is, where it is not enrolled or was revoked."""
-    device = enrolled.get(name)
+    device = devices(source, name).get(name)
     if device is None or device.revoked_at is not None:
-        names = ", ".join(each.name for each in enrolled.values() if each.revoked_at is None) or "none yet"
+        names = ", ".join(each.name for each in devices(source).values() if each.revoked_at is None) or "none yet"
         state = f"was revoked on {device.revoked_at[:10]}" if device and device.revoked_at else "is not enrolled"
         raise VortexError(
             f"device {name[:63]!r} {state}; enrolled: {names}",

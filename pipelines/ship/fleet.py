@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import Field, ValidationError
 from vortex_jetson.formats.channel import Rollout
@@ -27,6 +27,9 @@ from registry.records import DeviceStatus, EnrolledDevice, Outcome
 from registry.stages import bundles, channel_states, held, newest_move_at
 from registry.versions import Hub
 from validation.strict import Strict
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import Key
 
 LARGEST_REPORT: Final = 1_000_000
 MOST_REPORTS: Final = 100_000
@@ -126,7 +129,8 @@ def collect(ws: Workspace, folder: Path, *, now: datetime | None = None) -> Coll
     """
     registry = hub(ws)
     registry.ledger.verify()
-    reports = [_take(ws, registry, path) for path in _files(folder)]
+    senders = _senders(registry)
+    reports = [_take(ws, registry, path, senders) for path in _files(folder)]
     stopped = tuple(_stop_failing(ws, registry, now or datetime.now(UTC)))
     return Collection(tuple(reports), stopped, publish_after(ws) if stopped else ())
 
@@ -178,28 +182,34 @@ def _files(folder: Path) -> Sequence[Path]:
     return paths
 
 
-def _take(ws: Workspace, registry: Hub, path: Path) -> Collected:
+def _senders(registry: Hub) -> dict[str, tuple[EnrolledDevice, Key]]:
+    """Id of the key → device, of all whose word counts."""
+    enrolled = [device for device in devices.devices(registry.ledger).values() if device.revoked_at is None]
+    return {device.keyid: (device, signature.public_key(device.key, f"device {device.name}")) for device in enrolled}
+
+
+def _take(ws: Workspace, registry: Hub, path: Path, senders: Mapping[str, tuple[EnrolledDevice, Key]]) -> Collected:
     try:
-        device, payload = _opened(registry, path)
+        device, payload = _opened(path, senders)
         kind = payload.get("kind")
         if kind != "device-status":
             return _take_evidence(ws, registry, path, str(kind), payload)
         status = _status(path, device, payload)
-        taken = devices.report(registry.ledger, device.name, status, actor=f"device {device.name}")
+        # What was taken by an earlier call lies there for ever, and needs no transaction.
+        old = device.status is not None and status.counter <= device.status.counter
+        taken = not old and devices.report(registry.ledger, device.name, status, actor=f"device {device.name}")
         return Collected(path.name, "taken" if taken else "old", f"{device.name} {status.words}")
     except VortexError as error:
         return Collected(path.name, "refused", error.message)
 
 
-def _opened(registry: Hub, path: Path) -> tuple[EnrolledDevice, dict[str, Any]]:
+def _opened(path: Path, senders: Mapping[str, tuple[EnrolledDevice, Key]]) -> tuple[EnrolledDevice, dict[str, Any]]:
     """Which enrolled device signed a report, and what it says. Raises VortexError for any other."""
     try:
         content = read_regular(path, LARGEST_REPORT)
     except OSError as error:
         raise VortexError(f"{path}: cannot be read ({error.strerror or error})", "look at the folder") from error
-    enrolled = {device.keyid: device for device in devices.devices(registry.ledger).values() if device.revoked_at is None}
-    keys = [signature.public_key(device.key, f"device {device.name}") for device in enrolled.values()]
-    signed = signature.inspect(content, evidence.DEVICE_TYPE, (), path.name, keys=keys)
+    signed = signature.inspect(content, evidence.DEVICE_TYPE, (), path.name, keys=[key for _, key in senders.values()])
     try:
         payload = json.loads(signed.payload)
     except (ValueError, RecursionError) as error:
@@ -213,7 +223,7 @@ def _opened(registry: Hub, path: Path) -> tuple[EnrolledDevice, dict[str, Any]]:
             f" which is the key of no enrolled device",
             f"enroll it with: vortex devices enroll {named} --key PUB.pem --channel DEVICE/DOMAIN",
         )
-    return enrolled[signed.trusted[0]], payload
+    return senders[signed.trusted[0]][0], payload
 
 
 def _status(path: Path, device: EnrolledDevice, payload: dict[str, Any]) -> DeviceStatus:

@@ -119,6 +119,24 @@ def test_a_key_is_one_devices_own(robots: Fleet) -> None:
         fleet.enroll(robots.ws, "orin-08", robots.folder / "orin-07.pub", "jetson/rooms")
 
 
+def test_a_device_with_another_key_counts_anew(robots: Fleet) -> None:
+    robots.enroll("orin-07")
+    for counter in (5, 6):
+        robots.report("orin-07", counter)
+    assert [outcome for outcome, _ in robots.collect()] == ["taken", "taken"]
+    assert [outcome for outcome, _ in robots.collect()] == ["old", "old"]
+    for path in (robots.folder / "reports").iterdir():
+        path.unlink()
+    robots.enroll("orin-07")
+    device = devices(hub(robots.ws).ledger)["orin-07"]
+    assert (device.status, device.seen_at) == (None, None)
+    robots.report("orin-07", 1)
+    assert [outcome for outcome, _ in robots.collect()] == ["taken"]
+    status = devices(hub(robots.ws).ledger)["orin-07"].status
+    assert status is not None and status.counter == 1
+    hub(robots.ws).ledger.verify()
+
+
 def test_a_rollout_goes_on_when_its_devices_run_it_and_stops_when_one_does_not(robots: Fleet) -> None:
     name = robots.arena.version(0.4)
     for number in range(4):
