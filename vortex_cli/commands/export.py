@@ -90,10 +90,11 @@ def _layers(version: str, report: LayerReport | None) -> Iterator[Table]:
         f"{version}: the largest of {len(report.ranges)} tensors; FP16 ends at 65504",
     )
     if report.trials:
+        beside = f"beside {', '.join(report.needed)}, which FP16 cannot hold, " if report.needed else ""
         yield console.table(
             ("part in fp32", "near RMSE and glass IoU off by"),
             [(trial.part, _damage(trial.damage)) for trial in report.trials[:ROWS]],
-            f"which part helps most, on training frames; without any: {_damage(report.damage)}",
+            f"which part helps most {beside}on training frames; with nothing in fp32: {_damage(report.damage)}",
         )
 
 
@@ -115,7 +116,7 @@ def _remark(exported: Export, path: Path, report: LayerReport | None) -> None:
 
 def _refuse(version: str, form: Form, exported: Export, checks: Sequence[Check]) -> None:
     """Raise GateRefused where no stage beyond candidate takes the file; too few frames are remarked on."""
-    from pipelines.hub.exports import on_too_few_frames
+    from pipelines.hub.exports import FP32_PARTS, on_too_few_frames
     from validation.promotion.gate import Undecided
 
     failed = [check for check in checks if not check.passed]
@@ -123,10 +124,9 @@ def _refuse(version: str, form: Form, exported: Export, checks: Sequence[Check])
         console.note(f"compared on too few frames for any stage beyond candidate: {checks[0].asked}")
     elif failed:
         words = f"{failed[0].name}: {failed[0].found}" if form.lossy else failed[0].found
-        look = "; --debug looks for the layers that need fp32" if form.precision == "fp16" else ""
-        stages = f"no stage beyond candidate accepts it{look}"
         if all(isinstance(check, Undecided) for check in failed):
-            stages = 'beyond candidate a person decides: vortex promote --override --reason "…"'
-        raise GateRefused(
-            f"{version}: the ONNX file is not proven to answer as the trained network: {words}", f"it is recorded, and {stages}"
-        )
+            hint = "a person may decide when it is promoted: --override --reason; or measure on more, and more different, frames"
+        else:
+            mixed = form.precision == "fp16" and FP32_PARTS not in exported.detail
+            hint = "no stage beyond candidate accepts it" + ("; --debug looks for the layers that need fp32" if mixed else "")
+        raise GateRefused(f"{version}: the ONNX file is not proven to answer as the trained network: {words}", f"it is recorded; {hint}")

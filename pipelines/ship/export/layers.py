@@ -77,10 +77,11 @@ class Step:
 
 @dataclass(frozen=True)
 class LayerReport:
-    """What was found. `ranges` are the tensors with the largest values first, `trials` the parts that help most first, `damage` that of the
-    file before. `fp32_parts` is the mixed file that passes, empty where plain fp16 does, None where none does."""
+    """What was found. `ranges` are the tensors with the largest values first, `needed` the parts that FP16 cannot hold, `trials` those that
+    help most beside them first, `damage` that of the file without any. `fp32_parts` is the mixed file that passes, empty where plain fp16 does, None where none does."""
 
     ranges: tuple[TensorRange, ...]
+    needed: tuple[str, ...]
     damage: float
     trials: tuple[PartTrial, ...]
     steps: tuple[Step, ...]
@@ -133,26 +134,26 @@ def find_layers(
         return not any(comparison.word == "worse" or UNDECIDED in comparison.text for _, _, comparison in task.judgements)
 
     expected = _figures(ws, version, frames, of_file(source, cores()))
-    must = _overflowing(source, ranges)
+    needed = _overflowing(source, ranges)
     with _Mixed(source, ()) as runtime:
         damage = _damage(_figures(ws, version, frames, runtime), expected)
     if judged(()):
-        return LayerReport(ranges, damage, (), tuple(steps), ())
+        return LayerReport(ranges, needed, damage, (), tuple(steps), ())
     trials: list[PartTrial] = []
     for part in _parts(source):
-        if part not in must:
-            report(f"fp32: {', '.join((*must, part))}; looking at training frames")
-            with _Mixed(source, (*must, part)) as runtime:
+        if part not in needed:
+            report(f"fp32: {', '.join((*needed, part))}; looking at training frames")
+            with _Mixed(source, (*needed, part)) as runtime:
                 trials.append(PartTrial(part, _damage(_figures(ws, version, frames, runtime), expected)))
     trials.sort(key=lambda trial: trial.damage if np.isfinite(trial.damage) else np.inf)
-    parts = list(must)
+    parts = list(needed)
     passed = bool(parts) and judged(parts)
     for trial in trials:
         if passed:
             break
         parts.append(trial.part)
-        passed = len(parts) < len(trials) + len(must) and judged(parts)
-    return LayerReport(ranges, damage, tuple(trials), tuple(steps), tuple(parts) if passed else None)
+        passed = len(parts) < len(trials) + len(needed) and judged(parts)
+    return LayerReport(ranges, needed, damage, tuple(trials), tuple(steps), tuple(parts) if passed else None)
 
 
 def tensor_ranges(source: Path, pictures: Sequence[NDArray[np.uint8]]) -> tuple[TensorRange, ...]:

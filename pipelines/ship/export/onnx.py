@@ -108,8 +108,9 @@ def _check(path: Path, size: tuple[int, int]) -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the exporter's own talk (prints, warnings, log lines) off the user's screen; errors still raise."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    """Keep the own talk of exporter and quantizer (prints, warnings, log lines) off the user's screen; errors still raise."""
+    # ONNX Runtime's quantizer advises on the root logger, twice, to fuse what the exporter has fused.
+    loggers = [logging.getLogger(name) for name in (None, "torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)

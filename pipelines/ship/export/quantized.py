@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipelines.hub.exports import Target
 from pipelines.predict.runtimes import INPUT, scaled
+from pipelines.ship.export.onnx import quiet
 
 PERCENTILE: Final = 99.99
 """Share of a tensor's values within the range that 8 bits are spread over."""
@@ -58,10 +58,7 @@ def write_int8(source: Path, path: Path, target: Target, rgb: Sequence[NDArray[n
     jetson = target == "jetson"
     if jetson:
         options |= {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False}
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)  # it advises on the root logger, twice, to fuse what the exporter has fused
-    try:
+    with quiet():
         quantize_static(
             str(source),
             str(path),
@@ -74,5 +71,3 @@ def write_int8(source: Path, path: Path, target: Target, rgb: Sequence[NDArray[n
             calibrate_method=CalibrationMethod.Percentile,
             extra_options=options,
         )
-    finally:
-        root.setLevel(level)
