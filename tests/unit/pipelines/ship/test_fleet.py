@@ -18,6 +18,7 @@ from pipelines.ship.keys import write_private, write_public
 from pipelines.ship.promote import promote
 from pipelines.workspace import Workspace
 from registry import signature
+from registry.channels import Channel
 from registry.devices import devices
 from registry.events import ChannelBundled
 from registry.stages import StageJudgement, channel_state, held, record_promotion
@@ -182,6 +183,15 @@ def test_a_device_vouches_for_its_own_speed_and_for_nothing_else(robots: Fleet) 
     assert [outcome for outcome, _ in robots.collect()] == ["taken"]
     (item,) = items(robots.ws, registry, registry.get(name))
     assert (item.device, item.trust, item.fault) == ("orin-0", "unknown signer", "")
-    request = Request(robots.ws, registry, registry.get(name), None, CHANNEL, True, None, None)
-    runs = gather(request, [FastOnDevice(check="device-bench", p99_ms=33)])[0][DeviceRuns]
-    assert isinstance(runs, DeviceRuns) and [(run.p99_ms, run.device) for run in runs.runs] == [(12.5, "orin-0")]
+
+    def runs(channel: Channel) -> list[tuple[float, int, str]]:
+        request = Request(robots.ws, registry, registry.get(name), None, channel, True, None, None)
+        found = gather(request, [FastOnDevice(check="device-bench", p99_ms=33)])[0][DeviceRuns]
+        assert isinstance(found, DeviceRuns)
+        return [(run.p99_ms, run.frames, run.device) for run in found.runs]
+
+    assert runs(CHANNEL) == [(12.5, 1000, "orin-0")]
+    assert runs(Channel("host", "rooms")) == [(12.5, 1000, "")], "another kind of device is as fast as it is"
+    registry.artifact_path(item.record.artifact).write_text("{}")
+    with pytest.raises(VortexError, match=f"evidence of {name}: "):
+        runs(CHANNEL)
