@@ -9,7 +9,7 @@ from typing import Final
 from core.errors import VortexError
 from registry import events
 from registry.channels import Channel
-from registry.events import ChannelPromoted, ChannelRolledBack, DeviceEnrolled, DeviceReported, DeviceRevoked
+from registry.events import ChannelBundled, ChannelPromoted, ChannelRolledBack, DeviceEnrolled, DeviceReported, DeviceRevoked
 from registry.ledger import Ledger, Reader
 from registry.records import DeviceStatus, EnrolledDevice
 
@@ -18,7 +18,10 @@ _MOVES: Final = (ChannelPromoted.kind, ChannelRolledBack.kind)
 
 @dataclass(frozen=True)
 class Setback:
-    """A device reported that it rolled back, or that it failed, and `version` was in production on its channel when event `seq` recorded that."""
+    """A device reported by event `seq` that it rolled `version` back, or failed to run it.
+
+    Of a report that does not say which bundle it is about, `version` is what was in production on the channel when it was recorded.
+    """
 
     seq: int
     at: str
@@ -97,12 +100,16 @@ def setbacks(source: Reader) -> Iterator[Setback]:
     """What went wrong on devices, oldest first."""
     production: dict[str, str] = {}
     channels: dict[str, str] = {}
-    for entry in source.entries(kinds=(*_MOVES, DeviceEnrolled.kind, DeviceReported.kind), bodies=False):
+    versions: dict[str, str] = {}
+    for entry in source.entries(kinds=(*_MOVES, ChannelBundled.kind, DeviceEnrolled.kind, DeviceReported.kind), bodies=False):
         if entry.kind in _MOVES and entry.head["stage"] == "production":
             production[entry.subject] = entry.head["version"]
+        elif entry.kind == ChannelBundled.kind:
+            versions[entry.head["bundle"]] = entry.head["version"]
         elif entry.kind == DeviceEnrolled.kind:
             channels[entry.subject] = entry.head["channel"]
         elif entry.kind == DeviceReported.kind and (channel := channels.get(entry.subject)) in production:
             status = DeviceReported.parse(entry).status
             if status.outcome in ("rolled back", "failed"):
-                yield Setback(entry.seq, entry.at, entry.subject, channel, production[channel], status.outcome, status.reason)
+                version = versions.get(status.about or "", production[channel])
+                yield Setback(entry.seq, entry.at, entry.subject, channel, version, status.outcome, status.reason)

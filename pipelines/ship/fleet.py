@@ -24,7 +24,7 @@ from registry import devices, signature
 from registry.channels import Channel, ChannelState
 from registry.events import ChannelHeld
 from registry.records import DeviceStatus, EnrolledDevice, Outcome
-from registry.stages import bundles, channel_states, held, newest_move_at
+from registry.stages import bundles, channel_states, held, newest_production_move
 from registry.versions import Hub
 from validation.strict import Strict
 
@@ -53,6 +53,7 @@ class StatusReport(Strict):
     outcome: Outcome
     reason: str | None = Field(max_length=2000)
     engine: str | None = Field(max_length=200)
+    about: str | None = Field(default=None, pattern=_SHA256)
     at: str = Field(max_length=40)
     counter: int = Field(ge=1, le=2**53)
 
@@ -139,16 +140,18 @@ def rollout_failures(registry: Hub, state: ChannelState, now: datetime) -> tuple
     """Of the devices that a rollout went to: what went wrong, a line each, and who has not committed it yet, within the deadline."""
     made = {bundled.bundle for bundled in bundles(registry.ledger, state.channel) if bundled.version == state.production}
     rollout = Rollout(state.share, f"{state.production}@{state.since}", None)
-    began = newest_move_at(registry.ledger, state.channel)
+    move = newest_production_move(registry.ledger, state.channel)
+    began = move.at if move else ""
     failures, waiting = [], []
     for device in devices.devices(registry.ledger).values():
         if device.revoked_at is not None or device.channel != state.channel or not rollout.takes(device.name):
             continue
         status = device.status
-        about = status is not None and device.seen_at is not None and device.seen_at >= began and status.bundle in made
-        if status is not None and about and status.outcome == "committed":
+        # What is collected now may have been written before: a report that names another bundle says nothing of this one.
+        status = status if device.seen_at is not None and device.seen_at >= began else None
+        if status is not None and status.outcome == "committed" and status.bundle in made:
             continue
-        if status is not None and device.seen_at is not None and device.seen_at >= began and status.outcome in ("rolled back", "failed"):
+        if status is not None and status.outcome in ("rolled back", "failed") and (status.about is None or status.about in made):
             failures.append(f"{device.name} {status.outcome}{f': {status.reason}' if status.reason else ''}")
         elif now - max(datetime.fromisoformat(began), datetime.fromisoformat(device.enrolled_at)) > SILENCE:
             failures.append(f"{device.name} has said nothing of it for {SILENCE / timedelta(hours=1):.0f} h")
@@ -241,7 +244,7 @@ def _status(path: Path, device: EnrolledDevice, payload: dict[str, Any]) -> Devi
         )
     engine = None if report.engine is None else one_line(report.engine)
     texts = (report.version, report.bundle, report.slot, engine, one_line(report.reason or ""))
-    return DeviceStatus(report.counter, one_line(report.at), report.outcome, *texts)
+    return DeviceStatus(report.counter, one_line(report.at), report.outcome, *texts, report.about)
 
 
 def _take_evidence(ws: Workspace, registry: Hub, path: Path, kind: str, payload: dict[str, Any]) -> Collected:
