@@ -49,6 +49,8 @@ def as_command(function: Callable[..., None]) -> Callable[..., None]:
                 function(**options, **values)
         except KeyboardInterrupt as error:  # typer would end the process here, without a word
             raise Interrupted("interrupted", "run the same command again") from error
+        finally:
+            gc.unfreeze()  # what one froze (`vortex lineage`) is garbage again for who calls several in one process, as the demo does
 
     parameters: list[inspect.Parameter] = []
     for parameter in own:

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,7 +26,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return int(arguments.run(arguments))
     except KeyboardInterrupt:
         error: RobotError = Interrupted(
-            f"{arguments.command} was interrupted; what runs was not touched", f"go on with: vortex-jetson {arguments.command}"
+            f"{arguments.command} was interrupted; what runs is whole", f"go on with: vortex-jetson {arguments.command}"
         )
     except RobotError as failure:
         error = failure
@@ -44,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="vortex-jetson", description="Pull a version of Vortex to this device, try it out, and run it or go back."
     )
+    top.add_argument("--version", action="version", version=f"vortex-jetson {_version()}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     init = _command(
@@ -57,7 +59,12 @@ def parser() -> argparse.ArgumentParser:
     init.add_argument("--channel", required=True, help="DEVICE/DOMAIN, as orin/corridor")
     init.add_argument("--url", required=True, help="the publishing folder: http, https, or a folder")
     init.add_argument("--root", required=True, type=Path, metavar="FILE", help="root.json, from whoever publishes, by a way that you trust")
-    init.add_argument("--runtime", choices=list(RUNTIMES), default="onnxruntime", help="what runs the model (default: onnxruntime)")
+    init.add_argument(
+        "--runtime",
+        choices=list(RUNTIMES),
+        default="onnxruntime",
+        help="what runs the model (default: onnxruntime, the one that this agent runs)",
+    )
 
     pull = _command(
         commands,
@@ -84,6 +91,13 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--to", dest="place", metavar="PLACE", help="another server or folder than the publishing one")
     add_commands(commands, _command, _say)
     return top
+
+
+def _version() -> str:
+    try:
+        return metadata.version("vortex-jetson")
+    except metadata.PackageNotFoundError:
+        return "of a checkout"
 
 
 def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], help_: str, example: str) -> argparse.ArgumentParser:

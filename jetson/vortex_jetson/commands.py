@@ -13,14 +13,15 @@ from typing import Any, Final
 
 from vortex_jetson.engines.engine import Engine, open_engine
 from vortex_jetson.errors import RobotError, UsageError
-from vortex_jetson.files import read_plain, write_whole
+from vortex_jetson.files import read_plain, reading, write_whole
 from vortex_jetson.formats.bundle import Bundle
 from vortex_jetson.live import runtime, sources
+from vortex_jetson.live.notify import Heartbeat
 from vortex_jetson.live.recording import Recording
 from vortex_jetson.live.runtime import Current, Follower, Summary
 from vortex_jetson.live.sources import Frame
 from vortex_jetson.perception import calibrate
-from vortex_jetson.perception.fusion import Limits
+from vortex_jetson.perception.fusion import Thresholds
 from vortex_jetson.perception.perception import Perception
 from vortex_jetson.perception.pinhole import Pinhole, of_matrix
 from vortex_jetson.perception.resize import shrink
@@ -28,7 +29,6 @@ from vortex_jetson.ros import nav2_params
 from vortex_jetson.ros.node import RosNode
 from vortex_jetson.update import agent, device
 from vortex_jetson.update.device import Device
-from vortex_jetson.update.notify import Heartbeat
 
 MakeCommand = Callable[[Any, str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser]
 Say = Callable[..., None]
@@ -49,7 +49,7 @@ def add_commands(commands: Any, command: MakeCommand, say: Say) -> None:
     _add_source(run, "ros, camera:N, a video, or a folder of frames", required=True)
     run.add_argument("--out", type=Path, metavar="DIR", help="write depth, classes and confidence of every frame there, as .npy")
     run.add_argument("--record", type=Path, metavar="FILE", help="record frames and answers there, as MCAP")
-    run.add_argument("--frames", type=int, metavar="N", help="stop after so many frames")
+    run.add_argument("--frames", type=_count, metavar="N", help="stop after so many frames")
     run.add_argument(
         "--ros", nargs=argparse.REMAINDER, default=[], metavar="ARGS", help="last: ROS's own arguments, as -r depth:=/tof/depth"
     )
@@ -68,7 +68,7 @@ def add_commands(commands: Any, command: MakeCommand, say: Say) -> None:
     calibration.add_argument(
         "--camera", metavar="FX,FY,CX,CY", help="the camera's matrix in its own pixels; without it the wall must be faced"
     )
-    calibration.add_argument("--frames", type=int, default=20, metavar="N", help="how many to look at (default: 20)")
+    calibration.add_argument("--frames", type=_count, default=20, metavar="N", help="how many to look at (default: 20)")
     calibration.add_argument("--undo", action="store_true", help="take the newest calibration of this version back")
 
     nav2 = command(
@@ -81,6 +81,12 @@ def add_commands(commands: Any, command: MakeCommand, say: Say) -> None:
     nav2.add_argument("--prefix", default="vortex", help="of the node's topics (default: vortex)")
     nav2.add_argument("--one-layer", action="store_true", help="for a Nav2 before ROS 2 Kilted: all classes inflated as the widest")
     nav2.add_argument("--out", type=Path, metavar="FILE", help="write them there instead of to the terminal")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r:.20} is no whole number of 1 and more")
+    return int(text)
 
 
 def _add_source(command: argparse.ArgumentParser, words: str, required: bool) -> None:
@@ -110,7 +116,7 @@ def _run(arguments: argparse.Namespace, say: Say) -> int:
     }
     lines = [f"{count} frames by {version}" for version, count in summary.frames.items()] or ["no frame came"]
     lines += [f"{document['p50_ms']:.1f} ms a frame, p99 {document['p99_ms']:.1f} ms"] * bool(summary.frames)
-    lines += [f"{count} frames without a scale of their own: {reason}" for reason, count in summary.reasons.items()]
+    lines += [f"{count} frames without a scale of their own, the first: {reason}" for reason, count in summary.reasons.items()]
     say(arguments, document, *lines)
     return 0
 
@@ -213,20 +219,19 @@ def perception(here: Device) -> Perception:
     """The version that runs on a device, verified, loaded and calibrated. Raises RobotError."""
     bundle, engine = _opened(here)
     fusion = bundle.fusion
-    limits = Limits(fusion.confident, fusion.nearest_m, fusion.farthest_m)
+    thresholds = Thresholds(fusion.confident, fusion.nearest_m, fusion.farthest_m)
     scale = calibrate.scale_of(calibrations(here), bundle.version)
-    return Perception(bundle.version, engine, bundle.size, bundle.classes, bundle.classes_trained, limits, scale)
+    return Perception(bundle.version, engine, bundle.size, bundle.classes, bundle.classes_trained, thresholds, scale)
 
 
 def calibrations(here: Device) -> list[calibrate.Calibration]:
     """Those of a device, oldest first. Raises RobotError."""
     path = here.folder / calibrate.FILE
     try:
-        return calibrate.read(read_plain(path, LARGEST_CALIBRATIONS))
+        with reading(path, "remove it, and calibrate again"):
+            return calibrate.read(read_plain(path, LARGEST_CALIBRATIONS))
     except FileNotFoundError:
         return []
-    except OSError as error:
-        raise RobotError(f"{path}: cannot be read ({error.strerror})", "check the disk and the folder's owner") from error
 
 
 def _bundle(here: Device) -> Bundle:

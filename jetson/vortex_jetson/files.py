@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from vortex_jetson.errors import DiskFull, RobotError
+from vortex_jetson.errors import BadDocument, DiskFull, RobotError
 
 STAGING: Final = ".staging"
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
@@ -29,6 +29,22 @@ def writing(path: Path) -> Iterator[None]:
                 f"{path}: no space is left on the disk; what runs was not touched", "free some space; it goes on from there"
             ) from error
         raise RobotError(f"{path}: cannot be written ({error.strerror or error})", "check the disk and the folder's owner") from error
+
+
+@contextmanager
+def reading(path: Path, hint: str) -> Iterator[None]:
+    """Say errors of reading `path`, which this device wrote itself, in words; `hint` says how to go on where its content is damaged.
+
+    Raises BadDocument and RobotError. FileNotFoundError passes: what was never written is no error.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise RobotError(f"{path}: cannot be read ({error.strerror})", "check the disk and the folder's owner") from error
+    except BadDocument as error:
+        raise BadDocument(f"{path} is damaged: {error.message}", hint) from error
 
 
 def flush(path: Path) -> None:

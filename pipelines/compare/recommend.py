@@ -27,6 +27,7 @@ from pipelines.workspace import Workspace
 from registry.edges import WeightsEdge
 from registry.lineage import unproven, weights_line
 from registry.records import Series, Version
+from registry.stages import channel_states
 from registry.versions import Hub, no_versions
 
 Purpose = Literal["deploy", "finetune"]
@@ -133,7 +134,10 @@ def recommend(ws: Workspace, domain: str, purpose: Purpose = "deploy", *, margin
             f"no version was measured in an exam {'of' if purpose == 'deploy' else 'that could judge a base for'} {domain}",
             f"measure some: vortex evaluate VERSION --domain {domain}",
         )
-    excluded = _excluded(registry, versions, judging, setting.require_classes if purpose == "deploy" else ())
+    deploy = purpose == "deploy"
+    excluded = _excluded(
+        registry, versions, judging, setting.require_classes if deploy else (), _withdrawn(registry, domain) if deploy else {}
+    )
     eligible = [version for version in versions if version.name not in excluded]
     criteria = _criteria(eligible, judging, WEIGHED[purpose])
     if not criteria:
@@ -164,8 +168,19 @@ def _widely_shared(exams: Sequence[SharedSeries]) -> list[SharedSeries]:
     return [shared for shared in exams if widest.metrics.keys() <= shared.metrics.keys()]
 
 
+def _withdrawn(registry: Hub, domain: str) -> dict[str, str]:
+    """Version → the channel of the domain that a rollback took it out of, where none of them has it in production."""
+    states = [state for state in channel_states(registry.ledger) if state.channel.domain == domain]
+    running = {state.production for state in states}
+    return {name: str(state.channel) for state in states for name in state.withdrawn if name not in running}
+
+
 def _excluded(
-    registry: Hub, versions: Sequence[Version], judging: Sequence[SharedSeries], require_classes: Sequence[str]
+    registry: Hub,
+    versions: Sequence[Version],
+    judging: Sequence[SharedSeries],
+    require_classes: Sequence[str],
+    withdrawn: Mapping[str, str],
 ) -> dict[str, str]:
     """Version → why it is no candidate."""
     refused, barred = unproven(registry.summaries()), registry.barred()
@@ -181,6 +196,8 @@ def _excluded(
         if version.name in refused:
             reasons.append(f"data that is not proven to have passed: {refused[version.name]}")
         reasons += map(str, barred.get(version.name, ()))
+        if version.name in withdrawn:
+            reasons.append(f"a rollback took it out of {withdrawn[version.name]}; vortex history {version.name} says why")
         if not reasons and require_classes:
             pixels = class_pixels(registry, version)
             lacking = [name for name in require_classes if pixels is not None and not pixels[name]]

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from vortex_jetson.engines.engine_tensorrt import TensorRTEngine, TensorRTMissing, build_engine, require_device
+from vortex_jetson.engines.tensorrt import TensorRTEngine, TensorRTMissing, build_engine, require_device
 
 from core.errors import UsageError, VortexError
 from models import checkpoint

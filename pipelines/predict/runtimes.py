@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from vortex_jetson.engines.onnx_file import is_whole
 
 from core.errors import VortexError
 
@@ -104,7 +105,7 @@ def scaled(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def session(path: Path, threads: int = 1) -> Any:
-    """An ONNX Runtime session on the CPU. Raises VortexError when the file is not one that it can run."""
+    """An ONNX Runtime session on the CPU. Raises VortexError when the file is not one that it can run, or is not all of its model."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -113,6 +114,9 @@ def session(path: Path, threads: int = 1) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # for the same reason as `core.environment.WAITING`
     options.log_severity_level = 3
     try:
+        if not is_whole(path.read_bytes()):
+            # What is recorded is this file's digest alone.
+            raise ValueError("it names other files, which nobody has verified")
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
         first = (str(error).strip().splitlines() or ["no message"])[0]

@@ -9,11 +9,12 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vortex_jetson.engines.onnx_file import is_whole
 from vortex_jetson.errors import RobotError, Untrusted, UsageError
 from vortex_jetson.formats.bundle import Bundle, Model
 
 RUNTIMES: Final = {"onnxruntime": "host", "tensorrt": "jetson"}
-"""The libraries, and the target whose files each of them takes."""
+"""The libraries, and the target whose files each of them takes. See `require` for those that this agent runs."""
 
 
 class EngineFailed(RobotError):
@@ -38,12 +39,18 @@ class OnnxEngine:
         try:
             import onnxruntime
         except ImportError as error:
-            raise LibraryMissing(f"ONNX Runtime cannot be loaded ({error})", "install it: pip install vortex-jetson[onnx]") from error
+            raise LibraryMissing(f"ONNX Runtime cannot be loaded ({error})", "install it: pip install onnxruntime") from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4  # errors are raised anyway
         try:
+            if not is_whole(content):
+                raise EngineFailed(
+                    f"{name}: names other files, which nobody has verified; it was not loaded", "export the version with Vortex"
+                )
             self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except EngineFailed:
+            raise
         except Exception as error:  # the library's errors are of its own classes, without a common one
             raise EngineFailed(f"{name}: ONNX Runtime does not load it ({_first_line(error)})", "the bundle is of no use here") from error
         self.name = name
@@ -71,18 +78,23 @@ class OnnxEngine:
 def open_engine(runtime: str, folder: Path, bundle: Bundle) -> Engine:
     """Load the model of a bundle that a device's library takes, from bytes whose digest was checked after they were read.
 
-    Raises UsageError for an unknown library or a bundle without a file for it, Untrusted for other bytes, EngineFailed.
+    Raises UsageError for an unknown library or a bundle without a file for it, LibraryMissing, Untrusted for other bytes, EngineFailed.
     """
     model = model_for(runtime, bundle)
+    require(runtime)
     try:
         content = (folder / model.file).read_bytes()
     except OSError as error:
         raise EngineFailed(f"{folder / model.file}: cannot be read ({error.strerror})", "pull again") from error
     if hashlib.sha256(content).hexdigest() != bundle.files[model.file].sha256:
         raise Untrusted(f"{folder / model.file}: is not the file of {bundle.version} any more; it was not loaded", "pull again")
-    if runtime == "onnxruntime":
-        return OnnxEngine(content, model.file)
-    raise UsageError(f"runtime {runtime} is not built in, allowed: onnxruntime", "correct runtime in device.toml")
+    return OnnxEngine(content, model.file)
+
+
+def require(runtime: str) -> None:
+    """Raises LibraryMissing for a library that this agent does not run, before anything is fetched or tried out for it."""
+    if runtime != "onnxruntime":
+        raise LibraryMissing(f"this agent does not run {runtime} yet", 'write runtime = "onnxruntime" into device.toml')
 
 
 def model_for(runtime: str, bundle: Bundle) -> Model:

@@ -45,7 +45,7 @@ class Recording:
         try:
             from mcap.writer import Writer
         except ImportError as error:
-            raise UsageError("recording needs mcap, which is not installed", "pip install 'vortex-jetson[record]'") from error
+            raise UsageError("recording needs mcap, which is not installed", "pip install mcap") from error
         self._path = path
         try:
             self._stream = open(path, "xb")  # noqa: SIM115 (closed by `close`)

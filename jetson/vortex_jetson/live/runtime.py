@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,18 +59,23 @@ class Follower:
 
     def _follow(self) -> None:
         while not self._stopped.wait(self._every_s):
-            key = self._key()
-            if key == self._at_work:
-                continue
-            self._at_work = key  # one that does not load is not tried again: the agent's health check comes first
-            try:
-                perception = self._load()
-                warm_up(perception)
-            except RobotError as error:
-                self._tell(f"{self._current().version} goes on: {error.message}")
-                continue
-            self._current.swap(perception)
-            self._tell(f"{perception.version} is at work")
+            # A disk that is full or damaged for a while is not to end the following for good.
+            with suppress(RobotError, OSError):
+                self._look()
+
+    def _look(self) -> None:
+        key = self._key()
+        if key == self._at_work:
+            return
+        self._at_work = key  # one that does not load is not tried again: the agent's health check comes first
+        try:
+            perception = self._load()
+            warm_up(perception)
+        except (RobotError, ValueError) as error:
+            self._tell(f"{self._current().version} goes on: {error}")
+            return
+        self._current.swap(perception)
+        self._tell(f"{perception.version} is at work")
 
 
 def warm_up(perception: Perception) -> float:
@@ -91,7 +97,9 @@ class Summary:
     seconds: list[float] = field(default_factory=list)
     """Of each frame, from its coming to its last output; the newest ten thousand."""
     reasons: dict[str, int] = field(default_factory=dict)
-    """Frames whose scale was assumed, by the words of why without their figures."""
+    """Frames whose scale was assumed, by why: in the words of the first such frame, whatever figures the others had."""
+    _kinds: dict[str, str] = field(default_factory=dict, repr=False)
+    """Those words, by the same without their figures."""
 
     def add(self, frame: Frame, seen: Seen) -> None:
         """Count a frame that is out."""
@@ -99,8 +107,9 @@ class Summary:
         self.seconds.append(time.monotonic() - frame.at)
         del self.seconds[:-10_000]
         if seen.reason:
-            words = "".join("#" if character.isdigit() else character for character in seen.reason.split(";")[0])
-            self.reasons[words] = self.reasons.get(words, 0) + 1
+            words = seen.reason.split(";")[0]
+            first = self._kinds.setdefault("".join(character for character in words if not character.isdigit()), words)
+            self.reasons[first] = self.reasons.get(first, 0) + 1
 
     def percentile(self, share: float) -> float:
         """Seconds that this share of the frames took at most."""

@@ -93,7 +93,7 @@ class Shadow:
             skipped = f", {self.skipped} were skipped for want of time" if self.skipped else ""
             raise RobotError(
                 f"{self._candidate.version} was compared with {beside} on {self.frames} frames without a guessed pixel{skipped}",
-                "let it run longer, or the camera slower: --fps",
+                "let it run longer, or the camera slower",
             )
         milliseconds = 1000 * np.quantile(self._latencies, [0.5, 0.99])
         return {

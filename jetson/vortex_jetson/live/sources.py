@@ -178,6 +178,6 @@ def _cv2() -> Any:
         import cv2
     except ImportError as error:
         raise UsageError(
-            "pictures, videos and cameras need OpenCV, which is not installed", "pip install 'vortex-jetson[camera]'"
+            "pictures, videos and cameras need OpenCV, which is not installed", "pip install opencv-python-headless"
         ) from error
     return cv2

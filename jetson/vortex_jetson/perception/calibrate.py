@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vortex_jetson.errors import RobotError
+from vortex_jetson.errors import BadDocument, RobotError
 from vortex_jetson.perception.pinhole import Pinhole
 
 FORMAT: Final = 1
@@ -144,7 +144,7 @@ def _wall(depth: NDArray[np.float32], camera: Pinhole, number: int, bounds: Boun
 
 
 def read(content: bytes) -> list[Calibration]:
-    """The calibrations of a file, oldest first. Raises RobotError."""
+    """The calibrations of a file, oldest first. Raises BadDocument."""
     try:
         document = json.loads(content)
         if document["format"] != FORMAT:
@@ -153,7 +153,7 @@ def read(content: bytes) -> list[Calibration]:
         if not all(isinstance(entry.version, str) and math.isfinite(entry.scale) and entry.scale > 0 for entry in calibrations):
             raise ValueError("a scale is a number above 0")
     except (ValueError, KeyError, TypeError) as error:
-        raise RobotError(f"{FILE}: is no file of calibrations ({error})", f"remove {FILE}, and calibrate again") from error
+        raise BadDocument(f"{FILE}: is no file of calibrations ({error})", f"remove {FILE}, and calibrate again") from error
     return calibrations
 
 

@@ -22,7 +22,7 @@ _BRACKET: Final = (0.45, 0.55)
 
 
 @dataclass(frozen=True)
-class Limits:
+class Thresholds:
     """Where the ToF camera is believed, and from which pixels the student's scale is. A bundle carries the first three."""
 
     confident: float = CONFIDENT
@@ -36,7 +36,7 @@ class Limits:
     """A median outside of these, as a multiple of the scale that is assumed without ToF, says that one of the two is broken."""
 
 
-USUAL: Final = Limits()
+USUAL: Final = Thresholds()
 
 
 class Fused(NamedTuple):
@@ -62,7 +62,7 @@ def fuse(
     student_confidence: NDArray[np.floating] | None = None,
     *,
     assumed_scale: float = 1.0,
-    limits: Limits = USUAL,
+    thresholds: Thresholds = USUAL,
 ) -> Fused:
     """Fill the ToF camera's holes with the student's depth, all [H,W], depth in metres, confidence in [0,1].
 
@@ -81,17 +81,17 @@ def fuse(
         raise ValueError(f"shapes differ: student {student.shape}, ToF {tof.shape}, confidence {confidence.shape}")
     if student_confidence is not None and student_confidence.shape != student.shape:
         raise ValueError(f"shapes differ: student {student.shape}, its confidence {student_confidence.shape}")
-    confident = confidence >= limits.confident  # False where the confidence is NaN
+    confident = confidence >= thresholds.confident  # False where the confidence is NaN
     with np.errstate(all="ignore"):
-        measured = tof > limits.nearest_m
-        measured &= tof < limits.farthest_m
+        measured = tof > thresholds.nearest_m
+        measured &= tof < thresholds.farthest_m
         measured &= confident
         pixels = np.flatnonzero(confident)  # as in `_only`
         confident_tof = tof.ravel()[pixels]
         ratio = np.divide(confident_tof, student.ravel()[pixels], dtype=np.float64)
         ratio = _only(ratio, (ratio > 0) & (ratio < np.inf))
-        scale, reason = _scale(ratio, confident_tof, student.size, assumed_scale, limits)
-        if _is_stuck(confident_tof, limits):
+        scale, reason = _scale(ratio, confident_tof, student.size, assumed_scale, thresholds)
+        if _is_stuck(confident_tof, thresholds):
             measured[...] = False
         depth = np.where(measured, tof, student * np.float32(scale))
         usable = depth > 0
@@ -102,30 +102,30 @@ def fuse(
 
 
 def _scale(
-    ratio: NDArray[np.float64], confident_tof: NDArray[np.float32], pixels: int, assumed: float, limits: Limits
+    ratio: NDArray[np.float64], confident_tof: NDArray[np.float32], pixels: int, assumed: float, thresholds: Thresholds
 ) -> tuple[float, str]:
     """The student's scale; and why it is the assumed one, if it is."""
     usual = f"; the student's scale is assumed to be {assumed:.4g}"
     if not confident_tof.size:
-        return assumed, f"no ToF pixel has confidence {limits.confident:g} or more" + usual
+        return assumed, f"no ToF pixel has confidence {thresholds.confident:g} or more" + usual
     if not ratio.size:
         return assumed, f"none of {confident_tof.size} confident ToF pixels has a depth beside one of the student" + usual
-    if _is_stuck(confident_tof, limits):
+    if _is_stuck(confident_tof, thresholds):
         return assumed, f"all {confident_tof.size} confident ToF pixels say {confident_tof[0]:.3f} m, so the ToF camera is not used" + usual
-    if ratio.size < (needed := math.ceil(limits.least_share * pixels)):
+    if ratio.size < (needed := math.ceil(thresholds.least_share * pixels)):
         return assumed, f"only {ratio.size} of {pixels} pixels have ToF depth beside the student's, {needed} are needed" + usual
     scale = median(ratio)
-    low, high = (bound * assumed for bound in limits.scales)
+    low, high = (bound * assumed for bound in thresholds.scales)
     if not low <= scale <= high:
         return assumed, f"ToF says {scale:.4g} times the student's depth, {low:.3g} to {high:.3g} is plausible" + usual
     return scale, ""
 
 
-def _is_stuck(confident_tof: NDArray[np.float32], limits: Limits) -> bool:
+def _is_stuck(confident_tof: NDArray[np.float32], thresholds: Thresholds) -> bool:
     """Whether many confident pixels say one positive depth. Told by the first few pixels of a camera that works."""
-    if confident_tof.size < limits.stuck_pixels or not confident_tof[0] > 0:
+    if confident_tof.size < thresholds.stuck_pixels or not confident_tof[0] > 0:
         return False
-    few = confident_tof[: limits.stuck_pixels]
+    few = confident_tof[: thresholds.stuck_pixels]
     return bool((few == few[0]).all() and (confident_tof == few[0]).all())
 
 

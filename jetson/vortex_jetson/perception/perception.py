@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vortex_jetson.engines.engine import Engine
-from vortex_jetson.perception.fusion import USUAL, Limits, fuse
+from vortex_jetson.perception.fusion import USUAL, Thresholds, fuse
 from vortex_jetson.perception.resize import Size, pick, shrink
 
 UNTAUGHT: Final = 255
@@ -43,12 +43,12 @@ class Perception:
         size: Size,
         classes: Sequence[str],
         trained: Sequence[str],
-        limits: Limits = USUAL,
+        thresholds: Thresholds = USUAL,
         scale: float = 1.0,
     ) -> None:
         """`trained` are the classes whose logits mean something, `scale` what `calibrate` found."""
         self.version, self.size, self.classes = version, size, tuple(classes)
-        self._engine, self._limits, self._scale = engine, limits, scale
+        self._engine, self._thresholds, self._scale = engine, thresholds, scale
         self._trained = np.array([place for place, name in enumerate(classes) if name in trained], np.intp)
 
     def see(
@@ -64,7 +64,7 @@ class Perception:
         metres = np.zeros(self.size, np.float32) if tof is None else np.asarray(pick(tof, self.size), np.float32)
         sure = (metres > 0).astype(np.float32) if tof_confidence is None else np.asarray(pick(tof_confidence, self.size), np.float32)
         classes, student_confidence = self._classes(logits)
-        fused = fuse(depth, metres, sure, student_confidence, assumed_scale=self._scale, limits=self._limits)
+        fused = fuse(depth, metres, sure, student_confidence, assumed_scale=self._scale, thresholds=self._thresholds)
         assert fused.confidence is not None  # the student's was given
         confidence = np.rint(fused.confidence * 255).astype(np.uint8)
         return Seen(self.version, fused.depth, classes, confidence, fused.scale, fused.reason)

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from vortex_jetson.engines.engine import LibraryMissing, model_for
-from vortex_jetson.errors import BadBundle, DiskFull, HealthFailed, RobotError, TransferFailed, Untrusted, UsageError
-from vortex_jetson.files import STAGING, flush, read_plain, remove_tree, write_whole, writing
+from vortex_jetson.engines.engine import LibraryMissing, model_for, require
+from vortex_jetson.errors import BadBundle, DiskFull, HealthFailed, RobotError, TransferFailed, Untrusted, UsageError, WrongClock
+from vortex_jetson.files import STAGING, flush, read_plain, reading, remove_tree, write_whole, writing
 from vortex_jetson.formats import bundle as bundles
 from vortex_jetson.formats.bundle import Bundle
 from vortex_jetson.formats.channel import Channel, Release
@@ -117,6 +117,8 @@ def _pull(device: Device, transfer: Transfer, attempt: _Attempt) -> Pulled:
     if slots.trial and (channel.hold is not None or slots.trial.bundle in channel.barred):
         slots = device.write(slots.clear())
     decision = decide(channel, slots, device.settings.device)
+    if isinstance(decision, Keep) and not decision.held and _is_damaged(device, slots):
+        decision = channel.release_for(device.settings.device) or decision
     if slots.trial and isinstance(decision, Release) and decision.bundle == slots.trial.bundle:
         return _proven(device, slots, transfer)
     if isinstance(decision, Keep):
@@ -131,10 +133,15 @@ def _pull(device: Device, transfer: Transfer, attempt: _Attempt) -> Pulled:
 
 
 def _proven(device: Device, slots: Slots, transfer: Transfer) -> Pulled:
-    before = slots.current.version
+    before = slots.current
     slots = prove(device, slots)
+    version = slots.current.version
+    if slots.current == before:
+        slots = device.write(slots.clear())  # nobody goes back to the damaged slot
+        reason = f"{version} runs, fetched anew: its files here were damaged"
+    else:
+        reason = f"{version} runs" + (f", after {before.version}" if before.version else "")
     sweep(device, slots)
-    reason = f"{slots.current.version} runs" + (f", after {before}" if before else "")
     return Pulled("committed", reason, changed=True, received=transfer.received)
 
 
@@ -169,6 +176,7 @@ def stage(device: Device, slots: Slots, release: Release, transfer: Transfer) ->
             f"the bundle of {release.version} for {device.settings.channel} says that it is {bundle.version} for {bundle.channel}",
             trust.REPAIR,
         )
+    require(device.settings.runtime)
     model_for(device.settings.runtime, bundle)
     _ask_for_space(device, bundle)
     for entry in bundle.files.values():
@@ -259,6 +267,18 @@ def running(device: Device, slots: Slots) -> Bundle:
     if slots.running is None or slots.current.bundle is None:
         raise UsageError("nothing runs on this device", "pull first: vortex-jetson pull")
     return verified(device, slots.running, slots.current.bundle)
+
+
+def _is_damaged(device: Device, slots: Slots) -> bool:
+    """Whether what runs is not what was verified any more, so that no program of the robot would load it, and is to be fetched anew."""
+    if slots.current.bundle in slots.barred:
+        return False
+    try:
+        running(device, slots)
+    except RobotError as error:
+        device.journal("slot damaged", slot=slots.running, reason=error.message)
+        return True
+    return False
 
 
 def verified(device: Device, name: Name, digest: str) -> Bundle:
@@ -399,14 +419,13 @@ class Status:
 
 def status(device: Device) -> Status:
     """What runs, what was asked for, and how fresh that word is. Reads alone."""
-    slots = device.slots()
+    slots, path, largest = device.slots(), device.folder / "belief.json", device.limits.metadata_bytes
     try:
-        fields = read(read_plain(device.folder / "belief.json", device.limits.metadata_bytes), device.limits.metadata_bytes, "belief.json")
-        fields.format(FORMAT)
+        with reading(path, "pull: it is written anew"):
+            fields = read(read_plain(path, largest), largest, "belief.json")
+            fields.format(FORMAT)
     except FileNotFoundError:
         fields = None
-    except OSError as error:
-        raise RobotError(f"{device.folder / 'belief.json'}: cannot be read ({error.strerror})", "check the disk") from error
     expires = fields.number("expires", 0, LARGEST_COUNT) if fields else None
     spare = slots.slot(slots.spare)
     return Status(
@@ -433,6 +452,6 @@ def _freshness(device: Device, expires: float | None) -> Literal["fresh", "expir
         return "never fetched"
     try:
         trust.check_clock(device.now(), trust.read_floor(device.folder / "floor.json"))
-    except RobotError:
+    except WrongClock:
         return "clock wrong"
     return "fresh" if device.now() < expires else "expired"

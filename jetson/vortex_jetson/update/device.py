@@ -15,11 +15,12 @@ from typing import Any, Final
 
 from vortex_jetson.engines.engine import RUNTIMES
 from vortex_jetson.errors import BadDocument, RobotError, UsageError
-from vortex_jetson.files import locked, point, read_plain, write_all, write_whole, writing
+from vortex_jetson.files import locked, point, read_plain, reading, write_all, write_whole, writing
 from vortex_jetson.formats.document import CHANNEL, NAME, Fields
 from vortex_jetson.limits import LIMITS, Limits
 from vortex_jetson.update import slots as slot_states
 from vortex_jetson.update.slots import Name, Slots
+from vortex_jetson.update.transfer import is_web
 from vortex_jetson.update.trust import check_root
 
 if sys.version_info >= (3, 11):
@@ -85,14 +86,12 @@ class Device:
 
     def slots(self) -> Slots:
         """What was written down; empty slots on a new device. Raises BadDocument, and RobotError where it cannot be read."""
+        path = self.folder / "state.json"
         try:
-            return slot_states.parse(read_plain(self.folder / "state.json", slot_states.LARGEST))
+            with reading(path, "remove it, and pull: what runs is fetched anew, and what was rolled back here is forgotten"):
+                return slot_states.parse(read_plain(path, slot_states.LARGEST))
         except FileNotFoundError:
             return Slots()
-        except OSError as error:
-            raise RobotError(
-                f"{self.folder / 'state.json'}: cannot be read ({error.strerror})", "check the disk and the folder's owner"
-            ) from error
 
     def write(self, slots: Slots) -> Slots:
         """Write the state down, and let `current` lead to what runs."""
@@ -164,6 +163,7 @@ def init(folder: Path, settings: Settings, root: Path) -> Device:
     if path.exists():
         raise UsageError(f"{folder}: holds a device already", f"correct {path} by hand, or name another folder with --state")
     _settings(vars(settings), "the settings")
+    is_web(settings.url)
     try:
         content = read_plain(root, LARGEST_ROOT)
     except OSError as error:

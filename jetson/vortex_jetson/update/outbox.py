@@ -6,18 +6,19 @@ takes each of them once, also where one was sent and the device lost its power b
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import urllib3
 
-from vortex_jetson.errors import RobotError, TransferFailed, UsageError, plain
+from vortex_jetson.errors import RobotError, TransferFailed, plain
 from vortex_jetson.files import read_plain, write_whole, writing
 from vortex_jetson.formats.document import LONGEST_LINE, canonical
 from vortex_jetson.update.device import Device, stamp
+from vortex_jetson.update.transfer import is_web
 
 TYPE: Final = "application/vnd.vortex.device-report+json"
 LARGEST: Final = 1_000_000
@@ -90,12 +91,10 @@ def waiting(device: Device) -> list[Path]:
 def send(device: Device, place: str | None = None) -> int:
     """Send what waits, oldest first, to the server or folder that was named, else to that of the settings; how many were sent.
 
-    Raises TransferFailed where the server does not take them: they wait on.
+    Raises TransferFailed where the server does not take them: they wait on. Raises UsageError for an address of another kind.
     """
     address = place or device.settings.url
-    web = urlsplit(address).scheme in ("http", "https")
-    if not web and "://" in address:
-        raise UsageError(f"{address:.80}: is neither http, https nor a folder", "name where reports are collected")
+    web = is_web(address)
     if not web and not Path(address).is_dir():
         # A folder is never made: what is not there may be a stick that was pulled out.
         raise TransferFailed(f"{address}: is no folder; reports wait", "they are sent by the next pull or: vortex-jetson report")
@@ -135,11 +134,10 @@ def _post(device: Device, url: str, content: bytes) -> None:
 
 
 def _payload(path: Path) -> dict[str, Any]:
-    from securesystemslib.dsse import Envelope
-
+    """What a waiting report says, as far as it can be read: nothing rests on its signature here."""
     try:
-        payload = json.loads(Envelope.from_dict(json.loads(read_plain(path, LARGEST))).payload)
-    except (OSError, ValueError, KeyError, TypeError):  # a torn disk: it does not say the same
+        payload = json.loads(base64.b64decode(json.loads(read_plain(path, LARGEST))["payload"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # a torn disk: it does not say the same
         return {}
     return payload if isinstance(payload, dict) else {}
 

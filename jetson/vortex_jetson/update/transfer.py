@@ -57,19 +57,30 @@ class NotThere(TransferFailed):
 
 
 def source_of(url: str, limits: Limits = LIMITS) -> Source:
-    """A web server for http and https, else a folder. Raises UsageError for another scheme, and for a password in the address."""
-    parts = urlsplit(url)
-    if parts.scheme in ("http", "https"):
-        if not parts.hostname or parts.username is not None or parts.password is not None:
+    """A web server for http and https, else a folder. Raises UsageError as `is_web`."""
+    return WebSource(url.rstrip("/"), limits) if is_web(url) else FolderSource(Path(url), limits)
+
+
+def is_web(address: str) -> bool:
+    """Whether an address is a web server's, else it is a folder.
+
+    Raises UsageError for another scheme, and for more than a host and a folder: addresses are shown, and nothing secret is needed here. So
+    the error does not quote it.
+    """
+    try:
+        parts = urlsplit(address)
+        host, surplus = parts.hostname, parts.username is not None or parts.query or parts.fragment
+    except ValueError:  # a bracket that does not close
+        host, surplus = None, True
+    if address.lower().startswith(("http:", "https:")):
+        if not host or surplus:
             raise UsageError(
-                "the address has no host, or a password in it", "write https://HOST/FOLDER; nothing secret is needed to read it"
+                "the address has no host, or a password, a ? or a # in it", "write https://HOST/FOLDER; nothing secret is needed to read it"
             )
-        return WebSource(url.rstrip("/"), limits)
-    if "://" in url:
-        raise UsageError(
-            f"{url:.80}: is a {parts.scheme} address, allowed: http, https or a folder", "name the place of the publishing folder"
-        )
-    return FolderSource(Path(url), limits)
+        return True
+    if "://" in address:
+        raise UsageError(f"the address is of the kind {address.split('://')[0]:.20}, allowed: http, https or a folder", "name such a place")
+    return False
 
 
 class WebSource:

@@ -19,7 +19,7 @@ from tuf.ngclient import Updater, UpdaterConfig
 from tuf.ngclient.fetcher import FetcherInterface
 
 from vortex_jetson.errors import RobotError, Stale, TransferFailed, Untrusted, WrongClock
-from vortex_jetson.files import write_whole, writing
+from vortex_jetson.files import read_plain, reading, write_whole, writing
 from vortex_jetson.formats import channel as channels
 from vortex_jetson.formats.channel import Channel
 from vortex_jetson.formats.document import LARGEST_COUNT, SHA256, canonical, read
@@ -103,11 +103,15 @@ def dump_floor(floor: Floor) -> bytes:
 
 
 def read_floor(path: Path) -> Floor:
-    """The floor that was written down; the lowest where nothing was. Raises BadDocument."""
+    """The floor that was written down; the lowest where nothing was. Raises BadDocument, and RobotError where it cannot be read."""
     try:
-        content = path.read_bytes()
+        with reading(path, "what runs is kept; where you trust what serves this device today, remove it, and pull: a new one begins there"):
+            return _floor(read_plain(path, LARGEST_FLOOR))
     except FileNotFoundError:
         return Floor()
+
+
+def _floor(content: bytes) -> Floor:
     fields = read(content, LARGEST_FLOOR, "floor.json")
     fields.format(FORMAT)
     seqs = fields.part("seqs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -94,6 +95,16 @@ def test_the_options_of_every_command_are_those_of_this_call_alone() -> None:
     for words in (["--json", "--workspace", "there"], []):
         assert CliRunner().invoke(group(only), words).exit_code == 0
     assert [(as_json, str(folder)) for as_json, folder in heard] == [(True, "there"), (False, "None")]
+
+
+def test_what_a_command_keeps_from_the_garbage_collector_ends_with_it() -> None:
+    def only() -> None:
+        """Freeze what there is, as a listing of thousands does."""
+        gc.freeze()
+        assert gc.get_freeze_count() > 0
+
+    assert CliRunner().invoke(group(only), []).exit_code == 0
+    assert gc.get_freeze_count() == 0
 
 
 @pytest.mark.parametrize("text", ["64", "64x", "x96", "64x96x3", "31x96", "64x4097", "-1x96", "٣٢x96", "sixty"])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from vortex_jetson.errors import BadBundle, DiskFull, HealthFailed, RobotError, TransferFailed, Untrusted, UsageError
+from vortex_jetson.engines.engine import LibraryMissing
+from vortex_jetson.errors import BadBundle, BadDocument, DiskFull, HealthFailed, RobotError, TransferFailed, Untrusted, UsageError
 from vortex_jetson.formats.channel import Channel, Release, Rollout
 from vortex_jetson.update import agent, outbox
 from vortex_jetson.update import device as devices
@@ -140,6 +142,55 @@ def test_what_lies_in_a_slot_is_verified_before_each_use(device: Device, publish
             agent.check(damaged)
 
 
+@pytest.mark.parametrize("change", [extra, flipped, other_manifest])
+def test_what_runs_is_fetched_anew_where_the_disk_has_changed_it(
+    change: Callable[[Path], None], device: Device, publisher: Publisher
+) -> None:
+    """Else a pull says that it runs, while no program of the robot would load it."""
+    v8 = publisher.bundle("v8")
+    publisher.publish(v8)
+    agent.pull(device)
+    change(device.folder / "current")
+    publisher.publish(v8, hold="for now")
+    assert agent.pull(device).outcome == "held" and device.slots().running == "a"
+    publisher.publish(v8)
+    pulled = agent.pull(device)
+    assert (pulled.outcome, pulled.reason, pulled.changed) == ("committed", "v8 runs, fetched anew: its files here were damaged", True)
+    assert agent.running(device, device.slots()).version == "v8"
+    assert device.slots() == Slots(b=replace(RUNS_8.a, bundle=v8.bundle), running="b") and not (device.folder / "slots/a").exists()
+    assert (agent.pull(device).changed, device.slots().running) == (False, "b")
+
+
+def test_a_library_that_the_agent_does_not_run_bars_nothing_and_fetches_nothing(device: Device, publisher: Publisher) -> None:
+    publisher.publish(publisher.bundle("v8"))
+    with pytest.raises(LibraryMissing, match="does not run tensorrt yet"):
+        agent.pull(replace(device, settings=replace(device.settings, runtime="tensorrt")))
+    assert device.slots() == Slots() and not list(device.files.glob("??/*"))
+    assert agent.pull(device).reason == "v8 runs"
+
+
+def test_a_damaged_file_of_the_device_names_the_way_on(device: Device, publisher: Publisher) -> None:
+    v8 = publisher.bundle("v8")
+    publisher.publish(v8)
+    agent.pull(device)
+    (device.folder / "belief.json").write_bytes(b"{}")
+    with pytest.raises(BadDocument, match=r"belief\.json is damaged") as belief:
+        agent.status(device)
+    assert belief.value.hint == "pull: it is written anew"
+    (device.folder / "state.json").write_bytes(b"{")
+    with pytest.raises(BadDocument, match=r"state\.json is damaged") as state:
+        agent.pull(device)
+    assert state.value.hint.startswith("remove it, and pull: ")
+    (device.folder / "state.json").unlink()
+    assert agent.pull(device).reason == "v8 runs" and agent.status(device).asked == "v8"
+    for spoil in (lambda path: path.write_bytes(b"{"), lambda path: (path.unlink(), path.mkdir())):
+        spoil(device.folder / "floor.json")
+        with pytest.raises(RobotError, match=r"floor\.json"):
+            agent.pull(device)
+        with pytest.raises(RobotError, match=r"floor\.json"):
+            agent.status(device)
+
+
 def test_a_hold_and_a_quarantine_come_before_a_trial(device: Device, publisher: Publisher) -> None:
     """A device that lost its power in the middle of a trial hears of the quarantine first."""
     v8, v9 = publisher.bundle("v8"), publisher.bundle("v9", padding=1)
@@ -185,6 +236,17 @@ def test_a_dead_or_refusing_place_for_reports_never_undoes_a_commit(device: Devi
     assert outbox.send(device) == 1
     assert outbox.send(device) == 0
     assert [report["counter"] for report in reports(device, publisher)] == [4]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"5", b'{"payload":1}', b'{"payload":"AAA"}', b'{"payload":"NQ=="}', b"[" * 100_000, b"\xff"]
+)
+def test_a_damaged_report_that_waits_stops_no_pull(content: bytes, device: Device) -> None:
+    (device.folder / "outbox").mkdir()
+    (device.folder / "outbox/000000000.json").write_bytes(content)
+    outbox.add(device, "committed", "v8 runs", "v8", A.bundle)
+    outbox.add(device, "committed", "v8 runs", "v8", A.bundle)
+    assert [path.name for path in outbox.waiting(device)] == ["000000000.json", "000000002.json"]
 
 
 def test_a_stick_is_verified_as_the_network_is(device: Device, publisher: Publisher, tmp_path: Path) -> None:
@@ -251,6 +313,9 @@ def test_a_device_is_set_up_whole_or_not_at_all(publisher: Publisher, tmp_path: 
         devices.init(tmp_path / "robot", settings, tmp_path / "root.json")
     with pytest.raises(UsageError, match="channel is"):
         devices.init(tmp_path / "other", replace(settings, channel="orin"), tmp_path / "root.json")
+    with pytest.raises(UsageError, match="a password") as refused:
+        devices.init(tmp_path / "other", replace(settings, url="https://user:hunter2@models.example"), tmp_path / "root.json")
+    assert "hunter2" not in refused.value.message + refused.value.hint
     assert not (tmp_path / "other/device.toml").exists()
     (tmp_path / "bad.json").write_bytes(b"{}")
     with pytest.raises(Untrusted):

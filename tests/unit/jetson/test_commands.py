@@ -79,6 +79,14 @@ def test_run_refuses_what_is_no_source(at_work: Device, source: str, words: str,
     assert error[0].startswith(f"error: {words}") and error[1].startswith("  ")
 
 
+@pytest.mark.parametrize("command", ["run", "calibrate"])
+def test_frames_are_counted_from_one(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for count in ("0", "-1", "x"):
+        with pytest.raises(SystemExit) as error:
+            main([command, "--source", str(tmp_path), "--frames", count])
+        assert error.value.code == 2 and f"--frames: '{count}' is no whole number of 1 and more" in capsys.readouterr().err
+
+
 def test_a_device_that_runs_nothing_says_what_to_do(device: Device, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["run", "--source", str(tmp_path)], ["nav2-params"], ["calibrate", "--undo"]):
         assert main([*words, "--state", str(device.folder)]) == 2

@@ -6,8 +6,8 @@ import socket
 from pathlib import Path
 
 import pytest
-from vortex_jetson.update import notify
-from vortex_jetson.update.notify import Heartbeat
+from vortex_jetson.live import notify
+from vortex_jetson.live.notify import Heartbeat
 
 
 @pytest.mark.parametrize("abstract", [False, True])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -94,6 +95,13 @@ def test_words_that_are_no_command_end_with_2(words: list[str]) -> None:
     with pytest.raises(SystemExit) as error:
         cli.main(words)
     assert error.value.code == 2
+
+
+def test_the_agent_says_which_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """A document of a newer format asks for a newer agent."""
+    with pytest.raises(SystemExit) as error:
+        cli.main(["--version"])
+    assert error.value.code == 0 and re.fullmatch(r"vortex-jetson (0\.\d+\.\d+|of a checkout)\n", capsys.readouterr().out)
 
 
 def test_every_command_shows_an_example_and_takes_json() -> None:

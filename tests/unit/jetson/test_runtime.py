@@ -88,6 +88,21 @@ def test_a_version_that_does_not_load_leaves_the_one_at_work() -> None:
     assert len(told) == 1 and told[0].startswith("v9 goes on: v10.onnx: ONNX Runtime does not load it")
 
 
+def test_a_state_that_cannot_be_read_for_a_while_does_not_end_the_following() -> None:
+    current, keys, told = Current(perception("v9")), iter(["a", "full", "b"]), list[str]()
+
+    def key() -> str:
+        if (name := next(keys, "b")) == "full":
+            raise RobotError("state.json cannot be read")
+        return name
+
+    with Follower(current, key, lambda: perception("v10"), told.append, every_s=0.01):
+        deadline = time.monotonic() + 5
+        while not told and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert (current().version, told) == ("v10", ["v10 is at work"])
+
+
 def test_a_camera_that_stops_is_said_and_a_slow_reader_skips() -> None:
     def camera() -> Iterator[Frame]:
         yield from frames(20, 0.005)
@@ -114,6 +129,13 @@ def write_frames(path: Path, count: int = 2) -> None:
     for number in range(count):
         np.save(path / f"{number:03}.rgb.npy", picture(number))
         np.save(path / f"{number:03}.depth.npy", truth(picture(number))[0])
+
+
+def test_why_a_scale_was_assumed_is_counted_by_kind_in_the_words_of_the_first() -> None:
+    summary, blank = Summary(), np.zeros((1, 1), np.uint8)
+    for reason in ("all 40 ToF pixels say 1.205 m; 1 is assumed", "all 38 ToF pixels say 1.310 m; 1 is assumed", "none came", ""):
+        summary.add(Frame("000", 0.0, blank), Seen("v9", np.zeros((1, 1), np.float32), blank, blank, 1.0, reason))
+    assert summary.reasons == {"all 40 ToF pixels say 1.205 m": 2, "none came": 1}
 
 
 def test_frames_go_from_folder_to_folder(tmp_path: Path) -> None:

@@ -199,11 +199,25 @@ def test_a_small_file_is_read_to_one_byte_more_than_allowed(tmp_path: Path) -> N
         transfer.known("file", "0" * 64, len(CONTENT))
 
 
-@pytest.mark.parametrize("url", ["ftp://host/x", "https://user:hunter2@host/x", "http:///x", "file:///etc"])
-def test_other_addresses_are_refused_and_a_password_is_not_repeated(url: str) -> None:
-    with pytest.raises(UsageError) as error:
-        source_of(url)
-    assert "hunter2" not in error.value.message + error.value.hint
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://host/x",
+        "ftp://user:hunter2@host/x",
+        "https://user:hunter2@host/x",
+        "HTTPS://user:hunter2@host/x",
+        "https://host/x?token=hunter2",
+        "https://host/x#hunter2",
+        "https://[hunter2/x",
+        "http:///x",
+        "file:///etc",
+    ],
+)
+def test_other_addresses_are_refused_and_a_password_is_not_repeated(url: str, device: Device) -> None:
+    for use in (source_of, lambda place: outbox.send(device, place)):
+        with pytest.raises(UsageError) as error:
+            use(url)
+        assert "hunter2" not in error.value.message + error.value.hint
 
 
 def test_a_full_disk_is_told_and_what_came_stays_for_the_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from registry.channels import Channel
 from registry.edges import WeightsEdge
 from registry.events import VersionMeasured
 from registry.quarantine import record
-from registry.stages import StageJudgement, record_promotion
+from registry.stages import StageJudgement, record_promotion, rollback
 from tests.unit.pipelines.compare.lineage_registry import FEMTO, LILOC, NYU, Published, measurement, register
 
 NYU_DATA = [("nyu", "rooms", 1159)]
@@ -101,6 +101,20 @@ def test_what_is_in_quarantine_is_no_candidate_and_no_base_and_neither_are_its_c
     assert (corridor.version, base.version) == ("v7", "v5")
     for answer, names in ((corridor, ("v6", "v9")), (base, ("v6", "v9"))):
         assert all("v6 is in quarantine" in answer.excluded[name] and "wrong building" in answer.excluded[name] for name in names)
+
+
+def test_what_a_rollback_took_out_is_no_candidate_until_it_is_back(domains: Workspace) -> None:
+    register(domains)
+    ledger, channel = hub(domains).ledger, Channel("orin", "corridor")
+    passed = [StageJudgement(stage, True) for stage in ("candidate", "staging", "production")]
+    record_promotion(ledger, channel, "v8", passed, 0, actor="test")
+    record_promotion(ledger, channel, "v9", passed, 3, actor="test")
+    rollback(ledger, channel, actor="test", reason="its depth is constant")
+    answer = recommend(domains, "corridor")
+    assert answer.version != "v9" and answer.excluded["v9"] == "a rollback took it out of orin/corridor; vortex history v9 says why"
+    assert "v9" not in recommend(domains, "rooms").excluded, "it is about that domain alone"
+    record_promotion(ledger, channel, "v9", passed[2:], 7, actor="test")
+    assert recommend(domains, "corridor").version == "v9"
 
 
 def test_without_an_exam_there_is_no_answer(domains: Workspace) -> None:

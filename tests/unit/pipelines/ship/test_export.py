@@ -120,6 +120,20 @@ def test_a_broken_file_is_named(tmp_path: Path):
         session(tmp_path / "bad.onnx")
 
 
+def test_a_file_that_is_not_all_of_its_model_is_not_run(tmp_path: Path):
+    """What is recorded is its own digest, not that of the file that it names."""
+    weight = onnx.numpy_helper.from_array(np.ones(4, np.float32), "weight")
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["weight"], ["depth"])], "g", [], [onnx.helper.make_tensor_value_info("depth", 1, [4])], [weight]
+    )
+    proto = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save_model(proto, tmp_path / "whole.onnx")
+    assert session(tmp_path / "whole.onnx").run(["depth"], {})[0].tolist() == [1, 1, 1, 1]
+    onnx.save_model(proto, tmp_path / "part.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+    with pytest.raises(VortexError, match=r"part\.onnx: ONNX Runtime cannot run it \(it names other files"):
+        session(tmp_path / "part.onnx")
+
+
 def test_export_is_recorded(workspace: Workspace, make_version: Callable[..., str]):
     name = make_version()
     dry = export(workspace, name, record=False)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from vortex_jetson.engines import engine_tensorrt
-from vortex_jetson.engines.engine_tensorrt import TensorRTMissing, build_engine, require_device
+from vortex_jetson.engines import tensorrt
+from vortex_jetson.engines.tensorrt import TensorRTMissing, build_engine, require_device
 
 
 def test_a_machine_without_a_gpu_is_told_so_before_the_library_is_loaded(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(engine_tensorrt, "DEVICES", ("/dev/none-of-these",))
+    monkeypatch.setattr(tensorrt, "DEVICES", ("/dev/none-of-these",))
     with pytest.raises(TensorRTMissing, match="this machine has none") as caught:
         require_device()
     assert caught.value.hint == "run it on the robot, or take another runtime here"
