@@ -9,7 +9,7 @@ from typing import Final
 from core.errors import VortexError
 from registry import events
 from registry.channels import Channel
-from registry.events import ChannelPromoted, ChannelRolledBack, DeviceEnrolled, DeviceReported, DeviceRevoked
+from registry.events import ChannelBundled, ChannelPromoted, ChannelRolledBack, DeviceEnrolled, DeviceReported, DeviceRevoked
 from registry.ledger import Ledger, Reader
 from registry.records import DeviceStatus, EnrolledDevice
 
@@ -18,7 +18,10 @@ _MOVES: Final = (ChannelPromoted.kind, ChannelRolledBack.kind)
 
 @dataclass(frozen=True)
 class Setback:
-    """A device reported that it rolled back, or that it failed, and `version` was in production on its channel when event `seq` recorded that."""
+    """A device reported by event `seq` that it rolled `version` back, or failed to run it.
+
+    Of a report that does not say which bundle it is about, `version` is what was in production on the channel when it was recorded.
+    """
 
     seq: int
     at: str
@@ -30,9 +33,18 @@ class Setback:
     reason: str
 
 
-def devices(source: Reader) -> dict[str, EnrolledDevice]:
-    """Name → device, of all that were ever enrolled, in the order in which they were."""
-    return events.fold(source.entries(kinds=events.kinds(scope="device"), bodies=False)).devices
+def devices(source: Reader, name: str | None = None) -> dict[str, EnrolledDevice]:
+    """Name → device, of all that were ever enrolled, in the order in which they were; only the one of this `name`, where one is given.
+
+    Of a device's reports the newest alone is read, for they pile up.
+    """
+    enrolled = source.entries(kinds=(DeviceEnrolled.kind, DeviceRevoked.kind), subject=name, bodies=False)
+    reported = [
+        entry
+        for subject in dict.fromkeys(entry.subject for entry in enrolled)
+        for entry in source.entries(kinds=(DeviceReported.kind,), subject=subject, bodies=False, last=1)
+    ]
+    return events.fold(sorted([*enrolled, *reported], key=lambda entry: entry.seq)).devices
 
 
 def enroll(
@@ -57,25 +69,25 @@ def enroll(
 def revoke(ledger: Ledger, name: str, *, actor: str, reason: str = "", commit: str | None = None) -> None:
     """Let what a device says count no more. Raises VortexError where it is not enrolled."""
     with ledger.transaction() as tx:
-        require(devices(tx), name)
+        require(tx, name)
         tx.append(DeviceRevoked(name), actor=actor, reason=reason, commit=commit)
 
 
 def report(ledger: Ledger, name: str, status: DeviceStatus, *, actor: str) -> bool:
     """Record what a device reported; False for one that is not newer than its last. Raises VortexError where it is not enrolled."""
     with ledger.transaction() as tx:
-        device = require(devices(tx), name)
+        device = require(tx, name)
         if device.status is not None and status.counter <= device.status.counter:
             return False
         tx.append(DeviceReported(name, status), actor=actor)
         return True
 
 
-def require(enrolled: dict[str, EnrolledDevice], name: str) -> EnrolledDevice:
+def require(source: Reader, name: str) -> EnrolledDevice:
     """The device of this name. Raises VortexError, saying who is, where it is not enrolled or was revoked."""
-    device = enrolled.get(name)
+    device = devices(source, name).get(name)
     if device is None or device.revoked_at is not None:
-        names = ", ".join(each.name for each in enrolled.values() if each.revoked_at is None) or "none yet"
+        names = ", ".join(each.name for each in devices(source).values() if each.revoked_at is None) or "none yet"
         state = f"was revoked on {device.revoked_at[:10]}" if device and device.revoked_at else "is not enrolled"
         raise VortexError(
             f"device {name[:63]!r} {state}; enrolled: {names}",
@@ -88,12 +100,16 @@ def setbacks(source: Reader) -> Iterator[Setback]:
     """What went wrong on devices, oldest first."""
     production: dict[str, str] = {}
     channels: dict[str, str] = {}
-    for entry in source.entries(kinds=(*_MOVES, DeviceEnrolled.kind, DeviceReported.kind), bodies=False):
+    versions: dict[str, str] = {}
+    for entry in source.entries(kinds=(*_MOVES, ChannelBundled.kind, DeviceEnrolled.kind, DeviceReported.kind), bodies=False):
         if entry.kind in _MOVES and entry.head["stage"] == "production":
             production[entry.subject] = entry.head["version"]
+        elif entry.kind == ChannelBundled.kind:
+            versions[entry.head["bundle"]] = entry.head["version"]
         elif entry.kind == DeviceEnrolled.kind:
             channels[entry.subject] = entry.head["channel"]
         elif entry.kind == DeviceReported.kind and (channel := channels.get(entry.subject)) in production:
             status = DeviceReported.parse(entry).status
             if status.outcome in ("rolled back", "failed"):
-                yield Setback(entry.seq, entry.at, entry.subject, channel, production[channel], status.outcome, status.reason)
+                version = versions.get(status.about or "", production[channel])
+                yield Setback(entry.seq, entry.at, entry.subject, channel, version, status.outcome, status.reason)

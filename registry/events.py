@@ -692,7 +692,7 @@ class ChannelBundled(ChannelNote, kind="channel.bundled"):
 
 @dataclass(frozen=True)
 class ChannelHeld(ChannelNote, kind="channel.held"):
-    """The rollout of a version was stopped after the channel's move `seq`, for the entry's reason; the next move ends that."""
+    """The rollout of a version was stopped after the channel's move `seq`, for the entry's reason; the next move of production ends that."""
 
     seq: int
 

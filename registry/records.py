@@ -225,7 +225,8 @@ class DeviceStatus:
     engine: str | None
     """Key of the engine that it built."""
     reason: str = ""
-    report_sha256: str = ""
+    about: str | None = None
+    """SHA-256 of the manifest that it was to run, or that was rolled back; None where the report does not say."""
 
     @property
     def words(self) -> str:

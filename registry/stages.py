@@ -116,15 +116,19 @@ def bundles(source: Reader, channel: Channel) -> list[ChannelBundled]:
 
 
 def held(source: Reader, state: ChannelState) -> str | None:
-    """Why the rollout on a channel is stopped; None where it is not, or where the channel has moved since."""
-    entries = source.entries(kinds=(ChannelHeld.kind,), subject=str(state.channel), bodies=False, last=1)
-    return entries[0].reason if entries and ChannelHeld.parse(entries[0]).seq == state.seq else None
+    """Why the rollout on a channel is stopped; None where it is not, or where its production has moved since.
+
+    What enters a stage before production meanwhile ends nothing.
+    """
+    stops = source.entries(kinds=(ChannelHeld.kind,), subject=str(state.channel), bodies=False, last=1)
+    move = newest_production_move(source, state.channel) if stops else None
+    return stops[0].reason if move and ChannelHeld.parse(stops[0]).seq >= move.head["seq"] else None
 
 
-def newest_move_at(source: Reader, channel: Channel) -> str:
-    """When (UTC) the channel moved last; empty where it never did."""
-    entries = source.entries(without=events.kinds(folds=False), subject=str(channel), bodies=False, last=1)
-    return entries[0].at if entries else ""
+def newest_production_move(source: Reader, channel: Channel) -> Entry | None:
+    """What moved the channel's production last, or sent it to more devices; None where nothing did."""
+    moves = source.entries(kinds=(ChannelPromoted.kind, ChannelRolledBack.kind), subject=str(channel), bodies=False)
+    return next((entry for entry in reversed(moves) if entry.head["stage"] == "production"), None)
 
 
 def newest_move(ledger: Ledger, channel: Channel) -> ChannelEvent | None:

@@ -12,6 +12,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from core.classes import CLASSES
+from core.depth import RANGES_M
 from core.errors import VortexError
 from core.files import write_atomic
 
@@ -121,6 +123,18 @@ def pooled_errors(runs: Sequence[FrameErrors]) -> FrameErrors:
     names = [name for name in first.sums if all(name in run.sums for run in runs)]
     sums = {name: np.sum([np.asarray(run.sums[name], np.float64) for run in runs], axis=0) for name in names}
     return FrameErrors(first.ids, sums, first.size, first.sequences)
+
+
+def share_of(errors: FrameErrors, metric: str) -> float:
+    """How many of the pixels with truth a metric is about: of one class, or of one range of depth; 0 where that was not counted."""
+    label = metric.removeprefix("iou_")
+    if label in CLASSES and CONFUSION in errors.sums:
+        labelled = np.asarray(errors.sums[CONFUSION], np.float64).sum(axis=(0, 2))
+        return float(labelled[CLASSES.index(label)] / labelled.sum()) if labelled.sum() else 0.0
+    of_range = errors.sums.get(f"{COUNT}_{metric.removeprefix('rmse_')}")
+    if of_range is not None:
+        return float(of_range.sum() / max(float(errors.sums[COUNT].sum()), 1.0))
+    return 1.0 if metric.partition("_")[2] not in (*CLASSES, *RANGES_M) else 0.0
 
 
 def _sums(errors: FrameErrors, names: Sequence[str], rows: NDArray[np.intp]) -> dict[str, NDArray[np.float64]]:

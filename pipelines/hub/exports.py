@@ -61,29 +61,32 @@ HOST: Final = Form()
 class TaskResult:
     """How a file did on the exam of `domain` beside the trained network: one judgement a metric and place.
 
-    `exam` names the sets with their contents; `margin` and `iou` are those of the rule that it was judged by (`TaskParity`).
+    `exam` names the sets with their contents; `margin`, `iou` and `least` are those of the rule that it was judged by (`TaskParity`);
+    `least` is None where that was before there was one.
     """
 
     domain: str
     exam: tuple[str, ...]
     margin: float
     iou: float
+    least: float | None
     judgements: tuple[tuple[str, str, Comparison], ...]
 
     def as_json(self) -> dict[str, Any]:
         """As an export's detail keeps it."""
         judgements = [{"metric": metric, "place": place, **dataclasses.asdict(comparison)} for metric, place, comparison in self.judgements]
-        return {"domain": self.domain, "exam": list(self.exam), "margin": self.margin, "iou": self.iou, "judgements": judgements}
+        rule = {"margin": self.margin, "iou": self.iou, "least": self.least}
+        return {"domain": self.domain, "exam": list(self.exam), **rule, "judgements": judgements}
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> TaskResult:
         """From an export's detail."""
         judgements = tuple((entry["metric"], entry["place"], Comparison(entry["word"], entry["text"])) for entry in raw["judgements"])
-        return cls(raw["domain"], tuple(raw["exam"]), raw["margin"], raw["iou"], judgements)
+        return cls(raw["domain"], tuple(raw["exam"]), raw["margin"], raw["iou"], raw.get("least"), judgements)
 
     def judged_by(self, rule: TaskParity) -> bool:
         """Whether this is what the rule asks."""
-        return (self.margin, self.iou) == (rule.margin, rule.iou)
+        return (self.margin, self.iou, self.least) == (rule.margin, rule.iou, rule.least)
 
     @property
     def passed(self) -> bool:

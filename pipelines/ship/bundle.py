@@ -17,7 +17,7 @@ from vortex_jetson.perception.fusion import CONFIDENT, TOF_FARTHEST_M, TOF_NEARE
 from core.classes import CLASSES, INFLATION_M
 from core.errors import VortexError
 from pipelines.hub.classes import class_pixels, untaught
-from pipelines.hub.exports import HOST, TASK, TaskResult, answers_alike, form_of, newest
+from pipelines.hub.exports import HOST, TASK, TaskResult, answers_alike, file_checks, form_of, newest
 from pipelines.ship.bill_of_materials import bill_of_materials
 from pipelines.ship.export.contract import contract
 from pipelines.ship.health_task import health_task
@@ -51,7 +51,7 @@ class PackedBundle:
 
 
 def export_for(version: Version, device: Device) -> Export:
-    """The export that a device is sent. Raises VortexError where there is none, or none that answers as the trained network does.
+    """The export that a device is sent. Raises VortexError where there is none, or none that answers as the trained network does and builds.
 
     One of less than fp32 on which the exam says too little passes here: promoting it took a person, who answers for it in the ledger.
     """
@@ -67,6 +67,10 @@ def export_for(version: Version, device: Device) -> Export:
             f"the file of {version.name} as {form} does not answer as its network does, or that was not measured on frames",
             f"export it again with: {command}",
         )
+    # It may have been exported anew since its promotion asked.
+    unbuilt = next((check for check in file_checks(exported) if check.name == "engine-builds" and not check.passed), None)
+    if unbuilt:
+        raise VortexError(f"the file of {version.name} as {form}: {unbuilt.found}", f"export it again with: {command} --check")
     return exported
 
 

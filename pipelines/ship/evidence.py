@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
-import numpy as np
-
-from core.classes import CLASSES
-from core.depth import RANGES_M
 from core.errors import VortexError
 from core.progress import NamedProgress, Notice
-from pipelines.compare.frame_errors import CONFUSION, COUNT, FrameErrors
+from pipelines.compare.frame_errors import FrameErrors, share_of
 from pipelines.compare.verdict import judge_frames
 from pipelines.evaluate.baselines import NAMES, baseline_errors
 from pipelines.exam.leaks import leaks, lineage_of
 from pipelines.exam.results import Place, Result, results
 from pipelines.exam.sets import ExamSet, exam_sets
 from pipelines.hub.classes import class_pixels
-from pipelines.hub.evidence import items
+from pipelines.hub.evidence import EvidenceItem, items
 from pipelines.hub.exports import (
     BUILDS,
     HOST,
@@ -38,11 +33,13 @@ from pipelines.hub.exports import (
 from pipelines.ship.export import export, tensorrt_check
 from pipelines.workspace import Workspace
 from registry.channels import Channel
+from registry.devices import devices
 from registry.quarantine import bars_in, standing
 from registry.records import Export, Version
 from registry.versions import Hub
 from validation.evidence.closed_loop import ClosedLoop
 from validation.evidence.device_bench import DeviceBench
+from validation.evidence.report import Report
 from validation.evidence.shadow import Shadow
 from validation.promotion.evidence import (
     Baselines,
@@ -71,6 +68,8 @@ from validation.promotion.gates.better_than_nothing import BetterThanNothing
 from validation.promotion.gates.independent_frames import IndependentFrames
 from validation.promotion.gates.not_worse import NotWorse
 from validation.strict import Strict
+
+R = TypeVar("R", bound=Report)
 
 
 @dataclass(frozen=True)
@@ -180,45 +179,62 @@ def _export(request: Request, form: Form) -> Export:
 
 
 def _closed_loop_runs(request: Request) -> ClosedLoopRuns:
-    """Of the version's closed-loop reports, read again, by when each says that it was made: an old one that is sent in again stays old.
-
-    Raises VortexError for one whose file is gone or changed.
-    """
-    runs: list[tuple[datetime, ClosedLoopRun]] = []
-    for item in items(request.ws, request.registry, request.version):
-        if item.record.kind == "closed-loop" and item.fault:
-            raise VortexError(
-                f"evidence of {request.version.name}: {item.fault}", "look at it with: vortex evidence list " + request.version.name
-            )
-        if isinstance(item.report, ClosedLoop):
-            text = f"{item.record.report}, {item.record.made_at[:10]}, {item.signature}"
-            report = item.report
-            run = ClosedLoopRun(report.simulator.name, report.reached, report.unhurt, item.trust == "trusted", text)
-            runs.append((report.made_at, run))
-    return ClosedLoopRuns(request.version.name, tuple(run for _, run in sorted(runs, key=lambda each: each[0])))
+    return ClosedLoopRuns(
+        request.version.name,
+        tuple(
+            ClosedLoopRun(report.simulator.name, report.reached, report.unhurt, item.trust == "trusted", _about(item))
+            for report, item in _reports(request, ClosedLoop, "closed-loop")
+        ),
+    )
 
 
 def _device_runs(request: Request) -> DeviceRuns:
-    """Of the reports about the export that the channel's devices are sent, by when each says that it was made."""
+    """Of the reports about the export that the channel's devices are sent; who vouches for one is a device of the channel's kind."""
     exported = newest(request.version, _form(request))
     sha256 = exported.artifact.sha256 if exported else None
-    runs: list[tuple[datetime, DeviceRun]] = []
-    for item in items(request.ws, request.registry, request.version):
-        if isinstance(item.report, DeviceBench) and item.report.export_sha256 == sha256:
-            text = f"{item.record.report}, {item.record.made_at[:10]}, {item.signature}"
-            runs.append((item.report.made_at, DeviceRun(item.report.latency_ms.p99, item.device, text)))
-    return DeviceRuns(request.version.name, sha256, tuple(run for _, run in sorted(runs, key=lambda each: each[0])))
+    runs = []
+    for report, item in _reports(request, DeviceBench, "device-bench"):
+        if report.export_sha256 == sha256:
+            device, text = _vouching(request, item, lambda channel: channel.device == request.channel.device)
+            runs.append(DeviceRun(report.latency_ms.p99, report.frames, device, text))
+    return DeviceRuns(request.version.name, sha256, tuple(runs))
 
 
 def _shadow_runs(request: Request) -> ShadowRuns:
-    """Of the version's shadow reports, by when each says that it was made."""
-    runs: list[tuple[datetime, ShadowRun]] = []
-    for item in items(request.ws, request.registry, request.version):
-        if isinstance(item.report, Shadow):
-            report, text = item.report, f"{item.record.report}, {item.record.made_at[:10]}, {item.signature}"
-            run = ShadowRun(item.device, report.frames, report.depth_within_10_percent, report.same_class, text)
-            runs.append((report.made_at, run))
-    return ShadowRuns(request.version.name, tuple(run for _, run in sorted(runs, key=lambda each: each[0])))
+    """Of the version's shadow reports; who vouches for one is a device of the channel, beside whose production it ran."""
+    runs = []
+    for report, item in _reports(request, Shadow, "shadow"):
+        device, text = _vouching(request, item, lambda channel: channel == request.channel)
+        runs.append(ShadowRun(device, report.frames, report.depth_within_10_percent, report.same_class, text))
+    return ShadowRuns(request.version.name, tuple(runs))
+
+
+def _reports(request: Request, report_type: type[R], kind: str) -> list[tuple[R, EvidenceItem]]:
+    """The version's reports of a kind, read again, by when each says that it was made: an old one that is sent in again stays old.
+
+    Raises VortexError for one whose file is gone or changed: the newest might be that one.
+    """
+    reports = []
+    for item in items(request.ws, request.registry, request.version, kind=kind):
+        if item.fault:
+            raise VortexError(
+                f"evidence of {request.version.name}: {item.fault}", "look at it with: vortex evidence list " + request.version.name
+            )
+        if isinstance(item.report, report_type):
+            reports.append((item.report, item))
+    return sorted(reports, key=lambda each: each[0].made_at)
+
+
+def _vouching(request: Request, item: EvidenceItem, counts: Callable[[Channel], bool]) -> tuple[str, str]:
+    """The enrolled device that signed a report and pulls a channel that counts, else nobody; and which report it is."""
+    if not item.device:
+        return "", _about(item)
+    channel = devices(request.registry.ledger, item.device)[item.device].channel
+    return (item.device, _about(item)) if counts(channel) else ("", f"{_about(item)} of {channel}")
+
+
+def _about(item: EvidenceItem) -> str:
+    return f"{item.record.report}, {item.record.made_at[:10]}, {item.signature}"
 
 
 OF_VERSION: Final[Mapping[type, Callable[[Request], object]]] = {
@@ -244,7 +260,7 @@ def _on_exam(request: Request, sets: Sequence[ExamSet], rules: Sequence[Strict])
     rival, missing = (None, "") if request.incumbent is None else _rival(request, request.incumbent, sets, rules)
     # All intervals of one promotion hold at once: each metric at each place is one more of them.
     asked = {(rule.metric, rule.least) for rule in rules if isinstance(rule, NotWorse)}
-    judged = sum(_share(answers[place].errors, metric) >= least for metric, least in asked for _, place in places)
+    judged = sum(share_of(answers[place].errors, metric) >= least for metric, least in asked for _, place in places)
     first = any(isinstance(rule, (BetterThanNothing, IndependentFrames)) for rule in rules)
     gathered: list[Evidence] = []
     for exam_set, place in places:
@@ -297,24 +313,12 @@ def _compare(ours: FrameErrors, theirs: FrameErrors, comparisons: int) -> Compar
         try:
             verdict = judge_frames(ours, theirs, metric, margin=margin, comparisons=comparisons)
         except VortexError as error:  # nothing to judge by, or an error that is not finite
-            return Comparison("open", error.message, _share(ours, metric))
+            return Comparison("open", error.message, share_of(ours, metric))
         because = f" ({verdict.reason})" if verdict.reason else ""
         numbers = f"{verdict.text(verdict.a)} against {verdict.text(verdict.b)}, difference {verdict.range_text}"
-        return Comparison(verdict.word, f"{verdict.words}{because}: {numbers}; {verdict.basis}", _share(ours, metric))
+        return Comparison(verdict.word, f"{verdict.words}{because}: {numbers}; {verdict.basis}", share_of(ours, metric))
 
     return compare
-
-
-def _share(errors: FrameErrors, metric: str) -> float:
-    """How many of the pixels with truth a metric is about: of one class, or of one range of depth; 0 where that was not counted."""
-    label = metric.removeprefix("iou_")
-    if label in CLASSES and CONFUSION in errors.sums:
-        labelled = np.asarray(errors.sums[CONFUSION], np.float64).sum(axis=(0, 2))
-        return float(labelled[CLASSES.index(label)] / labelled.sum()) if labelled.sum() else 0.0
-    of_range = errors.sums.get(f"{COUNT}_{metric.removeprefix('rmse_')}")
-    if of_range is not None:
-        return float(of_range.sum() / max(float(errors.sums[COUNT].sum()), 1.0))
-    return 1.0 if metric.partition("_")[2] not in (*CLASSES, *RANGES_M) else 0.0
 
 
 def _worth(answer: Result, other: FrameErrors | None) -> float | None:

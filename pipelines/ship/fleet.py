@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import Field, ValidationError
 from vortex_jetson.formats.channel import Rollout
@@ -24,9 +24,12 @@ from registry import devices, signature
 from registry.channels import Channel, ChannelState
 from registry.events import ChannelHeld
 from registry.records import DeviceStatus, EnrolledDevice, Outcome
-from registry.stages import bundles, channel_states, held, newest_move_at
+from registry.stages import bundles, channel_states, held, newest_production_move
 from registry.versions import Hub
 from validation.strict import Strict
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import Key
 
 LARGEST_REPORT: Final = 1_000_000
 MOST_REPORTS: Final = 100_000
@@ -50,6 +53,7 @@ class StatusReport(Strict):
     outcome: Outcome
     reason: str | None = Field(max_length=2000)
     engine: str | None = Field(max_length=200)
+    about: str | None = Field(default=None, pattern=_SHA256)
     at: str = Field(max_length=40)
     counter: int = Field(ge=1, le=2**53)
 
@@ -126,7 +130,8 @@ def collect(ws: Workspace, folder: Path, *, now: datetime | None = None) -> Coll
     """
     registry = hub(ws)
     registry.ledger.verify()
-    reports = [_take(ws, registry, path) for path in _files(folder)]
+    senders = _senders(registry)
+    reports = [_take(ws, registry, path, senders) for path in _files(folder)]
     stopped = tuple(_stop_failing(ws, registry, now or datetime.now(UTC)))
     return Collection(tuple(reports), stopped, publish_after(ws) if stopped else ())
 
@@ -135,16 +140,18 @@ def rollout_failures(registry: Hub, state: ChannelState, now: datetime) -> tuple
     """Of the devices that a rollout went to: what went wrong, a line each, and who has not committed it yet, within the deadline."""
     made = {bundled.bundle for bundled in bundles(registry.ledger, state.channel) if bundled.version == state.production}
     rollout = Rollout(state.share, f"{state.production}@{state.since}", None)
-    began = newest_move_at(registry.ledger, state.channel)
+    move = newest_production_move(registry.ledger, state.channel)
+    began = move.at if move else ""
     failures, waiting = [], []
     for device in devices.devices(registry.ledger).values():
         if device.revoked_at is not None or device.channel != state.channel or not rollout.takes(device.name):
             continue
         status = device.status
-        about = status is not None and device.seen_at is not None and device.seen_at >= began and status.bundle in made
-        if status is not None and about and status.outcome == "committed":
+        # What is collected now may have been written before: a report that names another bundle says nothing of this one.
+        status = status if device.seen_at is not None and device.seen_at >= began else None
+        if status is not None and status.outcome == "committed" and status.bundle in made:
             continue
-        if status is not None and device.seen_at is not None and device.seen_at >= began and status.outcome in ("rolled back", "failed"):
+        if status is not None and status.outcome in ("rolled back", "failed") and (status.about is None or status.about in made):
             failures.append(f"{device.name} {status.outcome}{f': {status.reason}' if status.reason else ''}")
         elif now - max(datetime.fromisoformat(began), datetime.fromisoformat(device.enrolled_at)) > SILENCE:
             failures.append(f"{device.name} has said nothing of it for {SILENCE / timedelta(hours=1):.0f} h")
@@ -178,28 +185,34 @@ def _files(folder: Path) -> Sequence[Path]:
     return paths
 
 
-def _take(ws: Workspace, registry: Hub, path: Path) -> Collected:
+def _senders(registry: Hub) -> dict[str, tuple[EnrolledDevice, Key]]:
+    """Id of the key → device, of all whose word counts."""
+    enrolled = [device for device in devices.devices(registry.ledger).values() if device.revoked_at is None]
+    return {device.keyid: (device, signature.public_key(device.key, f"device {device.name}")) for device in enrolled}
+
+
+def _take(ws: Workspace, registry: Hub, path: Path, senders: Mapping[str, tuple[EnrolledDevice, Key]]) -> Collected:
     try:
-        device, payload = _opened(registry, path)
+        device, payload = _opened(path, senders)
         kind = payload.get("kind")
         if kind != "device-status":
             return _take_evidence(ws, registry, path, str(kind), payload)
         status = _status(path, device, payload)
-        taken = devices.report(registry.ledger, device.name, status, actor=f"device {device.name}")
+        # What was taken by an earlier call lies there for ever, and needs no transaction.
+        old = device.status is not None and status.counter <= device.status.counter
+        taken = not old and devices.report(registry.ledger, device.name, status, actor=f"device {device.name}")
         return Collected(path.name, "taken" if taken else "old", f"{device.name} {status.words}")
     except VortexError as error:
         return Collected(path.name, "refused", error.message)
 
 
-def _opened(registry: Hub, path: Path) -> tuple[EnrolledDevice, dict[str, Any]]:
+def _opened(path: Path, senders: Mapping[str, tuple[EnrolledDevice, Key]]) -> tuple[EnrolledDevice, dict[str, Any]]:
     """Which enrolled device signed a report, and what it says. Raises VortexError for any other."""
     try:
         content = read_regular(path, LARGEST_REPORT)
     except OSError as error:
         raise VortexError(f"{path}: cannot be read ({error.strerror or error})", "look at the folder") from error
-    enrolled = {device.keyid: device for device in devices.devices(registry.ledger).values() if device.revoked_at is None}
-    keys = [signature.public_key(device.key, f"device {device.name}") for device in enrolled.values()]
-    signed = signature.inspect(content, evidence.DEVICE_TYPE, (), path.name, keys=keys)
+    signed = signature.inspect(content, evidence.DEVICE_TYPE, (), path.name, keys=[key for _, key in senders.values()])
     try:
         payload = json.loads(signed.payload)
     except (ValueError, RecursionError) as error:
@@ -213,7 +226,7 @@ def _opened(registry: Hub, path: Path) -> tuple[EnrolledDevice, dict[str, Any]]:
             f" which is the key of no enrolled device",
             f"enroll it with: vortex devices enroll {named} --key PUB.pem --channel DEVICE/DOMAIN",
         )
-    return enrolled[signed.trusted[0]], payload
+    return senders[signed.trusted[0]][0], payload
 
 
 def _status(path: Path, device: EnrolledDevice, payload: dict[str, Any]) -> DeviceStatus:
@@ -231,7 +244,7 @@ def _status(path: Path, device: EnrolledDevice, payload: dict[str, Any]) -> Devi
         )
     engine = None if report.engine is None else one_line(report.engine)
     texts = (report.version, report.bundle, report.slot, engine, one_line(report.reason or ""))
-    return DeviceStatus(report.counter, one_line(report.at), report.outcome, *texts)
+    return DeviceStatus(report.counter, one_line(report.at), report.outcome, *texts, report.about)
 
 
 def _take_evidence(ws: Workspace, registry: Hub, path: Path, kind: str, payload: dict[str, Any]) -> Collected:

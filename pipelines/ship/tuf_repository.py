@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from core.errors import VortexError
 from core.files import read_regular, sha256_file, staged_file, write_atomic
-from pipelines.ship.keys import LIFETIMES, ONLINE, KeyFolder, Role, RoleStatus, changing, key_folder
+from pipelines.ship.keys import LARGEST_ROOT, LIFETIMES, ONLINE, KeyFolder, Role, RoleStatus, changing, key_folder
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -117,7 +117,8 @@ class TufRepository:
     def publish(self, documents: Mapping[str, bytes], now: datetime | None = None) -> bool:
         """Have these targets and no others published, by metadata that holds for at least half of its life; whether anything was written.
 
-        Raises VortexError where the keys are not here, or the newest root has expired: no client would take what they sign.
+        Raises VortexError where the keys are not here, are others or older ones than those that published, or the newest root has expired: no
+        client would take what they sign.
         """
         now = now or datetime.now(UTC)
         root = self.keys.root().signed
@@ -126,6 +127,7 @@ class TufRepository:
                 f"root {root.version} has expired at {root.expires:%Y-%m-%d}: robots take nothing new",
                 "renew it with: vortex keys refresh --root FOLDER",
             )
+        self._require_own_roots()
         before = self.published()
         same = before is not None and self.documents() == dict(documents) and before.targets.signed.targets.keys() == documents.keys()
         due = [role for role in ONLINE if before is None or not _fresh(before, role, root, now)]
@@ -205,6 +207,24 @@ class TufRepository:
         older = [max(versions)] if versions and max(versions) != newest.version else []
         return [*(Metadata[Root].from_bytes(roots[version]).signed for version in older), newest]
 
+    def _require_own_roots(self) -> None:
+        """Raise VortexError where a published root is none of these keys': robots trust it, and nothing that these sign."""
+        own = self.keys.roots()
+        for path in sorted(self.metadata.glob("[1-9]*.root.json")):
+            number = path.name.partition(".")[0]
+            version, content = int(number) if number.isdecimal() else 0, read_regular(path, LARGEST_ROOT)
+            if own.get(version) == content or version < min(own) or not _is_root(content):
+                continue  # what is damaged is written anew
+            if version in own:
+                raise VortexError(
+                    f"{path} is of other keys than {self.keys.path}: robots that trust it take nothing that these sign",
+                    "restore the keys from a backup; where they are lost for good, remove the published folder, and give each robot the new root",
+                )
+            raise VortexError(
+                f"{path} is newer than the keys in {self.keys.path}, which know root {max(own)}: they are an old copy",
+                "restore the newest keys; what these sign robots refuse",
+            )
+
     def _publish_roots(self) -> bool:
         """Have every root in the published folder: last, when what they vouch for is there; whether one was not."""
         missing = [
@@ -245,6 +265,18 @@ def _fresh(published: Published, role: Role, root: Root, now: datetime) -> bool:
 def _signed_for(root: Root, role: Role, metadata: Metadata[Any]) -> bool:
     """Whether enough keys that `root` gives the role signed this."""
     return bool(root.get_verification_result(role, metadata.signed_bytes, metadata.signatures))
+
+
+def _is_root(content: bytes) -> bool:
+    """Whether this is metadata of the role root that its own keys signed."""
+    from tuf.api.exceptions import RepositoryError
+    from tuf.api.metadata import Metadata, Root
+
+    try:
+        metadata = Metadata[Root].from_bytes(content)
+    except RepositoryError:
+        return False
+    return bool(metadata.signed.get_verification_result("root", metadata.signed_bytes, metadata.signatures))
 
 
 def _next(previous: Metadata[Any] | None, now: datetime) -> int:

@@ -173,12 +173,14 @@ class ClosedLoopRuns:
 
 @dataclass(frozen=True)
 class DeviceRun:
-    """A report of a device about the export that the channel's devices are sent: 99 of 100 frames took `p99_ms` at the most.
+    """A report of a device about the export that the channel's devices are sent: 99 of 100 of its `frames` took `p99_ms` at the most.
 
-    `device` is the enrolled device whose key signed it; empty where none did. `text` says which report it is.
+    `device` is the enrolled device whose key signed it, one of those that the channel is for; empty where none did. `text` says which report
+    it is.
     """
 
     p99_ms: float
+    frames: int
     device: str
     text: str
 
@@ -194,7 +196,8 @@ class DeviceRuns:
 
 @dataclass(frozen=True)
 class ShadowRun:
-    """A version that ran beside the one in production on an enrolled `device` (empty: nobody's key): how often the two agreed, over `frames`."""
+    """A version that ran beside the one in production on an enrolled `device` of the channel (empty: none's key): how often the two agreed,
+    over `frames`."""
 
     device: str
     frames: int

@@ -168,9 +168,7 @@ def _graph(ws: Workspace, name: str | None, up: bool, down: bool, form: Form) ->
     if down and focus:
         _print_tenures(focus, running)
         for setback in setbacks:
-            console.emit(
-                [], f"{setback.device} {setback.outcome} while {setback.version} was in production on {setback.channel}: {setback.reason}"
-            )
+            console.emit([], f"{setback.device} on {setback.channel}: {setback.version} {setback.outcome}: {setback.reason}")
 
 
 UPWARD: Final = ("version", "channel", "device")

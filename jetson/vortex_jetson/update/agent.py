@@ -52,6 +52,13 @@ class Pulled:
     warnings: list[str] = field(default_factory=list)
 
 
+@dataclass
+class _Attempt:
+    """What a pull is about: the manifest of the release that was asked for, or is on trial, once that is known."""
+
+    bundle: str | None = None
+
+
 def decide(channel: Channel, slots: Slots, device: str) -> Release | Keep:
     """What a device does about its channel's document: the release that it takes, or why it keeps what it runs."""
     release = channel.release_for(device)
@@ -77,32 +84,36 @@ def pull(device: Device, place: str | None = None) -> Pulled:
     """
     with device.locked():
         transfer = Transfer(source_of(place or device.settings.url, device.limits), device.limits)
+        attempt = _Attempt()
         try:
-            pulled = _pull(device, transfer)
+            pulled = _pull(device, transfer, attempt)
         except HealthFailed as error:
-            pulled = Pulled("rolled back", error.message)
-            _tell(device, pulled)
+            _tell(device, Pulled("rolled back", error.message), attempt.bundle)
             raise
         except RobotError as error:
             # A server that is away for a while says nothing about a version, and a channel stops a rollout where one failed.
             if not isinstance(error, TransferFailed) or error.final:
                 with _best_effort(device):
-                    _tell(device, Pulled("failed", error.message))
+                    _tell(device, Pulled("failed", error.message), attempt.bundle)
             raise
-        return _tell(device, pulled)
+        return _tell(device, pulled, attempt.bundle)
 
 
-def _pull(device: Device, transfer: Transfer) -> Pulled:
+def _pull(device: Device, transfer: Transfer, attempt: _Attempt) -> Pulled:
     slots = recover(device)
     try:
         belief = trust.refresh(device.folder, device.root(), device.settings.channel, transfer, device.now())
     except RobotError:
         # Without word from outside, what was begun with it is still finished.
         if slots.trial:
+            attempt.bundle = slots.trial.bundle
             prove(device, slots)
+            attempt.bundle = None
         raise
     _remember(device, belief)
     channel = belief.channel
+    release = channel.release_for(device.settings.device)
+    attempt.bundle = release.bundle if release else None
     if slots.trial and (channel.hold is not None or slots.trial.bundle in channel.barred):
         slots = device.write(slots.clear())
     decision = decide(channel, slots, device.settings.device)
@@ -115,7 +126,7 @@ def _pull(device: Device, transfer: Transfer) -> Pulled:
             slots = device.write(slots.clear())
         sweep(device, slots)
         word: Outcome = "held" if decision.held else "committed"
-        rolled_back = decision.held and (release := channel.release_for(device.settings.device)) and release.bundle in slots.barred
+        rolled_back = decision.held and release and release.bundle in slots.barred
         return Pulled("rolled back" if rolled_back else word, decision.reason, received=transfer.received)
     slots = stage(device, slots, decision, transfer)
     return _proven(device, slots, transfer)
@@ -232,7 +243,7 @@ def roll_back(device: Device, reason: str) -> Slots:
         slots = device.write(slots.roll_back(reason))
         device.journal("rolled back", version=before.version, bundle=before.bundle, reason=reason)
         sweep(device, slots)
-        _tell(device, Pulled("rolled back", f"{before.version} was rolled back by hand: {reason}"))
+        _tell(device, Pulled("rolled back", f"{before.version} was rolled back by hand: {reason}"), before.bundle)
         return slots
 
 
@@ -362,11 +373,11 @@ def _remember(device: Device, belief: trust.Belief) -> None:
     write_whole(device.folder / "belief.json", canonical(note))
 
 
-def _tell(device: Device, pulled: Pulled) -> Pulled:
-    """Report how a pull ended. Whatever becomes of the report, the pull stays as it ended."""
+def _tell(device: Device, pulled: Pulled, about: str | None) -> Pulled:
+    """Report how a pull ended that was `about` this bundle. Whatever becomes of the report, the pull stays as it ended."""
     current = device.slots().current
     with _best_effort(device) as faults:
-        outbox.add(device, pulled.outcome, pulled.reason, current.version, current.bundle)
+        outbox.add(device, pulled.outcome, pulled.reason, current.version, current.bundle, about=about)
         outbox.send(device)
     pulled.warnings.extend(faults)
     return pulled

@@ -45,12 +45,25 @@ def sign(device: Device, document: dict[str, Any]) -> bytes:
     return json.dumps(envelope.to_dict()).encode()
 
 
-def add(device: Device, outcome: str, reason: str | None, version: str | None, bundle: str | None, engine: str | None = None) -> None:
-    """Keep the report of a pull. Where the newest one that waits says the same, it gives way: a silent server costs one report, not many."""
+def add(
+    device: Device,
+    outcome: str,
+    reason: str | None,
+    version: str | None,
+    bundle: str | None,
+    engine: str | None = None,
+    *,
+    about: str | None = None,
+) -> None:
+    """Keep the report of a pull: `version` and `bundle` run, and `about` is the bundle that it was to run, by the digest of its manifest.
+
+    Where the newest one that waits says the same, it gives way: a silent server costs one report, not many.
+    """
     reason = None if reason is None else plain(reason, LONGEST_LINE)
     status = {
         "format": 1, "kind": "device-status", "device": device.settings.device, "channel": device.settings.channel, "version": version,
         "bundle": bundle, "slot": device.slots().running, "outcome": outcome, "reason": reason, "engine": engine,
+        "about": about,
     }  # fmt: skip
     put(device, status, replaces=lambda payload: {**payload, "at": 0, "counter": 0} == {**status, "at": 0, "counter": 0})
 

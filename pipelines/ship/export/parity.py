@@ -16,7 +16,7 @@ from core.classes import CLASSES
 from core.environment import temporary
 from core.errors import VortexError
 from core.progress import NamedProgress, Notice
-from pipelines.compare.frame_errors import CONFUSION
+from pipelines.compare.frame_errors import CONFUSION, share_of
 from pipelines.compare.verdict import judge_frames
 from pipelines.evaluate.student import evaluate_predictor
 from pipelines.exam.results import Result, in_order, results
@@ -37,8 +37,7 @@ if TYPE_CHECKING:
 
 NOISE = "noise"
 NOISE_FRAMES = 4
-RMSE: Final = "rmse"
-DEPTH_METRICS: Final = (RMSE, "rmse_near")
+DEPTH_METRICS: Final = ("rmse", "rmse_near")
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ def measure_task(
             answers.append((place, Result(expected.protocol, evaluation.values, errors), expected))
     asked = [(metric, place, ours, theirs) for place, ours, theirs in answers for metric in _metrics(theirs, pixels)]
     judgements = tuple((metric, place, _judged(ours, theirs, metric, rule, len(asked))) for metric, place, ours, theirs in asked)
-    return TaskResult(sets[0].ref.domain, tuple(exam_set.name for exam_set in sets), rule.margin, rule.iou, judgements)
+    return TaskResult(sets[0].ref.domain, tuple(exam_set.name for exam_set in sets), rule.margin, rule.iou, rule.least, judgements)
 
 
 def noise(size: tuple[int, int], frames: int = NOISE_FRAMES, seed: int = 0) -> NDArray[np.uint8]:
@@ -139,8 +138,8 @@ def _judged(ours: Result, theirs: Result, metric: str, rule: TaskParity, compari
         return Comparison("worse", error.message)
     because = f" ({verdict.reason})" if verdict.reason else ""
     numbers = f"{verdict.text(verdict.a)} against {verdict.text(verdict.b)}, difference {verdict.range_text}"
-    # What few frames show (a person, something near) would never be decided; depth as a whole always has to be.
-    loss = verdict.difference if verdict.direction == "lower" else -verdict.difference
-    if verdict.word == "open" and metric != RMSE and not verdict.undecided and loss <= verdict.margin:
-        return Comparison("equivalent", f"equal by its value alone{because}: {numbers}")
+    # What hardly a pixel shows would never be decided. Everything else that is too little to say is a person's decision.
+    loss, share = verdict.difference if verdict.direction == "lower" else -verdict.difference, share_of(theirs.errors, metric)
+    if verdict.word == "open" and share < rule.least and not verdict.undecided and loss <= verdict.margin:
+        return Comparison("equivalent", f"equal by its value alone, of {share:.2%} of the exam's pixels with truth{because}: {numbers}")
     return Comparison(verdict.word, f"{verdict.words}{because}: {numbers}; {verdict.family}")

@@ -107,6 +107,7 @@ def test_a_life(device: Device, publisher: Publisher) -> None:
         ("committed", "v9"),
         ("rolled back", "v8"),
     ]
+    assert [report["about"] for report in sent] == [each.bundle for each in (v8, v8, v9, bad, bad, v8, v9, v9)]
     assert [report["counter"] for report in sent] == list(range(1, 9))
     digests = {path.name for path in device.files.glob("??/*")}
     manifest = json.loads((device.folder / "current/manifest.json").read_bytes())

@@ -17,11 +17,14 @@ from validation.strict import Strict
 class TaskParity(Strict):
     """A file of less than fp32 is, by each metric of the exam, better than the network that it is made of, or equivalent within `margin`,
     a share of the network's value, of IoU within `iou` at least: 1 % of the IoU of a class that is hardly known is no difference that
-    anybody could see. An fp32 file is held to `onnx-parity` alone, which is closer."""
+    anybody could see. Where a metric is about less than the share `least` of the pixels with truth, and its frames are too few for an
+    interval, its value alone has to be within that. An fp32 file is held to `onnx-parity` alone, which is closer.
+    """
 
     check: Literal["task-parity"]
     margin: float = Field(ge=0, le=1)
     iou: float = Field(ge=0, le=1)
+    least: float = Field(default=0.0, ge=0, lt=1)
 
 
 def judge(rule: TaskParity, file: ShippedFile | None) -> Iterable[Check]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,15 +11,18 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 
 from core.errors import UsageError, VortexError
+from core.stages import STAGES
 from pipelines.hub.evidence import items
 from pipelines.hub.open import hub
 from pipelines.ship import fleet
 from pipelines.ship.evidence import Request, gather
 from pipelines.ship.keys import write_private, write_public
 from pipelines.ship.promote import promote
+from pipelines.ship.rollback import rollback
 from pipelines.workspace import Workspace
 from registry import signature
-from registry.devices import devices
+from registry.channels import Channel
+from registry.devices import devices, setbacks
 from registry.events import ChannelBundled
 from registry.stages import StageJudgement, channel_state, held, record_promotion
 from tests.unit.pipelines.ship.conftest import Arena
@@ -61,12 +65,17 @@ class Fleet:
         collection = fleet.collect(self.ws, self.folder, **options)
         return [(report.outcome, report.text) for report in collection.reports]
 
-    def put(self, name: str, share: float) -> None:
-        """Have a version in production for a share of the devices, and its bundle."""
+    def put(self, name: str, share: float, bundle: str = BUNDLE, stages: Sequence[str] = STAGES) -> None:
+        """Have a version in production, or up to another stage, for a share of the devices, and its bundle."""
         ledger = hub(self.ws).ledger
-        judgements = [StageJudgement(stage, True) for stage in ("candidate", "staging", "production")]
+        judgements = [StageJudgement(stage, True) for stage in stages]
         record_promotion(ledger, CHANNEL, name, judgements, channel_state(ledger, CHANNEL).seq, share=share, actor="test")
-        ledger.append(ChannelBundled(CHANNEL, name, BUNDLE, 1000, "cd" * 32), actor="test")
+        ledger.append(ChannelBundled(CHANNEL, name, bundle, 1000, "cd" * 32), actor="test")
+
+    @property
+    def hold(self) -> str | None:
+        ledger = hub(self.ws).ledger
+        return held(ledger, channel_state(ledger, CHANNEL))
 
 
 @pytest.fixture
@@ -119,6 +128,24 @@ def test_a_key_is_one_devices_own(robots: Fleet) -> None:
         fleet.enroll(robots.ws, "orin-08", robots.folder / "orin-07.pub", "jetson/rooms")
 
 
+def test_a_device_with_another_key_counts_anew(robots: Fleet) -> None:
+    robots.enroll("orin-07")
+    for counter in (5, 6):
+        robots.report("orin-07", counter)
+    assert [outcome for outcome, _ in robots.collect()] == ["taken", "taken"]
+    assert [outcome for outcome, _ in robots.collect()] == ["old", "old"]
+    for path in (robots.folder / "reports").iterdir():
+        path.unlink()
+    robots.enroll("orin-07")
+    device = devices(hub(robots.ws).ledger)["orin-07"]
+    assert (device.status, device.seen_at) == (None, None)
+    robots.report("orin-07", 1)
+    assert [outcome for outcome, _ in robots.collect()] == ["taken"]
+    status = devices(hub(robots.ws).ledger)["orin-07"].status
+    assert status is not None and status.counter == 1
+    hub(robots.ws).ledger.verify()
+
+
 def test_a_rollout_goes_on_when_its_devices_run_it_and_stops_when_one_does_not(robots: Fleet) -> None:
     name = robots.arena.version(0.4)
     for number in range(4):
@@ -152,6 +179,39 @@ def test_a_device_that_rolled_back_stops_the_rollout(robots: Fleet) -> None:
     assert stopped == (f"the rollout of {name} on orin/rooms is stopped: orin-0 rolled back: RMSE 3.1 m on its health frames",)
 
 
+def test_a_candidate_does_not_let_a_stopped_rollout_go_on(robots: Fleet) -> None:
+    name, other = robots.arena.version(0.4), robots.arena.version(0.3)
+    for number in range(2):
+        robots.enroll(f"orin-{number}")
+    robots.put(name, 0.999999)
+    robots.report("orin-0", 1, version=name)
+    robots.report("orin-1", 1, version=None, bundle=None, outcome="failed", reason="the disk is full")
+    robots.collect()
+    assert robots.hold == "orin-1 failed: the disk is full"
+    robots.put(other, 1.0, "cd" * 32, STAGES[:2])
+    assert robots.hold == "orin-1 failed: the disk is full"
+    refused = promote(robots.ws, name, "production", device="orin").refused
+    assert refused and refused.checks[0].found == "stopped: orin-1 failed: the disk is full"
+    robots.put(other, 1.0, "cd" * 32)
+    assert robots.hold is None
+
+
+def test_a_late_report_is_about_the_version_that_it_names(robots: Fleet) -> None:
+    first, second = robots.arena.version(0.4), robots.arena.version(0.3)
+    for number in range(2):
+        robots.enroll(f"orin-{number}")
+    robots.put(first, 1.0, "1" * 64)
+    robots.put(second, 1.0, "2" * 64)
+    rollback(robots.ws, device="orin")
+    robots.put(first, 0.999999, "1" * 64)
+    robots.report("orin-0", 1, version=first, bundle="1" * 64, outcome="rolled back", reason="constant", about="2" * 64)
+    assert fleet.collect(robots.ws, robots.folder).stopped == (), "it does not stop what it is not about"
+    robots.report("orin-1", 1, version=first, bundle="1" * 64, outcome="rolled back", reason="nothing more", about=None)
+    assert len(fleet.collect(robots.ws, robots.folder).stopped) == 1
+    found = [(setback.device, setback.version, setback.reason) for setback in setbacks(hub(robots.ws).ledger)]
+    assert found == [("orin-0", second, "constant"), ("orin-1", first, "nothing more")]
+
+
 def test_a_device_vouches_for_its_own_speed_and_for_nothing_else(robots: Fleet) -> None:
     name = robots.arena.version(0.4)
     robots.enroll("orin-0")
@@ -164,6 +224,15 @@ def test_a_device_vouches_for_its_own_speed_and_for_nothing_else(robots: Fleet) 
     assert [outcome for outcome, _ in robots.collect()] == ["taken"]
     (item,) = items(robots.ws, registry, registry.get(name))
     assert (item.device, item.trust, item.fault) == ("orin-0", "unknown signer", "")
-    request = Request(robots.ws, registry, registry.get(name), None, CHANNEL, True, None, None)
-    runs = gather(request, [FastOnDevice(check="device-bench", p99_ms=33)])[0][DeviceRuns]
-    assert isinstance(runs, DeviceRuns) and [(run.p99_ms, run.device) for run in runs.runs] == [(12.5, "orin-0")]
+
+    def runs(channel: Channel) -> list[tuple[float, int, str]]:
+        request = Request(robots.ws, registry, registry.get(name), None, channel, True, None, None)
+        found = gather(request, [FastOnDevice(check="device-bench", p99_ms=33)])[0][DeviceRuns]
+        assert isinstance(found, DeviceRuns)
+        return [(run.p99_ms, run.frames, run.device) for run in found.runs]
+
+    assert runs(CHANNEL) == [(12.5, 1000, "orin-0")]
+    assert runs(Channel("host", "rooms")) == [(12.5, 1000, "")], "another kind of device is as fast as it is"
+    registry.artifact_path(item.record.artifact).write_text("{}")
+    with pytest.raises(VortexError, match=f"evidence of {name}: "):
+        runs(CHANNEL)

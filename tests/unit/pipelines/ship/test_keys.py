@@ -161,6 +161,34 @@ def test_keys_are_made_once_and_only_their_passphrase_opens_them(repository: Tuf
     assert list(repository.keys.roots()) == [1]
 
 
+def test_keys_that_no_robot_would_believe_sign_nothing(repository: TufRepository, ws: Workspace, tmp_path: Path) -> None:
+    stick = [tmp_path / "stick"]
+    repository.publish({TARGET: b"one"})
+    shutil.copytree(ws.keys_folder, tmp_path / "old")
+    rotate(ws, "timestamp", stick, WORD)
+    repository.refresh()
+    published = {path: path.read_bytes() for path in repository.folder.rglob("*") if path.is_file()}
+
+    def put(keys: Path | None) -> None:
+        shutil.rmtree(ws.keys_folder)
+        if keys:
+            shutil.copytree(keys, ws.keys_folder)
+
+    shutil.copytree(ws.keys_folder, tmp_path / "new")
+    put(tmp_path / "old")
+    with pytest.raises(VortexError, match=r"2\.root\.json is newer than the keys in .*, which know root 1: they are an old copy"):
+        repository.refresh(datetime.now(UTC) + timedelta(days=5))
+    put(None)
+    init(ws, [tmp_path / "other"], WORD)
+    with pytest.raises(VortexError, match=r"1\.root\.json is of other keys than .*: robots that trust it take nothing"):
+        repository.publish({TARGET: b"two"})
+    assert published == {path: path.read_bytes() for path in repository.folder.rglob("*") if path.is_file()}
+    put(tmp_path / "new")
+    (repository.metadata / "1.root.json").write_bytes(b"a bad sector")
+    assert repository.publish({TARGET: b"two"})
+    assert seen(repository.folder, tmp_path / "device") == b"two"
+
+
 def test_killed_at_any_write_a_client_sees_the_old_state_or_the_new_one_whole(
     repository: TufRepository, ws: Workspace, tmp_path: Path
 ) -> None:

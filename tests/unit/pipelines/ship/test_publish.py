@@ -16,6 +16,7 @@ from vortex_jetson.formats.channel import Channel, Release
 
 from core.errors import VortexError
 from core.stages import STAGES
+from pipelines.hub.exports import BUILDS, PARITY_DOMAIN
 from pipelines.hub.open import hub
 from pipelines.ship import fleet, keys
 from pipelines.ship import publish as publishing
@@ -231,6 +232,17 @@ def test_what_cannot_be_packed_holds_the_channel_where_it_was(robots: Robots, mo
     publish(robots.ws)
     after = robots.read()
     assert after and after.production and after.production.version == second and after.hold is None
+
+
+def test_a_later_export_that_builds_no_engine_is_not_sent(robots: Robots) -> None:
+    name = robots.version()
+    robots.promote(name)
+    before = robots.read()
+    robots.arena.export(name, detail={PARITY_DOMAIN: "rooms", BUILDS: {"passed": False, "text": "no engine for Conv"}})
+    (publication,) = publish(robots.ws).channels
+    assert publication.waiting.startswith(f"the file of {name} as fp32 for host: no engine for Conv (export it again with: ")
+    after = robots.read()
+    assert before and after and after.production == before.production and after.hold
 
 
 def test_a_device_that_nobody_publishes_is_left_out(arena: Arena) -> None:

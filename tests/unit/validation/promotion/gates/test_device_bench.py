@@ -15,12 +15,23 @@ EXPORT = "ab" * 32
 @pytest.mark.parametrize(
     ("export", "runs", "passed", "answer"),
     [
-        (EXPORT, (DeviceRun(33.0, "orin-07", "first"),), True, "33 ms on orin-07"),
-        (EXPORT, (DeviceRun(20.0, "orin-07", "first"), DeviceRun(33.1, "orin-08", "newest")), False, "33.1 ms on orin-08"),
-        (EXPORT, (DeviceRun(20.0, "orin-07", "first"), DeviceRun(50.0, "", "a stranger's")), True, "20 ms on orin-07"),
-        (EXPORT, (DeviceRun(20.0, "", "a stranger's"),), False, "none that counts, of 1: a stranger's"),
+        (EXPORT, (DeviceRun(33.0, 100, "orin-07", "first"),), True, "33 ms over 100 frames on orin-07"),
+        (EXPORT, (DeviceRun(20.0, 99, "orin-07", "first"),), False, "20 ms over 99 frames on orin-07"),
+        (
+            EXPORT,
+            (DeviceRun(20.0, 100, "orin-07", "first"), DeviceRun(33.1, 100, "orin-08", "newest")),
+            False,
+            "33.1 ms over 100 frames on orin-08",
+        ),
+        (
+            EXPORT,
+            (DeviceRun(20.0, 100, "orin-07", "first"), DeviceRun(50.0, 100, "", "a stranger's")),
+            True,
+            "20 ms over 100 frames on orin-07",
+        ),
+        (EXPORT, (DeviceRun(20.0, 100, "", "a stranger's"),), False, "none that counts, of 1: a stranger's"),
         (EXPORT, (), False, "no report"),
-        (None, (DeviceRun(20.0, "orin-07", "of another"),), False, "not exported"),
+        (None, (DeviceRun(20.0, 100, "orin-07", "of another"),), False, "not exported"),
     ],
 )
 def test_the_newest_report_of_an_enrolled_device_counts(export: str | None, runs: tuple[DeviceRun, ...], passed: bool, answer: str) -> None:
