@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 from core.errors import VortexError
 from pipelines.workspace import FILE, Workspace
-from registry.events import KINDS
+from registry.events.event import KINDS
 from registry.outbox import Subscription
 
 

@@ -23,7 +23,7 @@ from pipelines.hooks.log import drop, log, replay, states
 from pipelines.hooks.receivers import Answer
 from pipelines.hub.open import hub
 from pipelines.workspace import FILE, Workspace, load
-from registry.events import VersionQuarantined
+from registry.events.version import VersionQuarantined
 from registry.outbox import Delivery, Outbox
 from tests.golden.workspaces import lineage_file
 from tests.unit.pipelines.hooks.receiver import Receiver, receiving
