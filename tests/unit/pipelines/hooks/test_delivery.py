@@ -355,7 +355,7 @@ def test_waits_grow_and_a_clock_that_was_wrong_stops_nothing() -> None:
         ('command = ["true"]\ntimeout = 0', "greater than 0"),
         (
             'command = ["true"]\nkinds = ["version.promoted"]',
-            "'version.promoted', which no kind of event fits; allowed: version.registered",
+            "'version.promoted', which no kind of event fits; allowed: channel.bundled, channel.held",
         ),
         ('command = ["true"]\nchannels = ["corridor"]', "'corridor', which is no channel"),
         ('command = ["true"]\nkinds = ["version.*"]\nchannels = ["*/*"]', "has channels, and kinds that no channel has: version.*"),
