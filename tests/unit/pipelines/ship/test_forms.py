@@ -75,7 +75,7 @@ def test_an_overflow_is_refused_named_and_worked_round(arena: Arena):
     refused = {check.name: check.found for check in file_checks(plain) if not check.passed}
     assert "not finite" in refused["task-parity-rmse"] and "task-parity-rmse_near" in refused
 
-    modules = ("depth_d1.fuse.0", "depth_d1.fuse.2", "depth_d2.up")
+    modules = ("depth_d1.fuse.1", "depth_d1.fuse.2", "depth_d2.bn")
     layers = find_layers(arena.ws, name)
     assert layers.fp32_parts == modules and layers.damage == float("inf")
     assert [(each.part, each.overflows) for each in layers.ranges[:3]] == [
