@@ -18,6 +18,7 @@ from core.files import read_regular
 from core.printable import one_line
 from pipelines.hub import evidence
 from pipelines.hub.open import actor, commit, hub
+from pipelines.lineage.device_runs import asked_of
 from pipelines.ship.publish import publish_after
 from pipelines.workspace import Workspace, check_name
 from registry import devices, signature
@@ -258,10 +259,7 @@ def _take_evidence(ws: Workspace, registry: Hub, path: Path, kind: str, payload:
 
 
 def _line(registry: Hub, device: EnrolledDevice, state: ChannelState | None) -> DeviceLine:
-    wanted = None
-    if state is not None:
-        rollout = Rollout(state.share, f"{state.production}@{state.since}", None)
-        wanted = state.production if rollout.takes(device.name) else state.earlier[-1] if state.earlier else None
+    wanted = asked_of(state, device.name) if state else None
     status = device.status
     if status is None:
         return DeviceLine(device, wanted, "never seen")

@@ -73,17 +73,26 @@ def revoke(
 
 
 def collect(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where reports were delivered, or a folder with `reports` in it.")],
+    place: Annotated[
+        str,
+        typer.Argument(
+            metavar="PLACE", help="Where reports were delivered: a folder, with or without `reports` in it, or a server's address."
+        ),
+    ],
 ) -> None:
     """Take the signed reports of devices: what each runs into the ledger, measurements into the evidence; each counts once.
 
     Where a device of a rollout failed, or has said nothing for a day, the rollout is stopped, and devices hold.
 
-    Example: vortex devices collect /srv/vortex
+    Of an address what lies below it in reports/ is fetched, each report once; no redirect is followed.
+
+    Example: vortex devices collect https://models.example/vortex
     """
     from pipelines.ship.fleet import collect as take
+    from pipelines.ship.reports import folder_of
 
-    collection = take(console.workspace(), folder)
+    ws = console.workspace()
+    collection = take(ws, folder_of(ws, place))
     styles = {"taken": "green", "old": "dim", "refused": "bold red"}
     console.emit_checks(
         collection, [console.CheckLine(each.outcome, styles[each.outcome], f"{each.file}: {each.text}") for each in collection.reports]
