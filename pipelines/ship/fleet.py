@@ -16,6 +16,7 @@ from core import strict_yaml
 from core.errors import VortexError
 from core.files import read_regular
 from core.printable import one_line
+from core.stream_order import natural
 from pipelines.hub import evidence
 from pipelines.hub.open import actor, commit, hub
 from pipelines.lineage.device_runs import asked_of
@@ -113,12 +114,12 @@ def revoke(ws: Workspace, name: str, *, reason: str) -> None:
 
 
 def fleet(ws: Workspace) -> list[DeviceLine]:
-    """Every enrolled device that was not revoked, with what its channel has for it."""
+    """Every enrolled device that was not revoked, by its name, with what its channel has for it."""
     registry = hub(ws)
     states = {str(state.channel): state for state in channel_states(registry.ledger)}
     return [
         _line(registry, device, states.get(str(device.channel)))
-        for device in devices.devices(registry.ledger).values()
+        for device in sorted(devices.devices(registry.ledger).values(), key=lambda device: natural(device.name))
         if device.revoked_at is None
     ]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from core.errors import UsageError
+from core.stream_order import natural
 from vortex_cli import console, wording
 from vortex_cli.completion import complete_versions
 
@@ -90,6 +91,7 @@ def _at(ledger: Ledger, at: str, version: str | None, domain: str | None, device
     robots = [run for run in device_runs(ledger, stamp(moment)) if run.until is None and version in (None, run.version)]
     places = {run.channel: run.channel.partition("/") for run in robots}
     robots = [run for run in robots if device in (None, places[run.channel][0]) and domain in (None, places[run.channel][2])]
+    robots.sort(key=lambda run: natural(run.device))
     if not channels:
         console.note(f"nothing held a channel at {at}; who holds one since when: vortex history")
     rows = [(each.channel, each.stage, each.version, wording.when(each.since), wording.who(each.actor)) for each in channels]

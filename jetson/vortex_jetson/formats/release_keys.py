@@ -67,6 +67,8 @@ def check_statement(statement: bytes, models: Mapping[str, str], keys: ReleaseKe
         signers, payload_type = sorted(map(str, envelope.signatures)), str(envelope.payload_type)
     except Exception as error:  # the library lets errors of each part pass: KeyError, ValueError, TypeError, FormatError, RecursionError
         raise Untrusted(f"{STATEMENT} is no signed envelope ({type(error).__name__})", _REFUSED) from error
+    if payload_type != PAYLOAD:
+        raise Untrusted(f"{STATEMENT} holds a {payload_type[:60]!r}, allowed: {PAYLOAD!r}", _REFUSED)
     trusted = [key for key in keys.trusted if key.keyid in signers]
     if not trusted:
         stolen = [keyid for keyid in signers if keyid in keys.distrusted]
@@ -77,8 +79,6 @@ def check_statement(statement: bytes, models: Mapping[str, str], keys: ReleaseKe
         envelope.verify([SSlibKey(key.keyid, "ed25519", "ed25519", {"public": key.public}) for key in trusted], 1)
     except (VerificationError, ValueError) as error:
         raise Untrusted(f"{STATEMENT}: the signature of {trusted[0].keyid[:12]} does not fit what it holds", _REFUSED) from error
-    if payload_type != PAYLOAD:
-        raise Untrusted(f"{STATEMENT} holds a {payload_type[:60]!r}, allowed: {PAYLOAD!r}", _REFUSED)
     subjects = _subjects(bytes(envelope.payload))
     strange = [path for path, sha256 in models.items() if subjects.get(path) != sha256]
     if strange:
