@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from vortex_jetson.formats.bundle import Bundle, File, Fusion, Model, digest, dump
+from vortex_jetson.formats.release_keys import STATEMENT
 from vortex_jetson.perception.fusion import CONFIDENT, TOF_FARTHEST_M, TOF_NEAREST_M
 
 from core.classes import CLASSES, INFLATION_M
@@ -29,7 +30,7 @@ from registry.channels import Channel
 from registry.records import Export, Version
 from registry.versions import Hub
 
-CARD, BILL, STATEMENT = "card.md", "bom.cdx.json", "statement.dsse.json"
+CARD, BILL = "card.md", "bom.cdx.json"
 ABOUT_INPUT: Final = ("input", "colour_order", "range", "normalisation", "resize", "outputs", "depth_unit", "depth_range")
 """What of an exported file's metadata says how to feed it and how to read its answers."""
 
@@ -92,7 +93,7 @@ def pack(ws: Workspace, registry: Hub, version: Version, channel: Channel, keys:
     texts = {
         CARD: card(ws, version.name, event=newest_event).readme.encode(),
         BILL: bill_of_materials(version, digests),
-        STATEMENT: signed(version, digests, registry.ledger.noted().ledger, keys.release),
+        STATEMENT: signed(version, digests, registry.ledger.noted().ledger, keys.signing_release()),
         **task.files,
     }
     metadata = contract(version, pixels, form_of(ws.config.devices[channel.device]))

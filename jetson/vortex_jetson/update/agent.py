@@ -21,6 +21,7 @@ from vortex_jetson.formats import bundle as bundles
 from vortex_jetson.formats.bundle import Bundle
 from vortex_jetson.formats.channel import Channel, Release
 from vortex_jetson.formats.document import LARGEST_COUNT, canonical, read
+from vortex_jetson.formats.release_keys import LARGEST_STATEMENT, STATEMENT, ReleaseKeys, check_statement
 from vortex_jetson.update import health, outbox, trust
 from vortex_jetson.update.device import Device, stamp
 from vortex_jetson.update.slots import Name, Slots
@@ -128,7 +129,7 @@ def _pull(device: Device, transfer: Transfer, attempt: _Attempt) -> Pulled:
         word: Outcome = "held" if decision.held else "committed"
         rolled_back = decision.held and release and release.bundle in slots.barred
         return Pulled("rolled back" if rolled_back else word, decision.reason, received=transfer.received)
-    slots = stage(device, slots, decision, transfer)
+    slots = stage(device, slots, decision, transfer, belief.release_keys)
     return _proven(device, slots, transfer)
 
 
@@ -156,18 +157,19 @@ def recover(device: Device) -> Slots:
     return slots
 
 
-def stage(device: Device, slots: Slots, release: Release, transfer: Transfer) -> Slots:
-    """Bring a release into the spare slot, whole and verified, and on trial.
+def stage(device: Device, slots: Slots, release: Release, transfer: Transfer, keys: ReleaseKeys | None = None) -> Slots:
+    """Bring a release into the spare slot, whole and verified, and on trial; of these keys one has to have signed it, where there are any.
 
     Raises Untrusted, BadDocument, BadBundle, TransferFailed, DiskFull, UsageError where the device's library takes none of its models.
     """
     spare = slots.slot(slots.spare)
     if spare.phase == "committed" and spare.bundle == release.bundle:
         try:
-            verified(device, slots.spare, release.bundle)
+            bundle = verified(device, slots.spare, release.bundle)
         except RobotError as error:
             device.journal("slot damaged", slot=slots.spare, reason=error.message)
         else:
+            _require_signed(bundle, transfer, keys)
             return device.write(slots.try_out())
     manifest = transfer.known(_path(release.bundle), release.bundle, release.bytes)
     bundle = bundles.parse(manifest)
@@ -178,6 +180,7 @@ def stage(device: Device, slots: Slots, release: Release, transfer: Transfer) ->
         )
     require(device.settings.runtime)
     model_for(device.settings.runtime, bundle)
+    _require_signed(bundle, transfer, keys)
     _ask_for_space(device, bundle)
     for entry in bundle.files.values():
         transfer.file(_path(entry.sha256), entry.sha256, entry.bytes, device.files / entry.sha256[:2] / entry.sha256)
@@ -355,6 +358,17 @@ def _ask_for_space(device: Device, bundle: Bundle) -> None:
             f"{device.folder}: {bundle.version} needs {needed:,} bytes, {free:,} are free; nothing was fetched",
             "free some space, and pull again",
         )
+
+
+def _require_signed(bundle: Bundle, transfer: Transfer, keys: ReleaseKeys | None) -> None:
+    """Raises Untrusted where none of these keys signed the statement about a bundle's models, before any of them is fetched."""
+    if keys is None:
+        return
+    entry = bundle.files.get(STATEMENT)
+    if entry is None or entry.bytes > LARGEST_STATEMENT:
+        raise Untrusted(f"{bundle.version} comes without {STATEMENT}, and root names keys that sign one", trust.REPAIR)
+    statement = transfer.known(_path(entry.sha256), entry.sha256, entry.bytes)
+    check_statement(statement, {model.file: bundle.files[model.file].sha256 for model in bundle.models}, keys)
 
 
 def _path(sha256: str) -> str:
