@@ -52,8 +52,8 @@ def history(
     if device is not None:
         ws.device(device)
     registry = hub(ws)
-    if version is not None and version not in {declared.name for declared in registry.declared()}:
-        registry.get(version)
+    if version is not None:
+        registry.described(version)  # a wrong name is answered with the right ones
     if at is not None:
         if last is not None:
             raise UsageError("--at shows a moment, --last the newest lines", "give one of them")

@@ -50,30 +50,35 @@ def show(
     """
     from pipelines.hub import history as recorded
     from pipelines.hub.classes import class_pixels
-    from pipelines.hub.evidence import items
     from pipelines.hub.open import hub
+    from registry.declarations import DeclaredVersion
     from registry.quarantine import bars_of
 
     ws = console.workspace()
     registry = hub(ws)
-    declared = next((each for each in registry.declared() if each.name == version and not each.adopted), None)
-    if declared:
-        _show_declared(declared, bars_of(registry.ledger, version), list(recorded.history(registry.ledger, version=version)))
-        return
-    record = registry.get(version)
+    record = registry.described(version)
+    bars = bars_of(registry.ledger, version)
     entries = list(recorded.history(registry.ledger, version=version))
+    if isinstance(record, DeclaredVersion):
+        _show_declared(record, bars, entries)
+        return
     payload = {**{key: value for key, value in vars(record).items() if key != "headline"}, "headline": record.headline}
     payload["stages"] = [{"channel": channel, "stage": stage} for channel, stage in record.stages]
     pixels = class_pixels(registry, record)
     payload["trained_classes"] = pixels
-    bars = bars_of(registry.ledger, version)
     payload["quarantined"] = [str(bar) for bar in bars]
     payload["published"] = record.published
-    payload["evidence"] = reports = items(ws, registry, record) if record.evidence else []
+    payload["evidence"] = reports = _evidence(ws, registry, record) if record.evidence else []
     payload["int8_speed"] = speed = _int8_speed(ws, registry, record)
     console.emit(
         {**payload, "history": [history.payload(entry) for entry in entries]}, *_sections(record, pixels, bars, reports, speed, entries)
     )
+
+
+def _evidence(ws: Workspace, registry: Hub, record: Version) -> list[EvidenceItem]:
+    from pipelines.hub.evidence import items  # numpy, which most versions are shown without
+
+    return items(ws, registry, record)
 
 
 def _show_declared(declared: DeclaredVersion, bars: Sequence[Bar], entries: list[Entry]) -> None:
