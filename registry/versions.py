@@ -104,8 +104,8 @@ class Hub:
     def listing(self) -> Listing:
         """What listings show of all versions. One query where none was declared or adopted and nothing is in quarantine; no MLflow."""
         with self._reading():
-            entries = self.ledger.entries(without=events.kinds(folds=False), bodies=False)
-            state = events.fold(entries)
+            entries = self.ledger.entries(without=reading.kinds(folds=False), bodies=False)
+            state = reading.fold(entries)
             summaries = state.summaries()
             declares = any(entry.kind in (VersionDeclared.kind, VersionAdopted.kind) for entry in entries)
             if any(scope == "data" for scope, _ in state.quarantines):

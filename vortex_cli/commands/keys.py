@@ -17,6 +17,7 @@ from vortex_cli import console, wording
 
 PASSPHRASE = "VORTEX_ROOT_PASSPHRASE"
 """Environment variable that holds the passphrase of the root keys, where nobody can be asked."""
+ASKED = "passphrase of the root keys"
 ROOT = typer.Option("--root", metavar="FOLDER", help="Where a root key lies, outside of the workspace; may be repeated.")
 
 
@@ -74,15 +75,14 @@ def rotate(
     from pipelines.ship.tuf_repository import refresh as sign
 
     ws = console.workspace()
-    if new and role is RoleName.RELEASE:
-        raise UsageError("--new is where new root keys go, and the release key lies in the workspace", "leave --new out")
-    if distrust and role is not RoleName.RELEASE:
-        raise UsageError(f"--distrust is of release keys; what the old key of {role} signs is refused anyway", "leave --distrust out")
-    word = _passphrase("passphrase of the root keys")
     if role is RoleName.RELEASE:
-        change = keys.rotate_release(ws, root, word, distrust=distrust or ())
+        if new:
+            raise UsageError("--new is where new root keys go, and the release key lies in the workspace", "leave --new out")
+        change = keys.rotate_release(ws, root, _passphrase(ASKED), distrust=distrust or ())
     else:
-        change = keys.rotate(ws, role.value, root, word, new_folders=new or ())
+        if distrust:
+            raise UsageError(f"--distrust is of release keys; what the old key of {role} signs is refused anyway", "leave --distrust out")
+        change = keys.rotate(ws, role.value, root, _passphrase(ASKED), new_folders=new or ())
     published = publish_after(ws) if distrust else ()
     sign(ws)
     console.emit(change, change.sentence())
@@ -103,7 +103,7 @@ def refresh(
     from pipelines.ship.tuf_repository import refresh as sign
 
     ws = console.workspace()
-    renewed = renew(ws, root, _passphrase("passphrase of the root keys")) if root else None
+    renewed = renew(ws, root, _passphrase(ASKED)) if root else None
     signed = sign(ws)
     outcome = [renewed.sentence()] if renewed else []
     outcome.append("what was due is signed anew and published" if signed else "nothing is due: nothing was changed")

@@ -42,7 +42,9 @@ def versions(
     listing = hub(ws).listing()
     figures, bars = listing.published, listing.barred
     listed = [summary for summary in listing.summaries if domain is None or _concerns(summary, domain, figures)]
-    without_weights = [version for version in listing.declared if not version.adopted and (domain is None or _published_on(version, domain))]
+    without_weights = [
+        version for version in listing.declared if not version.adopted and (domain is None or _published_on(version, domain))
+    ]
     if not listed and not without_weights:
         console.note(
             f"no version for domain {domain} yet; make one with: vortex train v6 --domain {domain}"
