@@ -6,9 +6,8 @@ import os
 import shutil
 import sys
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,14 +20,8 @@ ASKED = "passphrase of the root keys"
 ROOT = typer.Option("--root", metavar="FOLDER", help="Where a root key lies, outside of the workspace; may be repeated.")
 
 
-class RoleName(StrEnum):
-    """What can get a new key."""
-
-    ROOT = "root"
-    TARGETS = "targets"
-    SNAPSHOT = "snapshot"
-    TIMESTAMP = "timestamp"
-    RELEASE = "release"
+Named = Literal["root", "targets", "snapshot", "timestamp", "release"]
+"""What can get a new key: a role of what is published, or the workspace itself, which signs what a bundle states."""
 
 
 def init(
@@ -53,7 +46,7 @@ def init(
 
 
 def rotate(
-    role: Annotated[RoleName, typer.Argument(metavar="ROLE", help="root, targets, snapshot, timestamp or release.")],
+    role: Annotated[Named, typer.Argument(metavar="ROLE", help="root, targets, snapshot, timestamp or release.")],
     root: Annotated[list[Path], ROOT],
     new: Annotated[
         list[Path] | None, typer.Option("--new", metavar="FOLDER", help="Where a new root key goes, for ROLE root; may be repeated.")
@@ -75,14 +68,14 @@ def rotate(
     from pipelines.ship.tuf_repository import refresh as sign
 
     ws = console.workspace()
-    if role is RoleName.RELEASE:
+    if role == "release":
         if new:
             raise UsageError("--new is where new root keys go, and the release key lies in the workspace", "leave --new out")
         change = keys.rotate_release(ws, root, _passphrase(ASKED), distrust=distrust or ())
     else:
         if distrust:
             raise UsageError(f"--distrust is of release keys; what the old key of {role} signs is refused anyway", "leave --distrust out")
-        change = keys.rotate(ws, role.value, root, _passphrase(ASKED), new_folders=new or ())
+        change = keys.rotate(ws, role, root, _passphrase(ASKED), new_folders=new or ())
     published = publish_after(ws) if distrust else ()
     sign(ws)
     console.emit(change, change.sentence())
