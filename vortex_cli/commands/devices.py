@@ -33,7 +33,7 @@ def list_() -> None:
             Text(line.health, HEALTH[line.health]),
             wording.when(line.device.seen_at) if line.device.seen_at else "–",
             (status.engine or "–") if status else "–",
-            status.reason if status else "",
+            status.because if status else "",
         )
         for line in lines
     ]
