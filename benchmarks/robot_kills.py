@@ -5,16 +5,18 @@
 The agent runs in a fork, with a real publishing folder (python-tuf) and real ONNX files. An audit hook counts what changes files (open for
 writing, rename, link, mkdir, remove, …), and `os.write`, `os.fsync`, `os.ftruncate` and `os.fchmod` are counted where they are called. Before
 the Nth the process gets SIGKILL; or from the Nth on every event that needs space raises ENOSPC; or the state folder lies on a tmpfs of so few
-kilobytes. The health check runs in a fork too, so that it need not start Python anew each time: same code, same end.
+kilobytes. The agent's children are forks too, so that they need not start Python anew each time: same code, same end.
 
 Asked after each: the state is readable, `current` leads to a bundle that is whole, old or new, by its digests; the agent's error is one of
-its own; the same command again ends as if nothing had been, and nothing half written is left. Then: updates in a row with kills at random
+its own; the same command again ends as if nothing had been, and nothing half written is left. One pull builds an engine, by a stand-in for
+TensorRT that computes by ONNX Runtime; what runs then has an engine whose digest is right. Then: updates in a row with kills at random
 (0 lost), reboots in the middle of health checks (0 rollbacks), and reports that nobody takes after a commit (0 rollbacks).
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import errno
 import os
 import random
@@ -32,20 +34,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from vortex_jetson import child
+from vortex_jetson.engines import builds
 from vortex_jetson.errors import HealthFailed, RobotError, UsageError
 from vortex_jetson.formats import bundle
 from vortex_jetson.formats.channel import Release
 from vortex_jetson.limits import LIMITS
-from vortex_jetson.update import agent, health, outbox
+from vortex_jetson.update import agent, outbox
 from vortex_jetson.update import device as devices
 from vortex_jetson.update.device import Device, Settings
 
+from tests.unit.jetson import forks
 from tests.unit.jetson.publisher import CHANNEL, Publisher
+from tests.unit.jetson.standin import cuda
 
 NAMED: Final = {"os.rename", "os.link", "os.symlink", "os.mkdir", "os.rmdir", "os.remove", "os.truncate", "os.chmod"}
 """Audit events that change files."""
 NEED_SPACE: Final = {"open", "os.link", "os.symlink", "os.mkdir", "os.write"}
-HASTY: Final = replace(LIMITS, back_off_s=0.001, back_off_longest_s=0.002, connect_s=0.2, read_s=0.2)
+HASTY: Final = replace(
+    LIMITS, back_off_s=0.001, back_off_longest_s=0.002, connect_s=0.2, read_s=0.2, build_memory_bytes=1 << 30, build_workspace_bytes=1 << 20
+)
 DONE, OWN_ERROR, STRANGE = 0, 10, 20
 """How a fork ends: well, with an error of the agent's own, with another one."""
 TMPFS_KB: Final = range(24, 200, 4)
@@ -139,19 +147,10 @@ def forked(work: Callable[[], object]) -> int:
         os._exit(code)
 
 
-def health_in_a_fork(command: list[str], _: float) -> subprocess.CompletedProcess[bytes]:
-    """What `health.run_child` does, without starting Python anew."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if not pid:
-        os.close(reader)
-        with os.fdopen(writer, "wb") as stream:
-            stream.write(health.main(*command[3:]).encode())
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as stream:
-        answer = stream.read()
-    return subprocess.CompletedProcess(command, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), answer, b"")
+def pretend_to_be_a_jetson() -> None:
+    """Have this process and its forks find the stand-in for CUDA and TensorRT."""
+    sys.path.insert(0, str(Path(cuda.__file__).parent))
+    ctypes.CDLL = cuda.load  # type: ignore[assignment,misc]
 
 
 def at(folder: Path, publish: Path) -> Device:
@@ -185,16 +184,21 @@ def scenarios(folder: Path) -> list[Scenario]:
     runs_v9 = after("runs-v9", runs_v8, with_v9)
     with_bad = published("publish-bad", bad)
     back_to_v8 = published("publish-back", v8)
+    jetson = folder / "jetson"
+    devices.init(jetson, Settings("robot-8", CHANNEL, str(publisher.folder), "tensorrt"), folder / "root.json")
+    v11 = publisher.bundle("v11", "same", target="jetson")
+    with_v11 = published("publish-jetson", v11)
     waiting = shutil.copytree(runs_v9, folder / "waiting", symlinks=True)
     for version in ("v7", "v8", "v9"):
         outbox.add(at(waiting, with_v9), "committed", f"{version} runs", version, "0" * 64)
-    for place in (with_v8, with_v9, with_bad, back_to_v8):
+    for place in (with_v8, with_v9, with_bad, back_to_v8, with_v11):
         (place / "reports").mkdir(exist_ok=True)
     return [
         Scenario("pull, first", new, with_v8, agent.pull, "v8", (v8,)),
         Scenario("pull, next", runs_v8, with_v9, agent.pull, "v9", (v8, v9)),
         Scenario("pull, back", runs_v9, back_to_v8, agent.pull, "v8", (v8, v9)),
         Scenario("pull, broken", runs_v9, with_bad, agent.pull, "v9", (v8, v9)),
+        Scenario("pull, engine", jetson, with_v11, agent.pull, "v11", (v11,)),
         Scenario("rollback", runs_v9, with_v9, lambda device: agent.roll_back(device, "stops"), "v8", (v8, v9)),
         Scenario("report", waiting, with_v9, outbox.send, "v9", (v8, v9)),
     ]
@@ -212,7 +216,13 @@ def boots(device: Device, whole: tuple[Release, ...], first: bool) -> str | None
         manifest = (current / "manifest.json").read_bytes()
         if bundle.digest(manifest) not in {release.bundle for release in whole}:
             return "current leads to another bundle"
-        bundle.verify(current / "bundle", bundle.parse(manifest))
+        content = bundle.parse(manifest)
+        bundle.verify(current / "bundle", content)
+        if device.settings.runtime == "tensorrt":
+            engine = builds.newest(device.engines, content)
+            if engine is None:
+                return "what runs has no engine"
+            builds.read(engine, content)
     except (RobotError, OSError) as error:
         return f"does not boot: {error}"
     return None
@@ -401,7 +411,7 @@ def reboots(folder: Path, count: int) -> int:
                 os.kill(os.getpid(), signal.SIGKILL)
                 raise AssertionError
 
-            health.run_child = lose_power
+            child.run = lose_power
             agent.pull(device)
 
         if forked(work) != -signal.SIGKILL:
@@ -450,7 +460,8 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="a few of each, to see that it runs")
     options = parser.parse_args()
     stride, count, boots_count = (97, 2, 2) if options.smoke else (options.stride, options.updates, options.reboots)
-    health.run_child = health_in_a_fork
+    child.run = forks.run
+    pretend_to_be_a_jetson()
     started, tallies = time.monotonic(), []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -8,12 +8,12 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
+from vortex_jetson import release
 from vortex_jetson.commands import add_commands
-from vortex_jetson.engines.engine import RUNTIMES
+from vortex_jetson.engines.engine import SETTINGS
 from vortex_jetson.errors import HealthFailed, Interrupted, RobotError, plain
 from vortex_jetson.update import agent, device, outbox
 
@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="vortex-jetson", description="Pull a version of Vortex to this device, try it out, and run it or go back."
     )
-    top.add_argument("--version", action="version", version=f"vortex-jetson {_version()}")
+    top.add_argument("--version", action="version", version=f"vortex-jetson {release.version()}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     init = _command(
@@ -61,9 +61,9 @@ def parser() -> argparse.ArgumentParser:
     init.add_argument("--root", required=True, type=Path, metavar="FILE", help="root.json, from whoever publishes, by a way that you trust")
     init.add_argument(
         "--runtime",
-        choices=list(RUNTIMES),
+        choices=list(SETTINGS),
         default="onnxruntime",
-        help="what runs the model (default: onnxruntime, the one that this agent runs)",
+        help="what runs the model; auto is tensorrt where it starts, else onnxruntime (default: onnxruntime)",
     )
 
     pull = _command(
@@ -91,13 +91,6 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--to", dest="place", metavar="PLACE", help="another server or folder than the publishing one")
     add_commands(commands, _command, _say)
     return top
-
-
-def _version() -> str:
-    try:
-        return metadata.version("vortex-jetson")
-    except metadata.PackageNotFoundError:
-        return "of a checkout"
 
 
 def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], help_: str, example: str) -> argparse.ArgumentParser:
@@ -163,6 +156,7 @@ def _status(arguments: argparse.Namespace) -> int:
     ]
     lines += [f"on trial     {status.trial}"] * (status.trial is not None)
     lines += [f"asked for    {status.asked}"] * (status.asked is not None)
+    lines += [f"engine       {status.engine}"] * (status.engine is not None)
     lines += [f"goes back to {status.previous}"] * (status.previous is not None)
     lines += [f"holds        {status.hold}"] * (status.hold is not None)
     lines += ["barred       what runs was barred since, and nothing else is published for this device"] * status.barred_by_channel

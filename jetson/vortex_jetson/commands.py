@@ -1,4 +1,4 @@
-"""The commands that see: `run`, `calibrate` and `nav2-params`. They are added to `vortex-jetson` by its `cli`, which parses and prints."""
+"""The commands that see: `run`, `build`, `bench`, `calibrate` and `nav2-params`. They are added to `vortex-jetson` by its `cli`, which parses and prints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from vortex_jetson.engines.engine import Engine, open_engine
+from vortex_jetson import bench as benches
+from vortex_jetson.bench import Bench, Latency
+from vortex_jetson.engines import builds
+from vortex_jetson.engines.engine import SETTINGS, Engine
 from vortex_jetson.errors import RobotError, UsageError
 from vortex_jetson.files import read_plain, reading, write_whole
 from vortex_jetson.formats.bundle import Bundle
@@ -27,7 +30,7 @@ from vortex_jetson.perception.pinhole import Pinhole, of_matrix
 from vortex_jetson.perception.resize import shrink
 from vortex_jetson.ros import nav2_params
 from vortex_jetson.ros.node import RosNode
-from vortex_jetson.update import agent, device
+from vortex_jetson.update import agent, device, outbox
 from vortex_jetson.update.device import Device
 
 MakeCommand = Callable[[Any, str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser]
@@ -53,6 +56,26 @@ def add_commands(commands: Any, command: MakeCommand, say: Say) -> None:
     run.add_argument(
         "--ros", nargs=argparse.REMAINDER, default=[], metavar="ARGS", help="last: ROS's own arguments, as -r depth:=/tof/depth"
     )
+
+    build = command(
+        commands,
+        "build",
+        lambda arguments: _build(arguments, say),
+        "build the TensorRT engine of what runs for this machine, and try it out",
+        "vortex-jetson build --slot b",
+    )
+    build.add_argument("--slot", choices=["a", "b"], help="of the bundle in this slot instead of what runs")
+
+    bench = command(
+        commands,
+        "bench",
+        lambda arguments: _bench(arguments, say),
+        "time what runs, and report it: speed, memory and task on one engine",
+        "vortex-jetson bench --frames 1000 --send",
+    )
+    bench.add_argument("--runtime", choices=list(SETTINGS), help="another library than that of the settings")
+    bench.add_argument("--frames", type=_count, default=200, metavar="N", help="how many to time (default: 200)")
+    bench.add_argument("--send", action="store_true", help="send what waits now, not with the next pull")
 
     calibration = command(
         commands,
@@ -143,6 +166,45 @@ def _run_ros(here: Device, current: Current, words: list[str]) -> int:
         node.close()
         rclpy.try_shutdown()
     return 0
+
+
+def _build(arguments: argparse.Namespace, say: Say) -> int:
+    bundle, engine, new = agent.build(device.load(arguments.state), arguments.slot)
+    name, outcome = builds.name(engine), "was built" if new else "was there"
+    say(arguments, {"version": bundle.version, "engine": name, "new": new}, f"the engine of {bundle.version} {outcome}, and does its task", name)
+    return 0
+
+
+def _bench(arguments: argparse.Namespace, say: Say) -> int:
+    here = device.load(arguments.state)
+    if arguments.runtime:
+        here = replace(here, settings=replace(here.settings, runtime=arguments.runtime))
+    timed = benches.bench(here, arguments.frames)
+    document = timed.report(here.settings.device)
+    with here.locked():
+        report = outbox.add_evidence(here, document)
+        say(arguments, {**document, "report": report.name}, *_figures(timed), *[f"report       {report.name} waits"] * (not arguments.send))
+        if arguments.send:
+            outbox.send(here)
+    return 0
+
+
+def _figures(timed: Bench) -> list[str]:
+    measured = timed.measured
+    classes = f", {100 * measured.class_agreement:.1f} % of the classes right" if measured.class_agreement is not None else ""
+    return [
+        f"{timed.version} in {timed.precision} at {timed.size[0]}x{timed.size[1]} on {timed.library}, {timed.frames} frames",
+        *[f"engine       {timed.engine}"] * (timed.engine is not None),
+        f"computer     {timed.computer}" + (f", power mode {timed.power_mode}" if timed.power_mode else ""),
+        f"compute      {_milliseconds(timed.compute)}, {timed.frames_per_second:.1f} frames/s",
+        f"end to end   {_milliseconds(timed.end_to_end)}",
+        f"memory       {'not told by the system' if timed.memory_bytes is None else f'{timed.memory_bytes / 1e6:.0f} MB'}",
+        f"task         {measured.rmse_m:.3f} m RMSE{classes}",
+    ]
+
+
+def _milliseconds(latency: Latency) -> str:
+    return f"{latency.p50:.2f} ms a frame, p90 {latency.p90:.2f}, p99 {latency.p99:.2f}"
 
 
 def _calibrate(arguments: argparse.Namespace, say: Say) -> int:
@@ -243,7 +305,7 @@ def _opened(here: Device) -> tuple[Bundle, Engine]:
     slots = here.slots()
     bundle = agent.running(here, slots)
     assert slots.running is not None  # else nothing runs, which was said
-    return bundle, open_engine(here.settings.runtime, here.slot_folder(slots.running) / "bundle", bundle)
+    return bundle, agent.load(here, here.slot_folder(slots.running) / "bundle", bundle)
 
 
 def _following(here: Device, current: Current) -> Follower:

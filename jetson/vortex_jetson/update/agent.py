@@ -14,8 +14,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from vortex_jetson.engines.engine import LibraryMissing, model_for, require
-from vortex_jetson.errors import BadBundle, DiskFull, HealthFailed, RobotError, TransferFailed, Untrusted, UsageError, WrongClock
+from vortex_jetson import child
+from vortex_jetson.engines import builds, machine
+from vortex_jetson.engines.engine import Engine, model_for, open_engine
+from vortex_jetson.engines.machine import Machine
+from vortex_jetson.errors import (
+    BadBundle,
+    DiskFull,
+    EngineFailed,
+    HealthFailed,
+    LibraryMissing,
+    MemoryShort,
+    RobotError,
+    TransferFailed,
+    Untrusted,
+    UsageError,
+    WrongClock,
+)
 from vortex_jetson.files import STAGING, flush, read_plain, reading, remove_tree, write_whole, writing
 from vortex_jetson.formats import bundle as bundles
 from vortex_jetson.formats.bundle import Bundle
@@ -124,10 +139,11 @@ def _pull(device: Device, transfer: Transfer, attempt: _Attempt) -> Pulled:
     if isinstance(decision, Keep):
         if slots.trial:
             slots = device.write(slots.clear())
+        warnings = _renew(device, slots)
         sweep(device, slots)
         word: Outcome = "held" if decision.held else "committed"
         rolled_back = decision.held and release and release.bundle in slots.barred
-        return Pulled("rolled back" if rolled_back else word, decision.reason, received=transfer.received)
+        return Pulled("rolled back" if rolled_back else word, decision.reason, received=transfer.received, warnings=warnings)
     slots = stage(device, slots, decision, transfer)
     return _proven(device, slots, transfer)
 
@@ -150,7 +166,7 @@ def recover(device: Device) -> Slots:
     slots = device.slots()
     device.settle(slots)
     with writing(device.folder):
-        for folder in (device.folder, device.folder / "outbox", device.folder / "slots"):
+        for folder in (device.folder, device.folder / "outbox", device.folder / "slots", *device.engines.glob("*/*")):
             for leftover in folder.glob(f".*{STAGING}"):
                 remove_tree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
     return slots
@@ -176,8 +192,7 @@ def stage(device: Device, slots: Slots, release: Release, transfer: Transfer) ->
             f"the bundle of {release.version} for {device.settings.channel} says that it is {bundle.version} for {bundle.channel}",
             trust.REPAIR,
         )
-    require(device.settings.runtime)
-    model_for(device.settings.runtime, bundle)
+    model_for(library(device)[0], bundle)
     _ask_for_space(device, bundle)
     for entry in bundle.files.values():
         transfer.file(_path(entry.sha256), entry.sha256, entry.bytes, device.files / entry.sha256[:2] / entry.sha256)
@@ -193,7 +208,8 @@ def stage(device: Device, slots: Slots, release: Release, transfer: Transfer) ->
 def prove(device: Device, slots: Slots) -> Slots:
     """Have what is on trial do its task: it runs, or HealthFailed is raised and what ran before goes on.
 
-    Raises LibraryMissing where this device cannot run any model, which says nothing about this one; it is not barred.
+    Raises LibraryMissing, DiskFull and MemoryShort where this device cannot build or run any model now, which says nothing about this one; it
+    is not barred.
     """
     trial, name = slots.trial, slots.spare
     if trial is None or trial.bundle is None:
@@ -206,8 +222,8 @@ def prove(device: Device, slots: Slots) -> Slots:
     boot = device.boot_id()
     while True:
         try:
-            result = health.check(device.slot_folder(name), bundle, device.settings.runtime, device.limits)
-        except LibraryMissing:
+            result = _tried(device, name, bundle)
+        except (LibraryMissing, DiskFull, MemoryShort):
             device.write(slots.clear())
             raise
         if not result.crashed:
@@ -227,6 +243,100 @@ def prove(device: Device, slots: Slots) -> Slots:
     raise HealthFailed(
         f"{trial.version} does not do its task: {result.reason}{times}; {runs}", "it is barred here; promote another version"
     )
+
+
+def _tried(device: Device, name: Name, bundle: Bundle) -> health.Result:
+    """How the bundle of a slot does its task, on an engine that is built now where its library needs one and there is none.
+
+    Raises LibraryMissing, DiskFull, MemoryShort and Interrupted, which say nothing about the bundle.
+    """
+    runtime, here = library(device)
+    slot = device.slot_folder(name)
+    try:
+        engine = None if here is None else builds.built(device.engines, slot, bundle, here, device.limits)
+    except EngineFailed as error:
+        return health.Result(error.message)
+    except child.Died as death:
+        return health.Result(f"while its engine was built {death.reason}", crashed=True)
+    result = health.check(slot, bundle, runtime, device.limits, engine)
+    if engine is not None and engine.suffix == builds.CANDIDATE and not result.crashed:
+        builds.keep(engine) if result.reason is None else builds.refuse(engine)
+    return result
+
+
+def build(device: Device, name: Name | None = None) -> tuple[Bundle, Path, bool]:
+    """Build the engine of a slot's bundle, else of what runs, and have it do its task; the bundle, the engine, and whether it is new.
+
+    What runs goes on meanwhile, and whatever comes of it: an engine that does not do the bundle's task is not kept. Raises RobotError.
+    """
+    with device.locked():
+        slots = recover(device)
+        name = name or slots.running
+        if name is None:
+            raise UsageError("nothing runs on this device", "pull first: vortex-jetson pull")
+        slot = slots.slot(name)
+        if slot.bundle is None:
+            raise UsageError(f"slot {name} is empty", "leave --slot out for what runs")
+        return _built(device, name, verified(device, name, slot.bundle))
+
+
+def _built(device: Device, name: Name, bundle: Bundle) -> tuple[Bundle, Path, bool]:
+    _, here = library(device)
+    if here is None:
+        raise UsageError("this device runs ONNX Runtime, which needs no engine", 'to run TensorRT, write runtime = "tensorrt" into device.toml')
+    before = builds.proven(device.engines, bundle, here)
+    result = _tried(device, name, bundle)
+    engine = builds.proven(device.engines, bundle, here)
+    if result.reason is not None or engine is None:
+        raise EngineFailed(f"{bundle.version} does not do its task on an engine for {here.key}: {result.reason}", "what runs goes on")
+    if engine != before:
+        device.journal("engine built", version=bundle.version, engine=builds.name(engine))
+    return bundle, engine, engine != before
+
+
+def _renew(device: Device, slots: Slots) -> list[str]:
+    """Build what runs an engine where this machine has another power mode or library than when its engine was built; why not, where that failed.
+
+    Raises RobotError where nothing that was built runs it on this machine.
+    """
+    _, here = library(device)
+    if here is None or slots.running is None or slots.current.bundle is None:
+        return []
+    bundle = running(device, slots)
+    engine = builds.proven(device.engines, bundle, here)
+    if engine is not None and engine.parent.name == here.key:
+        return []
+    try:
+        _built(device, slots.running, bundle)
+    except RobotError as error:
+        if engine is None:
+            raise
+        return [f"{bundle.version} runs on an engine of another power mode: {error.message}"]
+    return []
+
+
+def library(device: Device) -> tuple[str, Machine | None]:
+    """Which library runs models here, and for TensorRT the machine that engines are built for. Raises LibraryMissing where it does not start."""
+    here = machine.choose(device.settings.runtime, device.limits)
+    return ("onnxruntime", None) if here is None else ("tensorrt", here)
+
+
+def load(device: Device, folder: Path, bundle: Bundle) -> Engine:
+    """The model of a bundle, whose files lie in `folder` and were verified, on the library of this device. Raises RobotError."""
+    runtime, here = library(device)
+    engine = None if here is None else builds.proven(device.engines, bundle, here)
+    return open_engine(runtime, folder, bundle, None if engine is None else builds.read(engine, bundle, device.limits))
+
+
+def engine_name(device: Device, slots: Slots) -> str | None:
+    """The name of the engine that was built for what runs; None where none was, as ONNX Runtime needs none."""
+    if device.settings.runtime == "onnxruntime" or slots.running is None:
+        return None
+    try:
+        engine = builds.newest(device.engines, _manifest(device, slots.running))
+    except RobotError:  # what is damaged is told by whoever verifies it
+        return None
+    return None if engine is None else builds.name(engine)
 
 
 def roll_back(device: Device, reason: str) -> Slots:
@@ -259,7 +369,7 @@ def check(device: Device) -> tuple[Bundle, health.Result]:
         if slots.running is None:
             raise UsageError("nothing runs on this device", "pull first: vortex-jetson pull")
         bundle = running(device, slots)
-        return bundle, health.check(device.slot_folder(slots.running), bundle, device.settings.runtime, device.limits)
+        return bundle, _tried(device, slots.running, bundle)
 
 
 def running(device: Device, slots: Slots) -> Bundle:
@@ -284,10 +394,7 @@ def _is_damaged(device: Device, slots: Slots) -> bool:
 def verified(device: Device, name: Name, digest: str) -> Bundle:
     """The bundle of a slot, whose folder is what the manifest with this digest says. Raises BadBundle and BadDocument."""
     folder = device.slot_folder(name)
-    try:
-        manifest = read_plain(folder / "manifest.json", device.limits.manifest_bytes)
-    except OSError as error:
-        raise BadBundle(f"{folder / 'manifest.json'}: cannot be read ({error.strerror})", "pull again") from error
+    manifest = _manifest_bytes(device, name)
     if bundles.digest(manifest) != digest:
         raise BadBundle(f"{folder / 'manifest.json'}: is not the one that was pulled", "pull again")
     bundle = bundles.parse(manifest)
@@ -295,8 +402,20 @@ def verified(device: Device, name: Name, digest: str) -> Bundle:
     return bundle
 
 
+def _manifest_bytes(device: Device, name: Name) -> bytes:
+    path = device.slot_folder(name) / "manifest.json"
+    try:
+        return read_plain(path, device.limits.manifest_bytes)
+    except OSError as error:
+        raise BadBundle(f"{path}: cannot be read ({error.strerror})", "pull again") from error
+
+
+def _manifest(device: Device, name: Name) -> Bundle:
+    return bundles.parse(_manifest_bytes(device, name))
+
+
 def sweep(device: Device, slots: Slots) -> None:
-    """Remove what no slot holds: fetched files, and folders that were on their way."""
+    """Remove what no slot holds: fetched files, the engines that were built of them, and folders that were on their way."""
     named = set()
     for name in ("a", "b"):
         slot = slots.slot("a" if name == "a" else "b")
@@ -313,6 +432,7 @@ def sweep(device: Device, slots: Slots) -> None:
         for path in device.files.glob("??/*"):
             if path.name not in named:
                 path.unlink()
+    builds.sweep(device.engines, named)
 
 
 def _fill(device: Device, name: Name, bundle: Bundle, manifest: bytes) -> None:
@@ -375,9 +495,11 @@ def _remember(device: Device, belief: trust.Belief) -> None:
 
 def _tell(device: Device, pulled: Pulled, about: str | None) -> Pulled:
     """Report how a pull ended that was `about` this bundle. Whatever becomes of the report, the pull stays as it ended."""
-    current = device.slots().current
+    slots = device.slots()
+    current = slots.current
     with _best_effort(device) as faults:
-        outbox.add(device, pulled.outcome, pulled.reason, current.version, current.bundle, about=about)
+        engine = engine_name(device, slots)
+        outbox.add(device, pulled.outcome, pulled.reason, current.version, current.bundle, engine, about=about)
         outbox.send(device)
     pulled.warnings.extend(faults)
     return pulled
@@ -402,6 +524,8 @@ class Status:
     version: str | None
     bundle: str | None
     slot: str | None
+    engine: str | None
+    """Name of the newest engine that was built for what runs; None without one, as ONNX Runtime needs none."""
     previous: str | None
     """Version of the other slot, which `rollback` goes back to."""
     trial: str | None
@@ -434,6 +558,7 @@ def status(device: Device) -> Status:
         slots.current.version,
         slots.current.bundle,
         slots.running,
+        engine_name(device, slots),
         spare.version if spare.phase == "committed" else None,
         slots.trial.version if slots.trial else None,
         fields.optional("hold", fields.line) if fields else None,

@@ -63,8 +63,8 @@ class Publisher:
         self.signers["root"] = new
         self.put(f"metadata/{root.version}.root.json", self.signed_root.to_bytes())
 
-    def bundle(self, version: str, kind: str = "good", padding: int = 0) -> Release:
-        """Put a bundle into files/; it can be published afterwards."""
+    def bundle(self, version: str, kind: str = "good", padding: int = 0, target: str = "host") -> Release:
+        """Put a bundle, whose model is for this target, into files/; it can be published afterwards."""
         contents = {
             f"models/{version}-fp32.onnx": model(kind),
             "card.md": f"# {version}\n".encode() + b"x" * padding,
@@ -84,7 +84,7 @@ class Publisher:
             replace(
                 made,
                 size=(HEIGHT, WIDTH),
-                models=(Model(f"models/{version}-fp32.onnx", "fp32", "host", True),),
+                models=(Model(f"models/{version}-fp32.onnx", "fp32", target, True),),
                 health=replace(made.health, frames=tuple(frames), bounds=Bounds(0.05, 0.06, 0.95)),
             )
         )
