@@ -23,6 +23,12 @@ if fault() == "no driver":
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
+def session(content: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
 class ILogger:
     INTERNAL_ERROR, ERROR, WARNING = 0, 1, 2
 
@@ -97,7 +103,7 @@ class OnnxParser:
 
     def parse(self, content: bytes) -> bool:
         try:
-            onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+            session(content)
         except Exception:
             return False
         self.network.onnx, self.network.num_layers = content, 5
@@ -151,4 +157,4 @@ class Runtime:
         if not content.startswith(MAGIC):
             self.logger.log(ILogger.ERROR, "Error Code 1: Serialization (Serialization assertion failed: version tag does not match)")
             return None
-        return CudaEngine(onnxruntime.InferenceSession(content[len(MAGIC) :], providers=["CPUExecutionProvider"]))
+        return CudaEngine(session(content[len(MAGIC) :]))

@@ -16,11 +16,13 @@ from vortex_jetson.formats.channel import Channel, Release
 
 from core.errors import VortexError
 from core.stages import STAGES
+from pipelines.hub.evidence import items
 from pipelines.hub.exports import BUILDS, PARITY_DOMAIN
 from pipelines.hub.open import hub
 from pipelines.ship import fleet, keys
 from pipelines.ship import publish as publishing
 from pipelines.ship.bundle import BILL, CARD, STATEMENT
+from pipelines.ship.evidence import Request, gather
 from pipelines.ship.publish import publish, publish_after
 from pipelines.ship.quarantine import quarantine
 from pipelines.ship.rollback import rollback
@@ -30,6 +32,11 @@ from registry import signature
 from registry.stages import StageJudgement, channel_state, record_promotion
 from tests.unit.pipelines.ship.conftest import SIZE, Arena
 from tests.unit.pipelines.ship.test_keys import WORD, client
+from validation.checks import Check
+from validation.evidence.device_bench import DeviceBench
+from validation.promotion.evidence import DeviceRuns
+from validation.promotion.gates import device_bench
+from validation.promotion.gates.device_bench import FastOnDevice
 
 CHANNEL = registry_channels.Channel("orin", "rooms")
 
@@ -269,3 +276,23 @@ def test_a_device_pulls_what_is_published_and_its_report_is_collected(robots: Ro
     assert [report.text for report in collection.reports] == [f"robot-7 committed {name}" for name in (first, second, first)]
     (line,) = fleet.fleet(robots.ws)
     assert (line.wanted, line.health) == (first, "well")
+
+    rule = FastOnDevice(check="device-bench", p99_ms=1000)
+    assert not judged(robots, first, rule).ok
+    assert device("bench", "--frames", "100", "--send") == 0
+    benched = fleet.collect(robots.ws, robots.ws.publish_folder).reports[-1]
+    assert benched.outcome == "taken" and benched.text.startswith(f"device-bench of {first}: robot-7 (")
+    check = judged(robots, first, rule)
+    assert check.ok and "over 100 frames on robot-7" in check.found
+    (item,) = items(robots.ws, hub(robots.ws), hub(robots.ws).get(first))
+    assert isinstance(item.report, DeviceBench) and (item.report.precision, item.report.input_size) == ("fp32", list(SIZE))
+    assert item.report.task is not None and item.report.task["health frames"]["rmse"] > 0 and item.report.end_to_end_ms is not None
+
+
+def judged(robots: Robots, name: str, rule: FastOnDevice) -> Check:
+    """What the gate of a device's speed says of a version."""
+    registry = hub(robots.ws)
+    request = Request(robots.ws, registry, registry.get(name), None, CHANNEL, True, None, None)
+    runs = gather(request, [rule])[0][DeviceRuns]
+    assert isinstance(runs, DeviceRuns)
+    return device_bench.judge(rule, runs)
