@@ -171,7 +171,12 @@ def _run_ros(here: Device, current: Current, words: list[str]) -> int:
 def _build(arguments: argparse.Namespace, say: Say) -> int:
     bundle, engine, new = agent.build(device.load(arguments.state), arguments.slot)
     name, outcome = builds.name(engine), "was built" if new else "was there"
-    say(arguments, {"version": bundle.version, "engine": name, "new": new}, f"the engine of {bundle.version} {outcome}, and does its task", name)
+    say(
+        arguments,
+        {"version": bundle.version, "engine": name, "new": new},
+        f"the engine of {bundle.version} {outcome}, and does its task",
+        name,
+    )
     return 0
 
 

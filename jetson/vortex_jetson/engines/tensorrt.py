@@ -10,6 +10,7 @@ last of them no longer has, and no calibrator.
 from __future__ import annotations
 
 import ctypes
+import re
 import weakref
 from typing import Any, Final, NamedTuple, cast
 
@@ -22,6 +23,8 @@ from vortex_jetson.errors import EngineFailed, LibraryMissing, MemoryShort
 INPUT, DEPTH, LOGITS = "rgb", "depth", "logits"
 TO_DEVICE, TO_HOST = 1, 2
 """cudaMemcpyKind of the CUDA runtime."""
+OUT_OF_MEMORY: Final = 2
+"""cudaError_t."""
 CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76
 """CUdevice_attribute of the CUDA driver."""
 DRIVER: Final = "libcuda.so.1"
@@ -91,18 +94,26 @@ def build_engine(onnx: bytes, name: str, workspace_bytes: int | None = None) -> 
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
     if not parser.parse(onnx):
-        raise EngineFailed(f"{name}: TensorRT {trt.__version__} does not parse it: {parser.get_error(0).desc()}", "export it for a Jetson")
+        words.append(" ".join(parser.get_error(0).desc().split()))
+        _ask_for_memory(name, words)
+        raise EngineFailed(f"{name}: TensorRT {trt.__version__} does not parse it: {words[-1]}", "export it for a Jetson")
     config = builder.create_builder_config()
     if workspace_bytes is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_bytes)
     engine = builder.build_serialized_network(network, config)
     if engine is not None:
         return bytes(engine)
-    if any("outofmemory" in word.lower().replace(" ", "") for word in words):
-        raise MemoryShort(f"{name}: memory ran out while TensorRT built it ({words[-1]})", "free some, and pull again")
+    _ask_for_memory(name, words)
     raise EngineFailed(
         f"{name}: TensorRT {trt.__version__} builds no engine of its {network.num_layers} layers{_because(words)}", "export it for a Jetson"
     )
+
+
+def _ask_for_memory(name: str, words: list[str]) -> None:
+    """Raise MemoryShort where TensorRT's words say that it got no more."""
+    for word in words:
+        if re.search(r"bad_alloc|out ?of ?memory", word, re.IGNORECASE):
+            raise MemoryShort(f"{name}: memory ran out while TensorRT built it ({word[:200]})", "end other programs, and pull again")
 
 
 def _builder(trt: TensorRT, logger: Any, words: list[str]) -> Builder:
@@ -116,6 +127,7 @@ def _builder(trt: TensorRT, logger: Any, words: list[str]) -> Builder:
     except (TypeError, RuntimeError, AttributeError) as error:  # what pybind11 makes of a null pointer
         raise LibraryMissing(f"TensorRT {trt.__version__} does not start{_because([*words, str(error)])}", ELSEWHERE) from error
     if built is None:
+        _ask_for_memory("a network of one layer", words)
         raise LibraryMissing(
             f"TensorRT {trt.__version__} builds nothing for this GPU{_because(words)}",
             "install the TensorRT of this JetPack; what runs goes on",
@@ -150,27 +162,24 @@ class TensorRTEngine:
         words: list[str] = []
         self._runtime = trt.Runtime(_logger(trt, words))  # outlives the engine that it made
         engine = self._runtime.deserialize_cuda_engine(content)
-        if engine is None:
-            raise EngineFailed(
-                f"{name}: TensorRT {trt.__version__} does not take the engine, which another version or GPU may have built{_because(words)}",
-                "build it again: vortex-jetson build",
-            )
+        if engine is None:  # the library that built it does not take it: no fault of the model
+            raise LibraryMissing(f"{name}: TensorRT {trt.__version__} does not take the engine that was built{_because(words)}", ELSEWHERE)
         self._engine: CudaEngine = engine
         shapes = self._shapes(trt)
         self.size = (shapes[INPUT][2], shapes[INPUT][3])
         context = engine.create_execution_context()
         if context is None:
-            raise EngineFailed(f"{name}: TensorRT gives the engine no memory to run in{_because(words)}", "free some")
+            raise MemoryShort(f"{name}: TensorRT gives the engine no memory to run in{_because(words)}", "end other programs")
         self._context = context
         self._stream = ctypes.c_void_p()
-        _call(self._cuda, "cudaStreamCreate", ctypes.byref(self._stream))
+        _begin(self._cuda, "cudaStreamCreate", ctypes.byref(self._stream))
         self._arrays: dict[str, NDArray[np.float32]] = {}
         self._device: dict[str, ctypes.c_void_p] = {}
         self.close = weakref.finalize(self, _release, self._cuda, self._device, self._stream)
         for tensor, shape in shapes.items():
             self._arrays[tensor] = np.empty(shape, np.float32)
             pointer = ctypes.c_void_p()
-            _call(self._cuda, "cudaMalloc", ctypes.byref(pointer), ctypes.c_size_t(self._arrays[tensor].nbytes))
+            _begin(self._cuda, "cudaMalloc", ctypes.byref(pointer), ctypes.c_size_t(self._arrays[tensor].nbytes))
             self._device[tensor] = pointer
             self._context.set_tensor_address(tensor, pointer.value or 0)
 
@@ -214,7 +223,7 @@ class TensorRTEngine:
 
     def _free(self) -> int:
         free, total = ctypes.c_size_t(), ctypes.c_size_t()
-        _call(self._cuda, "cudaMemGetInfo", ctypes.byref(free), ctypes.byref(total))
+        _begin(self._cuda, "cudaMemGetInfo", ctypes.byref(free), ctypes.byref(total))
         return free.value
 
     def _copy(self, name: str, kind: int) -> None:
@@ -229,6 +238,15 @@ def _release(cuda: ctypes.CDLL, device: dict[str, ctypes.c_void_p], stream: ctyp
         cuda.cudaFree(pointer)
     device.clear()
     cuda.cudaStreamDestroy(stream)
+
+
+def _begin(cuda: ctypes.CDLL, name: str, *arguments: Any) -> None:
+    """Call CUDA before any frame runs, when no fault can be the model's. Raises MemoryShort and LibraryMissing."""
+    status = getattr(cuda, name)(*arguments)
+    if status == OUT_OF_MEMORY:
+        raise MemoryShort(f"{name}: the GPU has no memory left", "end other programs")
+    if status != 0:
+        raise LibraryMissing(f"CUDA does not start: {name} answers {status}, see cudaError_t of the CUDA runtime", ELSEWHERE)
 
 
 def _call(cuda: ctypes.CDLL, name: str, *arguments: Any) -> None:

@@ -283,7 +283,9 @@ def build(device: Device, name: Name | None = None) -> tuple[Bundle, Path, bool]
 def _built(device: Device, name: Name, bundle: Bundle) -> tuple[Bundle, Path, bool]:
     _, here = library(device)
     if here is None:
-        raise UsageError("this device runs ONNX Runtime, which needs no engine", 'to run TensorRT, write runtime = "tensorrt" into device.toml')
+        raise UsageError(
+            "this device runs ONNX Runtime, which needs no engine", 'to run TensorRT, write runtime = "tensorrt" into device.toml'
+        )
     before = builds.proven(device.engines, bundle, here)
     result = _tried(device, name, bundle)
     engine = builds.proven(device.engines, bundle, here)

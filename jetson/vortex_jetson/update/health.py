@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from vortex_jetson import child
 from vortex_jetson.engines import builds
 from vortex_jetson.engines.engine import Engine, open_engine
-from vortex_jetson.errors import BadBundle, Interrupted, LibraryMissing, RobotError
+from vortex_jetson.errors import BadBundle, Interrupted, LibraryMissing, MemoryShort, RobotError
 from vortex_jetson.files import read_plain
 from vortex_jetson.formats import bundle as bundles
 from vortex_jetson.formats.bundle import Bounds, Bundle, HealthFrame
@@ -123,14 +123,14 @@ class Result:
 def check(slot: Path, bundle: Bundle, runtime: str, limits: Limits = LIMITS, engine: Path | None = None) -> Result:
     """Run the bundle of a slot on its frames in a child process, by the `engine` that was built of it where the library needs one, and judge.
 
-    Raises Interrupted where the child was ended from outside, and LibraryMissing where the library that runs models cannot be loaded.
+    Raises Interrupted where the child was ended from outside, LibraryMissing where the library that runs models cannot be loaded, and MemoryShort.
     """
     arguments = [slot.absolute(), runtime, *([] if engine is None else [engine.absolute()])]
     try:
         measured = _measured(child.ask("vortex_jetson.update.health", arguments, limits.health_s, "the health check"))
     except child.Died as death:
         return Result(death.reason, crashed=not death.hung)
-    except (Interrupted, LibraryMissing):
+    except (Interrupted, LibraryMissing, MemoryShort):
         raise
     except RobotError as error:
         return Result(error.message)

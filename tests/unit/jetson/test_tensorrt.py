@@ -10,7 +10,7 @@ import pytest
 from vortex_jetson.engines import machine, tensorrt, tensorrt_api
 from vortex_jetson.engines.engine import OnnxEngine
 from vortex_jetson.engines.tensorrt import TensorRTEngine, build_engine, gpu
-from vortex_jetson.errors import EngineFailed, LibraryMissing
+from vortex_jetson.errors import EngineFailed, LibraryMissing, MemoryShort, RobotError
 
 from tests.unit.jetson.models import HEIGHT, WIDTH, model, picture
 from tests.unit.jetson.standin import cuda
@@ -47,11 +47,21 @@ def test_an_engine_answers_as_its_file_and_gives_its_memory_back() -> None:
 
 
 @pytest.mark.usefixtures("standin")
-def test_what_is_no_model_and_no_engine_is_refused_in_the_librarys_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_model_and_no_engine_is_refused_in_the_librarys_words() -> None:
     with pytest.raises(EngineFailed, match=r"v9\.onnx: TensorRT 10\.3\.0 does not parse it: it is no model"):
         build_engine(b"no model", "v9.onnx")
-    with pytest.raises(EngineFailed, match="which another version or GPU may have built: Error Code 1: Serialization"):
+    with pytest.raises(LibraryMissing, match="does not take the engine that was built: Error Code 1: Serialization"):
         TensorRTEngine(b"no engine", "v9.onnx")
+
+
+@pytest.mark.usefixtures("standin")
+@pytest.mark.parametrize(("call", "status", "error"), [("cudaMalloc", 2, MemoryShort), ("cudaStreamCreate", 35, LibraryMissing)])
+def test_a_gpu_that_does_not_start_is_no_fault_of_a_model(
+    call: str, status: int, error: type[RobotError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cuda.Runtime, call, lambda *_: status)
+    with pytest.raises(error, match=call):
+        TensorRTEngine(build_engine(model("good"), "v9.onnx"), "v9.onnx")
 
 
 def test_the_machine_is_named_by_what_its_engines_depend_on(tmp_path: Path) -> None:
