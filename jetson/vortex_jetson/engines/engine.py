@@ -75,8 +75,10 @@ class OnnxEngine:
         return _plane(depth, self.size, self.name), _planes(logits, self.size, self.name)
 
 
-def open_engine(runtime: str, folder: Path, bundle: Bundle) -> Engine:
+def open_engine(runtime: str, folder: Path, bundle: Bundle, threads: int = 0) -> Engine:
     """Load the model of a bundle that a device's library takes, from bytes whose digest was checked after they were read.
+
+    `threads` of the processor run it, 0: as many as it has cores.
 
     Raises UsageError for an unknown library or a bundle without a file for it, LibraryMissing, Untrusted for other bytes, EngineFailed.
     """
@@ -88,7 +90,7 @@ def open_engine(runtime: str, folder: Path, bundle: Bundle) -> Engine:
         raise EngineFailed(f"{folder / model.file}: cannot be read ({error.strerror})", "pull again") from error
     if hashlib.sha256(content).hexdigest() != bundle.files[model.file].sha256:
         raise Untrusted(f"{folder / model.file}: is not the file of {bundle.version} any more; it was not loaded", "pull again")
-    return OnnxEngine(content, model.file)
+    return OnnxEngine(content, model.file, threads)
 
 
 def require(runtime: str) -> None:
