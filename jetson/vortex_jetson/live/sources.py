@@ -215,7 +215,6 @@ def _picture(path: Path, flags: int) -> NDArray[Any] | None:
 
 def _cv2() -> Any:
     # What goes wrong is said here, in one line; OpenCV and FFmpeg would say it again in their own.
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     try:
         import cv2
@@ -223,4 +222,5 @@ def _cv2() -> Any:
         raise UsageError(
             "pictures, videos and cameras need OpenCV, which is not installed", "pip install opencv-python-headless"
         ) from error
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     return cv2

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from vortex_jetson.limits import LIMITS
+from vortex_jetson.update import agent
 from vortex_jetson.update import device as devices
 from vortex_jetson.update.device import Device, Settings
 
@@ -27,3 +28,15 @@ def device(publisher: Publisher, tmp_path: Path) -> Device:
     (tmp_path / "root.json").write_bytes(publisher.root)
     settings = Settings("robot-7", CHANNEL, str(publisher.folder))
     return replace(devices.init(tmp_path / "device", settings, tmp_path / "root.json"), limits=HASTY)
+
+
+@pytest.fixture(scope="session")
+def pulled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a device that runs v8, whose depth is the picture's brightness. Who changes it works on a copy."""
+    folder = tmp_path_factory.mktemp("pulled")
+    publisher = Publisher(folder / "publish")
+    publisher.publish(publisher.bundle("v8"))
+    (folder / "root.json").write_bytes(publisher.root)
+    settings = Settings("robot-7", CHANNEL, str(publisher.folder))
+    agent.pull(devices.init(folder / "device", settings, folder / "root.json"))
+    return folder / "device"
