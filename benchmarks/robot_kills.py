@@ -1,6 +1,6 @@
 """Take a device's power, or its disk's space, at every event that changes a file, and see whether it boots and goes on.
 
-    make bench-robot_kills      (benchmarks/robot_kills.py [--updates 100] [--reboots 100] [--stride 1] [--seed 0] [--smoke])
+    make bench-robot_kills      (benchmarks/robot_kills.py [--updates 100] [--reboots 100] [--stride 1] [--seed 0] [--only shadow] [--smoke])
 
 The agent runs in a fork, with a real publishing folder (python-tuf) and real ONNX files. An audit hook counts what changes files (open for
 writing, rename, link, mkdir, remove, …), and `os.write`, `os.fsync`, `os.ftruncate` and `os.fchmod` are counted where they are called. Before
@@ -40,7 +40,7 @@ from vortex_jetson.errors import HealthFailed, RobotError, UsageError
 from vortex_jetson.formats import bundle
 from vortex_jetson.formats.channel import Release
 from vortex_jetson.limits import LIMITS
-from vortex_jetson.update import agent, outbox
+from vortex_jetson.update import agent, candidate, delivery, outbox
 from vortex_jetson.update import device as devices
 from vortex_jetson.update.device import Device, Settings
 
@@ -57,6 +57,7 @@ HASTY: Final = replace(
 DONE, OWN_ERROR, STRANGE = 0, 10, 20
 """How a fork ends: well, with an error of the agent's own, with another one."""
 TMPFS_KB: Final = range(24, 200, 4)
+ON_SMALL_DISKS: Final = ("pull, first", "pull, next", "pull, broken", "pull, shadow")
 
 
 @dataclass
@@ -72,6 +73,10 @@ class Scenario:
     """The version that runs in the end."""
     whole: tuple[Release, ...]
     """What may lie in a slot that runs."""
+    shadows: bool = False
+    """The device takes candidates."""
+    beside: str | None = None
+    """The candidate that lies there in the end."""
     events: int = 0
 
 
@@ -153,10 +158,10 @@ def pretend_to_be_a_jetson() -> None:
     ctypes.CDLL = cuda.load  # type: ignore[assignment,misc]
 
 
-def at(folder: Path, publish: Path) -> Device:
+def at(folder: Path, publish: Path, shadows: bool = False) -> Device:
     """The device of a copied state, which pulls from a folder."""
     device = devices.load(folder)
-    return replace(device, settings=replace(device.settings, url=str(publish)), limits=HASTY)
+    return replace(device, settings=replace(device.settings, url=str(publish), shadow=shadows), limits=HASTY)
 
 
 def scenarios(folder: Path) -> list[Scenario]:
@@ -167,14 +172,13 @@ def scenarios(folder: Path) -> list[Scenario]:
     new = folder / "new"
     devices.init(new, Settings("robot-7", CHANNEL, str(publisher.folder)), folder / "root.json")
 
-    def published(name: str, *releases: Release) -> Path:
-        for release in releases:
-            publisher.publish(release)
+    def published(name: str, release: Release, shadow: Release | None = None) -> Path:
+        publisher.publish(release, shadow=shadow)
         return shutil.copytree(publisher.folder, folder / name)
 
-    def after(name: str, begin: Path, publish: Path) -> Path:
+    def after(name: str, begin: Path, publish: Path, shadows: bool = False) -> Path:
         copy = shutil.copytree(begin, folder / name, symlinks=True)
-        agent.pull(at(copy, publish))
+        agent.pull(at(copy, publish, shadows))
         shutil.rmtree(publish / "reports", ignore_errors=True)
         return copy
 
@@ -191,7 +195,11 @@ def scenarios(folder: Path) -> list[Scenario]:
     waiting = shutil.copytree(runs_v9, folder / "waiting", symlinks=True)
     for version in ("v7", "v8", "v9"):
         outbox.add(at(waiting, with_v9), "committed", f"{version} runs", version, "0" * 64)
-    for place in (with_v8, with_v9, with_bad, back_to_v8, with_v11):
+    v12 = publisher.bundle("v12", padding=2000)
+    beside_v9, beside_v12 = published("publish-beside", v8, v9), published("publish-other", v8, v12)
+    beside_bad, taken = published("publish-beside-bad", v8, bad), published("publish-taken", v9)
+    shadowed = after("shadowed", runs_v8, beside_v9, shadows=True)
+    for place in (with_v8, with_v9, with_bad, back_to_v8, beside_v9, beside_v12, beside_bad, taken, with_v11):
         (place / "reports").mkdir(exist_ok=True)
     return [
         Scenario("pull, first", new, with_v8, agent.pull, "v8", (v8,)),
@@ -200,12 +208,16 @@ def scenarios(folder: Path) -> list[Scenario]:
         Scenario("pull, broken", runs_v9, with_bad, agent.pull, "v9", (v8, v9)),
         Scenario("pull, engine", jetson, with_v11, agent.pull, "v11", (v11,)),
         Scenario("rollback", runs_v9, with_v9, lambda device: agent.roll_back(device, "stops"), "v8", (v8, v9)),
+        Scenario("pull, shadow", runs_v8, beside_v9, agent.pull, "v8", (v8,), True, "v9"),
+        Scenario("pull, other shadow", shadowed, beside_v12, agent.pull, "v8", (v8,), True, "v12"),
+        Scenario("pull, broken shadow", shadowed, beside_bad, agent.pull, "v8", (v8,), True),
+        Scenario("pull, shadow comes to run", shadowed, taken, agent.pull, "v9", (v8, v9), True),
         Scenario("report", waiting, with_v9, outbox.send, "v9", (v8, v9)),
     ]
 
 
 def boots(device: Device, whole: tuple[Release, ...], first: bool) -> str | None:
-    """Why a device would not boot into a whole bundle, old or new; None where it does."""
+    """Why a device would not boot into a whole bundle, old or new, or has a candidate that is not whole; None where it does."""
     try:
         slots = device.slots()
         if slots.running is not None:
@@ -223,6 +235,9 @@ def boots(device: Device, whole: tuple[Release, ...], first: bool) -> str | None
             if engine is None:
                 return "what runs has no engine"
             builds.read(engine, content)
+        beside = candidate.proven(device)
+        if beside is not None:
+            delivery.verified(beside, beside.name)
     except (RobotError, OSError) as error:
         return f"does not boot: {error}"
     return None
@@ -231,7 +246,7 @@ def boots(device: Device, whole: tuple[Release, ...], first: bool) -> str | None
 def litter(device: Device) -> list[str]:
     """What is half written, or held by nobody."""
     paths = [path for path in device.folder.rglob("*") if ".staging" in path.name or path.name.endswith(".partial")]
-    paths += (device.folder / "tuf").glob("tmp*")
+    paths += [*(device.folder / "tuf").glob("tmp*"), *candidate.folder_of(device).glob(candidate.UNPROVEN)]
     return [str(path.relative_to(device.folder)) for path in paths]
 
 
@@ -240,7 +255,7 @@ def interrupted(scenario: Scenario, folder: Path, tally: Tally, interrupt: Calla
     state = shutil.copytree(scenario.begin, folder / "state", symlinks=True, dirs_exist_ok=True)
     publish = folder / "publish"
     shutil.copytree(scenario.publish, publish, copy_function=os.link)
-    device = at(state, publish)
+    device = at(state, publish, scenario.shadows)
     tally.points += 1
     try:
         code = interrupt(device)
@@ -260,6 +275,9 @@ def interrupted(scenario: Scenario, folder: Path, tally: Tally, interrupt: Calla
         if again != DONE or version != scenario.ends or os.readlink(state / "current") != f"slots/{slots.running}":
             tally.lost += 1
             fault = fault or f"ended with {again}, {version} runs"
+        elif (beside := agent.status(device).shadow) != scenario.beside:
+            tally.lost += 1
+            fault = fault or f"{beside} lies in the shadow"
         if scenario.name.startswith("pull") and (leftovers := litter(device)):
             tally.littered += 1
             fault = fault or f"left {leftovers}"
@@ -355,7 +373,7 @@ def on_small_disks(scenario: Scenario, folder: Path, sizes: range) -> Tally:
 
             publish = shutil.copytree(scenario.publish, folder / "elsewhere", dirs_exist_ok=True)
             state = shutil.copytree(scenario.begin, disk / "state", symlinks=True)
-            device = at(state, publish)
+            device = at(state, publish, scenario.shadows)
             tally.points += 1
             code = interrupt(device)
             fault = boots(device, scenario.whole, first=not (scenario.begin / "current").is_symlink())
@@ -445,9 +463,22 @@ def dead_endpoints(folder: Path, count: int) -> int:
 def show(title: str, tally: Tally) -> None:
     """One row of the table."""
     columns = (tally.points, tally.right, tally.broken, tally.lost, tally.strange, tally.littered)
-    print(f"{title:<26}" + "".join(f"{count:>10}" for count in columns), flush=True)
+    print(f"{title:<34}" + "".join(f"{count:>10}" for count in columns), flush=True)
     for fault in tally.faults[:3]:
         print(f"    {fault}")
+
+
+def in_rows(folder: Path, count: int, boots_count: int, endpoints: int, seed: int, every: list[Scenario]) -> tuple[int, int, int]:
+    """Updates, reboots and silent places for reports in a row: how many updates were lost, and how many versions were taken back."""
+    for part in ("updates", "reboots", "endpoints"):
+        (folder / part).mkdir()
+    lost, kills = updates(folder / "updates", count, max(scenario.events for scenario in every), random.Random(seed))
+    print(f"{count} updates with {kills} kills at random: {lost} lost")
+    rolled_back = reboots(folder / "reboots", boots_count)
+    print(f"{boots_count} reboots in the middle of the health check: {rolled_back} rollbacks")
+    undone = dead_endpoints(folder / "endpoints", endpoints)
+    print(f"{endpoints} commits whose report nobody takes: {undone} rollbacks")
+    return lost, rolled_back, undone
 
 
 def main() -> None:
@@ -457,6 +488,7 @@ def main() -> None:
     parser.add_argument("--reboots", type=int, default=100)
     parser.add_argument("--stride", type=int, default=1, help="interrupt at every so many-th event")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", metavar="WORD", default="", help="the scenarios alone whose name has this word")
     parser.add_argument("--smoke", action="store_true", help="a few of each, to see that it runs")
     options = parser.parse_args()
     stride, count, boots_count = (97, 2, 2) if options.smoke else (options.stride, options.updates, options.reboots)
@@ -467,8 +499,8 @@ def main() -> None:
         folder = Path(name)
         (folder / "scenarios").mkdir()
         (folder / "at").mkdir()
-        every = scenarios(folder / "scenarios")
-        print(f"{'':<26}" + "".join(f"{column:>10}" for column in ("points", "right", "no boot", "lost", "strange", "litter")))
+        every = [scenario for scenario in scenarios(folder / "scenarios") if options.only in scenario.name]
+        print(f"{'':<34}" + "".join(f"{column:>10}" for column in ("points", "right", "no boot", "lost", "strange", "litter")))
         for scenario in every:
             scenario.events = count_events(scenario, folder / "at")
             for word, way in (("SIGKILL", killed), ("ENOSPC", without_space)):
@@ -477,21 +509,16 @@ def main() -> None:
                     interrupted(scenario, folder / "at", tally, way(scenario, number))
                 show(f"{word:<8} {scenario.name}", tally)
                 tallies.append(tally)
-        for scenario in every[:2] + every[3:4]:
+        for scenario in every:
+            if scenario.name not in ON_SMALL_DISKS:
+                continue
             tally = on_small_disks(scenario, folder, TMPFS_KB[::22] if options.smoke else TMPFS_KB)
             show(f"disk     {scenario.name}", tally) if tally.points else print("disk     no tmpfs can be mounted here")
             tallies.append(tally)
-        for part in ("updates", "reboots", "endpoints"):
-            (folder / part).mkdir()
-        lost, kills = updates(folder / "updates", count, max(scenario.events for scenario in every), random.Random(options.seed))
-        print(f"{count} updates with {kills} kills at random: {lost} lost")
-        rolled_back = reboots(folder / "reboots", boots_count)
-        print(f"{boots_count} reboots in the middle of the health check: {rolled_back} rollbacks")
-        undone = dead_endpoints(folder / "endpoints", 3 if options.smoke else 30)
-        print(f"{3 if options.smoke else 30} commits whose report nobody takes: {undone} rollbacks")
+        in_a_row = (0, 0, 0) if options.only else in_rows(folder, count, boots_count, 3 if options.smoke else 30, options.seed, every)
     points = sum(tally.points for tally in tallies)
     print(f"{points} interruptions, {sum(tally.right for tally in tallies)} right, in {time.monotonic() - started:.0f} s")
-    if lost or rolled_back or undone or any(tally.faults for tally in tallies):
+    if any(in_a_row) or any(tally.faults for tally in tallies):
         raise SystemExit(1)
 
 

@@ -17,8 +17,9 @@ from vortex_jetson import release
 from vortex_jetson.engines import builds, machine
 from vortex_jetson.engines.engine import model_for
 from vortex_jetson.engines.tensorrt import TensorRTEngine
-from vortex_jetson.errors import HealthFailed
-from vortex_jetson.update import agent, health
+from vortex_jetson.errors import HealthFailed, UsageError
+from vortex_jetson.formats.bundle import Bundle
+from vortex_jetson.update import agent, candidate, delivery, health, task
 from vortex_jetson.update.device import Device
 from vortex_jetson.update.health import Measured
 
@@ -87,22 +88,20 @@ class Bench:
         }
 
 
-def bench(device: Device, frames: int) -> Bench:
-    """Time what runs on this device over so many frames, one at a time, after a warm-up: the bundle's health frames take turns.
+def bench(device: Device, frames: int, shadow: bool = False) -> Bench:
+    """Time what runs on this device, or its `shadow`, over so many frames, one at a time, after a warm-up: the bundle's health frames take turns.
 
-    Raises UsageError where nothing runs, HealthFailed where the engine does not do the bundle's task, for then its speed is that of nothing,
+    Raises UsageError where there is none, HealthFailed where the engine does not do the bundle's task, for then its speed is that of nothing,
     and RobotError where it cannot be loaded.
     """
-    slots = device.slots()
-    bundle = agent.running(device, slots)
-    assert slots.running is not None  # else nothing runs, which was said
-    folder = device.slot_folder(slots.running) / "bundle"
-    runtime, here = agent.library(device)
+    slot, bundle = _shadow(device) if shadow else _running(device)
+    folder = slot / "bundle"
+    runtime, here = task.library(device)
     built = None if here is None else builds.proven(device.engines, bundle, here)
     pictures = [health.load(folder, frame, device.limits) for frame in bundle.health.frames]
     before = _memory("VmRSS")
     _forget_peak()
-    engine = agent.load(device, folder, bundle)
+    engine = task.load(device, slot, bundle)
     measured = health.measure(engine, pictures)
     reason = health.verdict(measured, bundle.health.bounds)
     if reason is not None:
@@ -133,6 +132,22 @@ def bench(device: Device, frames: int) -> Bench:
         memory,
         measured,
     )
+
+
+def _running(device: Device) -> tuple[Path, Bundle]:
+    slots = device.slots()
+    bundle = agent.running(device, slots)
+    assert slots.running is not None  # else nothing runs, which was said
+    return device.slot_folder(slots.running), bundle
+
+
+def _shadow(device: Device) -> tuple[Path, Bundle]:
+    folder = candidate.proven(device)
+    if folder is None:
+        raise UsageError(
+            "no candidate lies on this device", "write shadow = true into device.toml, and pull while the channel has one in staging"
+        )
+    return folder, delivery.verified(folder, folder.name, device.limits)
 
 
 def _timed(frames: int, call: Callable[[int], object]) -> NDArray[np.float64]:

@@ -66,6 +66,8 @@ def parser() -> argparse.ArgumentParser:
         help="what runs the model; auto is tensorrt where it starts, else onnxruntime (default: onnxruntime)",
     )
 
+    init.add_argument("--shadow", action="store_true", help="let the channel's candidates run beside production, in the time that is left")
+
     pull = _command(
         commands,
         "pull",
@@ -110,7 +112,7 @@ def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int],
 def _init(arguments: argparse.Namespace) -> int:
     # A folder is that of now, wherever later commands are called.
     url = arguments.url if "://" in arguments.url else str(Path(arguments.url).absolute())
-    settings = device.Settings(arguments.device, arguments.channel, url, arguments.runtime)
+    settings = device.Settings(arguments.device, arguments.channel, url, arguments.runtime, arguments.shadow)
     new = device.init(arguments.state, settings, arguments.root)
     public_key = str(new.folder / "device.pub")
     _say(
@@ -155,6 +157,7 @@ def _status(arguments: argparse.Namespace) -> int:
         f"{status.device} on {status.channel}: " + (f"{status.version} runs (slot {status.slot})" if status.version else "nothing runs yet")
     ]
     lines += [f"on trial     {status.trial}"] * (status.trial is not None)
+    lines += [f"shadow       {status.shadow}"] * (status.shadow is not None)
     lines += [f"asked for    {status.asked}"] * (status.asked is not None)
     lines += [f"engine       {status.engine}"] * (status.engine is not None)
     lines += [f"goes back to {status.previous}"] * (status.previous is not None)

@@ -68,14 +68,16 @@ class OnnxEngine:
         return _plane(depth, self.size, self.name), _planes(logits, self.size, self.name)
 
 
-def open_engine(runtime: str, folder: Path, bundle: Bundle, built: bytes | None = None) -> Engine:
+def open_engine(runtime: str, folder: Path, bundle: Bundle, built: bytes | None = None, threads: int = 0) -> Engine:
     """Load the model of a bundle that a library takes; for TensorRT that is the content of the engine that was `built` of it.
+
+    `threads` of the processor run it where ONNX Runtime does, 0: as many as it has cores.
 
     Raises UsageError for an unknown library or a bundle without a file for it, LibraryMissing, Untrusted for other bytes, EngineFailed.
     """
     model = model_for(runtime, bundle)
     if runtime == "onnxruntime":
-        return OnnxEngine(read_model(folder, bundle, model), model.file)
+        return OnnxEngine(read_model(folder, bundle, model), model.file, threads)
     if built is None:
         raise EngineFailed(f"{bundle.version} has no engine for this machine", "build it: vortex-jetson build")
     return TensorRTEngine(built, model.file)

@@ -5,21 +5,15 @@ Each step is written down before the next one begins, and whatever a kill interr
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 
-from vortex_jetson import child
-from vortex_jetson.engines import builds, machine
-from vortex_jetson.engines.engine import Engine, model_for, open_engine
-from vortex_jetson.engines.machine import Machine
+from vortex_jetson.engines import builds
 from vortex_jetson.errors import (
-    BadBundle,
     DiskFull,
     EngineFailed,
     HealthFailed,
@@ -27,23 +21,20 @@ from vortex_jetson.errors import (
     MemoryShort,
     RobotError,
     TransferFailed,
-    Untrusted,
     UsageError,
     WrongClock,
 )
-from vortex_jetson.files import STAGING, flush, read_plain, reading, remove_tree, write_whole, writing
+from vortex_jetson.files import STAGING, read_plain, reading, remove_tree, write_whole, writing
 from vortex_jetson.formats import bundle as bundles
 from vortex_jetson.formats.bundle import Bundle
 from vortex_jetson.formats.channel import Channel, Release
 from vortex_jetson.formats.document import LARGEST_COUNT, canonical, read
-from vortex_jetson.update import health, outbox, trust
+from vortex_jetson.update import candidate, delivery, health, outbox, task, trust
 from vortex_jetson.update.device import Device, stamp
 from vortex_jetson.update.slots import Name, Slots
 from vortex_jetson.update.transfer import Transfer, source_of
 
 FORMAT: Final = 1
-CLUSTER_BYTES: Final = 4096
-"""What a small file takes on a disk."""
 Outcome = Literal["committed", "held", "rolled back", "failed"]
 
 
@@ -72,6 +63,8 @@ class _Attempt:
     """What a pull is about: the manifest of the release that was asked for, or is on trial, once that is known."""
 
     bundle: str | None = None
+    channel: Channel | None = None
+    """As it was believed."""
 
 
 def decide(channel: Channel, slots: Slots, device: str) -> Release | Keep:
@@ -102,6 +95,7 @@ def pull(device: Device, place: str | None = None) -> Pulled:
         attempt = _Attempt()
         try:
             pulled = _pull(device, transfer, attempt)
+            pulled = _beside(device, attempt.channel, transfer, pulled)
         except HealthFailed as error:
             _tell(device, Pulled("rolled back", error.message), attempt.bundle)
             raise
@@ -126,7 +120,7 @@ def _pull(device: Device, transfer: Transfer, attempt: _Attempt) -> Pulled:
             attempt.bundle = None
         raise
     _remember(device, belief)
-    channel = belief.channel
+    channel = attempt.channel = belief.channel
     release = channel.release_for(device.settings.device)
     attempt.bundle = release.bundle if release else None
     if slots.trial and (channel.hold is not None or slots.trial.bundle in channel.barred):
@@ -148,6 +142,20 @@ def _pull(device: Device, transfer: Transfer, attempt: _Attempt) -> Pulled:
     return _proven(device, slots, transfer)
 
 
+def _beside(device: Device, channel: Channel | None, transfer: Transfer, pulled: Pulled) -> Pulled:
+    """See to the channel's candidate, and say what came of it. Whatever that is, the pull stays as it ended."""
+    if channel is None or not (device.settings.shadow or candidate.folder_of(device).exists()):
+        return pulled
+    try:
+        words = candidate.follow(device, channel, device.slots(), transfer)
+    except RobotError as error:
+        words = f"no shadow: {error.message}"
+    with _best_effort(device) as faults:
+        sweep(device, device.slots())
+    pulled.warnings.extend(faults)
+    return replace(pulled, reason=f"{pulled.reason}; {words}" if words else pulled.reason, received=transfer.received)
+
+
 def _proven(device: Device, slots: Slots, transfer: Transfer) -> Pulled:
     before = slots.current
     slots = prove(device, slots)
@@ -166,7 +174,14 @@ def recover(device: Device) -> Slots:
     slots = device.slots()
     device.settle(slots)
     with writing(device.folder):
-        for folder in (device.folder, device.folder / "outbox", device.folder / "slots", *device.engines.glob("*/*")):
+        folders = (
+            device.folder,
+            device.folder / "outbox",
+            device.folder / "slots",
+            candidate.folder_of(device),
+            *device.engines.glob("*/*"),
+        )
+        for folder in folders:
             for leftover in folder.glob(f".*{STAGING}"):
                 remove_tree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
     return slots
@@ -185,20 +200,13 @@ def stage(device: Device, slots: Slots, release: Release, transfer: Transfer) ->
             device.journal("slot damaged", slot=slots.spare, reason=error.message)
         else:
             return device.write(slots.try_out())
-    manifest = transfer.known(_path(release.bundle), release.bundle, release.bytes)
-    bundle = bundles.parse(manifest)
-    if (bundle.version, bundle.channel) != (release.version, device.settings.channel):
-        raise Untrusted(
-            f"the bundle of {release.version} for {device.settings.channel} says that it is {bundle.version} for {bundle.channel}",
-            trust.REPAIR,
-        )
-    model_for(library(device)[0], bundle)
-    _ask_for_space(device, bundle)
-    for entry in bundle.files.values():
-        transfer.file(_path(entry.sha256), entry.sha256, entry.bytes, device.files / entry.sha256[:2] / entry.sha256)
+    bundle, manifest = delivery.manifest(device, release, transfer)
+    if delivery.missing_bytes(device, bundle) > shutil.disk_usage(device.folder).free and candidate.drop(device):
+        sweep(device, slots)
+    delivery.fetch(device, bundle, transfer)
     # From here on the spare slot holds nothing that counts, so that its folder may be in any state.
     slots = device.write(slots.clear())
-    _fill(device, slots.spare, bundle, manifest)
+    delivery.fill(device, device.slot_folder(slots.spare), bundle, manifest)
     verified(device, slots.spare, release.bundle)
     slots = device.write(slots.stage(release.version, release.bundle))
     device.journal("staged", version=release.version, bundle=release.bundle, slot=slots.spare)
@@ -222,7 +230,7 @@ def prove(device: Device, slots: Slots) -> Slots:
     boot = device.boot_id()
     while True:
         try:
-            result = _tried(device, name, bundle)
+            result = task.tried(device, device.slot_folder(name), bundle)
         except (LibraryMissing, DiskFull, MemoryShort):
             device.write(slots.clear())
             raise
@@ -245,25 +253,6 @@ def prove(device: Device, slots: Slots) -> Slots:
     )
 
 
-def _tried(device: Device, name: Name, bundle: Bundle) -> health.Result:
-    """How the bundle of a slot does its task, on an engine that is built now where its library needs one and there is none.
-
-    Raises LibraryMissing, DiskFull, MemoryShort and Interrupted, which say nothing about the bundle.
-    """
-    runtime, here = library(device)
-    slot = device.slot_folder(name)
-    try:
-        engine = None if here is None else builds.built(device.engines, slot, bundle, here, device.limits)
-    except EngineFailed as error:
-        return health.Result(error.message)
-    except child.Died as death:
-        return health.Result(f"while its engine was built {death.reason}", crashed=True)
-    result = health.check(slot, bundle, runtime, device.limits, engine)
-    if engine is not None and engine.suffix == builds.CANDIDATE and not result.crashed:
-        builds.keep(engine) if result.reason is None else builds.refuse(engine)
-    return result
-
-
 def build(device: Device, name: Name | None = None) -> tuple[Bundle, Path, bool]:
     """Build the engine of a slot's bundle, else of what runs, and have it do its task; the bundle, the engine, and whether it is new.
 
@@ -281,13 +270,13 @@ def build(device: Device, name: Name | None = None) -> tuple[Bundle, Path, bool]
 
 
 def _built(device: Device, name: Name, bundle: Bundle) -> tuple[Bundle, Path, bool]:
-    _, here = library(device)
+    _, here = task.library(device)
     if here is None:
         raise UsageError(
             "this device runs ONNX Runtime, which needs no engine", 'to run TensorRT, write runtime = "tensorrt" into device.toml'
         )
     before = builds.proven(device.engines, bundle, here)
-    result = _tried(device, name, bundle)
+    result = task.tried(device, device.slot_folder(name), bundle)
     engine = builds.proven(device.engines, bundle, here)
     if result.reason is not None or engine is None:
         raise EngineFailed(f"{bundle.version} does not do its task on an engine for {here.key}: {result.reason}", "what runs goes on")
@@ -301,7 +290,7 @@ def _renew(device: Device, slots: Slots) -> list[str]:
 
     Raises RobotError where nothing that was built runs it on this machine.
     """
-    _, here = library(device)
+    _, here = task.library(device)
     if here is None or slots.running is None or slots.current.bundle is None:
         return []
     bundle = running(device, slots)
@@ -317,25 +306,14 @@ def _renew(device: Device, slots: Slots) -> list[str]:
     return []
 
 
-def library(device: Device) -> tuple[str, Machine | None]:
-    """Which library runs models here, and for TensorRT the machine that engines are built for. Raises LibraryMissing where it does not start."""
-    here = machine.choose(device.settings.runtime, device.limits)
-    return ("onnxruntime", None) if here is None else ("tensorrt", here)
-
-
-def load(device: Device, folder: Path, bundle: Bundle) -> Engine:
-    """The model of a bundle, whose files lie in `folder` and were verified, on the library of this device. Raises RobotError."""
-    runtime, here = library(device)
-    engine = None if here is None else builds.proven(device.engines, bundle, here)
-    return open_engine(runtime, folder, bundle, None if engine is None else builds.read(engine, bundle, device.limits))
-
-
 def engine_name(device: Device, slots: Slots) -> str | None:
     """The name of the engine that was built for what runs; None where none was, as ONNX Runtime needs none."""
     if device.settings.runtime == "onnxruntime" or slots.running is None:
         return None
     try:
-        engine = builds.newest(device.engines, _manifest(device, slots.running))
+        engine = builds.newest(
+            device.engines, delivery.read_manifest(device.slot_folder(slots.running), str(slots.current.bundle), device.limits)
+        )
     except RobotError:  # what is damaged is told by whoever verifies it
         return None
     return None if engine is None else builds.name(engine)
@@ -371,7 +349,7 @@ def check(device: Device) -> tuple[Bundle, health.Result]:
         if slots.running is None:
             raise UsageError("nothing runs on this device", "pull first: vortex-jetson pull")
         bundle = running(device, slots)
-        return bundle, _tried(device, slots.running, bundle)
+        return bundle, task.tried(device, device.slot_folder(slots.running), bundle)
 
 
 def running(device: Device, slots: Slots) -> Bundle:
@@ -395,30 +373,12 @@ def _is_damaged(device: Device, slots: Slots) -> bool:
 
 def verified(device: Device, name: Name, digest: str) -> Bundle:
     """The bundle of a slot, whose folder is what the manifest with this digest says. Raises BadBundle and BadDocument."""
-    folder = device.slot_folder(name)
-    manifest = _manifest_bytes(device, name)
-    if bundles.digest(manifest) != digest:
-        raise BadBundle(f"{folder / 'manifest.json'}: is not the one that was pulled", "pull again")
-    bundle = bundles.parse(manifest)
-    bundles.verify(folder / "bundle", bundle)
-    return bundle
-
-
-def _manifest_bytes(device: Device, name: Name) -> bytes:
-    path = device.slot_folder(name) / "manifest.json"
-    try:
-        return read_plain(path, device.limits.manifest_bytes)
-    except OSError as error:
-        raise BadBundle(f"{path}: cannot be read ({error.strerror})", "pull again") from error
-
-
-def _manifest(device: Device, name: Name) -> Bundle:
-    return bundles.parse(_manifest_bytes(device, name))
+    return delivery.verified(device.slot_folder(name), digest, device.limits)
 
 
 def sweep(device: Device, slots: Slots) -> None:
-    """Remove what no slot holds: fetched files, the engines that were built of them, and folders that were on their way."""
-    named = set()
+    """Remove what no slot holds and no candidate: fetched files, the engines that were built of them, and folders that were on their way."""
+    named = {entry.sha256 for bundle in candidate.manifests(device) for entry in bundle.files.values()}
     for name in ("a", "b"):
         slot = slots.slot("a" if name == "a" else "b")
         folder = device.folder / "slots" / name
@@ -435,52 +395,6 @@ def sweep(device: Device, slots: Slots) -> None:
             if path.name not in named:
                 path.unlink()
     builds.sweep(device.engines, named)
-
-
-def _fill(device: Device, name: Name, bundle: Bundle, manifest: bytes) -> None:
-    """Put a bundle into a slot: hard links to the fetched files where the disk has them, else copies; flushed."""
-    folder, staging = device.slot_folder(name), device.folder / "slots" / f".{name}.staging"
-    remove_tree(staging)
-    remove_tree(folder)
-    with writing(folder):
-        for path, entry in bundle.files.items():
-            place = staging / "bundle" / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            _link(device.files / entry.sha256[:2] / entry.sha256, place)
-        write_whole(staging / "manifest.json", manifest)
-        for parent, folders, _ in os.walk(staging):
-            for child in folders:
-                flush(Path(parent, child))
-        flush(staging)
-        os.rename(staging, folder)
-        flush(folder.parent)
-
-
-def _link(source: Path, place: Path) -> None:
-    try:
-        os.link(source, place)
-    except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
-            raise
-        shutil.copyfile(source, place)
-        flush(place)
-
-
-def _ask_for_space(device: Device, bundle: Bundle) -> None:
-    """Raises DiskFull where what is still to come does not fit, before anything of it is fetched."""
-    needed = sum(
-        entry.bytes + CLUSTER_BYTES for entry in bundle.files.values() if not (device.files / entry.sha256[:2] / entry.sha256).exists()
-    )
-    free = shutil.disk_usage(device.folder).free
-    if free < needed:
-        raise DiskFull(
-            f"{device.folder}: {bundle.version} needs {needed:,} bytes, {free:,} are free; nothing was fetched",
-            "free some space, and pull again",
-        )
-
-
-def _path(sha256: str) -> str:
-    return f"files/{sha256[:2]}/{sha256}"
 
 
 def _remember(device: Device, belief: trust.Belief) -> None:
@@ -531,6 +445,8 @@ class Status:
     previous: str | None
     """Version of the other slot, which `rollback` goes back to."""
     trial: str | None
+    shadow: str | None
+    """Version of the candidate that `run` lets see what the robot sees."""
     hold: str | None
     asked: str | None
     """Version that the channel asked for, when it was last heard."""
@@ -563,6 +479,7 @@ def status(device: Device) -> Status:
         engine_name(device, slots),
         spare.version if spare.phase == "committed" else None,
         slots.trial.version if slots.trial else None,
+        next((bundle.version for bundle in candidate.manifests(device)), None) if candidate.proven(device) else None,
         fields.optional("hold", fields.line) if fields else None,
         fields.optional("asked", fields.line) if fields else None,
         bool(fields and slots.current.bundle in fields.items("barred", 0, LARGEST_COUNT)),

@@ -44,6 +44,8 @@ class Settings:
     """Of the publishing folder: http, https, or a folder."""
     runtime: str = "onnxruntime"
     """Of `engines.engine.SETTINGS`."""
+    shadow: bool = False
+    """Whether this device fetches the channel's candidates, and lets them run beside production in the time that is left."""
 
 
 @dataclass(frozen=True)
@@ -150,9 +152,13 @@ def load(folder: Path) -> Device:
 
 def _settings(document: dict[str, Any], where: str) -> Settings:
     try:
-        fields = Fields({"runtime": "onnxruntime", **document}, where)
+        fields = Fields({"runtime": "onnxruntime", "shadow": False, **document}, where)
         settings = Settings(
-            fields.text("device", NAME), fields.text("channel", CHANNEL), fields.line("url"), fields.text("runtime", "|".join(SETTINGS))
+            fields.text("device", NAME),
+            fields.text("channel", CHANNEL),
+            fields.line("url"),
+            fields.text("runtime", "|".join(SETTINGS)),
+            fields.flag("shadow"),
         )
         fields.end()
     except BadDocument as error:

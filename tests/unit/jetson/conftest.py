@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from vortex_jetson.limits import LIMITS
+from vortex_jetson.update import agent
 from vortex_jetson.update import device as devices
 from vortex_jetson.update.device import Device, Settings
 
@@ -48,3 +49,15 @@ def jetson(device: Device, standin: None) -> Device:
     """A device that runs TensorRT."""
     limits = replace(device.limits, build_memory_bytes=1 << 30, build_workspace_bytes=1 << 20, build_s=30.0)
     return replace(device, settings=replace(device.settings, runtime="tensorrt"), limits=limits)
+
+
+@pytest.fixture(scope="session")
+def pulled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a device that runs v8, whose depth is the picture's brightness. Who changes it works on a copy."""
+    folder = tmp_path_factory.mktemp("pulled")
+    publisher = Publisher(folder / "publish")
+    publisher.publish(publisher.bundle("v8"))
+    (folder / "root.json").write_bytes(publisher.root)
+    settings = Settings("robot-7", CHANNEL, str(publisher.folder))
+    agent.pull(devices.init(folder / "device", settings, folder / "root.json"))
+    return folder / "device"

@@ -9,24 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from vortex_jetson.cli import main
-from vortex_jetson.update import agent
 from vortex_jetson.update import device as devices
 from vortex_jetson.update.device import Device
 
 from tests.unit.jetson.models import HEIGHT, METRES, WIDTH, picture, truth
-from tests.unit.jetson.publisher import CHANNEL, Publisher
-
-
-@pytest.fixture(scope="module")
-def pulled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a device that runs v8, whose depth is the picture's brightness."""
-    folder = tmp_path_factory.mktemp("commands")
-    publisher = Publisher(folder / "publish")
-    publisher.publish(publisher.bundle("v8"))
-    (folder / "root.json").write_bytes(publisher.root)
-    settings = devices.Settings("robot-7", CHANNEL, str(publisher.folder))
-    agent.pull(devices.init(folder / "device", settings, folder / "root.json"))
-    return folder / "device"
 
 
 @pytest.fixture

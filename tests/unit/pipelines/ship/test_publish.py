@@ -84,9 +84,9 @@ class Robots:
     def ws(self) -> Workspace:
         return self.arena.ws
 
-    def version(self, rmse: float = 0.4, *, depth_m: float = 2.0, per_grey: float = 0.0, seed: int = 0) -> str:
-        """A version with a file that runs."""
-        name = self.arena.version(rmse, seed=seed)
+    def version(self, rmse: float = 0.4, *, depth_m: float = 2.0, per_grey: float = 0.0, seed: int = 0, shift: float = 0.0) -> str:
+        """A version with a file that runs; with a `shift` its checkpoint is its own."""
+        name = self.arena.version(rmse, seed=seed, shift=shift)
         path = self.folder / "tiny.onnx"
         tiny_onnx(path, depth_m, per_grey)
         checkpoint, self.arena.checkpoint = self.arena.checkpoint, path
