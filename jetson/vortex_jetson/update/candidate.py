@@ -57,7 +57,8 @@ def unlike(candidate: Bundle, running: Bundle) -> str | None:
 
 
 def follow(device: Device, channel: Channel, slots: Slots, transfer: Transfer) -> str | None:
-    """Have the candidate lie there that the channel names, beside what runs; what came of it in words, None where the channel has none.
+    """Have the candidate lie there that the channel names, beside what runs, or alone, to be timed before anything runs; what came of it in
+    words, None where the channel has none.
 
     Raises RobotError of every kind, after which none may lie there.
     """
@@ -65,7 +66,7 @@ def follow(device: Device, channel: Channel, slots: Slots, transfer: Transfer) -
     if folder is not None and (folder.name in channel.barred or folder.name in slots.barred):
         drop(device)
         folder = None
-    if not device.settings.shadow or release is None or slots.running is None or release.bundle == slots.current.bundle:
+    if not device.settings.shadow or release is None or release.bundle == slots.current.bundle:
         drop(device)
         return None
     if release.bundle in channel.barred:
@@ -98,10 +99,10 @@ def drop(device: Device) -> bool:
 
 def _take(device: Device, slots: Slots, release: Release, transfer: Transfer) -> str:
     bundle, content = delivery.manifest(device, release, transfer)
-    assert slots.running is not None and slots.current.bundle is not None  # a candidate runs beside something
-    difference = unlike(bundle, delivery.verified(device.slot_folder(slots.running), slots.current.bundle, device.limits))
-    if difference is not None:
-        return f"no shadow: {difference}"
+    if slots.running is not None and slots.current.bundle is not None:
+        difference = unlike(bundle, delivery.verified(device.slot_folder(slots.running), slots.current.bundle, device.limits))
+        if difference is not None:
+            return f"no shadow: {difference}"
     delivery.fetch(device, bundle, transfer)
     folder = folder_of(device) / UNPROVEN
     delivery.fill(device, folder, bundle, content)

@@ -9,11 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from vortex_jetson import child
 from vortex_jetson.limits import LIMITS
 from vortex_jetson.update import agent
 from vortex_jetson.update import device as devices
 from vortex_jetson.update.device import Device, Settings
 
+from tests.unit.jetson import forks
 from tests.unit.jetson.publisher import CHANNEL, Publisher
 from tests.unit.jetson.standin import cuda
 
@@ -42,6 +44,12 @@ def standin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", cuda.load)
     monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH", "")])))
+
+
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent's children as forks."""
+    monkeypatch.setattr(child, "run", forks.run)
 
 
 @pytest.fixture

@@ -19,12 +19,6 @@ from tests.unit.jetson.publisher import Publisher
 HERE = "sm87-trt10.3.0-cuda12.6"
 
 
-@pytest.fixture
-def forked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Children as forks."""
-    monkeypatch.setattr(child, "run", forks.run)
-
-
 def engines(device: Device) -> list[str]:
     return sorted(path.suffix for path in device.engines.glob("*/*/*"))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from vortex_jetson import child
 from vortex_jetson.errors import RobotError
 from vortex_jetson.live.budget import Budget
 from vortex_jetson.live.comparison import Comparison, compare
@@ -75,9 +76,7 @@ def test_what_is_counted_is_what_both_guessed() -> None:
 @pytest.fixture(autouse=True)
 def health_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """As the child does it, without starting Python each time; `test_agent` has the real one."""
-    monkeypatch.setattr(
-        health, "run_child", lambda command, _: subprocess.CompletedProcess(command, 0, health.main(*command[3:]).encode(), b"")
-    )
+    monkeypatch.setattr(child, "run", lambda command, _: subprocess.CompletedProcess(command, 0, health.main(*command[3:]).encode(), b""))
 
 
 @pytest.fixture
