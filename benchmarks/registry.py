@@ -18,7 +18,7 @@ from typing import Any
 
 from registry.channels import Channel
 from registry.edges import DataEdge, TeacherEdge, WeightsEdge
-from registry.events import VersionMeasured, VersionRegistered
+from registry.events.version import VersionMeasured, VersionRegistered
 from registry.ledger import Ledger
 from registry.records import Artifact, DataUse, Metrics, NewVersion
 from registry.stages import ChannelMoved, StageJudgement, channel_state, record_promotion

@@ -18,11 +18,12 @@ from core.files import inside, is_uri, sha256_file, staged_file
 from core.secret import SecretUrl
 from core.shipped import SHIPPED
 from core.stages import STAGES
-from registry import artifacts, database, events, quarantine, stages
+from registry import artifacts, database, quarantine, stages
 from registry.channels import Channel
 from registry.declarations import Adoption, Declaration, DeclaredMetric, DeclaredVersion, WithoutWeights
 from registry.edges import Edge, WeightsEdge
-from registry.events import (
+from registry.events import reading
+from registry.events.version import (
     NAMING,
     REGISTERING,
     VersionAdopted,
@@ -89,24 +90,24 @@ class Hub:
     def summaries(self) -> list[Summary]:
         """Every version as a listing shows it, in the order of their numbers. One query, no MLflow."""
         with self._reading():
-            return events.fold(self.ledger.entries(without=events.kinds(folds=False), bodies=False)).summaries()
+            return reading.fold(self.ledger.entries(without=reading.kinds(folds=False), bodies=False)).summaries()
 
     def versions(self) -> list[Version]:
         """Every version with all that is recorded about it, in the order of their numbers."""
         with self._reading():
-            return events.fold(self.ledger.entries(without=events.kinds(folds=False))).whole_versions()
+            return reading.fold(self.ledger.entries(without=reading.kinds(folds=False))).whole_versions()
 
     def declared(self) -> list[DeclaredVersion]:
         """Every version that was declared, those too whose checkpoint was adopted, in the order of their numbers. One query, no MLflow."""
         with self._reading():
             _ = self._every_kind_known
             entries = self.ledger.entries(kinds=(VersionDeclared.kind, VersionAdopted.kind), bodies=False)
-            return sorted(events.fold(entries).declared.values(), key=lambda declared: declared.number)
+            return sorted(reading.fold(entries).declared.values(), key=lambda declared: declared.number)
 
     def published(self) -> dict[str, tuple[DeclaredMetric, ...]]:
         """Every version that was declared or adopted → the figures that were declared of it, and not measured here."""
         with self._reading():
-            state = events.fold(self.ledger.entries(kinds=(VersionDeclared.kind, VersionAdopted.kind)))
+            state = reading.fold(self.ledger.entries(kinds=(VersionDeclared.kind, VersionAdopted.kind)))
             declared = {name: version.declaration.metrics for name, version in state.declared.items()}
             return declared | {version.name: version.published for version in state.whole_versions()}
 
@@ -119,9 +120,9 @@ class Hub:
         """One version. Raises VortexError saying which exist, WithoutWeights for one that is only declared."""
         with self._reading():
             _ = self._every_kind_known
-            own = self.ledger.entries(kinds=events.kinds(scope="version"), subject=name)
+            own = self.ledger.entries(kinds=reading.kinds(scope="version"), subject=name)
             if any(entry.kind in REGISTERING for entry in own):
-                return events.fold([*own, *stages.entries_of_channels_with(self.ledger, name)]).whole_versions()[0]
+                return reading.fold([*own, *stages.entries_of_channels_with(self.ledger, name)]).whole_versions()[0]
         if own:
             raise WithoutWeights(name)
         raise _unknown(name, [summary.name for summary in self.summaries()])
@@ -129,8 +130,8 @@ class Hub:
     def lineage(self) -> tuple[State, Graph]:
         """Every version with what it was trained on, every channel and what stands in quarantine, and the graph of all of it."""
         with self._reading():
-            entries = self.ledger.entries(without=(*quarantine.KINDS, *events.kinds(folds=False)), bodies=False)
-            state = events.fold(entries)
+            entries = self.ledger.entries(without=(*quarantine.KINDS, *reading.kinds(folds=False)), bodies=False)
+            state = reading.fold(entries)
             self._complete(state)
             return state, graph(state, entries)
 
@@ -146,14 +147,14 @@ class Hub:
         with self._reading():
             if not quarantine.standing(self.ledger):
                 return {}
-            state = events.fold(self.ledger.entries(kinds=NAMING, bodies=False))
+            state = reading.fold(self.ledger.entries(kinds=NAMING, bodies=False))
             self._complete(state)
             return quarantine.bars_of_all(state)
 
     @cached_property
     def _every_kind_known(self) -> bool:
         """Asked once: it looks at every event. Raises NotUnderstood."""
-        events.require_known(self.ledger)
+        reading.require_known(self.ledger)
         return True
 
     def find(self, name: str) -> Version | None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from registry.edges import Edge
-    from registry.events import Sentence
+    from registry.events.event import Sentence
     from registry.quarantine import Bar
     from registry.records import Headline, Summary
 

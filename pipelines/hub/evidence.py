@@ -12,9 +12,10 @@ from core.errors import UsageError, VortexError
 from core.files import read_regular, write_atomic
 from pipelines.hub.open import actor, commit, hub
 from pipelines.workspace import Workspace
-from registry import events, signature
+from registry import signature
 from registry.devices import devices
-from registry.events import VersionExported
+from registry.events import reading
+from registry.events.version import VersionExported
 from registry.records import Artifact, Evidence, Version
 from registry.versions import Hub
 from validation.evidence.closed_loop import ClosedLoop
@@ -165,7 +166,7 @@ def _require_bound(registry: Hub, version: Version, report: Report, where: str) 
     if report.export_sha256 is None:
         return
     entries = registry.ledger.entries(kinds=(VersionExported.kind,), subject=version.name)
-    exports = [event.export.artifact.sha256 for event in map(events.parse, entries) if isinstance(event, VersionExported)]
+    exports = [event.export.artifact.sha256 for event in map(reading.parse, entries) if isinstance(event, VersionExported)]
     if report.export_sha256 not in exports:
         names = ", ".join(sha256[:12] for sha256 in dict.fromkeys(exports)) or "none"
         raise VortexError(

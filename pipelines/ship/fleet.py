@@ -22,7 +22,7 @@ from pipelines.ship.publish import publish_after
 from pipelines.workspace import Workspace, check_name
 from registry import devices, signature
 from registry.channels import Channel, ChannelState
-from registry.events import ChannelHeld
+from registry.events.channel import ChannelHeld
 from registry.records import DeviceStatus, EnrolledDevice, Outcome
 from registry.stages import bundles, channel_states, held, newest_production_move
 from registry.versions import Hub

@@ -28,7 +28,7 @@ from pipelines.ship.keys import NoKeys, changing
 from pipelines.ship.tuf_repository import TufRepository, repository
 from pipelines.workspace import FILE, Workspace
 from registry.channels import Channel, ChannelState
-from registry.events import ChannelBundled
+from registry.events.channel import ChannelBundled
 from registry.quarantine import bars_of
 from registry.stages import bundles, channel_states, held
 from registry.versions import Hub

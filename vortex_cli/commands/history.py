@@ -98,14 +98,14 @@ def payload(entry: Entry) -> dict[str, Any]:
 
 def table(entries: list[Entry]) -> Table:
     """Entries for people; on a narrow terminal the commit gives way."""
-    from registry import events
+    from registry.events import reading
 
     wide = wording.width() >= 100
     columns: list[console.Column] = [("#", "right"), "when", "what", "who", "why", *(["commit"] if wide else [])]
     rows = []
     for entry in entries:
         at = wording.when(entry.at, minutes=wide)
-        row = [entry.seq, at, wording.sentence(events.parse(entry).sentence()), wording.who(entry.actor), entry.reason or None]
+        row = [entry.seq, at, wording.sentence(reading.parse(entry).sentence()), wording.who(entry.actor), entry.reason or None]
         rows.append([*row, wording.digest(entry.commit, 8)] if wide else row)
     table = wording.snug(console.table(columns, rows))
     for column in table.columns:

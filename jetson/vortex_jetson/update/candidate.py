@@ -69,10 +69,9 @@ def follow(device: Device, channel: Channel, slots: Slots, transfer: Transfer) -
     if not device.settings.shadow or release is None or release.bundle == slots.current.bundle:
         drop(device)
         return None
-    if release.bundle in channel.barred:
-        return f"no shadow: {release.version} is barred"
-    if release.bundle in slots.barred:
-        return f"no shadow: {slots.barred[release.bundle]}"
+    if release.bundle in channel.barred or release.bundle in slots.barred:
+        drop(device)
+        return f"no shadow: {slots.barred.get(release.bundle, f'{release.version} is barred')}"
     if folder is not None and (folder.name == release.bundle or channel.hold is not None):
         try:
             return f"{delivery.verified(folder, folder.name, device.limits).version} is its shadow"

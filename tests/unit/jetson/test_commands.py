@@ -65,6 +65,12 @@ def test_run_refuses_what_is_no_source(at_work: Device, source: str, words: str,
     assert error[0].startswith(f"error: {words}") and error[1].startswith("  ")
 
 
+@pytest.mark.parametrize("words", [["--confidence", "tof/sure"], ["--depth-frame", "tof"], ["--rectified"], ["--ros", "-r", "a:=b"]])
+def test_options_of_ros_are_of_ros_alone(at_work: Device, tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--state", str(at_work.folder), "--source", str(tmp_path), *words]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {words[0]} is of --source ros, and the source is {tmp_path}\n")
+
+
 @pytest.mark.parametrize("command", ["run", "calibrate"])
 def test_frames_are_counted_from_one(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for count in ("0", "-1", "x"):

@@ -154,6 +154,10 @@ def test_the_agent_brings_what_the_channel_names_and_never_lets_it_serve(shadowi
 
     publisher.publish(v8, shadow=other)
     assert agent.pull(device).reason == "v8 runs; v11 is its shadow"
+    publisher.publish(v8, shadow=bad)
+    assert agent.pull(device).reason == words and not list(candidate.folder_of(device).iterdir()), "nor does the one before it stay"
+    publisher.publish(v8, shadow=other)
+    assert agent.pull(device).reason == "v8 runs; v11 is its shadow"
     publisher.publish(v8, shadow=v9, hold="for now")
     assert agent.pull(device).reason == "v8 runs on: devices hold, for now; v11 is its shadow"
     publisher.publish(v8, shadow=v9, hold="for now", barred=(other.bundle,))

@@ -27,7 +27,7 @@ from registry import database
 from registry import ledger as ledger_module
 from registry.chain import COLUMNS, GENESIS, ChainHead, chained
 from registry.database import Condition, Moved
-from registry.events import VersionRegistered
+from registry.events.version import VersionRegistered
 from registry.ledger import Claim, Ledger
 from registry.records import NewVersion
 
