@@ -74,7 +74,9 @@ def follow(device: Device, channel: Channel, slots: Slots, transfer: Transfer) -
         return f"no shadow: {slots.barred.get(release.bundle, f'{release.version} is barred')}"
     if folder is not None and (folder.name == release.bundle or channel.hold is not None):
         try:
-            return f"{delivery.verified(folder, folder.name, device.limits).version} is its shadow"
+            bundle = delivery.verified(folder, folder.name, device.limits)
+            if task.is_ready(device, bundle):
+                return f"{bundle.version} is its shadow"
         except RobotError as error:
             device.journal("shadow damaged", reason=error.message)
     drop(device)

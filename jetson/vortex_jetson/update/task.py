@@ -38,6 +38,12 @@ def tried(device: Device, folder: Path, bundle: Bundle) -> health.Result:
     return result
 
 
+def is_ready(device: Device, bundle: Bundle) -> bool:
+    """Whether a bundle that did its task can be loaded: not after TensorRT was changed under its engine. Raises LibraryMissing."""
+    _, here = library(device)
+    return here is None or builds.proven(device.engines, bundle, here) is not None
+
+
 def load(device: Device, folder: Path, bundle: Bundle) -> Engine:
     """The model of a bundle that was filled into `folder` and verified, on the library of this device. Raises RobotError."""
     runtime, here = library(device)

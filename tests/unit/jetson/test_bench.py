@@ -54,6 +54,11 @@ def test_a_candidate_is_timed_on_its_own_engine_before_it_serves(
     assert (timed.version, timed.library, timed.frames) == ("v9", "tensorrt 10.3.0", 5) and agent.status(jetson).version == "v8"
     assert timed.engine in {builds.name(path) for path in jetson.engines.glob("*/*/*")} and timed.engine != agent.status(jetson).engine
     assert timed.report("robot-7")["remarks"] == f"engine {timed.engine}"
+    for engine in jetson.engines.glob("*/*/*"):
+        engine.rename(engine.parent / f"{'0' * 64}.engine-of-another-tensorrt")
+    assert agent.pull(jetson).reason == "v8 runs; v9 is its shadow" and bench.bench(jetson, 5, shadow=True).engine == timed.engine, (
+        "built anew"
+    )
     monkeypatch.setenv("STANDIN", "blind")
     with pytest.raises(HealthFailed, match=r"v8 does not do its task on tensorrt 10\.3\.0: its depth is constant"):
         bench.bench(jetson, 5)
