@@ -61,7 +61,7 @@ VANISH: Final = (
 
 
 class Server(ThreadingHTTPServer):
-    """Serves the publishing folder, and puts what is posted into a folder, in the order in which it came."""
+    """Serves the publishing folder, and puts what is delivered into a folder, in the order in which it came."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -80,7 +80,7 @@ class Server(ThreadingHTTPServer):
 class _Answers(SimpleHTTPRequestHandler):
     server: Server
 
-    def do_POST(self) -> None:
+    def do_PUT(self) -> None:
         content = self.rfile.read(int(self.headers["Content-Length"]))
         with self.server.lock:
             self.server.count += 1

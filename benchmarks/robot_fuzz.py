@@ -32,9 +32,10 @@ import numpy as np
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata
 from vortex_jetson.errors import RobotError
-from vortex_jetson.formats import bundle, channel
+from vortex_jetson.formats import bundle, channel, release_keys
 from vortex_jetson.formats.bundle import HealthFrame
 from vortex_jetson.formats.channel import Channel, Release, Rollout
+from vortex_jetson.formats.document import canonical, read
 from vortex_jetson.limits import LIMITS
 from vortex_jetson.update import device, health, slots, trust
 from vortex_jetson.update.slots import Slots
@@ -57,6 +58,7 @@ from registry.ledger import Entry, Ledger, entry_of
 from registry.records import Artifact, DataUse, NewVersion
 from tests.unit.jetson.bundles import PLAIN, bundle_of
 from tests.unit.jetson.publisher import CHANNEL, ROLES, Publisher
+from tests.unit.jetson.test_release_keys import MODELS, named, statement
 from tests.unit.registry.test_events import every_kind
 from validation import manifest
 from validation.rows import Frame
@@ -148,6 +150,14 @@ def of_device(folder: Path) -> list[Reader]:
         (folder / "rgb.npy").write_bytes(content)
         return health.load(folder, HealthFrame("rgb.npy", "depth.npy", None))
 
+    def read_keys(content: bytes) -> release_keys.ReleaseKeys:
+        keys = release_keys.parse({release_keys.FIELD: read(content, LIMITS.metadata_bytes, "root").document})
+        assert keys is not None
+        return keys
+
+    signer = CryptoSigner.generate_ed25519()
+    keys = named(signer, distrusted=(CryptoSigner.generate_ed25519(),))
+
     return [
         Reader("channel", [channel.dump(full), channel.dump(Channel(CHANNEL, 0))], channel.parse, lambda one: channel.parse(channel.dump(one)) == one, 40),
         Reader("manifest", [bundle.dump(bundle_of(PLAIN))], bundle.parse, stays_inside, 30),
@@ -155,6 +165,8 @@ def of_device(folder: Path) -> list[Reader]:
         Reader("floor", [trust.dump_floor(Floor(1, 5, 5, 3, 1.5e9, {CHANNEL: 7}))], floor, share=4),
         Reader("device.toml", [b'device = "robot-7"\nchannel = "orin/corridor"\nurl = "https://models.example"\nruntime = "onnxruntime"\n'], settings, share=2),
         Reader("health frame", [picture.getvalue()], frame, lambda one: one.rgb.shape == (4, 4, 3), share=2),
+        Reader("release keys", [canonical(release_keys.dump(keys))], read_keys, lambda one: read_keys(canonical(release_keys.dump(one))) == one, 10),
+        Reader("statement", [statement(signer, MODELS)], lambda content: release_keys.check_statement(content, MODELS, keys), share=10),
         Reader("root metadata", [Publisher(folder / "publisher").root], trust.check_root, share=2),
     ]  # fmt: skip
 

@@ -18,8 +18,8 @@ from registry.events.version import VersionExported
 from registry.ledger import Entry
 from registry.state import State, VersionState
 
-NodeKind = Literal["frame", "data", "teacher", "recipe", "code", "version", "export", "channel", "device"]
-LinkKind = Literal["frame", "data", "teacher", "recipe", "weights", "code", "export", "channel", "device"]
+NodeKind = Literal["frame", "data", "teacher", "recipe", "code", "version", "export", "channel", "device", "robot"]
+LinkKind = Literal["frame", "data", "teacher", "recipe", "weights", "code", "export", "channel", "device", "robot"]
 LINK_KINDS: Final[tuple[LinkKind, ...]] = get_args(LinkKind)
 CARRYING: Final[tuple[LinkKind, ...]] = tuple(kind for kind in LINK_KINDS if kind != "recipe")
 """Links by which what is wrong with a frame, a dataset or a teacher reaches a version: a recipe is settings, and carries none of it."""
@@ -45,8 +45,8 @@ class Node(NamedTuple):
 class Link(NamedTuple):
     """One step from what was before, `source`, to what came of it, `target`.
 
-    A channel's and a device's link last: `since` and `until` are UTC, and `until` is None while it lasts. `note` says what the kind does
-    not: the stage in a channel, a device's channel, the `.dir` hash of `data/`, what a teacher labelled.
+    A channel's, a device's and a robot's link last: `since` and `until` are UTC, and `until` is None while it lasts. `note` says what the
+    kind does not: the stage in a channel, a device's channel, the `.dir` hash of `data/`, what a teacher labelled.
     """
 
     kind: LinkKind

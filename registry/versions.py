@@ -51,6 +51,20 @@ log = logging.getLogger("vortex.registry")
 
 
 @dataclass(frozen=True)
+class Listing:
+    """What listings show of all versions, as it was at one moment."""
+
+    summaries: list[Summary]
+    """Every version that has weights here, in the order of their numbers."""
+    declared: list[DeclaredVersion]
+    """Every version that was declared, those too whose checkpoint was adopted, in the order of their numbers."""
+    published: dict[str, tuple[DeclaredMetric, ...]]
+    """Every version that was declared or adopted → the figures that were declared of it, and not measured here."""
+    barred: dict[str, tuple[Bar, ...]]
+    """Every version that may enter no stage → what bars it."""
+
+
+@dataclass(frozen=True)
 class Hub:
     """The registry of one workspace: the ledger says what is, MLflow holds runs, metrics, inputs and artifacts."""
 
@@ -87,6 +101,17 @@ class Hub:
 
         return TemporaryDirectory(prefix="vortex-artifacts-", ignore_cleanup_errors=True)
 
+    def listing(self) -> Listing:
+        """What listings show of all versions. One query where none was declared or adopted and nothing is in quarantine; no MLflow."""
+        with self._reading():
+            entries = self.ledger.entries(without=reading.kinds(folds=False), bodies=False)
+            state = reading.fold(entries)
+            summaries = state.summaries()
+            declares = any(entry.kind in (VersionDeclared.kind, VersionAdopted.kind) for entry in entries)
+            if any(scope == "data" for scope, _ in state.quarantines):
+                self._complete(state)
+            return Listing(summaries, _by_number(state), self.published() if declares else {}, quarantine.bars_of_all(state))
+
     def summaries(self) -> list[Summary]:
         """Every version as a listing shows it, in the order of their numbers. One query, no MLflow."""
         with self._reading():
@@ -102,7 +127,7 @@ class Hub:
         with self._reading():
             _ = self._every_kind_known
             entries = self.ledger.entries(kinds=(VersionDeclared.kind, VersionAdopted.kind), bodies=False)
-            return sorted(reading.fold(entries).declared.values(), key=lambda declared: declared.number)
+            return _by_number(reading.fold(entries))
 
     def published(self) -> dict[str, tuple[DeclaredMetric, ...]]:
         """Every version that was declared or adopted → the figures that were declared of it, and not measured here."""
@@ -118,13 +143,20 @@ class Hub:
 
     def get(self, name: str) -> Version:
         """One version. Raises VortexError saying which exist, WithoutWeights for one that is only declared."""
+        version = self.described(name)
+        if isinstance(version, DeclaredVersion):
+            raise WithoutWeights(name)
+        return version
+
+    def described(self, name: str) -> Version | DeclaredVersion:
+        """One version, also one that is only declared. Raises VortexError saying which exist."""
         with self._reading():
             _ = self._every_kind_known
             own = self.ledger.entries(kinds=reading.kinds(scope="version"), subject=name)
             if any(entry.kind in REGISTERING for entry in own):
                 return reading.fold([*own, *stages.entries_of_channels_with(self.ledger, name)]).whole_versions()[0]
-        if own:
-            raise WithoutWeights(name)
+            if own:
+                return reading.fold(own).declared[name]
         raise _unknown(name, [summary.name for summary in self.summaries()])
 
     def lineage(self) -> tuple[State, Graph]:
@@ -452,6 +484,10 @@ class Hub:
             write()
         except VortexError as error:
             log.warning("the ledger has it, but MLflow's %s could not be set: %s", what, error)
+
+
+def _by_number(state: State) -> list[DeclaredVersion]:
+    return sorted(state.declared.values(), key=lambda declared: declared.number)
 
 
 def append_registration(

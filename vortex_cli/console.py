@@ -125,6 +125,8 @@ def emit(payload: object, *renderables: RenderableType) -> None:
             return
         sys.stdout.write(document(payload) + "\n")
         return
+    if not renderables:  # rich takes 50 ms to load
+        return
     console = stdout()
     for renderable in renderables:
         if isinstance(renderable, str):

@@ -39,6 +39,7 @@ def as_command(function: Callable[..., None]) -> Callable[..., None]:
     classes = {name: kind for name, kind in annotations.items() if dataclasses.is_dataclass(kind)}
 
     def command(**values: Any) -> None:
+        gc.freeze()  # nor will it be
         gc.enable()
         console.session.restore(_taken(console.Session, values))
         console.hush_libraries()

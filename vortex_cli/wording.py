@@ -98,6 +98,11 @@ def left_out(reasons: Mapping[str, str]) -> list[str]:
     return [f"  - {', '.join(names)}: {reason}" for reason, names in versions.items()]
 
 
+def several(names: Sequence[str], most: int = 8) -> str:
+    """Names in a line: of many the first, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
 def sentence(parts: Sentence) -> Text:
     """What happened, with its names and its alarms marked."""
     from rich.text import Text

@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from core.errors import UsageError, VortexError
 from core.files import read_regular, write_atomic
@@ -29,6 +29,7 @@ DEVICE_TYPE: Final = "application/vnd.vortex.device-report+json"
 MARGIN: Final = 0.1
 """Share of the seeds by which a student may fall short of ground truth and still be called on a par in listings; a gate has its own."""
 Trust = Literal["unsigned", "trusted", "unknown signer"]
+R = TypeVar("R", bound=Report)
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,20 @@ def add(
 def items(ws: Workspace, registry: Hub, version: Version, *, kind: str | None = None) -> list[EvidenceItem]:
     """Every report about a version, or those of one kind, read again: its bytes, its schema, what it is about and who signed it."""
     return [_item(ws, registry, version, record) for record in version.evidence if kind in (None, record.kind)]
+
+
+def reports(ws: Workspace, registry: Hub, version: Version, kind: type[R], name: str) -> list[tuple[R, EvidenceItem]]:
+    """The version's reports of the kind `name`, read again, by when each says that it was made: an old one that is sent in again stays old.
+
+    Raises VortexError for one whose file is gone or changed: the newest might be that one.
+    """
+    readable = []
+    for item in items(ws, registry, version, kind=name):
+        if item.fault:
+            raise VortexError(f"evidence of {version.name}: {item.fault}", "look at it with: vortex evidence list " + version.name)
+        if isinstance(item.report, kind):
+            readable.append((item.report, item))
+    return sorted(readable, key=lambda each: each[0].made_at)
 
 
 def verdict(report: Report) -> tuple[str, ...]:

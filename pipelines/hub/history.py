@@ -32,7 +32,7 @@ def holders(
     A move counts from the millisecond that the ledger has for it. Only channels of this domain and device, and only what `version` held,
     where these are given. Raises VortexError for an entry of a kind that only a newer vortex knows.
     """
-    moment = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    moment = stamp(at)
     with ledger.understood():
         reading.require_known(ledger)
         entries = channel_entries(ledger)
@@ -48,6 +48,11 @@ def holders(
         if stage in state.current and version in (None, state.current[stage])
         for move in [moves[name, stage, state.current[stage]]]
     ]
+
+
+def stamp(at: datetime) -> str:
+    """A moment, which has a zone, as the ledger writes it."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def history(

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from core.stream_order import natural
+from pipelines.lineage.device_runs import WORDS, DeviceRun, device_runs
 from registry.devices import Setback, setbacks
 from registry.graph import CARRYING, LINK_KINDS, Direction, Graph, Link, LinkKind, Node
 from registry.quarantine import Bar, bars_of_all
@@ -16,10 +18,11 @@ from registry.versions import Hub
 
 @dataclass(frozen=True)
 class Lineage:
-    """The graph, and the state of the ledger that it was made from."""
+    """The graph, the state of the ledger that it was made from, and what enrolled devices run and ran."""
 
     graph: Graph
     state: State
+    runs: tuple[DeviceRun, ...] = ()
 
     @cached_property
     def summaries(self) -> dict[str, Summary]:
@@ -65,9 +68,21 @@ class Tenure:
 
 
 def lineage_of(registry: Hub) -> Lineage:
-    """The lineage of a registry. One reading of the ledger; raises VortexError where that cannot be folded."""
+    """The lineage of a registry, down to enrolled devices. Raises VortexError where the ledger cannot be folded."""
     state, graph = registry.lineage()
-    return Lineage(graph, state)
+    runs = tuple(device_runs(registry.ledger)) if state.devices else ()
+    links = [
+        Link(
+            "robot",
+            Node("version", run.version),
+            Node("robot", run.device),
+            run.channel if run.reported else f"{run.channel}, not reported",
+            run.since,
+            run.until,
+        )
+        for run in runs
+    ]
+    return Lineage(graph, state, runs).joined(tuple(Node("robot", name) for name in state.devices), tuple(links))
 
 
 def followed(starts: tuple[Node, ...]) -> tuple[LinkKind, ...]:
@@ -97,6 +112,13 @@ def tenures(lineage: Lineage, starts: tuple[Node, ...]) -> list[Tenure]:
                 every.append(Tenure(channel, channel.partition("/")[0], link.note, node.name, link.since, link.until, way))
     every.sort(key=lambda tenure: tenure.since, reverse=True)
     return sorted(every, key=lambda tenure: (tenure.until is not None, tenure.stage != "production", tenure.channel))
+
+
+def runs_of(lineage: Lineage, starts: tuple[Node, ...]) -> list[DeviceRun]:
+    """What enrolled devices run and ran of what came of the starts: what they run first, by device."""
+    versions = {node.name for node in lineage.graph.reached(starts, "down", followed(starts)) if node.kind == "version"}
+    runs = sorted((run for run in lineage.runs if run.version in versions), key=lambda run: run.since, reverse=True)
+    return sorted(runs, key=lambda run: (WORDS.index(run.word), natural(run.device)))
 
 
 def setbacks_of(registry: Hub, running: Sequence[Tenure]) -> list[Setback]:

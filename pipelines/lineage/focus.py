@@ -1,4 +1,4 @@
-"""What a name stands for in the lineage: a version, a dataset in one content or in all, a teacher, a channel, a device, a commit, a frame."""
+"""What a name stands for in the lineage: a version, a dataset in one content or in all, a teacher, a channel, a device, a robot, a commit, a frame."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ def resolve(ws: Workspace, lineage: Lineage, name: str, taught: Taught) -> Focus
         "teacher": lambda text: _named(lineage, "teacher", text),
         "channel": lambda text: _named(lineage, "channel", text),
         "device": lambda text: _named(lineage, "device", text),
+        "robot": lambda text: _named(lineage, "robot", text),
         "code": lambda text: _commit(lineage, text),
     }
     spelt: dict[NodeKind, Callable[[str], Focus | None]] = {
@@ -152,12 +153,12 @@ def _seen_in(hashes: set[str]) -> str:
 def _unknown(lineage: Lineage, name: str) -> VortexError:
     """The error for a name that nothing here has, with what there is."""
     details = []
-    for kind in ("version", "data", "teacher", "channel", "device"):
+    for kind in ("version", "data", "teacher", "channel", "device", "robot"):
         names = list(dict.fromkeys(node.name for node in lineage.graph.nodes if node.kind == kind))
         selection = names if len(names) <= 8 else [*names[:4], "…", *names[-3:]]
         details += [f"{kind}: {', '.join(selection)}"] if names else []
     return VortexError(
-        f"{name[:80]!r} is no version, data set, teacher, channel, device, commit or frame that is known here",
+        f"{name[:80]!r} is no version, data set, teacher, channel, device, robot, commit or frame that is known here",
         "data sets are written NAME or NAME@HASH, frames FRAME or DATASET/FRAME; frames are looked for in data/ and in DVC's cache",
         details,
     )

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from registry.graph import Graph, Node, NodeKind
 
-KINDS: tuple[NodeKind, ...] = ("frame", "data", "teacher", "recipe", "code", "version", "export", "channel", "device")
+KINDS: tuple[NodeKind, ...] = ("frame", "data", "teacher", "recipe", "code", "version", "export", "channel", "device", "robot")
 """From top to bottom, where nothing else says."""
 SWEEPS = 12
 BEND = 0.6

@@ -19,7 +19,7 @@ LONGEST: Final = 34
 LETTER, SMALL, LINE, ROW, GAP, EDGE = 8.3, 6.2, 15, 54, 58, 16
 """Pixels: a letter's width, a small one's, a line's and a row's height, between two columns, and around everything."""
 HUES: Final[Mapping[LinkKind, int]] = {
-    "frame": 200, "data": 190, "teacher": 45, "recipe": 220, "weights": 310, "code": 260, "export": 25, "channel": 140, "device": 160,
+    "frame": 200, "data": 190, "teacher": 45, "recipe": 220, "weights": 310, "code": 260, "export": 25, "channel": 140, "device": 160, "robot": 175,
 }  # fmt: skip
 """Of a kind's colour; every colour is said in words too."""
 NODE_HUES: Final[Mapping[str, int]] = dict(HUES.items()) | {"version": 310}

@@ -16,7 +16,7 @@ from vortex_jetson.errors import RobotError
 from core.errors import UsageError, VortexError
 from models import checkpoint
 from pipelines.hub.exports import Form, newest
-from pipelines.predict.runtimes import DEPTH, INPUT, LOGITS, Answers, Predictor, of_file, of_student, scaled
+from pipelines.predict.runtimes import DEPTH, INPUT, LOGITS, Answers, Predictor, content_of, of_file, of_student, scaled
 from registry.records import Version
 from registry.versions import Hub
 
@@ -89,8 +89,9 @@ def _of_openvino(path: Path, form: Form, threads: int) -> OpenedEngine:
         import openvino
     except ImportError as error:
         raise VortexError("OpenVINO is not installed here", "uv sync --extra openvino, or pip install openvino") from error
+    content, core = content_of(path), openvino.Core()
     try:
-        model = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"})
+        model = core.compile_model(core.read_model(content), "CPU", {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"})
     except RuntimeError as error:
         raise VortexError(f"{path}: OpenVINO cannot run it", "export the version again") from error
 
@@ -103,9 +104,10 @@ def _of_openvino(path: Path, form: Form, threads: int) -> OpenedEngine:
 
 
 def _of_tensorrt(path: Path) -> OpenedEngine:
+    content = content_of(path)
     try:
         gpu()
-        engine = TensorRTEngine(build_engine(path.read_bytes(), path.name), path.name)
+        engine = TensorRTEngine(build_engine(content, path.name), path.name)
     except RobotError as error:
         raise VortexError(error.message, error.hint) from error
 

@@ -16,8 +16,10 @@ from core import strict_yaml
 from core.errors import VortexError
 from core.files import read_regular
 from core.printable import one_line
+from core.stream_order import natural
 from pipelines.hub import evidence
 from pipelines.hub.open import actor, commit, hub
+from pipelines.lineage.device_runs import asked_of
 from pipelines.ship.publish import publish_after
 from pipelines.workspace import Workspace, check_name
 from registry import devices, signature
@@ -112,12 +114,12 @@ def revoke(ws: Workspace, name: str, *, reason: str) -> None:
 
 
 def fleet(ws: Workspace) -> list[DeviceLine]:
-    """Every enrolled device that was not revoked, with what its channel has for it."""
+    """Every enrolled device that was not revoked, by its name, with what its channel has for it."""
     registry = hub(ws)
     states = {str(state.channel): state for state in channel_states(registry.ledger)}
     return [
         _line(registry, device, states.get(str(device.channel)))
-        for device in devices.devices(registry.ledger).values()
+        for device in sorted(devices.devices(registry.ledger).values(), key=lambda device: natural(device.name))
         if device.revoked_at is None
     ]
 
@@ -258,10 +260,7 @@ def _take_evidence(ws: Workspace, registry: Hub, path: Path, kind: str, payload:
 
 
 def _line(registry: Hub, device: EnrolledDevice, state: ChannelState | None) -> DeviceLine:
-    wanted = None
-    if state is not None:
-        rollout = Rollout(state.share, f"{state.production}@{state.since}", None)
-        wanted = state.production if rollout.takes(device.name) else state.earlier[-1] if state.earlier else None
+    wanted = asked_of(state, device.name) if state else None
     status = device.status
     if status is None:
         return DeviceLine(device, wanted, "never seen")

@@ -7,6 +7,8 @@ so that promotions are published without asking anybody.
     keys/online/ROLE-KEYID.pem      private keys of the other roles
     keys/release.pem, release.pub   signs the statement in every bundle
     keys/roots/N.root.json          every metadata of the role root: the last one says what is valid, and was written last
+
+The release key is no role of TUF: root names it in a field of its own, and with it the earlier ones whose bundles may still be run.
 """
 
 from __future__ import annotations
@@ -21,6 +23,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+from vortex_jetson.errors import BadDocument
+from vortex_jetson.formats import release_keys
+from vortex_jetson.formats.release_keys import ReleaseKey, ReleaseKeys
+
 from core.errors import UsageError, VortexError
 from core.files import locked, read_regular, staged_file, write_atomic
 from core.secret import remember
@@ -34,6 +40,7 @@ if TYPE_CHECKING:
 Role = Literal["root", "targets", "snapshot", "timestamp"]
 ONLINE: Final[tuple[Role, ...]] = ("targets", "snapshot", "timestamp")
 ROLES: Final[tuple[Role, ...]] = ("root", *ONLINE)
+RELEASE: Final = "release"
 LIFETIMES: Final[Mapping[Role, timedelta]] = {
     # A person with a passphrase renews it, so once a year.
     "root": timedelta(days=365),
@@ -45,6 +52,8 @@ LIFETIMES: Final[Mapping[Role, timedelta]] = {
 }
 """Why each: docs/decisions/publishing.md."""
 LEAST_PASSPHRASE: Final = 8
+LEAST_KEYID: Final = 8
+"""Digits of a key's id that name it."""
 LARGEST_ROOT: Final = 512_000
 """Bytes of metadata of the role root that a robot reads (python-tuf's bound)."""
 _ROOT_FILE: Final = re.compile(r"(\d{1,9})\.root\.json")
@@ -58,15 +67,18 @@ class NoKeys(VortexError):
 class RoleStatus:
     """One role: the ids of its keys and how many of them must sign, how many of them lie here, and when its metadata expires.
 
-    `version` and `expires` are None where nothing is published yet.
+    `version` and `expires` are None where nothing is published yet, and for the release key, which signs no metadata: bundles by the keys in
+    `earlier` may still be run, and by those in `distrusted` not.
     """
 
-    role: Role
+    role: Role | Literal["release"]
     keys: tuple[str, ...]
     threshold: int
     here: int
     version: int | None
     expires: datetime | None
+    earlier: tuple[str, ...] = ()
+    distrusted: tuple[str, ...] = ()
 
     def days_left(self, now: datetime) -> float | None:
         """Until it expires; negative after."""
@@ -83,6 +95,43 @@ class KeyFolder:
     def release(self) -> Path:
         """The private key that signs statements; its public part lies beside it as `release.pub`."""
         return self.path / "release.pem"
+
+    @property
+    def next_release(self) -> Path:
+        """A new release key, until a root names it."""
+        return self.path / "release-next.pem"
+
+    def release_keys(self, root: Root) -> ReleaseKeys:
+        """Whose statements robots take. Roots of before named none: then it is the key that lies here."""
+        try:
+            named = release_keys.parse(root.unrecognized_fields)
+        except BadDocument as error:
+            raise VortexError(f"{self.path}/roots/{root.version}.root.json: {error.message}", "restore it from a backup") from error
+        if named is not None:
+            return named
+        return ReleaseKeys((_release_key(load_private(self.release, None)),) if self.release.exists() else ())
+
+    def release_here(self, root: Root) -> Path | None:
+        """The file of the release key that signs now; None where it is not here."""
+        signing = [key.keyid for key in self.release_keys(root).trusted[:1]]
+        files = [path for path in (self.release, self.next_release) if path.exists()]
+        return next((path for path in files if [load_private(path, None).public_key.keyid] == signing), None)
+
+    def signing_release(self) -> Path:
+        """The release key that signs now, in its place. Raises VortexError where it is not here, or is another one than root names."""
+        root = self.root().signed
+        path = self.release_here(root)
+        if path is None:
+            names = ", ".join(key.keyid[:12] for key in self.release_keys(root).trusted[:1]) or "none"
+            raise VortexError(
+                f"{self.release}: the release key of root {root.version} ({names}) is not here",
+                "restore it from a backup of the keys' folder, or make a new one with: vortex keys rotate release --root FOLDER",
+            )
+        if path == self.next_release:  # the root that names it was written last
+            write_public(self.release.with_suffix(".pub"), load_private(path, None))
+            os.replace(path, self.release)
+        self.next_release.unlink(missing_ok=True)
+        return self.release
 
     def roots(self) -> dict[int, bytes]:
         """Version → metadata of the role root, in their order; none before `vortex keys init`."""
@@ -152,7 +201,7 @@ class KeysChange:
 
     version: int
     expires: datetime
-    keys: Mapping[Role, tuple[str, ...]]
+    keys: Mapping[str, tuple[str, ...]]
     done: str
 
     def sentence(self) -> str:
@@ -200,9 +249,10 @@ def init(
         root.roles["root"].threshold = least
         for role in ONLINE:
             root.add_key(keys.new_online(role), role)
+        _name(root, keys.release_keys(root))
         _store(keys, Metadata(root), signers)
         keys.drop_revoked()
-        return _change(root, f"keys made: {least} of {len(signers)} root keys sign each change of keys")
+        return _change(keys, root, f"keys made: {least} of {len(signers)} root keys sign each change of keys")
 
 
 def rotate(
@@ -246,7 +296,45 @@ def rotate(
                 root.roles[role].threshold = len(added) // 2 + 1
 
         root = _succeed(keys, old, change, signers, extra, now)
-        return _change(root, f"the role {role} has a new key, {', '.join(key.keyid[:12] for key in added)}")
+        return _change(keys, root, f"the role {role} has a new key, {', '.join(key.keyid[:12] for key in added)}")
+
+
+def rotate_release(
+    ws: Workspace, root_folders: Sequence[Path], passphrase: str, *, distrust: Sequence[str] = (), now: datetime | None = None
+) -> KeysChange:
+    """Have a new key sign the statements in bundles, by a new metadata of root, which the root keys in `root_folders` sign.
+
+    What earlier keys signed may still be run, but not what those in `distrust` signed (ids, or how they begin): they were stolen, or may have
+    been. Raises UsageError for one that names no trusted key, VortexError where too few root keys are there; nothing is changed then.
+    """
+    from securesystemslib.signer import CryptoSigner
+
+    keys = key_folder(ws)
+    with changing(ws):
+        old = keys.root()
+        signers = root_signers(ws, root_folders, passphrase)
+        before = keys.release_keys(old.signed)
+        stolen = [_trusted(before, beginning).keyid for beginning in distrust]
+        fresh = CryptoSigner.generate_ed25519()
+        write_private(keys.next_release, fresh)
+        trusted = (_release_key(fresh), *(key for key in before.trusted if key.keyid not in stolen))
+        after = ReleaseKeys(trusted, tuple(dict.fromkeys([*before.distrusted, *stolen])))
+        root = _succeed(keys, old, lambda root: _name(root, after), signers, [], now)
+        keys.signing_release()
+        refused = f"; what {', '.join(keyid[:12] for keyid in stolen)} signed is refused" if stolen else ""
+        return _change(keys, root, f"the release key is a new one, {fresh.public_key.keyid[:12]}{refused}")
+
+
+def _trusted(keys: ReleaseKeys, beginning: str) -> ReleaseKey:
+    """The trusted release key whose id begins so. Raises UsageError where it is none of them, or several."""
+    meant = [key for key in keys.trusted if len(beginning) >= LEAST_KEYID and key.keyid.startswith(beginning.lower())]
+    if len(meant) != 1:
+        names = ", ".join(key.keyid[:12] for key in keys.trusted) or "none"
+        raise UsageError(
+            f"--distrust {beginning[:64]!r} names {len(meant)} of the release keys that are trusted: {names}",
+            f"give the first {LEAST_KEYID} digits or more of one of these",
+        )
+    return meant[0]
 
 
 def renew(ws: Workspace, root_folders: Sequence[Path], passphrase: str, *, now: datetime | None = None) -> KeysChange:
@@ -254,7 +342,7 @@ def renew(ws: Workspace, root_folders: Sequence[Path], passphrase: str, *, now: 
     keys = key_folder(ws)
     with changing(ws):
         root = _succeed(keys, keys.root(), lambda _: None, root_signers(ws, root_folders, passphrase), [], now)
-        return _change(root, "root is renewed")
+        return _change(keys, root, "root is renewed")
 
 
 def root_signers(ws: Workspace, folders: Sequence[Path], passphrase: str, *, make: bool = False) -> list[CryptoSigner]:
@@ -348,6 +436,7 @@ def _succeed(
     from tuf.api.metadata import Metadata
 
     root = copy.deepcopy(old.signed)
+    _name(root, keys.release_keys(root))
     change(root)
     root.version += 1
     root.expires = _expiry(now or datetime.now(UTC))
@@ -383,8 +472,19 @@ def _expiry(now: datetime) -> datetime:
     return (now + LIFETIMES["root"]).replace(microsecond=0)
 
 
-def _change(root: Root, done: str) -> KeysChange:
-    return KeysChange(root.version, root.expires, {role: tuple(root.roles[role].keyids) for role in ROLES}, done)
+def _release_key(signer: CryptoSigner) -> ReleaseKey:
+    return ReleaseKey(signer.public_key.keyid, str(signer.public_key.keyval["public"]))
+
+
+def _name(root: Root, keys: ReleaseKeys) -> None:
+    """Have a root name the release keys; one without any names none, and robots ask for no statement."""
+    if keys.trusted:
+        root.unrecognized_fields[release_keys.FIELD] = release_keys.dump(keys)
+
+
+def _change(keys: KeyFolder, root: Root, done: str) -> KeysChange:
+    released = tuple(key.keyid for key in keys.release_keys(root).trusted)
+    return KeysChange(root.version, root.expires, {**{role: tuple(root.roles[role].keyids) for role in ROLES}, RELEASE: released}, done)
 
 
 def timer_units(ws: Workspace, command: str) -> dict[str, str]:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from vortex_jetson.errors import BadDocument
+from vortex_jetson.errors import BadDocument, Untrusted
 from vortex_jetson.formats import bundle as manifests
 from vortex_jetson.formats import channel as channels
 from vortex_jetson.formats.channel import Release, Rollout
+from vortex_jetson.formats.release_keys import LARGEST_STATEMENT, STATEMENT, check_statement
 from vortex_jetson.limits import LIMITS
 
 from core.errors import VortexError
@@ -176,9 +177,9 @@ def _release(
     if name is None:
         return None, ""
     version = registry.get(name)
-    export = export_for(version, ws.config.devices[channel.device]).artifact.sha256
+    export = export_for(ws, registry, version, ws.config.devices[channel.device]).artifact.sha256
     made = [bundled for bundled in bundles(registry.ledger, channel) if (bundled.version, bundled.export) == (name, export)]
-    if made and _is_whole(target, made[-1]):
+    if made and _is_whole(target, made[-1]) and _is_signed(target, made[-1]):
         return Release(name, made[-1].bundle, made[-1].bytes), ""
     report(f"packing {name} for the devices of {channel}")
     packed = pack(ws, registry, version, channel, target.keys)
@@ -203,6 +204,24 @@ def _is_whole(target: TufRepository, bundled: ChannelBundled) -> bool:
     """Whether a bundle's manifest and all of its files are published."""
     bundle = _manifest(target, bundled.bundle, bundled.bytes)
     return bundle is not None and all(target.holds(entry.sha256, entry.bytes) for entry in bundle.files.values())
+
+
+def _is_signed(target: TufRepository, bundled: ChannelBundled) -> bool:
+    """Whether the statement in a whole bundle is by a key whose word robots take: one that was stolen since vouches for nothing."""
+    bundle = _manifest(target, bundled.bundle, bundled.bytes)
+    entry = bundle.files.get(STATEMENT) if bundle else None
+    if bundle is None or entry is None:
+        return False
+    statement = read_regular(target.file(entry.sha256), LARGEST_STATEMENT)
+    try:
+        check_statement(
+            statement,
+            {model.file: bundle.files[model.file].sha256 for model in bundle.models},
+            target.keys.release_keys(target.keys.root().signed),
+        )
+    except Untrusted:
+        return False
+    return True
 
 
 def _manifest(target: TufRepository, sha256: str, size: int) -> manifests.Bundle | None:

@@ -10,6 +10,7 @@ from core.errors import UsageError, VortexError
 from core.stream_order import natural
 from pipelines.hub.open import actor, commit, hub
 from pipelines.lineage.ancestry import Lineage, Tenure, lineage_of, tenures
+from pipelines.lineage.device_runs import DeviceRun
 from pipelines.lineage.focus import data_states, same_content
 from pipelines.ship.publish import publish_after
 from pipelines.workspace import Workspace
@@ -31,10 +32,24 @@ class Running:
 
 
 @dataclass(frozen=True)
+class Concerned:
+    """The enrolled devices of a channel that run a version, and those that may, by device; `asked` is what the channel has for them instead.
+
+    Where that is None the channel has the version itself in production, and they are told to hold.
+    """
+
+    channel: str
+    version: str
+    running: tuple[str, ...]
+    silent: tuple[str, ...]
+    asked: str | None
+
+
+@dataclass(frozen=True)
 class QuarantineReport:
     """What came into quarantine, or out of it: `barred` are the versions that may enter no stage because of it, or might not until now.
 
-    `running` are the channels that have one of them in production.
+    `running` are the channels that have one of them in production, `devices` the enrolled devices that run one.
     """
 
     scope: Scope
@@ -45,6 +60,7 @@ class QuarantineReport:
     running: tuple[Running, ...]
     published: tuple[str, ...] = ()
     """What the robots' folder came to after it, in words; empty where no device is published."""
+    devices: tuple[Concerned, ...] = ()
 
     def sentence(self) -> str:
         """The outcome in words."""
@@ -75,7 +91,8 @@ def quarantine(ws: Workspace, name: str, *, reason: str, lift: bool = False) -> 
     quarantines = [each for each in during.state.quarantines.values() if (each.scope, each.subject) == (scope, subject)]
     barred = sorted((name for name, bars in during.bars.items() if any(bar.quarantine in quarantines for bar in bars)), key=natural)
     held = () if lift else running(during, barred)
-    return QuarantineReport(scope, subject, lift, reason, tuple(barred), held, publish_after(ws))
+    devices = () if lift else concerned(during, barred)
+    return QuarantineReport(scope, subject, lift, reason, tuple(barred), held, publish_after(ws), devices)
 
 
 def running(lineage: Lineage, versions: Collection[str]) -> tuple[Running, ...]:
@@ -86,6 +103,24 @@ def running(lineage: Lineage, versions: Collection[str]) -> tuple[Running, ...]:
         if tenure.stage == "production" and tenure.until is None and tenure.version in versions
     ]
     return tuple(Running(tenure.channel, tenure.version, tenure.since, _remedy(lineage, tenure)) for tenure in held)
+
+
+def concerned(lineage: Lineage, versions: Collection[str]) -> tuple[Concerned, ...]:
+    """The enrolled devices that run one of these versions, or may, by channel and version."""
+    places: dict[tuple[str, str], list[DeviceRun]] = {}
+    for run in lineage.runs:
+        if run.until is None and run.version in versions:
+            places.setdefault((run.channel, run.version), []).append(run)
+    return tuple(
+        Concerned(
+            channel,
+            version,
+            tuple(sorted((run.device for run in runs if run.reported), key=natural)),
+            tuple(sorted((run.device for run in runs if not run.reported), key=natural)),
+            None if (production := lineage.state.channel(channel).production) in versions else production,
+        )
+        for (channel, version), runs in sorted(places.items())
+    )
 
 
 def _remedy(lineage: Lineage, tenure: Tenure) -> str:

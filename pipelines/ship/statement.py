@@ -1,6 +1,7 @@
 """How the models of a bundle came about, as an in-toto Statement v1 with SLSA's provenance, signed in a DSSE envelope.
 
-in-toto.io/Statement/v1, slsa.dev/provenance/v1. Who has the public part of the release key can see by the file alone who shipped it.
+in-toto.io/Statement/v1, slsa.dev/provenance/v1. Who has the public part of the release key can see by the file alone who shipped it; robots
+have it by root's metadata, and take no bundle without.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from core.errors import VortexError
+from vortex_jetson.formats.release_keys import PAYLOAD
+
 from registry import signature
 from registry.edges import WeightsEdge
 from registry.records import Version
 
 STATEMENT: Final = "https://in-toto.io/Statement/v1"
 PROVENANCE: Final = "https://slsa.dev/provenance/v1"
-PAYLOAD: Final = "application/vnd.in-toto+json"
 BUILD: Final = "urn:vortex:training:1"
 
 
@@ -45,8 +46,6 @@ def statement(version: Version, models: Mapping[str, str], ledger: str) -> dict[
 
 
 def signed(version: Version, models: Mapping[str, str], ledger: str, key: Path) -> bytes:
-    """The envelope of the statement. Raises VortexError where the release key is not there."""
-    if not key.exists():
-        raise VortexError(f"{key}: the release key is not here", "restore it from a backup of the keys' folder")
+    """The envelope of the statement, signed with the private key in this file."""
     payload = json.dumps(statement(version, models, ledger), sort_keys=True, separators=(",", ":")).encode()
     return (json.dumps(signature.sign(payload, PAYLOAD, key), sort_keys=True) + "\n").encode()

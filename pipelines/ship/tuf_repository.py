@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from core.errors import VortexError
 from core.files import read_regular, sha256_file, staged_file, write_atomic
-from pipelines.ship.keys import LARGEST_ROOT, LIFETIMES, ONLINE, KeyFolder, Role, RoleStatus, changing, key_folder
+from pipelines.ship.keys import LARGEST_ROOT, LIFETIMES, ONLINE, RELEASE, KeyFolder, Role, RoleStatus, changing, key_folder
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class TufRepository:
         return self.publish(self.documents(), now)
 
     def status(self) -> list[RoleStatus]:
-        """Every role, root first. Raises NoKeys where there are none."""
+        """Every role, root first, and last the release key. Raises NoKeys where there are none."""
         root, published = self.keys.root().signed, self.published()
         roles = [RoleStatus("root", tuple(root.roles["root"].keyids), root.roles["root"].threshold, 0, root.version, root.expires)]
         for role in ONLINE:
@@ -153,6 +153,9 @@ class TufRepository:
             delegated = root.roles[role]
             here = self.keys.count_here(role, root)
             roles.append(RoleStatus(role, tuple(delegated.keyids), delegated.threshold, here, version, expires))
+        release, here = self.keys.release_keys(root), int(self.keys.release_here(root) is not None)
+        trusted = tuple(key.keyid for key in release.trusted)
+        roles.append(RoleStatus(RELEASE, trusted[:1], 1, here, None, None, trusted[1:], release.distrusted))
         return roles
 
     def _write(self, documents: dict[str, bytes], before: Published | None, same: bool, due: list[Role], now: datetime) -> None:

@@ -290,7 +290,7 @@ def _whole_lineage(site: Site) -> str:
     graph = site.register.graph
     channels = [node for node in graph.nodes if node.kind == "channel"]
     parts = (
-        graph.part([node for node in graph.nodes if node.kind not in ("export", "code", "device", "recipe")]),
+        graph.part([node for node in graph.nodes if node.kind not in ("export", "code", "device", "robot", "recipe")]),
         graph.family(channels, UP, CARRYING),
     )
     return _drawn(site, next((part for part in parts if len(part.nodes) <= MOST_DRAWN), parts[0]), (), "", folded=True)

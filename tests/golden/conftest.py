@@ -69,6 +69,7 @@ keys init --root {stick}
 keys status
 keys refresh
 keys rotate targets --root {stick}
+keys rotate release --root {stick}
 keys timer
 publish
 devices enroll robot-1 --key {key} --channel host/rooms

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vortex_cli import console, wording
 
-HEALTH = {"well": "green", "behind": "yellow", "never seen": "yellow", "held": "yellow", "rolled back": "bold red", "failed": "bold red"}
+if TYPE_CHECKING:
+    from pipelines.ship.fleet import DeviceLine
+
+HEALTH = {"failed": "bold red", "rolled back": "bold red", "held": "yellow", "never seen": "yellow", "behind": "yellow", "well": "green"}
+"""What may be said of a device, the worst first, and how."""
 
 
 def list_() -> None:
-    """List the enrolled devices: what each runs and should run, its engine, its health, and when it was last heard of.
+    """List the enrolled devices, the worst first: what each runs and should run, its health, when it was last heard of, and its engine.
 
     Example: vortex devices list
     """
@@ -21,7 +26,7 @@ def list_() -> None:
 
     from pipelines.ship.fleet import fleet
 
-    lines = fleet(console.workspace())
+    lines = sorted(fleet(console.workspace()), key=lambda line: [*HEALTH].index(line.health))
     if not lines:
         console.note("no device is enrolled; enroll one with: vortex devices enroll NAME --key PUB.pem --channel DEVICE/DOMAIN")
     rows = [
@@ -33,12 +38,26 @@ def list_() -> None:
             Text(line.health, HEALTH[line.health]),
             wording.when(line.device.seen_at) if line.device.seen_at else "–",
             (status.engine or "–") if status else "–",
-            status.reason if status else "",
         )
         for line in lines
     ]
-    columns = ["device", "channel", "runs", "should", "health", "last seen", "engine", "because"]
-    console.emit(lines, *([wording.snug(console.table(columns, rows))] if rows else []))
+    columns = ["device", "channel", "runs", "should", "health", "last seen", "engine"]
+    table = [wording.snug(console.fitting(columns, rows, ("engine", "channel")))] if rows else []
+    console.emit(lines, *table, *(["", *_reasons(lines), _summary(lines)] if rows else []))
+
+
+def _reasons(lines: Sequence[DeviceLine]) -> list[str]:
+    """Why devices do not run what they should, one line for all with the same reason."""
+    devices: dict[tuple[str, str], list[str]] = {}
+    for line in lines:
+        if line.health in ("failed", "rolled back", "held") and line.device.status and line.device.status.reason:
+            devices.setdefault((line.health, line.device.status.reason), []).append(line.device.name)
+    return [f"{wording.several(names)} {health}: {reason}" for (health, reason), names in devices.items()]
+
+
+def _summary(lines: Sequence[DeviceLine]) -> str:
+    counts = {health: sum(line.health == health for line in lines) for health in HEALTH}
+    return f"{len(lines)} enrolled: {', '.join(f'{count} {health}' for health, count in counts.items() if count)}"
 
 
 def enroll(
@@ -73,17 +92,26 @@ def revoke(
 
 
 def collect(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where reports were delivered, or a folder with `reports` in it.")],
+    place: Annotated[
+        str,
+        typer.Argument(
+            metavar="PLACE", help="Where reports were delivered: a folder, with or without `reports` in it, or a server's address."
+        ),
+    ],
 ) -> None:
     """Take the signed reports of devices: what each runs into the ledger, measurements into the evidence; each counts once.
 
     Where a device of a rollout failed, or has said nothing for a day, the rollout is stopped, and devices hold.
 
-    Example: vortex devices collect /srv/vortex
+    Of an address what lies below it in reports/ is fetched, each report once; no redirect is followed.
+
+    Example: vortex devices collect https://models.example/vortex
     """
     from pipelines.ship.fleet import collect as take
+    from pipelines.ship.reports import folder_of
 
-    collection = take(console.workspace(), folder)
+    ws = console.workspace()
+    collection = take(ws, folder_of(ws, place))
     styles = {"taken": "green", "old": "dim", "refused": "bold red"}
     console.emit_checks(
         collection, [console.CheckLine(each.outcome, styles[each.outcome], f"{each.file}: {each.text}") for each in collection.reports]

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from core.errors import UsageError
+from core.stream_order import natural
 from vortex_cli import console, wording
 from vortex_cli.completion import complete_versions
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from registry.ledger import Entry
+    from registry.ledger import Entry, Ledger
 
 
 TABLE_ROWS = 100
@@ -33,7 +34,9 @@ def history(
     ] = None,
     at: Annotated[
         str | None,
-        typer.Option("--at", metavar="TIME", help="What held every channel then, instead: 2026-03-01T12:00 (here), or with Z (UTC)."),
+        typer.Option(
+            "--at", metavar="TIME", help="What held every channel then, and what robots ran: 2026-03-01T12:00 (here), or with Z (UTC)."
+        ),
     ] = None,
 ) -> None:
     """Show who did what, when, why and from which commit: registrations, measurements, promotions, refusals, rollbacks.
@@ -49,16 +52,12 @@ def history(
     if device is not None:
         ws.device(device)
     registry = hub(ws)
-    if version is not None and version not in {declared.name for declared in registry.declared()}:
-        registry.get(version)
+    if version is not None:
+        registry.described(version)  # a wrong name is answered with the right ones
     if at is not None:
         if last is not None:
             raise UsageError("--at shows a moment, --last the newest lines", "give one of them")
-        holders = recorded.holders(registry.ledger, _moment(at), version=version, domain=domain, device=device)
-        if not holders:
-            console.note(f"nothing held a channel at {at}; who holds one since when: vortex history")
-        rows = [(each.channel, each.stage, each.version, wording.when(each.since), wording.who(each.actor)) for each in holders]
-        console.emit(holders, *([console.table(["channel", "stage", "version", "since", "by"], rows)] if rows else []))
+        _at(registry.ledger, at, version, domain, device)
         return
     # A ledger can be long: a table shows its newest lines, machines get all of it.
     newest = last or (None if console.session.json else TABLE_ROWS)
@@ -80,6 +79,27 @@ def history(
             console.note(f"the newest {newest} lines; more with --last N, all with --json")
         with registry.ledger.understood():
             console.emit([], table(entries))
+
+
+def _at(ledger: Ledger, at: str, version: str | None, domain: str | None, device: str | None) -> None:
+    """What held every channel at a moment, and what every enrolled device ran, as far as it was known then."""
+    from pipelines.hub.history import holders, stamp
+    from pipelines.lineage.device_runs import device_runs
+
+    moment = _moment(at)
+    channels = holders(ledger, moment, version=version, domain=domain, device=device)
+    robots = [run for run in device_runs(ledger, stamp(moment)) if run.until is None and version in (None, run.version)]
+    places = {run.channel: run.channel.partition("/") for run in robots}
+    robots = [run for run in robots if device in (None, places[run.channel][0]) and domain in (None, places[run.channel][2])]
+    robots.sort(key=lambda run: natural(run.device))
+    if not channels:
+        console.note(f"nothing held a channel at {at}; who holds one since when: vortex history")
+    rows = [(each.channel, each.stage, each.version, wording.when(each.since), wording.who(each.actor)) for each in channels]
+    tables = [console.table(["channel", "stage", "version", "since", "by"], rows)] if rows else []
+    if robots:
+        runs = [(run.device, run.channel, run.word, run.version, wording.when(run.since)) for run in robots]
+        tables.append(console.table(["robot", "channel", "", "version", "since"], runs))
+    console.emit({"channels": channels, "robots": robots}, *tables)
 
 
 def _moment(text: str) -> datetime:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from pipelines.lineage.ancestry import Lineage, Tenure
+    from pipelines.lineage.device_runs import DeviceRun
     from pipelines.lineage.focus import Focus
     from pipelines.lineage.metric_line import MetricHistory, MetricLine, Point
     from pipelines.workspace import Workspace
@@ -41,7 +42,7 @@ PLOT: Final = 24
 """Columns of the longest bar."""
 TENURES: Final = {(True, True): "runs", (True, False): "ran", (False, True): "holds", (False, False): "held"}
 """Whether a stage is production, and whether it is held now → in a word."""
-LASTING: Final = ("channel", "device")
+LASTING: Final = ("channel", "device", "robot")
 """Kinds that stand in a table below the tree, with their times, and not in it."""
 
 
@@ -50,13 +51,15 @@ def lineage(
         str | None,
         typer.Argument(
             metavar="NAME",
-            help="A version, DATASET, DATASET@HASH, teacher, FRAME or DATASET/FRAME, channel, device or commit; or KIND:NAME.",
+            help="A version, DATASET, DATASET@HASH, teacher, FRAME or DATASET/FRAME, channel, device, robot or commit; or KIND:NAME.",
             autocompletion=complete_versions,
         ),
     ] = None,
     data: Annotated[bool, typer.Option("--data/--no-data", help="Show teachers and data sets below each version.")] = True,
     up: Annotated[bool, typer.Option("--up", help="What it was made from.")] = False,
-    down: Annotated[bool, typer.Option("--down", help="What came of it, and every channel and device that runs or ran that.")] = False,
+    down: Annotated[
+        bool, typer.Option("--down", help="What came of it, and every channel, device and robot that runs or ran that.")
+    ] = False,
     metric: Annotated[
         str | None,
         typer.Option("--metric", metavar="NAME@DOMAIN", help="This metric along the version's ancestors, with each step's change."),
@@ -69,7 +72,8 @@ def lineage(
     A version in brackets was named as a parent but is not registered here; a declared one has no weights here.
     One with weights of data that had not passed its gate says so, however far back that was, and so does one that is in quarantine.
 
-    With --down, which is meant for anything but a version, it ends in every channel and device that runs or ran what came of it.
+    With --down, which is meant for anything but a version, it ends in every channel and every enrolled device, the robots, that runs or ran
+    what came of it: by their reports, and where none has come since, by what their channel had for them.
 
     Example: vortex lineage v10 --down
     """
@@ -97,16 +101,17 @@ def _forest(ws: Workspace, version: str | None, data: bool) -> None:
     from registry.lineage import branch, tree, unproven
 
     registry = hub(ws)
-    summaries = registry.summaries()
-    declared = {each.name: each for each in registry.declared() if not each.adopted}
-    if version is not None and version not in declared:
+    listing = registry.listing()
+    summaries, bars = listing.summaries, listing.barred
+    declared = {each.name: each for each in listing.declared if not each.adopted}
+    by_name = {summary.name: summary for summary in summaries}
+    if version is not None and version not in by_name and version not in declared:
         registry.get(version)  # a wrong name is answered with the right ones
     forest = tree([*summaries, *declared.values()])
     if not forest:
         console.note("no versions yet; make one with: vortex train v6")
     roots = [branch(forest, version)] if version else forest
-    by_name = {summary.name: summary for summary in summaries}
-    remarks, bars = unproven(summaries), registry.barred()
+    remarks = unproven(summaries)
     if console.session.json:
         console.emit(
             {
@@ -128,7 +133,7 @@ def _forest(ws: Workspace, version: str | None, data: bool) -> None:
 def _graph(ws: Workspace, name: str | None, up: bool, down: bool, form: Form) -> None:
     """What leads to `name` and what came of it, as a tree with a table, as JSON, or as a picture; of all there is without a name."""
     from pipelines.hub.open import hub
-    from pipelines.lineage.ancestry import family, lineage_of, setbacks_of, tenures
+    from pipelines.lineage.ancestry import family, lineage_of, runs_of, setbacks_of, tenures
     from pipelines.lineage.focus import resolve
     from pipelines.lineage.picture import lineage_svg, mermaid
 
@@ -150,6 +155,7 @@ def _graph(ws: Workspace, name: str | None, up: bool, down: bool, form: Form) ->
         up, down = (up, down) if up or down else (focus.kind in UPWARD, focus.kind not in FINAL)
     directions: tuple[graph.Direction, ...] = (*(("up",) if up else ()), *(("down",) if down else ()))
     running = tenures(lineage, starts) if focus and down else []
+    runs = runs_of(lineage, starts) if focus and down else []
     setbacks = setbacks_of(registry, running)
     part = (family(lineage, starts, directions) if focus else lineage.graph) if form != "tree" or console.session.json else None
     if part and form in ("mermaid", "svg"):
@@ -161,19 +167,20 @@ def _graph(ws: Workspace, name: str | None, up: bool, down: bool, form: Form) ->
             console.write(text)
         return
     if part:
-        console.emit(_graph_payload(lineage, part, starts, running) | {"setbacks": setbacks})
+        console.emit(_graph_payload(lineage, part, starts, running) | {"robots": runs, "setbacks": setbacks})
         return
     for direction in directions:
         _print_tree(lineage, starts, direction, both=len(directions) > 1)
     if down and focus:
         _print_tenures(focus, running)
+        _print_runs(runs)
         for setback in setbacks:
             console.emit([], f"{setback.device} on {setback.channel}: {setback.version} {setback.outcome}: {setback.reason}")
 
 
-UPWARD: Final = ("version", "channel", "device")
+UPWARD: Final = ("version", "channel", "device", "robot")
 """Kinds that are asked for what they come from, unless --down is said."""
-FINAL: Final = ("channel", "device")
+FINAL: Final = ("channel", "device", "robot")
 """Kinds that nothing comes of."""
 
 
@@ -393,6 +400,23 @@ def _print_tenures(focus: Focus, running: Sequence[Tenure]) -> None:
         return
     table = console.fitting(columns, rows, ("by way of",), title=f"What runs or ran what came of {names}")
     console.emit([], "", wording.snug(table))
+
+
+def _print_runs(runs: Sequence[DeviceRun]) -> None:
+    """Every enrolled device that runs or ran what came of it, what runs first."""
+    if not runs:
+        return
+    rows = [
+        (run.word, run.device, run.version, run.channel, wording.when(run.since), wording.when(run.until) if run.until else None)
+        for run in runs
+    ]
+    columns: list[console.Column] = ["", "robot", "version", "channel", "since", "until"]
+    title = "Robots, by their reports; what may run was not reported"
+    if len(rows) > PRETTY_NODES:
+        console.write(f"\n{title}")
+        console.write(wording.aligned([(str(column), "left") for column in columns], [[cell or "–" for cell in row] for row in rows]))
+        return
+    console.emit([], "", wording.snug(console.fitting(columns, rows, ("channel",), title=title)))
 
 
 def _graph_payload(lineage: Lineage, part: graph.Graph, starts: Sequence[graph.Node], running: Sequence[Tenure]) -> dict[str, Any]:

@@ -26,6 +26,8 @@ def quarantine(
 ) -> None:
     """Keep a version or a dataset, all that has its weights and all that was trained on it from every stage, until that is lifted.
 
+    Robots that run it are named; they are told to hold where their channel has it in production.
+
     DATASET is every content of that name, DATASET@HASH one of them, also where it is called otherwise. No override lets it pass. What is
     in production already is not moved, but named with the command that takes it out; a rollback does not go back to it.
 
@@ -46,9 +48,22 @@ def quarantine(
         console.emit(quarantines, *([wording.snug(console.table(["kind", "what", "since", "by", "because"], rows))] if rows else []))
         return
     report = put(ws, name, reason=reason, lift=lift)
-    console.emit(report, report.sentence(), *_running(report))
+    console.emit(report, report.sentence(), *_running(report), *_devices(report))
     for line in report.published:
         console.note(line)
+
+
+def _devices(report: QuarantineReport) -> list[str]:
+    """The robots that run what is in quarantine, and what they do about it."""
+    lines = []
+    for each in report.devices:
+        what = "are told to hold" if each.asked is None else f"are asked to run {each.asked}"
+        states = (
+            (each.running, f"run {each.version} by their reports"),
+            (each.silent, f"may run {each.version} and have not reported since"),
+        )
+        lines += [f"robots on {each.channel} that {state}, and {what}: {wording.several(names)}" for names, state in states if names]
+    return lines
 
 
 def _running(report: QuarantineReport) -> list[str]:

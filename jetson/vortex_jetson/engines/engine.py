@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vortex_jetson.engines.onnx_file import is_whole
+from vortex_jetson.engines.onnx_file import require_whole
 from vortex_jetson.engines.tensorrt import TensorRTEngine
 from vortex_jetson.errors import EngineFailed, LibraryMissing, Untrusted, UsageError
 from vortex_jetson.formats.bundle import Bundle, Model
@@ -41,7 +41,7 @@ class OnnxEngine:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4  # errors are raised anyway
-        _require_whole(content, name)
+        require_whole(content, name)
         try:
             self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the library's errors are of its own classes, without a common one
@@ -91,17 +91,8 @@ def read_model(folder: Path, bundle: Bundle, model: Model) -> bytes:
         raise EngineFailed(f"{folder / model.file}: cannot be read ({error.strerror})", "pull again") from error
     if hashlib.sha256(content).hexdigest() != bundle.files[model.file].sha256:
         raise Untrusted(f"{folder / model.file}: is not the file of {bundle.version} any more; it was not loaded", "pull again")
-    _require_whole(content, model.file)
+    require_whole(content, model.file)
     return content
-
-
-def _require_whole(content: bytes, name: str) -> None:
-    try:
-        whole = is_whole(content)
-    except ValueError as error:
-        raise EngineFailed(f"{name}: does not load, for it is no ONNX file ({error})", "the bundle is of no use here") from error
-    if not whole:
-        raise EngineFailed(f"{name}: names other files, which nobody has verified; it was not loaded", "export the version with Vortex")
 
 
 def model_for(runtime: str, bundle: Bundle) -> Model:

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from vortex_jetson.engines.onnx_file import require_whole
 from vortex_jetson.engines.tensorrt_api import Builder, CudaEngine, TensorRT
 from vortex_jetson.errors import EngineFailed, LibraryMissing, MemoryShort
 
@@ -85,8 +86,9 @@ def build_engine(onnx: bytes, name: str, workspace_bytes: int | None = None) -> 
     """An engine for this very GPU and library, of an ONNX file's content. Takes minutes on a robot: keep it.
 
     Raises LibraryMissing where there is no TensorRT, or one that builds nothing for this GPU; MemoryShort; EngineFailed with TensorRT's words
-    for a file that it does not take.
+    for a file that it does not take, and for one that is not all of its model.
     """
+    require_whole(onnx, name)
     trt = library()
     words: list[str] = []
     logger = _logger(trt, words)

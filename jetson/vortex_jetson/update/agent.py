@@ -29,6 +29,7 @@ from vortex_jetson.formats import bundle as bundles
 from vortex_jetson.formats.bundle import Bundle
 from vortex_jetson.formats.channel import Channel, Release
 from vortex_jetson.formats.document import LARGEST_COUNT, canonical, read
+from vortex_jetson.formats.release_keys import ReleaseKeys
 from vortex_jetson.update import candidate, delivery, health, outbox, task, trust
 from vortex_jetson.update.device import Device, stamp
 from vortex_jetson.update.slots import Name, Slots
@@ -63,8 +64,8 @@ class _Attempt:
     """What a pull is about: the manifest of the release that was asked for, or is on trial, once that is known."""
 
     bundle: str | None = None
-    channel: Channel | None = None
-    """As it was believed."""
+    belief: trust.Belief | None = None
+    """What the channel says, and which keys sign what is shipped."""
 
 
 def decide(channel: Channel, slots: Slots, device: str) -> Release | Keep:
@@ -95,7 +96,7 @@ def pull(device: Device, place: str | None = None) -> Pulled:
         attempt = _Attempt()
         try:
             pulled = _pull(device, transfer, attempt)
-            pulled = _beside(device, attempt.channel, transfer, pulled)
+            pulled = _beside(device, attempt.belief, transfer, pulled)
         except HealthFailed as error:
             _tell(device, Pulled("rolled back", error.message), attempt.bundle)
             raise
@@ -119,8 +120,9 @@ def _pull(device: Device, transfer: Transfer, attempt: _Attempt) -> Pulled:
             prove(device, slots)
             attempt.bundle = None
         raise
+    attempt.belief = belief
     _remember(device, belief)
-    channel = attempt.channel = belief.channel
+    channel = belief.channel
     release = channel.release_for(device.settings.device)
     attempt.bundle = release.bundle if release else None
     if slots.trial and (channel.hold is not None or slots.trial.bundle in channel.barred):
@@ -138,16 +140,16 @@ def _pull(device: Device, transfer: Transfer, attempt: _Attempt) -> Pulled:
         word: Outcome = "held" if decision.held else "committed"
         rolled_back = decision.held and release and release.bundle in slots.barred
         return Pulled("rolled back" if rolled_back else word, decision.reason, received=transfer.received, warnings=warnings)
-    slots = stage(device, slots, decision, transfer)
+    slots = stage(device, slots, decision, transfer, belief.release_keys)
     return _proven(device, slots, transfer)
 
 
-def _beside(device: Device, channel: Channel | None, transfer: Transfer, pulled: Pulled) -> Pulled:
+def _beside(device: Device, belief: trust.Belief | None, transfer: Transfer, pulled: Pulled) -> Pulled:
     """See to the channel's candidate, and say what came of it. Whatever that is, the pull stays as it ended."""
-    if channel is None or not (device.settings.shadow or candidate.folder_of(device).exists()):
+    if belief is None or not (device.settings.shadow or candidate.folder_of(device).exists()):
         return pulled
     try:
-        words = candidate.follow(device, channel, device.slots(), transfer)
+        words = candidate.follow(device, belief.channel, device.slots(), transfer, belief.release_keys)
     except RobotError as error:
         words = f"no shadow: {error.message}"
     with _best_effort(device) as faults:
@@ -187,20 +189,21 @@ def recover(device: Device) -> Slots:
     return slots
 
 
-def stage(device: Device, slots: Slots, release: Release, transfer: Transfer) -> Slots:
-    """Bring a release into the spare slot, whole and verified, and on trial.
+def stage(device: Device, slots: Slots, release: Release, transfer: Transfer, keys: ReleaseKeys | None = None) -> Slots:
+    """Bring a release into the spare slot, whole and verified, and on trial; of these keys one has to have signed it, where there are any.
 
     Raises Untrusted, BadDocument, BadBundle, TransferFailed, DiskFull, UsageError where the device's library takes none of its models.
     """
     spare = slots.slot(slots.spare)
     if spare.phase == "committed" and spare.bundle == release.bundle:
         try:
-            verified(device, slots.spare, release.bundle)
+            bundle = verified(device, slots.spare, release.bundle)
         except RobotError as error:
             device.journal("slot damaged", slot=slots.spare, reason=error.message)
         else:
+            delivery.require_signed(bundle, transfer, keys)
             return device.write(slots.try_out())
-    bundle, manifest = delivery.manifest(device, release, transfer)
+    bundle, manifest = delivery.manifest(device, release, transfer, keys)
     if delivery.missing_bytes(device, bundle) > shutil.disk_usage(device.folder).free and candidate.drop(device):
         sweep(device, slots)
     delivery.fetch(device, bundle, transfer)

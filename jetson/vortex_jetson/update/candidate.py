@@ -20,6 +20,7 @@ from vortex_jetson.formats import bundle as bundles
 from vortex_jetson.formats.bundle import Bundle
 from vortex_jetson.formats.channel import Channel, Release
 from vortex_jetson.formats.document import SHA256
+from vortex_jetson.formats.release_keys import ReleaseKeys
 from vortex_jetson.update import delivery, task
 from vortex_jetson.update.device import Device
 from vortex_jetson.update.slots import Slots
@@ -56,7 +57,7 @@ def unlike(candidate: Bundle, running: Bundle) -> str | None:
     return None
 
 
-def follow(device: Device, channel: Channel, slots: Slots, transfer: Transfer) -> str | None:
+def follow(device: Device, channel: Channel, slots: Slots, transfer: Transfer, keys: ReleaseKeys | None = None) -> str | None:
     """Have the candidate lie there that the channel names, beside what runs, or alone, to be timed before anything runs; what came of it in
     words, None where the channel has none.
 
@@ -75,6 +76,7 @@ def follow(device: Device, channel: Channel, slots: Slots, transfer: Transfer) -
     if folder is not None and (folder.name == release.bundle or channel.hold is not None):
         try:
             bundle = delivery.verified(folder, folder.name, device.limits)
+            delivery.require_signed(bundle, transfer, keys)
             if task.is_ready(device, bundle):
                 return f"{bundle.version} is its shadow"
         except RobotError as error:
@@ -82,7 +84,7 @@ def follow(device: Device, channel: Channel, slots: Slots, transfer: Transfer) -
     drop(device)
     if channel.hold is not None:
         return f"no shadow: devices hold, {channel.hold}"
-    return _take(device, slots, release, transfer)
+    return _take(device, slots, release, transfer, keys)
 
 
 def drop(device: Device) -> bool:
@@ -98,8 +100,8 @@ def drop(device: Device) -> bool:
     return bool(there)
 
 
-def _take(device: Device, slots: Slots, release: Release, transfer: Transfer) -> str:
-    bundle, content = delivery.manifest(device, release, transfer)
+def _take(device: Device, slots: Slots, release: Release, transfer: Transfer, keys: ReleaseKeys | None) -> str:
+    bundle, content = delivery.manifest(device, release, transfer, keys)
     if slots.running is not None and slots.current.bundle is not None:
         difference = unlike(bundle, delivery.verified(device.slot_folder(slots.running), slots.current.bundle, device.limits))
         if difference is not None:

@@ -14,6 +14,7 @@ from vortex_jetson.files import flush, read_plain, remove_tree, write_whole, wri
 from vortex_jetson.formats import bundle as bundles
 from vortex_jetson.formats.bundle import Bundle
 from vortex_jetson.formats.channel import Release
+from vortex_jetson.formats.release_keys import LARGEST_STATEMENT, STATEMENT, ReleaseKeys, check_statement
 from vortex_jetson.limits import LIMITS, Limits
 from vortex_jetson.update import task, trust
 from vortex_jetson.update.device import Device
@@ -23,8 +24,8 @@ CLUSTER_BYTES: Final = 4096
 """What a small file takes on a disk."""
 
 
-def manifest(device: Device, release: Release, transfer: Transfer) -> tuple[Bundle, bytes]:
-    """A release's manifest, read and as bytes.
+def manifest(device: Device, release: Release, transfer: Transfer, keys: ReleaseKeys | None) -> tuple[Bundle, bytes]:
+    """A release's manifest, read and as bytes; of these keys one has to have signed what it ships, where there are any.
 
     Raises Untrusted, BadDocument, TransferFailed, LibraryMissing, UsageError where the device's library takes none of its models.
     """
@@ -36,7 +37,19 @@ def manifest(device: Device, release: Release, transfer: Transfer) -> tuple[Bund
             trust.REPAIR,
         )
     model_for(task.library(device)[0], bundle)
+    require_signed(bundle, transfer, keys)
     return bundle, content
+
+
+def require_signed(bundle: Bundle, transfer: Transfer, keys: ReleaseKeys | None) -> None:
+    """Raises Untrusted where none of these keys signed the statement about a bundle's models, before any of them is fetched."""
+    if keys is None:
+        return
+    entry = bundle.files.get(STATEMENT)
+    if entry is None or entry.bytes > LARGEST_STATEMENT:
+        raise Untrusted(f"{bundle.version} comes without {STATEMENT}, and root names keys that sign one", trust.REPAIR)
+    statement = transfer.known(_path(entry.sha256), entry.sha256, entry.bytes)
+    check_statement(statement, {model.file: bundle.files[model.file].sha256 for model in bundle.models}, keys)
 
 
 def fetch(device: Device, bundle: Bundle, transfer: Transfer) -> None:

@@ -7,6 +7,7 @@ takes each of them once, also where one was sent and the device lost its power b
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,8 @@ LARGEST: Final = 1_000_000
 """Bytes of a report."""
 REFUSED: Final = (400, 413, 415, 422)
 """Answers that speak of this one report and not of the server."""
+THERE: Final = 409
+"""What a server answers that has this very report already: it was sent before, and the device lost its power before it could strike it off."""
 
 
 def sign(device: Device, document: dict[str, Any]) -> bytes:
@@ -115,29 +118,36 @@ def send(device: Device, place: str | None = None) -> int:
         except OSError as error:
             raise RobotError(f"{path}: cannot be read ({error.strerror})", "remove it") from error
         if web:
-            _post(device, f"{address.rstrip('/')}/reports/", content)
+            _put(device, f"{address.rstrip('/')}/reports/{_name(device, path, content)}", content)
         else:
-            write_whole(Path(address) / "reports" / f"{device.settings.device}-{path.name}", content)
+            write_whole(Path(address) / "reports" / _name(device, path, content), content)
         with writing(path):
             path.unlink()
         count += 1
     return count
 
 
-def _post(device: Device, url: str, content: bytes) -> None:
+def _name(device: Device, path: Path, content: bytes) -> str:
+    """What a report is called where it is delivered: nobody can take the place of one that they have not read."""
+    return f"{device.settings.device}-{path.stem}-{hashlib.sha256(content).hexdigest()[:16]}.json"
+
+
+def _put(device: Device, url: str, content: bytes) -> None:
     timeout = urllib3.Timeout(connect=device.limits.connect_s, read=device.limits.read_s)
     try:
         with urllib3.PoolManager(timeout=timeout, retries=False) as pool:
             response = pool.request(
-                "POST", url, body=content, headers={"Content-Type": "application/json"}, redirect=False, preload_content=False
+                "PUT", url, body=content, headers={"Content-Type": "application/json"}, redirect=False, preload_content=False
             )
             response.close()
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise TransferFailed(f"{url}: does not answer; reports wait", "they are sent by the next pull or: vortex-jetson report") from error
+    if response.status == THERE:
+        return
     if not 200 <= response.status < 300 and response.status not in REFUSED:
         raise TransferFailed(
             f"{url}: the server answers {response.status}; reports wait",
-            "have it take POST, or collect them with: vortex-jetson report --to FOLDER",
+            "have it take PUT (docs/ship.md), or collect them with: vortex-jetson report --to FOLDER",
         )
     if response.status in REFUSED:
         device.journal("report refused", status=response.status)

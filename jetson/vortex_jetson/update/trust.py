@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from tuf.api import exceptions
-from tuf.api.metadata import Metadata, Root
+from tuf.api.metadata import Metadata, Root, Signed
 from tuf.ngclient import Updater, UpdaterConfig
 from tuf.ngclient.fetcher import FetcherInterface
 
 from vortex_jetson.errors import RobotError, Stale, TransferFailed, Untrusted, WrongClock
 from vortex_jetson.files import read_plain, reading, write_whole, writing
 from vortex_jetson.formats import channel as channels
+from vortex_jetson.formats import release_keys
 from vortex_jetson.formats.channel import Channel
 from vortex_jetson.formats.document import LARGEST_COUNT, SHA256, canonical, read
+from vortex_jetson.formats.release_keys import ReleaseKeys
 from vortex_jetson.update.transfer import NotThere, Transfer
 
 FORMAT: Final = 1
@@ -57,6 +59,8 @@ class Belief:
     expires: float
     """When the first of the four expires (seconds since 1970)."""
     channel: Channel
+    release_keys: ReleaseKeys | None = None
+    """Who has to have signed what is shipped; None where root names nobody, as roots of before did."""
 
 
 def check_clock(now: float, floor: Floor) -> None:
@@ -162,7 +166,7 @@ def _believed(metadata_folder: Path, root: bytes, name: str, transfer: Transfer,
             raise Untrusted(f"{target} has no SHA-256 that is one", REPAIR)
         folder, _, file = target.rpartition("/")
         content = transfer.known(f"targets/{folder}/{info.hashes['sha256']}.{file}", info.hashes["sha256"], info.length)
-        versions, expires = zip(*(_signed(metadata_folder / f"{role}.json") for role in ROLES), strict=True)
+        signed = [_signed(metadata_folder / f"{role}.json") for role in ROLES]
     except exceptions.ExpiredMetadataError as error:
         raise Stale(
             f"what is published has expired by {_day(now)}, as this clock says ({_plain(error)}): it may be an old state that is served again",
@@ -179,13 +183,16 @@ def _believed(metadata_folder: Path, root: bytes, name: str, transfer: Transfer,
     channel = channels.parse(content)
     if channel.channel != name:
         raise Untrusted(f"the document of {name} speaks of {channel.channel}", REPAIR)
-    return Belief((versions[0], versions[1], versions[2], versions[3]), min(expires), channel)
+    versions = (signed[0].version, signed[1].version, signed[2].version, signed[3].version)
+    expires = min(each.expires.timestamp() for each in signed)
+    return Belief(versions, expires, channel, release_keys.parse(signed[0].unrecognized_fields))
 
 
-def _signed(path: Path) -> tuple[int, float]:
-    """Version and expiry of metadata that the updater has verified and written."""
+def _signed(path: Path) -> Signed:
+    """What the updater has verified and written: version, expiry and fields of a role's metadata."""
     metadata: Metadata[Any] = Metadata.from_bytes(path.read_bytes())
-    return metadata.signed.version, metadata.signed.expires.timestamp()
+    signed: Signed = metadata.signed
+    return signed
 
 
 class _Fetcher(FetcherInterface):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -16,6 +16,7 @@ from vortex_jetson.formats import bundle as bundles
 from vortex_jetson.formats import channel as channels
 from vortex_jetson.formats.bundle import Bounds, HealthFrame, Model
 from vortex_jetson.formats.channel import Channel, Release
+from vortex_jetson.formats.release_keys import FIELD, STATEMENT, ReleaseKeys, dump
 
 from tests.unit.jetson.bundles import bundle_of
 from tests.unit.jetson.models import HEIGHT, WIDTH, model, picture, truth
@@ -63,8 +64,24 @@ class Publisher:
         self.signers["root"] = new
         self.put(f"metadata/{root.version}.root.json", self.signed_root.to_bytes())
 
-    def bundle(self, version: str, kind: str = "good", padding: int = 0, target: str = "host") -> Release:
-        """Put a bundle, whose model is for this target, into files/; it can be published afterwards."""
+    def name_release_keys(self, keys: ReleaseKeys) -> None:
+        """A new root that says who signs what is shipped."""
+        root = self.signed_root.signed
+        root.version += 1
+        root.unrecognized_fields[FIELD] = dump(keys)
+        self.signed_root = Metadata(root)
+        self.signed_root.sign(self.signers["root"])
+        self.put(f"metadata/{root.version}.root.json", self.signed_root.to_bytes())
+
+    def bundle(
+        self,
+        version: str,
+        kind: str = "good",
+        padding: int = 0,
+        statement: Callable[[dict[str, str]], bytes] | None = None,
+        target: str = "host",
+    ) -> Release:
+        """Put a bundle, whose model is for this target, into files/, with what `statement` says of its models; it can be published afterwards."""
         contents = {
             f"models/{version}-fp32.onnx": model(kind),
             "card.md": f"# {version}\n".encode() + b"x" * padding,
@@ -79,12 +96,15 @@ class Publisher:
                 np.save(stream, array)
                 contents[path] = stream.getvalue()
             frames.append(HealthFrame(*paths))
+        path = f"models/{version}-fp32.onnx"
+        if statement is not None:
+            contents[STATEMENT] = statement({path: hashlib.sha256(contents[path]).hexdigest()})
         made = bundle_of(contents, version)
         manifest = bundles.dump(
             replace(
                 made,
                 size=(HEIGHT, WIDTH),
-                models=(Model(f"models/{version}-fp32.onnx", "fp32", target, True),),
+                models=(Model(path, "fp32", target, True),),
                 health=replace(made.health, frames=tuple(frames), bounds=Bounds(0.05, 0.06, 0.95)),
             )
         )

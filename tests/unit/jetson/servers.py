@@ -19,19 +19,22 @@ events {{ worker_connections 64; }}
 http {{
   access_log {folder}/access.log; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
   fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
-  server {{
-    listen 127.0.0.1:{port};
-    location / {{ root {root}; }}
-    location /slow/ {{ alias {root}/; limit_rate 300k; }}
-    location /crawl/ {{ alias {root}/; limit_rate 500; }}
-    location /rangeless/ {{ alias {root}/; max_ranges 0; }}
-    location /down/ {{ return 503; }}
-    location /moved/ {{ return 301 http://127.0.0.1:{port}/; }}
-    location /silent/ {{ return 444; }}
-    location /told/ {{ proxy_pass http://127.0.0.1:{upstream}/; proxy_buffering off; }}
-    location /reports/ {{ proxy_pass http://127.0.0.1:{upstream}/reports/; }}
-  }}
+  {site}
 }}
+"""
+SITE = """
+  server {
+    listen 127.0.0.1:PORT;
+    location / { root ROOT; }
+    location /slow/ { alias ROOT/; limit_rate 300k; }
+    location /crawl/ { alias ROOT/; limit_rate 500; }
+    location /rangeless/ { alias ROOT/; max_ranges 0; }
+    location /down/ { return 503; }
+    location /moved/ { return 301 http://127.0.0.1:PORT/; }
+    location /silent/ { return 444; }
+    location /told/ { proxy_pass http://127.0.0.1:UPSTREAM/; proxy_buffering off; }
+    location /reports/ { proxy_pass http://127.0.0.1:UPSTREAM/reports/; }
+  }
 """
 
 
@@ -45,7 +48,7 @@ class Told(ThreadingHTTPServer):
         self.root = root
         self.orders = ["whole"]
         self.asked: list[str] = []
-        self.posted: list[bytes] = []
+        self.delivered: list[bytes] = []
 
 
 class _Answers(BaseHTTPRequestHandler):
@@ -57,7 +60,11 @@ class _Answers(BaseHTTPRequestHandler):
         if order.isdigit():
             self.send_error(int(order))
             return
-        content = (self.server.root / self.path.lstrip("/")).read_bytes()
+        path = self.server.root / self.path.lstrip("/")
+        if not path.is_file():
+            self.send_error(404)
+            return
+        content = path.read_bytes()
         if order == "other":
             content = bytes(len(content))
         start = int(self.headers.get("Range", "bytes=0-")[6:-1])
@@ -78,13 +85,13 @@ class _Answers(BaseHTTPRequestHandler):
         except OSError:  # the client has had enough
             return
 
-    def do_POST(self) -> None:
+    def do_PUT(self) -> None:
         order = self.server.orders.pop(0) if len(self.server.orders) > 1 else self.server.orders[0]
         content = self.rfile.read(int(self.headers["Content-Length"]))
         if order.isdigit():
             self.send_error(int(order))
             return
-        self.server.posted.append(content)
+        self.server.delivered.append(content)
         self.send_response(204)
         self.end_headers()
 
@@ -99,13 +106,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(root: Path, folder: Path) -> Iterator[tuple[str, Told]]:
-    """nginx over `root`, its address, and the server behind /told/."""
+def serving(root: Path, folder: Path, site: str = SITE) -> Iterator[tuple[str, Told]]:
+    """nginx over `root`, its address, and the server behind /told/; `site` is its configuration, with PORT, ROOT and UPSTREAM in it."""
     assert NGINX is not None
     told, port = Told(root), free_port()
     folder.mkdir()
     root.mkdir(exist_ok=True)
-    (folder / "nginx.conf").write_text(CONFIG.format(folder=folder, root=root, port=port, upstream=told.server_address[1]))
+    for word, value in (("PORT", port), ("ROOT", root), ("UPSTREAM", told.server_address[1])):
+        site = site.replace(word, str(value))
+    (folder / "nginx.conf").write_text(CONFIG.format(folder=folder, site=site))
     thread = threading.Thread(target=told.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     with open(folder / "said", "wb") as said:

@@ -162,7 +162,7 @@ def test_a_device_pulls_over_nginx_and_its_reports_wait_for_the_server(device: D
         agent.pull(over_web)
         told.orders = ["whole"]
         agent.pull(over_web)
-        assert len(told.posted) == 1 and outbox.waiting(over_web) == []
+        assert len(told.delivered) == 1 and outbox.waiting(over_web) == []
     with pytest.raises(TransferFailed, match="does not answer"):
         agent.pull(over_web)
     assert outbox.waiting(over_web) == [], "a server that is away says nothing about a version"

@@ -6,9 +6,11 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from securesystemslib.signer import CryptoSigner
+from typer.testing import CliRunner
 
 from core.errors import UsageError, VortexError
 from core.stages import STAGES
@@ -29,6 +31,7 @@ from tests.unit.pipelines.ship.conftest import Arena
 from tests.unit.pipelines.ship.test_publish import CHANNEL
 from validation.promotion.evidence import DeviceRuns
 from validation.promotion.gates.device_bench import FastOnDevice
+from vortex_cli.app import app
 
 BUNDLE = "ab" * 32
 
@@ -236,3 +239,41 @@ def test_a_device_vouches_for_its_own_speed_and_for_nothing_else(robots: Fleet) 
     registry.artifact_path(item.record.artifact).write_text("{}")
     with pytest.raises(VortexError, match=f"evidence of {name}: "):
         runs(CHANNEL)
+
+
+def test_recall_names_the_robots_that_run_what_came_of_it_and_those_that_may(robots: Fleet) -> None:
+    def ask(*words: str) -> Any:
+        answer = CliRunner().invoke(app, [*words, "--json", "--workspace", str(robots.ws.root)])
+        assert answer.exception is None, answer.exception
+        return json.loads(answer.stdout)
+
+    first, second = robots.arena.version(0.4), robots.arena.version(0.3)
+    for name in ("orin-1", "orin-2", "orin-3"):
+        robots.enroll(name)
+    robots.put(first, 1.0, "1" * 64)
+    for name in ("orin-1", "orin-2"):
+        robots.report(name, 1, version=first)
+    robots.collect()
+    robots.put(second, 1.0, "2" * 64)
+    robots.report("orin-1", 2, version=second)
+    robots.collect()
+    came = ask("lineage", "rooms", "--down")
+    words = {(run["device"], run["version"]): (run["reported"], run["until"] is None) for run in came["robots"]}
+    assert words == {
+        ("orin-1", second): (True, True),
+        ("orin-2", first): (True, True),
+        ("orin-2", second): (False, True),
+        ("orin-3", second): (False, True),
+        ("orin-1", first): (True, False),
+        ("orin-3", first): (False, False),
+    }
+    assert {link["to"] for link in came["links"] if link["kind"] == "robot"} == {"robot:orin-1", "robot:orin-2", "robot:orin-3"}
+    assert [node["name"] for node in ask("lineage", "orin-2")["nodes"] if node["kind"] == "version"] == [first, second]
+    now = ask("history", "--at", "2100-01-01")["robots"]
+    assert sorted(map(str, now)) == sorted(str(run) for run in came["robots"] if run["until"] is None)
+    devices_of = [
+        (each["version"], each["running"], each["silent"], each["asked"]) for each in ask("quarantine", second, "--reason", "x")["devices"]
+    ]
+    assert devices_of == [(second, ["orin-1"], ["orin-2", "orin-3"], None)]
+    rollback(robots.ws, device="orin")
+    assert ask("quarantine", first, "--reason", "y")["devices"][0]["running"] == ["orin-2"]

@@ -4,32 +4,44 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import urllib3
 from vortex_jetson import cli as agent
+from vortex_jetson.errors import TransferFailed
 from vortex_jetson.formats import bundle as manifests
 from vortex_jetson.formats import channel as channels
 from vortex_jetson.formats.bundle import Bundle
 from vortex_jetson.formats.channel import Channel, Release
+from vortex_jetson.formats.release_keys import STATEMENT
+from vortex_jetson.update import agent as robot
+from vortex_jetson.update import device as devices
+from vortex_jetson.update import outbox
+from vortex_jetson.update.device import Device, Settings
 
-from core.errors import VortexError
+from core.errors import UsageError, VortexError
 from core.stages import STAGES
 from pipelines.hub.evidence import items
 from pipelines.hub.exports import BUILDS, PARITY_DOMAIN
 from pipelines.hub.open import hub
 from pipelines.ship import fleet, keys
 from pipelines.ship import publish as publishing
-from pipelines.ship.bundle import BILL, CARD, STATEMENT
+from pipelines.ship.bundle import BILL, CARD
 from pipelines.ship.evidence import Request, gather
 from pipelines.ship.publish import publish, publish_after
 from pipelines.ship.quarantine import quarantine
+from pipelines.ship.reports import folder_of
 from pipelines.ship.rollback import rollback
+from pipelines.ship.tuf_repository import repository
 from pipelines.workspace import Workspace
 from registry import channels as registry_channels
 from registry import signature
 from registry.stages import StageJudgement, channel_state, record_promotion
+from tests.unit.jetson.conftest import HASTY
+from tests.unit.jetson.servers import NGINX, serving
 from tests.unit.pipelines.ship.conftest import SIZE, Arena
 from tests.unit.pipelines.ship.test_keys import WORD, client
 from validation.checks import Check
@@ -39,6 +51,8 @@ from validation.promotion.gates import device_bench
 from validation.promotion.gates.device_bench import FastOnDevice
 
 CHANNEL = registry_channels.Channel("orin", "rooms")
+PAGE = Path(__file__).parents[4] / "docs" / "ship.md"
+needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is absent: apt-get install nginx-light")
 
 
 def tiny_onnx(path: Path, depth_m: float, per_grey: float) -> None:
@@ -106,6 +120,13 @@ class Robots:
         updater = client(self.ws.publish_folder, self.folder / state)
         target = updater.get_targetinfo("channels/orin/rooms.json")
         return channels.parse(Path(updater.download_target(target)).read_bytes()) if target else None
+
+    def device(self, name: str, url: str) -> Device:
+        """An enrolled device that has no time, and pulls from an address."""
+        settings = Settings(name, str(CHANNEL), url)
+        device = devices.init(self.folder / name, settings, self.ws.publish_folder / "metadata" / "1.root.json")
+        fleet.enroll(self.ws, name, device.folder / "device.pub", str(CHANNEL))
+        return replace(device, limits=HASTY)
 
     def fetch(self, release: Release) -> tuple[Bundle, Path]:
         """A bundle as a device lays it out, verified by its manifest."""
@@ -296,3 +317,94 @@ def judged(robots: Robots, name: str, rule: FastOnDevice) -> Check:
     runs = gather(request, [rule])[0][DeviceRuns]
     assert isinstance(runs, DeviceRuns)
     return device_bench.judge(rule, runs)
+
+
+def test_bundles_by_an_earlier_release_key_are_run_and_by_a_stolen_one_signed_anew(robots: Robots) -> None:
+    name, ws = robots.version(per_grey=1.0), robots.ws
+    robots.promote(name)
+    before, first = robots.read(), keys.key_folder(ws).release.read_bytes()
+    change = keys.rotate_release(ws, [robots.stick], WORD)
+    assert change.sentence().startswith(f"the release key is a new one, {change.keys['release'][0][:12]}; root 2 holds until ")
+    assert not publish(ws).channels[0].changed and robots.read() == before, "what the earlier key signed stays"
+    old = change.keys["release"][1]
+    with pytest.raises(UsageError, match="--distrust '3f' names 0 of the release keys that are trusted: "):
+        keys.rotate_release(ws, [robots.stick], WORD, distrust=["3f"])
+    keys.rotate_release(ws, [robots.stick], WORD, distrust=[old[:10]])
+    publish(ws)
+    after = robots.read()
+    assert before and before.production and after and after.production
+    assert after.production.version == name and after.production.bundle != before.production.bundle
+    assert robot.pull(robots.device("robot-7", str(ws.publish_folder))).changed, "a device follows root to the newest key"
+    status = repository(ws).status()[-1]
+    assert (len(status.keys), len(status.earlier), status.distrusted, status.here) == (1, 1, (old,), 1)
+    keys.key_folder(ws).release.write_bytes(first)  # somebody's old copy of the keys
+    shutil.rmtree(ws.publish_folder / "files")
+    waiting = publish(ws).channels[0].waiting
+    assert f"the release key of root 3 ({status.keys[0][:12]}) is not here" in waiting and "keys rotate release" in waiting
+
+
+@needs_nginx
+def test_what_is_published_arrives_over_nginx_whatever_the_server_does(robots: Robots, tmp_path: Path) -> None:
+    name = robots.version(per_grey=1.0)
+    robots.promote(name)
+    with serving(robots.ws.publish_folder, tmp_path / "nginx") as (address, told):
+        device = robots.device("robot-7", address)
+
+        def pull(way: str) -> robot.Pulled:
+            return robot.pull(replace(device, settings=replace(device.settings, url=f"{address}/{way}")))
+
+        for way, words in (("down", "answers 503"), ("none", "answers 404"), ("silent", "does not answer")):
+            with pytest.raises(TransferFailed, match=words):
+                pull(way)
+            assert device.slots().current.version is None
+        # The root after this one, which there is not, and the timestamp; five documents that come whole; then the statement and all files.
+        told.orders = ["404", "503", "half", *["whole"] * 6, *["half"] * 3, "503", "whole"]
+        assert pull("told").reason == f"{name} runs"
+        assert any("bytes=" in request for request in told.asked), "it went on where it was cut off"
+        assert pull("slow").reason == f"{name} runs"
+
+
+@needs_nginx
+def test_reports_are_put_to_the_server_of_the_docs_and_collected_from_its_address(robots: Robots, tmp_path: Path) -> None:
+    robots.promote(robots.version(per_grey=1.0))
+    published = robots.ws.publish_folder
+    (published / "reports" / ".incoming").mkdir(parents=True)
+    with serving(published, tmp_path / "nginx", documented_site()) as (address, _):
+        device = robots.device("robot-7", address)
+        assert robot.pull(device).warnings == []
+        (report,) = (published / "reports").glob("*.json")
+        assert report.name.startswith("robot-7-000000001-")
+        content = report.read_bytes()
+        for method, path, status in (
+            ("PUT", f"/reports/{report.name}", 409),
+            ("PUT", "/reports/%2e%2e/metadata/timestamp.json", 405),
+            ("PUT", "/metadata/timestamp.json", 405),
+            ("DELETE", f"/reports/{report.name}", 405),
+            ("PUT", "/reports/stranger.json", 201),
+        ):
+            assert urllib3.request(method, address + path, body=b"junk", retries=False).status == status, (method, path)
+        assert report.read_bytes() == content
+        (device.folder / "outbox" / "000000001.json").write_bytes(content)  # as if it had lost its power before it struck it off
+        assert outbox.send(device) == 1 and outbox.waiting(device) == []
+
+        def collect() -> list[tuple[str, str]]:
+            collection = fleet.collect(robots.ws, folder_of(robots.ws, address))
+            return [(each.file.partition(".")[0][:17], each.outcome) for each in collection.reports]
+
+        assert collect() == [("robot-7-000000001", "taken"), ("stranger", "refused")]
+        report.write_bytes(b"somebody changed it at the server")
+        assert collect()[0] == ("robot-7-000000001", "old"), "what was fetched is not asked for again"
+        report.unlink()
+        assert collect() == [("stranger", "refused")]
+        with pytest.raises(VortexError, match=r"/metadata/reports/: the server answers 404"):
+            folder_of(robots.ws, f"{address}/metadata")
+    with pytest.raises(VortexError, match="does not answer"):
+        folder_of(robots.ws, address)
+
+
+def documented_site() -> str:
+    """The configuration of nginx in the docs, for a test's address and folder."""
+    _, begin, rest = PAGE.read_text().partition("    map $request_method")
+    site = (begin + rest).partition("\n    }\n\n")[0] + "\n    }\n"
+    assert site.count("/srv/vortex") == 2 and "listen 8080;" in site
+    return site.replace("/srv/vortex", "ROOT").replace("listen 8080;", "listen 127.0.0.1:PORT;")

@@ -1,0 +1,129 @@
+"""What each enrolled device runs and ran: by its reports, and by what its channel had for it where it has not reported since."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from vortex_jetson.formats.channel import Rollout
+
+from registry.channels import ChannelState
+from registry.events import reading
+from registry.events.channel import ChannelPromoted, ChannelRolledBack
+from registry.events.device import DeviceEnrolled, DeviceReported, DeviceRevoked
+from registry.ledger import Entry, Ledger
+from registry.state import State
+
+KINDS: Final = tuple(each.kind for each in (ChannelPromoted, ChannelRolledBack, DeviceEnrolled, DeviceReported, DeviceRevoked))
+Word = Literal["runs", "may run", "ran", "may have run"]
+WORDS: Final[tuple[Word, ...]] = ("runs", "may run", "ran", "may have run")
+
+
+@dataclass(frozen=True)
+class DeviceRun:
+    """A version on an enrolled device of a channel, from the report that said so until one that said otherwise, or the device was revoked.
+
+    Where it is not `reported`, the channel had the version for this device from `since` to `until`, and no report has come since. Times are
+    UTC, by when reports were collected; `until` is None while it lasts.
+    """
+
+    device: str
+    channel: str
+    version: str
+    since: str
+    until: str | None
+    reported: bool
+
+    @property
+    def word(self) -> Word:
+        """How certain it is, and whether it lasts."""
+        return WORDS[2 * (self.until is not None) + (not self.reported)]
+
+
+@dataclass
+class _Story:
+    """What is known of one device while events are read: what it reported last, and what it may have run since."""
+
+    channel: str
+    reported: DeviceRun | None = None
+    unheard: list[DeviceRun] = field(default_factory=list)
+
+    def lasting(self) -> DeviceRun | None:
+        """What it may run now, and has not reported."""
+        return self.unheard[-1] if self.unheard and self.unheard[-1].until is None else None
+
+
+def asked_of(channel: ChannelState, device: str) -> str | None:
+    """The version that a channel has for a device: the one in production, or where a rollout does not go to it, what was there before."""
+    rollout = Rollout(channel.share, f"{channel.production}@{channel.since}", None)
+    return channel.production if rollout.takes(device) else channel.earlier[-1] if channel.earlier else None
+
+
+def device_runs(ledger: Ledger, until: str | None = None) -> list[DeviceRun]:
+    """What enrolled devices ran and may have run, as it was known at the moment `until` (UTC, milliseconds), by when each began.
+
+    Raises VortexError where the ledger cannot be folded.
+    """
+    if not ledger.entries(kinds=(DeviceEnrolled.kind,), bodies=False, first=1):
+        return []
+    with ledger.understood():
+        entries = ledger.entries(kinds=KINDS, bodies=False)
+        if until is not None:
+            # All up to the last one that had happened, as `pipelines.hub.history.holders` has it.
+            entries = entries[: max((place for place, entry in enumerate(entries, 1) if entry.at <= until), default=0)]
+        return sorted(_runs(entries), key=lambda run: run.since)
+
+
+def _runs(entries: Iterable[Entry]) -> list[DeviceRun]:
+    state, stories, ended = State(), dict[str, _Story](), list[DeviceRun]()
+    for entry in entries:
+        reading.type_of(entry).fold_head(entry, state)
+        if entry.kind in (ChannelPromoted.kind, ChannelRolledBack.kind):
+            if entry.head["stage"] == "production":
+                for name, story in stories.items():
+                    if story.channel == entry.subject and state.devices[name].revoked_at is None:
+                        _offer(story, name, state, entry.at)
+        elif entry.kind == DeviceEnrolled.kind:
+            story = stories.setdefault(entry.subject, _Story(""))
+            story.channel = str(state.devices[entry.subject].channel)
+            _offer(story, entry.subject, state, entry.at)
+        elif entry.kind == DeviceReported.kind:
+            ended += _report(stories[entry.subject], entry, state)
+        else:
+            story = stories[entry.subject]
+            ended += [_ended(story.reported, entry.at)] if story.reported else []
+            ended += [_ended(run, entry.at) for run in story.unheard]
+            story.reported, story.unheard = None, []
+    lasting = [run for story in stories.values() for run in (story.reported, *story.unheard) if run is not None]
+    return ended + lasting
+
+
+def _offer(story: _Story, device: str, state: State, at: str) -> None:
+    """A device's channel has something for it, from now on."""
+    asked, lasting = asked_of(state.channel(story.channel), device), story.lasting()
+    if lasting is not None:
+        if (lasting.version, lasting.channel) == (asked, story.channel):
+            return
+        story.unheard[-1] = _ended(lasting, at)
+    if asked is not None and (story.reported is None or story.reported.version != asked):
+        story.unheard.append(DeviceRun(device, story.channel, asked, at, None, reported=False))
+
+
+def _report(story: _Story, entry: Entry, state: State) -> list[DeviceRun]:
+    """What a device ran until now, if its report ends that. It has delivered every report of before, so what it may have run it did not.
+
+    A report of something else than what it was asked was written before that, where it says that nothing went wrong: then it may run that now.
+    """
+    device, status, before, lasting = entry.subject, DeviceReported.parse(entry).status, story.reported, story.lasting()
+    if before is None or before.version != status.version:
+        story.reported = None if status.version is None else DeviceRun(device, story.channel, status.version, entry.at, None, reported=True)
+    story.unheard = []
+    asked = asked_of(state.channel(story.channel), device)
+    if status.outcome == "committed" and asked not in (None, status.version):
+        story.unheard = [lasting] if lasting and lasting.version == asked else []
+    return [] if before is None or before is story.reported else [_ended(before, entry.at)]
+
+
+def _ended(run: DeviceRun, at: str) -> DeviceRun:
+    return DeviceRun(run.device, run.channel, run.version, run.since, run.until or at, run.reported)
