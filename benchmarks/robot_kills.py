@@ -1,20 +1,22 @@
 """Take a device's power, or its disk's space, at every event that changes a file, and see whether it boots and goes on.
 
-    make bench-robot_kills      (benchmarks/robot_kills.py [--updates 100] [--reboots 100] [--stride 1] [--seed 0] [--smoke])
+    make bench-robot_kills      (benchmarks/robot_kills.py [--updates 100] [--reboots 100] [--stride 1] [--seed 0] [--only shadow] [--smoke])
 
 The agent runs in a fork, with a real publishing folder (python-tuf) and real ONNX files. An audit hook counts what changes files (open for
 writing, rename, link, mkdir, remove, …), and `os.write`, `os.fsync`, `os.ftruncate` and `os.fchmod` are counted where they are called. Before
 the Nth the process gets SIGKILL; or from the Nth on every event that needs space raises ENOSPC; or the state folder lies on a tmpfs of so few
-kilobytes. The health check runs in a fork too, so that it need not start Python anew each time: same code, same end.
+kilobytes. The agent's children are forks too, so that they need not start Python anew each time: same code, same end.
 
 Asked after each: the state is readable, `current` leads to a bundle that is whole, old or new, by its digests; the agent's error is one of
-its own; the same command again ends as if nothing had been, and nothing half written is left. Then: updates in a row with kills at random
+its own; the same command again ends as if nothing had been, and nothing half written is left. One pull builds an engine, by a stand-in for
+TensorRT that computes by ONNX Runtime; what runs then has an engine whose digest is right. Then: updates in a row with kills at random
 (0 lost), reboots in the middle of health checks (0 rollbacks), and reports that nobody takes after a commit (0 rollbacks).
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import errno
 import os
 import random
@@ -32,23 +34,30 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from vortex_jetson import child
+from vortex_jetson.engines import builds
 from vortex_jetson.errors import HealthFailed, RobotError, UsageError
 from vortex_jetson.formats import bundle
 from vortex_jetson.formats.channel import Release
 from vortex_jetson.limits import LIMITS
-from vortex_jetson.update import agent, health, outbox
+from vortex_jetson.update import agent, candidate, delivery, outbox
 from vortex_jetson.update import device as devices
 from vortex_jetson.update.device import Device, Settings
 
+from tests.unit.jetson import forks
 from tests.unit.jetson.publisher import CHANNEL, Publisher
+from tests.unit.jetson.standin import cuda
 
 NAMED: Final = {"os.rename", "os.link", "os.symlink", "os.mkdir", "os.rmdir", "os.remove", "os.truncate", "os.chmod"}
 """Audit events that change files."""
 NEED_SPACE: Final = {"open", "os.link", "os.symlink", "os.mkdir", "os.write"}
-HASTY: Final = replace(LIMITS, back_off_s=0.001, back_off_longest_s=0.002, connect_s=0.2, read_s=0.2)
+HASTY: Final = replace(
+    LIMITS, back_off_s=0.001, back_off_longest_s=0.002, connect_s=0.2, read_s=0.2, build_memory_bytes=1 << 30, build_workspace_bytes=1 << 20
+)
 DONE, OWN_ERROR, STRANGE = 0, 10, 20
 """How a fork ends: well, with an error of the agent's own, with another one."""
 TMPFS_KB: Final = range(24, 200, 4)
+ON_SMALL_DISKS: Final = ("pull, first", "pull, next", "pull, broken", "pull, shadow")
 
 
 @dataclass
@@ -64,6 +73,10 @@ class Scenario:
     """The version that runs in the end."""
     whole: tuple[Release, ...]
     """What may lie in a slot that runs."""
+    shadows: bool = False
+    """The device takes candidates."""
+    beside: str | None = None
+    """The candidate that lies there in the end."""
     events: int = 0
 
 
@@ -139,25 +152,16 @@ def forked(work: Callable[[], object]) -> int:
         os._exit(code)
 
 
-def health_in_a_fork(command: list[str], _: float) -> subprocess.CompletedProcess[bytes]:
-    """What `health.run_child` does, without starting Python anew."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if not pid:
-        os.close(reader)
-        with os.fdopen(writer, "wb") as stream:
-            stream.write(health.main(*command[3:]).encode())
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as stream:
-        answer = stream.read()
-    return subprocess.CompletedProcess(command, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), answer, b"")
+def pretend_to_be_a_jetson() -> None:
+    """Have this process and its forks find the stand-in for CUDA and TensorRT."""
+    sys.path.insert(0, str(Path(cuda.__file__).parent))
+    ctypes.CDLL = cuda.load  # type: ignore[assignment,misc]
 
 
-def at(folder: Path, publish: Path) -> Device:
+def at(folder: Path, publish: Path, shadows: bool = False) -> Device:
     """The device of a copied state, which pulls from a folder."""
     device = devices.load(folder)
-    return replace(device, settings=replace(device.settings, url=str(publish)), limits=HASTY)
+    return replace(device, settings=replace(device.settings, url=str(publish), shadow=shadows), limits=HASTY)
 
 
 def scenarios(folder: Path) -> list[Scenario]:
@@ -168,14 +172,13 @@ def scenarios(folder: Path) -> list[Scenario]:
     new = folder / "new"
     devices.init(new, Settings("robot-7", CHANNEL, str(publisher.folder)), folder / "root.json")
 
-    def published(name: str, *releases: Release) -> Path:
-        for release in releases:
-            publisher.publish(release)
+    def published(name: str, release: Release, shadow: Release | None = None) -> Path:
+        publisher.publish(release, shadow=shadow)
         return shutil.copytree(publisher.folder, folder / name)
 
-    def after(name: str, begin: Path, publish: Path) -> Path:
+    def after(name: str, begin: Path, publish: Path, shadows: bool = False) -> Path:
         copy = shutil.copytree(begin, folder / name, symlinks=True)
-        agent.pull(at(copy, publish))
+        agent.pull(at(copy, publish, shadows))
         shutil.rmtree(publish / "reports", ignore_errors=True)
         return copy
 
@@ -185,23 +188,36 @@ def scenarios(folder: Path) -> list[Scenario]:
     runs_v9 = after("runs-v9", runs_v8, with_v9)
     with_bad = published("publish-bad", bad)
     back_to_v8 = published("publish-back", v8)
+    jetson = folder / "jetson"
+    devices.init(jetson, Settings("robot-8", CHANNEL, str(publisher.folder), "tensorrt"), folder / "root.json")
+    v11 = publisher.bundle("v11", "same", target="jetson")
+    with_v11 = published("publish-jetson", v11)
     waiting = shutil.copytree(runs_v9, folder / "waiting", symlinks=True)
     for version in ("v7", "v8", "v9"):
         outbox.add(at(waiting, with_v9), "committed", f"{version} runs", version, "0" * 64)
-    for place in (with_v8, with_v9, with_bad, back_to_v8):
+    v12 = publisher.bundle("v12", padding=2000)
+    beside_v9, beside_v12 = published("publish-beside", v8, v9), published("publish-other", v8, v12)
+    beside_bad, taken = published("publish-beside-bad", v8, bad), published("publish-taken", v9)
+    shadowed = after("shadowed", runs_v8, beside_v9, shadows=True)
+    for place in (with_v8, with_v9, with_bad, back_to_v8, beside_v9, beside_v12, beside_bad, taken, with_v11):
         (place / "reports").mkdir(exist_ok=True)
     return [
         Scenario("pull, first", new, with_v8, agent.pull, "v8", (v8,)),
         Scenario("pull, next", runs_v8, with_v9, agent.pull, "v9", (v8, v9)),
         Scenario("pull, back", runs_v9, back_to_v8, agent.pull, "v8", (v8, v9)),
         Scenario("pull, broken", runs_v9, with_bad, agent.pull, "v9", (v8, v9)),
+        Scenario("pull, engine", jetson, with_v11, agent.pull, "v11", (v11,)),
         Scenario("rollback", runs_v9, with_v9, lambda device: agent.roll_back(device, "stops"), "v8", (v8, v9)),
+        Scenario("pull, shadow", runs_v8, beside_v9, agent.pull, "v8", (v8,), True, "v9"),
+        Scenario("pull, other shadow", shadowed, beside_v12, agent.pull, "v8", (v8,), True, "v12"),
+        Scenario("pull, broken shadow", shadowed, beside_bad, agent.pull, "v8", (v8,), True),
+        Scenario("pull, shadow comes to run", shadowed, taken, agent.pull, "v9", (v8, v9), True),
         Scenario("report", waiting, with_v9, outbox.send, "v9", (v8, v9)),
     ]
 
 
 def boots(device: Device, whole: tuple[Release, ...], first: bool) -> str | None:
-    """Why a device would not boot into a whole bundle, old or new; None where it does."""
+    """Why a device would not boot into a whole bundle, old or new, or has a candidate that is not whole; None where it does."""
     try:
         slots = device.slots()
         if slots.running is not None:
@@ -212,7 +228,16 @@ def boots(device: Device, whole: tuple[Release, ...], first: bool) -> str | None
         manifest = (current / "manifest.json").read_bytes()
         if bundle.digest(manifest) not in {release.bundle for release in whole}:
             return "current leads to another bundle"
-        bundle.verify(current / "bundle", bundle.parse(manifest))
+        content = bundle.parse(manifest)
+        bundle.verify(current / "bundle", content)
+        if device.settings.runtime == "tensorrt":
+            engine = builds.newest(device.engines, content)
+            if engine is None:
+                return "what runs has no engine"
+            builds.read(engine, content)
+        beside = candidate.proven(device)
+        if beside is not None:
+            delivery.verified(beside, beside.name)
     except (RobotError, OSError) as error:
         return f"does not boot: {error}"
     return None
@@ -221,7 +246,7 @@ def boots(device: Device, whole: tuple[Release, ...], first: bool) -> str | None
 def litter(device: Device) -> list[str]:
     """What is half written, or held by nobody."""
     paths = [path for path in device.folder.rglob("*") if ".staging" in path.name or path.name.endswith(".partial")]
-    paths += (device.folder / "tuf").glob("tmp*")
+    paths += [*(device.folder / "tuf").glob("tmp*"), *candidate.folder_of(device).glob(candidate.UNPROVEN)]
     return [str(path.relative_to(device.folder)) for path in paths]
 
 
@@ -230,7 +255,7 @@ def interrupted(scenario: Scenario, folder: Path, tally: Tally, interrupt: Calla
     state = shutil.copytree(scenario.begin, folder / "state", symlinks=True, dirs_exist_ok=True)
     publish = folder / "publish"
     shutil.copytree(scenario.publish, publish, copy_function=os.link)
-    device = at(state, publish)
+    device = at(state, publish, scenario.shadows)
     tally.points += 1
     try:
         code = interrupt(device)
@@ -250,6 +275,9 @@ def interrupted(scenario: Scenario, folder: Path, tally: Tally, interrupt: Calla
         if again != DONE or version != scenario.ends or os.readlink(state / "current") != f"slots/{slots.running}":
             tally.lost += 1
             fault = fault or f"ended with {again}, {version} runs"
+        elif (beside := agent.status(device).shadow) != scenario.beside:
+            tally.lost += 1
+            fault = fault or f"{beside} lies in the shadow"
         if scenario.name.startswith("pull") and (leftovers := litter(device)):
             tally.littered += 1
             fault = fault or f"left {leftovers}"
@@ -345,7 +373,7 @@ def on_small_disks(scenario: Scenario, folder: Path, sizes: range) -> Tally:
 
             publish = shutil.copytree(scenario.publish, folder / "elsewhere", dirs_exist_ok=True)
             state = shutil.copytree(scenario.begin, disk / "state", symlinks=True)
-            device = at(state, publish)
+            device = at(state, publish, scenario.shadows)
             tally.points += 1
             code = interrupt(device)
             fault = boots(device, scenario.whole, first=not (scenario.begin / "current").is_symlink())
@@ -401,7 +429,7 @@ def reboots(folder: Path, count: int) -> int:
                 os.kill(os.getpid(), signal.SIGKILL)
                 raise AssertionError
 
-            health.run_child = lose_power
+            child.run = lose_power
             agent.pull(device)
 
         if forked(work) != -signal.SIGKILL:
@@ -435,9 +463,22 @@ def dead_endpoints(folder: Path, count: int) -> int:
 def show(title: str, tally: Tally) -> None:
     """One row of the table."""
     columns = (tally.points, tally.right, tally.broken, tally.lost, tally.strange, tally.littered)
-    print(f"{title:<26}" + "".join(f"{count:>10}" for count in columns), flush=True)
+    print(f"{title:<34}" + "".join(f"{count:>10}" for count in columns), flush=True)
     for fault in tally.faults[:3]:
         print(f"    {fault}")
+
+
+def in_rows(folder: Path, count: int, boots_count: int, endpoints: int, seed: int, every: list[Scenario]) -> tuple[int, int, int]:
+    """Updates, reboots and silent places for reports in a row: how many updates were lost, and how many versions were taken back."""
+    for part in ("updates", "reboots", "endpoints"):
+        (folder / part).mkdir()
+    lost, kills = updates(folder / "updates", count, max(scenario.events for scenario in every), random.Random(seed))
+    print(f"{count} updates with {kills} kills at random: {lost} lost")
+    rolled_back = reboots(folder / "reboots", boots_count)
+    print(f"{boots_count} reboots in the middle of the health check: {rolled_back} rollbacks")
+    undone = dead_endpoints(folder / "endpoints", endpoints)
+    print(f"{endpoints} commits whose report nobody takes: {undone} rollbacks")
+    return lost, rolled_back, undone
 
 
 def main() -> None:
@@ -447,17 +488,19 @@ def main() -> None:
     parser.add_argument("--reboots", type=int, default=100)
     parser.add_argument("--stride", type=int, default=1, help="interrupt at every so many-th event")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", metavar="WORD", default="", help="the scenarios alone whose name has this word")
     parser.add_argument("--smoke", action="store_true", help="a few of each, to see that it runs")
     options = parser.parse_args()
     stride, count, boots_count = (97, 2, 2) if options.smoke else (options.stride, options.updates, options.reboots)
-    health.run_child = health_in_a_fork
+    child.run = forks.run
+    pretend_to_be_a_jetson()
     started, tallies = time.monotonic(), []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "scenarios").mkdir()
         (folder / "at").mkdir()
-        every = scenarios(folder / "scenarios")
-        print(f"{'':<26}" + "".join(f"{column:>10}" for column in ("points", "right", "no boot", "lost", "strange", "litter")))
+        every = [scenario for scenario in scenarios(folder / "scenarios") if options.only in scenario.name]
+        print(f"{'':<34}" + "".join(f"{column:>10}" for column in ("points", "right", "no boot", "lost", "strange", "litter")))
         for scenario in every:
             scenario.events = count_events(scenario, folder / "at")
             for word, way in (("SIGKILL", killed), ("ENOSPC", without_space)):
@@ -466,21 +509,16 @@ def main() -> None:
                     interrupted(scenario, folder / "at", tally, way(scenario, number))
                 show(f"{word:<8} {scenario.name}", tally)
                 tallies.append(tally)
-        for scenario in every[:2] + every[3:4]:
+        for scenario in every:
+            if scenario.name not in ON_SMALL_DISKS:
+                continue
             tally = on_small_disks(scenario, folder, TMPFS_KB[::22] if options.smoke else TMPFS_KB)
             show(f"disk     {scenario.name}", tally) if tally.points else print("disk     no tmpfs can be mounted here")
             tallies.append(tally)
-        for part in ("updates", "reboots", "endpoints"):
-            (folder / part).mkdir()
-        lost, kills = updates(folder / "updates", count, max(scenario.events for scenario in every), random.Random(options.seed))
-        print(f"{count} updates with {kills} kills at random: {lost} lost")
-        rolled_back = reboots(folder / "reboots", boots_count)
-        print(f"{boots_count} reboots in the middle of the health check: {rolled_back} rollbacks")
-        undone = dead_endpoints(folder / "endpoints", 3 if options.smoke else 30)
-        print(f"{3 if options.smoke else 30} commits whose report nobody takes: {undone} rollbacks")
+        in_a_row = (0, 0, 0) if options.only else in_rows(folder, count, boots_count, 3 if options.smoke else 30, options.seed, every)
     points = sum(tally.points for tally in tallies)
     print(f"{points} interruptions, {sum(tally.right for tally in tallies)} right, in {time.monotonic() - started:.0f} s")
-    if lost or rolled_back or undone or any(tally.faults for tally in tallies):
+    if any(in_a_row) or any(tally.faults for tally in tallies):
         raise SystemExit(1)
 
 

@@ -8,12 +8,12 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
+from vortex_jetson import release
 from vortex_jetson.commands import add_commands
-from vortex_jetson.engines.engine import RUNTIMES
+from vortex_jetson.engines.engine import SETTINGS
 from vortex_jetson.errors import HealthFailed, Interrupted, RobotError, plain
 from vortex_jetson.update import agent, device, outbox
 
@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="vortex-jetson", description="Pull a version of Vortex to this device, try it out, and run it or go back."
     )
-    top.add_argument("--version", action="version", version=f"vortex-jetson {_version()}")
+    top.add_argument("--version", action="version", version=f"vortex-jetson {release.version()}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     init = _command(
@@ -61,10 +61,12 @@ def parser() -> argparse.ArgumentParser:
     init.add_argument("--root", required=True, type=Path, metavar="FILE", help="root.json, from whoever publishes, by a way that you trust")
     init.add_argument(
         "--runtime",
-        choices=list(RUNTIMES),
+        choices=list(SETTINGS),
         default="onnxruntime",
-        help="what runs the model (default: onnxruntime, the one that this agent runs)",
+        help="what runs the model; auto is tensorrt where it starts, else onnxruntime (default: onnxruntime)",
     )
+
+    init.add_argument("--shadow", action="store_true", help="let the channel's candidates run beside production, in the time that is left")
 
     pull = _command(
         commands,
@@ -93,13 +95,6 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _version() -> str:
-    try:
-        return metadata.version("vortex-jetson")
-    except metadata.PackageNotFoundError:
-        return "of a checkout"
-
-
 def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], help_: str, example: str) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(
         name,
@@ -117,7 +112,7 @@ def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int],
 def _init(arguments: argparse.Namespace) -> int:
     # A folder is that of now, wherever later commands are called.
     url = arguments.url if "://" in arguments.url else str(Path(arguments.url).absolute())
-    settings = device.Settings(arguments.device, arguments.channel, url, arguments.runtime)
+    settings = device.Settings(arguments.device, arguments.channel, url, arguments.runtime, arguments.shadow)
     new = device.init(arguments.state, settings, arguments.root)
     public_key = str(new.folder / "device.pub")
     _say(
@@ -162,7 +157,9 @@ def _status(arguments: argparse.Namespace) -> int:
         f"{status.device} on {status.channel}: " + (f"{status.version} runs (slot {status.slot})" if status.version else "nothing runs yet")
     ]
     lines += [f"on trial     {status.trial}"] * (status.trial is not None)
+    lines += [f"shadow       {status.shadow}"] * (status.shadow is not None)
     lines += [f"asked for    {status.asked}"] * (status.asked is not None)
+    lines += [f"engine       {status.engine}"] * (status.engine is not None)
     lines += [f"goes back to {status.previous}"] * (status.previous is not None)
     lines += [f"holds        {status.hold}"] * (status.hold is not None)
     lines += ["barred       what runs was barred since, and nothing else is published for this device"] * status.barred_by_channel

@@ -1,4 +1,4 @@
-"""The commands that see: `run`, `calibrate` and `nav2-params`. They are added to `vortex-jetson` by its `cli`, which parses and prints."""
+"""The commands that see: `run`, `build`, `bench`, `calibrate` and `nav2-params`. They are added to `vortex-jetson` by its `cli`, which parses and prints."""
 
 from __future__ import annotations
 
@@ -11,27 +11,35 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from vortex_jetson.engines.engine import Engine, open_engine
+from vortex_jetson import bench as benches
+from vortex_jetson import release
+from vortex_jetson.bench import Bench, Latency
+from vortex_jetson.engines import builds
+from vortex_jetson.engines.engine import SETTINGS, Engine, model_for
 from vortex_jetson.errors import RobotError, UsageError
 from vortex_jetson.files import read_plain, reading, write_whole
 from vortex_jetson.formats.bundle import Bundle
 from vortex_jetson.live import runtime, sources
+from vortex_jetson.live.comparison import Comparison
 from vortex_jetson.live.notify import Heartbeat
 from vortex_jetson.live.recording import Recording
-from vortex_jetson.live.runtime import Current, Follower, Summary
+from vortex_jetson.live.runtime import Current, Follower, Output, Summary
+from vortex_jetson.live.shadow import Candidate
+from vortex_jetson.live.shadow_runs import ShadowRuns, as_json
 from vortex_jetson.live.sources import Frame
 from vortex_jetson.perception import calibrate
 from vortex_jetson.perception.fusion import Thresholds
-from vortex_jetson.perception.perception import Perception
+from vortex_jetson.perception.perception import Perception, Seen
 from vortex_jetson.perception.pinhole import Pinhole, of_matrix
 from vortex_jetson.perception.resize import shrink
 from vortex_jetson.ros import nav2_params
-from vortex_jetson.ros.node import RosNode
-from vortex_jetson.update import agent, device
+from vortex_jetson.ros.node import Camera, RosNode, Topics
+from vortex_jetson.update import agent, candidate, delivery, device, outbox, task
 from vortex_jetson.update.device import Device
 
 MakeCommand = Callable[[Any, str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser]
 Say = Callable[..., None]
+CAMERA: Final = "camera:"
 LARGEST_CALIBRATIONS: Final = 100_000
 FACING_DEG: Final = 5.0
 """A wall that stands straighter than this is as far as the middle of the picture says, whatever the camera's matrix, within 0.4 %."""
@@ -50,9 +58,35 @@ def add_commands(commands: Any, command: MakeCommand, say: Say) -> None:
     run.add_argument("--out", type=Path, metavar="DIR", help="write depth, classes and confidence of every frame there, as .npy")
     run.add_argument("--record", type=Path, metavar="FILE", help="record frames and answers there, as MCAP")
     run.add_argument("--frames", type=_count, metavar="N", help="stop after so many frames")
+    run.add_argument("--confidence", metavar="TOPIC", help="with ros: the ToF camera's confidence; without it a depth is believed")
+    run.add_argument("--rectified", action="store_true", help="with ros: the pictures are undistorted, their matrix is P")
+    run.add_argument("--depth-frame", metavar="FRAME", help="with ros: the frame of depth that lies on colour (default: that of colour)")
     run.add_argument(
         "--ros", nargs=argparse.REMAINDER, default=[], metavar="ARGS", help="last: ROS's own arguments, as -r depth:=/tof/depth"
     )
+
+    build = command(
+        commands,
+        "build",
+        lambda arguments: _build(arguments, say),
+        "build the TensorRT engine of what runs for this machine, and try it out",
+        "vortex-jetson build --slot b",
+    )
+    build.add_argument("--slot", choices=["a", "b"], help="of the bundle in this slot instead of what runs")
+
+    bench = command(
+        commands,
+        "bench",
+        lambda arguments: _bench(arguments, say),
+        "time what runs, and report it: speed, memory and task on one engine",
+        "vortex-jetson bench --frames 1000 --send",
+    )
+    bench.add_argument("--runtime", choices=list(SETTINGS), help="another library than that of the settings")
+    bench.add_argument("--frames", type=_count, default=200, metavar="N", help="how many to time (default: 200)")
+    bench.add_argument(
+        "--shadow", action="store_true", help="time the channel's candidate, which this device fetched, instead of what runs"
+    )
+    bench.add_argument("--send", action="store_true", help="send what waits now, not with the next pull")
 
     calibration = command(
         commands,
@@ -95,54 +129,126 @@ def _add_source(command: argparse.ArgumentParser, words: str, required: bool) ->
 
 def _run(arguments: argparse.Namespace, say: Say) -> int:
     here = device.load(arguments.state)
-    current = Current(perception(here))
-    if arguments.source == "ros":
-        return _run_ros(here, current, arguments.ros)
-    heartbeat, summary = Heartbeat(), Summary()
-    outputs = [runtime.into_folder(arguments.out)] if arguments.out else []
+    _refuse_words_of_others(arguments)
+    current, summary, heartbeat = Current(perception(here)), Summary(), Heartbeat()
+    recorded = arguments.source != "ros" and not arguments.source.startswith(CAMERA)
+    shadows = ShadowRuns(Attendant(here, _kind(arguments.source)), patient=recorded)
+    outputs: list[Output] = [runtime.into_folder(arguments.out)] if arguments.out else []
     outputs.append(lambda frame, seen: heartbeat())
     recording = Recording(arguments.record) if arguments.record else None
+    outputs += [recording.add] if recording else []
+
+    def put_out(frame: Frame, seen: Seen) -> None:
+        runtime.put_out(frame, seen, outputs, summary, shadows)
+
     try:
-        with _following(here, current), closing(recording) if recording else nullcontext():
-            frames = _frames(arguments.source, arguments.frames)
-            runtime.work(frames, current, [*outputs, recording.add] if recording else outputs, summary)
+        with _following(here, current), closing(recording) if recording else nullcontext(), shadows:
+            if arguments.source == "ros":
+                _spin(arguments, current, put_out, heartbeat, lambda: sum(summary.frames.values()))
+            else:
+                runtime.work(_frames(arguments.source, arguments.frames), current, put_out)
     except KeyboardInterrupt:
         pass  # a camera has no other end
+    _say_run(arguments, say, summary, shadows)
+    return 0
+
+
+def _say_run(arguments: argparse.Namespace, say: Say, summary: Summary, shadows: ShadowRuns) -> None:
+    compared = list(shadows.totals.values())
     document = {
         "frames": summary.frames,
         "p50_ms": 1000 * summary.percentile(0.5),
         "p99_ms": 1000 * summary.percentile(0.99),
         "assumed_scale": summary.reasons,
+        "turned": summary.turned,
+        "shadow": list(map(as_json, compared)),
     }
     lines = [f"{count} frames by {version}" for version, count in summary.frames.items()] or ["no frame came"]
     lines += [f"{document['p50_ms']:.1f} ms a frame, p99 {document['p99_ms']:.1f} ms"] * bool(summary.frames)
     lines += [f"{count} frames without a scale of their own, the first: {reason}" for reason, count in summary.reasons.items()]
+    lines += [summary.turned] * bool(summary.turned)
+    lines += [comparison.words() for comparison in compared]
     say(arguments, document, *lines)
-    return 0
 
 
-def _run_ros(here: Device, current: Current, words: list[str]) -> int:
+def _refuse_words_of_others(arguments: argparse.Namespace) -> None:
+    """Raises UsageError for options that another source than the named one has."""
+    if arguments.source == "ros":
+        return
+    for option, value in (
+        ("--confidence", arguments.confidence),
+        ("--depth-frame", arguments.depth_frame),
+        ("--rectified", arguments.rectified),
+        ("--ros", arguments.ros),
+    ):
+        if value:
+            raise UsageError(f"{option} is of --source ros, and the source is {arguments.source}", "leave it out, or run with --source ros")
+
+
+def _spin(arguments: argparse.Namespace, current: Current, put_out: Output, heartbeat: Heartbeat, count: Callable[[], int]) -> None:
+    """Answer what comes over ROS, until so many frames are out as were asked for."""
     try:
         import rclpy
     except ImportError as error:
         raise UsageError("rclpy is not installed here", "source ROS 2 first: source /opt/ros/$ROS_DISTRO/setup.bash") from error
 
-    rclpy.init(args=["--ros-args", *words] if words else None)
-    node, heartbeat = RosNode(current), Heartbeat()
+    rclpy.init(args=["--ros-args", *arguments.ros] if arguments.ros else None)
+    topics = Topics(confidence=arguments.confidence or "")
+    node = RosNode(current, topics, Camera(arguments.rectified, arguments.depth_frame or ""), put_out)
 
     def stop() -> bool:
         heartbeat()
-        return False
+        return arguments.frames is not None and count() >= arguments.frames
 
     try:
-        with _following(here, current):
-            node.spin(stop)
-    except KeyboardInterrupt:
-        pass
+        node.spin(stop)
     finally:
         node.close()
         rclpy.try_shutdown()
+
+
+def _build(arguments: argparse.Namespace, say: Say) -> int:
+    bundle, engine, new = agent.build(device.load(arguments.state), arguments.slot)
+    name, outcome = builds.name(engine), "was built" if new else "was there"
+    say(
+        arguments,
+        {"version": bundle.version, "engine": name, "new": new},
+        f"the engine of {bundle.version} {outcome}, and does its task",
+        name,
+    )
     return 0
+
+
+def _bench(arguments: argparse.Namespace, say: Say) -> int:
+    here = device.load(arguments.state)
+    if arguments.runtime:
+        here = replace(here, settings=replace(here.settings, runtime=arguments.runtime))
+    timed = benches.bench(here, arguments.frames, shadow=arguments.shadow)
+    document = timed.report(here.settings.device)
+    with here.locked():
+        report = outbox.add_evidence(here, document)
+        say(arguments, {**document, "report": report.name}, *_figures(timed), *[f"report       {report.name} waits"] * (not arguments.send))
+        if arguments.send:
+            outbox.send(here)
+    return 0
+
+
+def _figures(timed: Bench) -> list[str]:
+    measured = timed.measured
+    classes = f", {100 * measured.class_agreement:.1f} % of the classes right" if measured.class_agreement is not None else ""
+    return [
+        f"{timed.version} in {timed.precision} at {timed.size[0]}x{timed.size[1]} on {timed.library}, {timed.frames} frames",
+        *[f"engine       {timed.engine}"] * (timed.engine is not None),
+        f"computer     {timed.computer}" + (f", power mode {timed.power_mode}" if timed.power_mode else ""),
+        f"compute      {_milliseconds(timed.compute)}, {timed.frames_per_second:.1f} frames/s",
+        f"end to end   {_milliseconds(timed.end_to_end)}",
+        f"memory       {'not told by the system' if timed.memory_bytes is None else f'{timed.memory_bytes / 1e6:.0f} MB'}",
+        f"task         {measured.rmse_m:.3f} m RMSE{classes}",
+    ]
+
+
+def _milliseconds(latency: Latency) -> str:
+    return f"{latency.p50:.2f} ms a frame, p90 {latency.p90:.2f}, p99 {latency.p99:.2f}"
 
 
 def _calibrate(arguments: argparse.Namespace, say: Say) -> int:
@@ -243,28 +349,84 @@ def _opened(here: Device) -> tuple[Bundle, Engine]:
     slots = here.slots()
     bundle = agent.running(here, slots)
     assert slots.running is not None  # else nothing runs, which was said
-    return bundle, open_engine(here.settings.runtime, here.slot_folder(slots.running) / "bundle", bundle)
+    return bundle, task.load(here, here.slot_folder(slots.running), bundle)
 
 
 def _following(here: Device, current: Current) -> Follower:
     """What follows the agent: another bundle that runs, or another calibration."""
 
-    def key() -> str:
-        path = here.folder / calibrate.FILE
-        return f"{here.slots().current.bundle} {path.stat().st_mtime_ns if path.exists() else 0}"
+    return Follower(current, lambda: _key(here), lambda: perception(here), lambda words: here.journal("run", words=words))
 
-    return Follower(current, key, lambda: perception(here), lambda words: here.journal("run", words=words))
+
+def _key(here: Device) -> str:
+    path = here.folder / calibrate.FILE
+    return f"{here.slots().current.bundle} {path.stat().st_mtime_ns if path.exists() else 0}"
+
+
+def _kind(source: str) -> str:
+    """A source as a report names it: nothing of where it lies leaves the device."""
+    if source == "ros" or source.startswith(CAMERA):
+        return "ROS" if source == "ros" else "a camera"
+    return "a folder" if Path(source).is_dir() else "a video"
 
 
 def _frames(source: str, count: int | None) -> Iterator[Frame]:
-    if source.startswith("camera:"):
-        if not source[7:].isdigit():
+    if source.startswith(CAMERA):
+        number = source[len(CAMERA) :]
+        if not number.isdecimal():
             raise UsageError(f"{source}: is no camera", "name it by its number, as camera:0")
-        frames = sources.newest(sources.video(int(source[7:])))
+        frames = sources.newest(sources.camera(int(number)))
     elif Path(source).is_dir():
         frames = sources.folder(Path(source))
     elif Path(source).is_file():
-        frames = sources.video(source)
+        frames = sources.video(Path(source))
     else:
         raise UsageError(f"{source}: is no file, folder or camera", "name a folder of frames, a video, or camera:0")
     return islice(frames, count)
+
+
+class Attendant:
+    """What the shadows of a run know of its device, and do there."""
+
+    def __init__(self, here: Device, source: str) -> None:
+        """`source` is the kind of it, as a report names it."""
+        self._here, self._source = here, source
+
+    def key(self) -> str:
+        """See `Surroundings`."""
+        folder = candidate.proven(self._here)
+        return f"{_key(self._here)} {folder.name if folder else None}"
+
+    def candidate(self) -> tuple[Candidate, str] | None:
+        """See `Surroundings`."""
+        here, slots, folder = self._here, self._here.slots(), candidate.proven(self._here)
+        if folder is None or slots.running is None or slots.current.bundle in (None, folder.name):
+            return None
+        bundle = delivery.read_manifest(folder, folder.name)
+        running = delivery.read_manifest(here.slot_folder(slots.running), str(slots.current.bundle))
+        difference = candidate.unlike(bundle, running)
+        if difference is not None:
+            raise RobotError(difference, "a shadow is of the size and the classes of the version at work")
+        runtime, machine = task.library(here)
+        model = model_for(runtime, bundle)
+        engine = builds.proven(here.engines, bundle, machine) if machine else None
+        scale = calibrate.scale_of(calibrations(here), bundle.version)
+        checkpoint, export = bundle.checkpoint_sha256, bundle.files[model.file].sha256
+        shadow = Candidate(bundle.version, folder.absolute(), folder.name, runtime, scale, checkpoint, export, engine)
+        return shadow, running.version
+
+    def deliver(self, shadow: Candidate, comparison: Comparison) -> None:
+        """See `Surroundings`. The agent sends it with its own reports."""
+        evidence = comparison.report(
+            device=self._here.settings.device,
+            checkpoint_sha256=shadow.checkpoint_sha256,
+            export_sha256=shadow.export_sha256,
+            made_by=f"vortex-jetson {release.version()}",
+            source=self._source,
+        )
+        with self._here.locked():
+            outbox.add_evidence(self._here, evidence)
+
+    def tell(self, words: str) -> None:
+        """See `Surroundings`."""
+        self._here.journal("run", words=words)

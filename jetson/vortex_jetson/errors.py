@@ -52,6 +52,18 @@ class DiskFull(RobotError):
     """No space is left; nothing that runs was touched."""
 
 
+class MemoryShort(RobotError):
+    """Less memory is free than the work needs; nothing that runs was touched."""
+
+
+class LibraryMissing(RobotError):
+    """The library that runs models cannot be loaded on this device, or does not serve its GPU: no fault of a bundle."""
+
+
+class EngineFailed(RobotError):
+    """A model that cannot be loaded or built, or that does not answer as it says."""
+
+
 class HealthFailed(RobotError):
     """A bundle that does not do its task on its own frames."""
 

@@ -44,6 +44,18 @@ class Limits:
     """All health frames together, the loading of the model with them."""
     health_crashes: int = 3
     """Health runs in which the health process itself died before its bundle is taken to be the reason."""
+    machine_s: float = 60.0
+    """To say what TensorRT, CUDA and GPU are here."""
+    build_s: float = 1800.0
+    """To build an engine: minutes on a Jetson."""
+    build_memory_bytes: int = 3 << 30
+    """That the process that builds may take; as much has to be free before it begins."""
+    build_workspace_bytes: int = 1 << 30
+    """Of the GPU's memory, in which TensorRT tries kernels out; on a Jetson it is the same memory."""
+    engine_share: float = 4.0
+    """An engine has at most so many times the bytes of its ONNX file; as much has to be free on the disk before it is built."""
+    engine_bytes: int = 4 << 20
+    """And so many besides: code for the GPU, which a small model needs too."""
     journal_bytes: int = 1_000_000
     """Then the older half is dropped."""
     outbox_reports: int = 1_000

@@ -10,7 +10,8 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from vortex_jetson.engines.tensorrt import TensorRTEngine, TensorRTMissing, build_engine, require_device
+from vortex_jetson.engines.tensorrt import TensorRTEngine, build_engine, gpu
+from vortex_jetson.errors import RobotError
 
 from core.errors import UsageError, VortexError
 from models import checkpoint
@@ -105,13 +106,13 @@ def _of_openvino(path: Path, form: Form, threads: int) -> OpenedEngine:
 def _of_tensorrt(path: Path) -> OpenedEngine:
     content = content_of(path)
     try:
-        require_device()
-        engine = TensorRTEngine(build_engine(content))
-    except TensorRTMissing as error:
-        raise VortexError(str(error), error.hint) from error
+        gpu()
+        engine = TensorRTEngine(build_engine(content, path.name), path.name)
+    except RobotError as error:
+        raise VortexError(error.message, error.hint) from error
 
     def predict(rgb: NDArray[np.uint8]) -> Answers:
         answers = [engine.run(picture) for picture in rgb]
         return Answers(np.stack([depth for depth, _ in answers]), np.stack([logits for _, logits in answers]))
 
-    return OpenedEngine(predict, f"tensorrt {engine.library}")
+    return OpenedEngine(predict, engine.library)

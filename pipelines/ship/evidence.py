@@ -203,7 +203,7 @@ def _shadow_runs(request: Request) -> ShadowRuns:
     runs = []
     for report, item in reports(request.ws, request.registry, request.version, Shadow, "shadow"):
         device, text = _vouching(request, item, lambda channel: channel == request.channel)
-        runs.append(ShadowRun(device, report.frames, report.depth_within_10_percent, report.same_class, text))
+        runs.append(ShadowRun(device, report.frames, report.depth_within_10_percent, report.same_class, text, report.crashes))
     return ShadowRuns(request.version.name, tuple(runs))
 
 

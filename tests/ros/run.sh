@@ -16,4 +16,4 @@ if [ -z "$python" ] || [ "$(uname -m)" != x86_64 ]; then
 fi
 .tools/bin/uv venv --quiet --allow-existing --python "$(readlink -f "$(command -v "$python")")" build/ros
 .tools/bin/uv pip install --quiet --python build/ros/bin/python --requirement tests/ros/requirements.txt
-PYTHONPATH=jetson build/ros/bin/python -m pytest --confcutdir=tests/ros tests/ros
+PYTHONPATH="$PWD/jetson" build/ros/bin/python -m pytest --confcutdir=tests/ros tests/ros

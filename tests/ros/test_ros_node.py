@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from mcap.reader import make_reader
 from numpy.typing import NDArray
 
 os.environ.setdefault("ROS_LOCALHOST_ONLY", "1")
@@ -23,6 +27,10 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 from vortex_jetson.perception.perception import Perception  # noqa: E402
 from vortex_jetson.ros.node import Camera, RosNode, Topics  # noqa: E402
+from vortex_jetson.update import agent  # noqa: E402
+from vortex_jetson.update import device as devices  # noqa: E402
+
+from tests.unit.jetson.publisher import CHANNEL, Publisher  # noqa: E402
 
 CLASSES = ("floor", "wall", "glass", "person", "furniture", "other")
 STUDENT, PICTURE = (48, 64), (96, 128)
@@ -40,13 +48,14 @@ class Brightness:
 class Robot:
     """The cameras and the planner."""
 
-    def __init__(self) -> None:
-        self.node = rclpy.create_node("robot")
+    def __init__(self, namespace: str = "") -> None:
+        self.node = rclpy.create_node("robot", namespace=namespace)
         self.received: dict[str, list[Any]] = {name: [] for name in (*OUTPUTS, "label_info")}
         self.executor = SingleThreadedExecutor()
         self.executor.add_node(self.node)
         self.colour = self.node.create_publisher(Image, "color/image_raw", qos_profile_sensor_data)
         self.depth = self.node.create_publisher(Image, "depth_registered/image_raw", qos_profile_sensor_data)
+        self.confidence = self.node.create_publisher(Image, "tof/confidence", qos_profile_sensor_data)
         self.info = self.node.create_publisher(CameraInfo, "color/camera_info", qos_profile_sensor_data)
         for name, kind in OUTPUTS.items():
             self.node.create_subscription(kind, f"vortex/{name}", self.received[name].append, qos_profile_sensor_data)
@@ -57,9 +66,16 @@ class Robot:
         self.node.create_subscription(String, "vortex/label_info", self.received["label_info"].append, latched)
 
     def show(
-        self, stamp_ns: int, tof_mm: int, red: int = 20, frame: str = "camera", depth_frame: str = "camera", depth: bool = True
+        self,
+        stamp_ns: int,
+        tof_mm: int,
+        red: int = 20,
+        frame: str = "camera",
+        depth_frame: str = "camera",
+        depth: bool = True,
+        sure: NDArray[np.uint8] | None = None,
     ) -> None:
-        """One frame: red, class 2, and ToF in the left half."""
+        """One frame: red, class 2, ToF in the left half, and how `sure` the ToF camera is."""
         info = CameraInfo(height=PICTURE[0], width=PICTURE[1], distortion_model="plumb_bob", d=[0.0] * 5)
         info.k = [100.0, 0.0, 63.5, 0.0, 110.0, 47.5, 0.0, 0.0, 1.0]
         info.p = [100.0, 0.0, 63.5, -5.0, 0.0, 110.0, 47.5, 0.0, 0.0, 0.0, 1.0, 0.0]
@@ -70,6 +86,8 @@ class Robot:
         pictures = [(self.colour, "bgr8", colour, frame)]
         if depth:
             pictures.insert(0, (self.depth, "16UC1", metres, depth_frame))
+        if sure is not None:
+            pictures.insert(0, (self.confidence, "mono8", sure, depth_frame))
         info.header.frame_id = frame
         self.info.publish(info)
         time.sleep(0.02)
@@ -108,6 +126,17 @@ def work() -> Iterator[tuple[Robot, dict[str, Perception]]]:
     node.close()
     robot.node.destroy_node()
     rclpy.shutdown()
+
+
+@pytest.fixture(scope="module")
+def pulled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a device that runs v8, whose depth is the picture's brightness times 5 m."""
+    folder = tmp_path_factory.mktemp("device")
+    publisher = Publisher(folder / "publish")
+    publisher.publish(publisher.bundle("v8"))
+    (folder / "root.json").write_bytes(publisher.root)
+    agent.pull(devices.init(folder / "device", devices.Settings("robot-7", CHANNEL, str(publisher.folder)), folder / "root.json"))
+    return folder / "device"
 
 
 def test_a_frame_comes_out_whole_with_the_cameras_stamp_and_frame(work: tuple[Robot, dict[str, Perception]]) -> None:
@@ -169,3 +198,48 @@ def test_depth_of_another_frame_or_time_is_not_used(work: tuple[Robot, dict[str,
     assert max(robot.received["confidence"][-1].data) == 127
     robot.show(3_900_000_000, 2500)  # late: older than what was published
     assert not robot.wait(lambda: robot.frames() > before + 1, 0.6)
+
+
+def test_run_writes_and_records_what_comes_over_ros_and_takes_the_tof_cameras_confidence(
+    work: tuple[Robot, dict[str, Perception]], pulled: Path, tmp_path: Path
+) -> None:
+    """As its user types it; `work` has ROS up. The command is in a namespace of its own, so that the node above hears nothing of it."""
+    words = [
+        "--source",
+        "ros",
+        "--confidence",
+        "sure",
+        "--frames",
+        "3",
+        "--out",
+        str(tmp_path / "out"),
+        "--record",
+        str(tmp_path / "run.mcap"),
+    ]
+    command = [sys.executable, "-m", "vortex_jetson.cli", "run", "--state", str(pulled), "--json", *words]
+    robot = Robot("/other")
+    run = subprocess.Popen([*command, "--ros", "-r", "__ns:=/other", "-r", "sure:=tof/confidence"], stdout=subprocess.PIPE)
+    try:
+        assert robot.wait(lambda: robot.confidence.get_subscription_count() and robot.colour.get_subscription_count(), 20)
+        assert robot.wait(lambda: robot.info.get_subscription_count() and robot.depth.get_subscription_count(), 10)
+        robot.wait(lambda: False, 0.5)
+        sure = np.zeros(PICTURE, np.uint8)
+        sure[: PICTURE[0] // 2] = 255
+        for number in range(60):
+            robot.show(10_000_000_000 + number * 100_000_000, 300, sure=sure)
+            if robot.wait(lambda: run.poll() is not None, 0.1):
+                break
+        document = json.loads(run.communicate(timeout=20)[0])
+    finally:
+        run.kill()
+        robot.node.destroy_node()
+    assert (run.returncode, document["frames"], document["shadow"]) == (0, {"v8": 3}, [])
+    names = sorted(path.name.split(".")[0] for path in (tmp_path / "out").glob("*.depth.npy"))
+    assert len(names) == 3 and all(10_000_000_000 <= int(name) < 16_000_000_000 for name in names), "named by the camera's stamps"
+    confidence = np.load(tmp_path / "out" / f"{names[0]}.confidence.npy")
+    measured = np.zeros((12, 16), bool)
+    measured[:6, :8] = True  # where it is sure, and says a depth
+    np.testing.assert_array_equal(confidence >= 128, measured)
+    with open(tmp_path / "run.mcap", "rb") as stream:
+        topics = [channel.topic for _, channel, _ in make_reader(stream).iter_messages()]
+    assert topics.count("/color/image_raw") == topics.count("/depth_registered/image_raw") == topics.count("/vortex/depth") == 3

@@ -14,6 +14,7 @@ class Shadow(Report):
     """How often the two agreed. `depth_within_10_percent` and `same_class` are shares of the pixels that were compared.
 
     Of those up to 1.5 m away, `near_difference_m` is the mean difference of depth; `glass_iou` is that of the two versions' glass.
+    `dropped_frames` had no time left; `crashes` says how often the version's process died or hung.
     """
 
     kind: Literal["shadow"]
@@ -23,6 +24,7 @@ class Shadow(Report):
     ended_at: AwareDatetime
     frames: Annotated[int, Field(ge=1, le=2**53)]
     dropped_frames: Count = 0
+    crashes: Count = 0
     depth_within_10_percent: Share
     same_class: Share | None = None
     near_difference_m: Annotated[float, Field(ge=0, le=1e3)] | None = None
@@ -43,5 +45,5 @@ class Shadow(Report):
         glass = "" if self.glass_iou is None else f", glass IoU {self.glass_iou:.2f}"
         return (
             f"{self.device}, beside {self.beside} for {hours:.1f} h and {self.frames} frames: depth within 10 % on"
-            f" {100 * self.depth_within_10_percent:.1f} % of the pixels{near}{classes}{glass}"
+            f" {100 * self.depth_within_10_percent:.1f} % of the pixels{near}{classes}{glass}{'; it crashed' if self.crashes else ''}"
         )

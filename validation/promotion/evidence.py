@@ -207,13 +207,14 @@ class DeviceRuns:
 @dataclass(frozen=True)
 class ShadowRun:
     """A version that ran beside the one in production on an enrolled `device` of the channel (empty: none's key): how often the two agreed,
-    over `frames`."""
+    over `frames`, and whether its process died (`crashes`)."""
 
     device: str
     frames: int
     depth_within_10_percent: float
     same_class: float | None
     text: str
+    crashes: int = 0
 
 
 @dataclass(frozen=True)

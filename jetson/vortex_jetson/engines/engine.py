@@ -9,24 +9,22 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vortex_jetson.engines.onnx_file import is_whole
-from vortex_jetson.errors import RobotError, Untrusted, UsageError
+from vortex_jetson.engines.onnx_file import require_whole
+from vortex_jetson.engines.tensorrt import TensorRTEngine
+from vortex_jetson.errors import EngineFailed, LibraryMissing, Untrusted, UsageError
 from vortex_jetson.formats.bundle import Bundle, Model
 
 RUNTIMES: Final = {"onnxruntime": "host", "tensorrt": "jetson"}
-"""The libraries, and the target whose files each of them takes. See `require` for those that this agent runs."""
-
-
-class EngineFailed(RobotError):
-    """A model that cannot be loaded, or that does not answer as it says."""
-
-
-class LibraryMissing(RobotError):
-    """The library that runs models cannot be loaded on this device: no fault of a bundle."""
+"""The libraries, and the target whose files each of them takes."""
+SETTINGS: Final = (*RUNTIMES, "auto")
+"""What a device may be set to: a library, or `auto` for TensorRT where it starts and else ONNX Runtime."""
 
 
 class Engine(Protocol):
     """One loaded model."""
+
+    library: str
+    """What runs it, with its version."""
 
     def run(self, rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Depth [H,W] in metres and logits [C,H,W] of a picture [H,W,3], uint8 RGB, of the model's size. Raises EngineFailed."""
@@ -43,17 +41,12 @@ class OnnxEngine:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4  # errors are raised anyway
+        require_whole(content, name)
         try:
-            if not is_whole(content):
-                raise EngineFailed(
-                    f"{name}: names other files, which nobody has verified; it was not loaded", "export the version with Vortex"
-                )
             self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except EngineFailed:
-            raise
         except Exception as error:  # the library's errors are of its own classes, without a common one
             raise EngineFailed(f"{name}: ONNX Runtime does not load it ({_first_line(error)})", "the bundle is of no use here") from error
-        self.name = name
+        self.name, self.library = name, f"onnxruntime {onnxruntime.__version__}"
         shape = [node.shape for node in self.session.get_inputs() if node.name == "rgb"]
         outputs = {node.name for node in self.session.get_outputs()}
         if not shape or not {"depth", "logits"} <= outputs or shape[0][:2] != [1, 3] or not all(isinstance(side, int) for side in shape[0]):
@@ -75,26 +68,31 @@ class OnnxEngine:
         return _plane(depth, self.size, self.name), _planes(logits, self.size, self.name)
 
 
-def open_engine(runtime: str, folder: Path, bundle: Bundle) -> Engine:
-    """Load the model of a bundle that a device's library takes, from bytes whose digest was checked after they were read.
+def open_engine(runtime: str, folder: Path, bundle: Bundle, built: bytes | None = None, threads: int = 0) -> Engine:
+    """Load the model of a bundle that a library takes; for TensorRT that is the content of the engine that was `built` of it.
+
+    `threads` of the processor run it where ONNX Runtime does, 0: as many as it has cores.
 
     Raises UsageError for an unknown library or a bundle without a file for it, LibraryMissing, Untrusted for other bytes, EngineFailed.
     """
     model = model_for(runtime, bundle)
-    require(runtime)
+    if runtime == "onnxruntime":
+        return OnnxEngine(read_model(folder, bundle, model), model.file, threads)
+    if built is None:
+        raise EngineFailed(f"{bundle.version} has no engine for this machine", "build it: vortex-jetson build")
+    return TensorRTEngine(built, model.file)
+
+
+def read_model(folder: Path, bundle: Bundle, model: Model) -> bytes:
+    """A model of a bundle, from bytes whose digest was taken after they were read. Raises EngineFailed, and Untrusted for other bytes."""
     try:
         content = (folder / model.file).read_bytes()
     except OSError as error:
         raise EngineFailed(f"{folder / model.file}: cannot be read ({error.strerror})", "pull again") from error
     if hashlib.sha256(content).hexdigest() != bundle.files[model.file].sha256:
         raise Untrusted(f"{folder / model.file}: is not the file of {bundle.version} any more; it was not loaded", "pull again")
-    return OnnxEngine(content, model.file)
-
-
-def require(runtime: str) -> None:
-    """Raises LibraryMissing for a library that this agent does not run, before anything is fetched or tried out for it."""
-    if runtime != "onnxruntime":
-        raise LibraryMissing(f"this agent does not run {runtime} yet", 'write runtime = "onnxruntime" into device.toml')
+    require_whole(content, model.file)
+    return content
 
 
 def model_for(runtime: str, bundle: Bundle) -> Model:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from vortex_jetson.errors import EngineFailed
+
 _PARTS: Final[Mapping[str, Mapping[int, str]]] = {
     "ModelProto": {7: "GraphProto", 20: "TrainingInfoProto", 25: "FunctionProto"},
     "TrainingInfoProto": {1: "GraphProto", 2: "GraphProto"},
@@ -49,6 +51,16 @@ def is_whole(content: bytes) -> bool:
                 raise ValueError(f"field {number} of a {message} is no message")
             waiting.append((part, value, depth + 1))
     return True
+
+
+def require_whole(content: bytes, name: str) -> None:
+    """Raises EngineFailed for a model that is not all in its file, and for what is no model."""
+    try:
+        whole = is_whole(content)
+    except ValueError as error:
+        raise EngineFailed(f"{name}: does not load, for it is no ONNX file ({error})", "the bundle is of no use here") from error
+    if not whole:
+        raise EngineFailed(f"{name}: names other files, which nobody has verified; it was not loaded", "export the version with Vortex")
 
 
 def _fields(view: memoryview) -> Iterator[tuple[int, int | memoryview]]:

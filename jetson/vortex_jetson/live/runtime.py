@@ -14,7 +14,6 @@ import numpy as np
 from vortex_jetson.errors import RobotError
 from vortex_jetson.files import writing
 from vortex_jetson.live.recording import millimetres
-from vortex_jetson.live.shadow import Shadow
 from vortex_jetson.live.sources import Frame
 from vortex_jetson.perception.perception import Perception, Seen
 
@@ -98,12 +97,19 @@ class Summary:
     """Of each frame, from its coming to its last output; the newest ten thousand."""
     reasons: dict[str, int] = field(default_factory=dict)
     """Frames whose scale was assumed, by why: in the words of the first such frame, whatever figures the others had."""
+    turned: str = ""
+    """The first frame that stands upright where the student's pictures lie, or the other way round, in words."""
     _kinds: dict[str, str] = field(default_factory=dict, repr=False)
     """Those words, by the same without their figures."""
 
     def add(self, frame: Frame, seen: Seen) -> None:
         """Count a frame that is out."""
         self.frames[seen.version] = self.frames.get(seen.version, 0) + 1
+        (height, width), student = frame.rgb.shape[:2], seen.depth.shape
+        if (height - width) * (student[0] - student[1]) < 0 and not self.turned:
+            self.turned = (
+                f"frame {frame.name} is {height}x{width} and the student's {student[0]}x{student[1]}: turn the camera or the video"
+            )
         self.seconds.append(time.monotonic() - frame.at)
         del self.seconds[:-10_000]
         if seen.reason:
@@ -116,15 +122,8 @@ class Summary:
         return float(np.quantile(self.seconds, share)) if self.seconds else 0.0
 
 
-def work(
-    frames: Iterable[Frame],
-    current: Callable[[], Perception],
-    outputs: Sequence[Output],
-    summary: Summary,
-    shadow: Shadow | None = None,
-    period_s: float = 1 / 30,
-) -> None:
-    """Answer frames until they end, and count them in `summary`. `period_s` is the time from frame to frame, which a shadow may use what is left of.
+def work(frames: Iterable[Frame], current: Callable[[], Perception], output: Output) -> None:
+    """Answer frames until they end.
 
     A frame that cannot be read (smaller than the student's, ToF of another shape) ends the run: the camera is set up wrongly. Raises
     RobotError.
@@ -134,11 +133,16 @@ def work(
             seen = current().see(frame.rgb, frame.tof, frame.confidence)
         except ValueError as error:
             raise RobotError(f"frame {frame.name}: {error}", "set the camera to at least the student's size, ToF on colour") from error
-        for output in outputs:
-            output(frame, seen)
-        summary.add(frame, seen)
-        if shadow is not None:
-            shadow.offer(frame, seen, frame.at + period_s)
+        output(frame, seen)
+
+
+def put_out(frame: Frame, seen: Seen, outputs: Sequence[Output], summary: Summary, shadow: Output | None = None) -> None:
+    """Give an answer to all outputs and count it in `summary`; a shadow gets the frame when all that is done."""
+    for output in outputs:
+        output(frame, seen)
+    summary.add(frame, seen)
+    if shadow is not None:
+        shadow(frame, seen)
 
 
 def into_folder(path: Path) -> Output:

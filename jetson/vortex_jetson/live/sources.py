@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from vortex_jetson.errors import RobotError, UsageError
 _PICTURES: Final = (".png", ".jpg", ".jpeg")
 _NUMPY_RGB: Final = ".rgb.npy"
 _LARGEST_PIXELS: Final = 4096 * 4096
+_LEAST_OF_A_VIDEO: Final = 0.98
+"""Of the frames that a file says it has; some say one more than they have."""
 
 
 class CameraStopped(RobotError):
@@ -59,36 +62,73 @@ def folder(path: Path) -> Iterator[Frame]:
         yield _frame(file.stem, rgb[..., ::-1], depth, confidence)
 
 
-def video(source: str | int) -> Iterator[Frame]:
-    """Frames of a video file, or of a camera by its number. Raises UsageError where it cannot be opened, CameraStopped when a camera ends."""
+def video(path: Path) -> Iterator[Frame]:
+    """Frames of a video file, the right way up where the file says which way that is. Raises UsageError for a file that is no video.
+
+    Raises RobotError once the frames are out where the file breaks off, or where OpenCV decodes none of them.
+    """
     cv2 = _cv2()
-    capture = cv2.VideoCapture(source)
+    capture = cv2.VideoCapture(str(path))
     try:
         if not capture.isOpened():
-            raise UsageError(f"{source}: is no video or camera that can be opened", "name a video file, or a camera's number, as camera:0")
-        number = 0
-        while True:
-            is_there, picture = capture.read()
-            if not is_there:
-                break
-            yield Frame(f"{number:06}", time.monotonic(), np.ascontiguousarray(picture[..., ::-1]))
+            raise UsageError(
+                f"{path}: is no video that OpenCV can open, or only a part of one",
+                "copy it whole, or write it as mp4: ffmpeg -i FILE OUT.mp4",
+            )
+        expected, number = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0
+        for picture in _pictures(capture):
+            yield Frame(f"{number:06}", time.monotonic(), picture)
             number += 1
     finally:
         capture.release()
-    if isinstance(source, int):
-        raise CameraStopped(f"camera {source} gives no more frames", "see whether it is plugged in")
+    if number == 0 or number < _LEAST_OF_A_VIDEO * expected:
+        whole = f" of its {expected}" if expected > 0 else ""
+        raise RobotError(f"{path}: breaks off after {number}{whole} frames", "copy it whole; what came before was answered")
 
 
-def newest(frames: Iterator[Frame], silent_s: float = 2.0) -> Iterator[Frame]:
+def camera(number: int) -> Iterator[Frame]:
+    """Frames of a camera. Raises UsageError where it cannot be opened, CameraStopped when it gives no more."""
+    cv2 = _cv2()
+    capture = cv2.VideoCapture(number)
+    try:
+        if not capture.isOpened():
+            path = Path(f"/dev/video{number}")
+            if path.exists():
+                raise UsageError(
+                    f"camera {number} cannot be opened", f"see who else uses {path}, and whether this user is of the group video"
+                )
+            raise UsageError(
+                f"camera {number} cannot be opened: there is no {path}", "name a camera's number, as camera:0, and see ls /dev/video*"
+            )
+        for count, picture in enumerate(_pictures(capture)):
+            yield Frame(f"{count:06}", time.monotonic(), picture)
+    finally:
+        capture.release()
+    raise CameraStopped(f"camera {number} gives no more frames", "see whether it is plugged in")
+
+
+def _pictures(capture: Any) -> Iterator[NDArray[np.uint8]]:
+    """RGB pictures, until there are no more."""
+    while True:
+        is_there, picture = capture.read()
+        if not is_there:
+            return
+        yield np.ascontiguousarray(picture[..., ::-1])
+
+
+def newest(frames: Iterator[Frame], silent_s: float = 2.0, first_s: float = 10.0) -> Iterator[Frame]:
     """The newest frame of a camera each time one is asked for: who is slower than the camera skips frames instead of falling behind.
 
-    Raises CameraStopped when none has come for `silent_s`, and what the camera raises.
+    Raises CameraStopped when none has come for `silent_s`, the first one for `first_s`, since some cameras take seconds to start; and what the
+    camera raises.
     """
     mailbox = _Mailbox()
     reader = threading.Thread(target=mailbox.fill, args=(frames,), daemon=True, name="camera")
     reader.start()
     with closing(mailbox):
-        while (frame := mailbox.take(silent_s)) is not None:
+        patience = first_s
+        while (frame := mailbox.take(patience)) is not None:
+            patience = silent_s
             yield frame
 
 
@@ -174,10 +214,13 @@ def _picture(path: Path, flags: int) -> NDArray[Any] | None:
 
 
 def _cv2() -> Any:
+    # What goes wrong is said here, in one line; OpenCV and FFmpeg would say it again in their own.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     try:
         import cv2
     except ImportError as error:
         raise UsageError(
             "pictures, videos and cameras need OpenCV, which is not installed", "pip install opencv-python-headless"
         ) from error
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     return cv2

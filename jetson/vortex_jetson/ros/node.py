@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vortex_jetson.live import sources as live
 from vortex_jetson.live.pairing import Frame, Pairing
 from vortex_jetson.perception.perception import Perception, Seen
 from vortex_jetson.perception.pinhole import Pinhole, of_matrix, scaled_matrix
@@ -61,14 +62,22 @@ class Camera:
 class RosNode:
     """The node `vortex`. `spin` works until `stop` says so; frames that come meanwhile are dropped, not queued."""
 
-    def __init__(self, perception: Callable[[], Perception], topics: Topics = Topics(), camera: Camera = Camera()) -> None:
-        """`perception` gives the version at work; it is asked once a frame, so a frame is one version's altogether."""
+    def __init__(
+        self,
+        perception: Callable[[], Perception],
+        topics: Topics = Topics(),
+        camera: Camera = Camera(),
+        output: Callable[[live.Frame, Seen], None] = lambda frame, seen: None,
+    ) -> None:
+        """`perception` gives the version at work; it is asked once a frame, so a frame is one version's altogether. `output` gets each frame
+        with its answer, named by its stamp in nanoseconds, once the answer is published. What it raises ends `spin`.
+        """
         import rclpy
         from rclpy.executors import SingleThreadedExecutor
         from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
         from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
-        self._perception, self._camera = perception, camera
+        self._perception, self._camera, self._output = perception, camera, output
         self._pairing: Pairing[Any] = Pairing(camera.bound_s, camera.silent_s, bool(topics.confidence))
         self._info: Any = None
         self._rays: tuple[Pinhole, NDArray[np.float32]] | None = None
@@ -118,6 +127,7 @@ class RosNode:
         self._info = message
 
     def _take(self, add: Callable[[int, Any], Frame[Any] | None], message: Any) -> None:
+        arrived = time.monotonic()
         frame = add(message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec, message)
         if frame is None:
             return
@@ -125,11 +135,13 @@ class RosNode:
             self._complain("no CameraInfo has come yet: nothing is published without it")
             return
         try:
-            self._work(frame)
+            answer = self._work(frame, arrived)
         except ValueError as error:  # a frame that cannot be read; the next one may be
             self._complain(f"a frame is dropped: {error}")
+            return
+        self._output(*answer)
 
-    def _work(self, frame: Frame[Any]) -> None:
+    def _work(self, frame: Frame[Any], arrived: float) -> tuple[live.Frame, Seen]:
         perception = self._perception()
         colour, depth, confidence = frame.colour, frame.depth, frame.confidence
         size = (colour.height, colour.width)
@@ -156,6 +168,7 @@ class RosNode:
         if perception.version != self._version:
             self._tell_labels(perception)
         self._publish(seen, camera, colour.header)
+        return live.Frame(str(frame.stamp_ns), arrived, rgb, tof, sure), seen
 
     def _pinhole(self, size: tuple[int, int], student: tuple[int, int]) -> Pinhole:
         """The colour camera at the student's size."""

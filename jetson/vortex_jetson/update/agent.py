@@ -5,31 +5,37 @@ Each step is written down before the next one begins, and whatever a kill interr
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 
-from vortex_jetson.engines.engine import LibraryMissing, model_for, require
-from vortex_jetson.errors import BadBundle, DiskFull, HealthFailed, RobotError, TransferFailed, Untrusted, UsageError, WrongClock
-from vortex_jetson.files import STAGING, flush, read_plain, reading, remove_tree, write_whole, writing
+from vortex_jetson.engines import builds
+from vortex_jetson.errors import (
+    DiskFull,
+    EngineFailed,
+    HealthFailed,
+    LibraryMissing,
+    MemoryShort,
+    RobotError,
+    TransferFailed,
+    UsageError,
+    WrongClock,
+)
+from vortex_jetson.files import STAGING, read_plain, reading, remove_tree, write_whole, writing
 from vortex_jetson.formats import bundle as bundles
 from vortex_jetson.formats.bundle import Bundle
 from vortex_jetson.formats.channel import Channel, Release
 from vortex_jetson.formats.document import LARGEST_COUNT, canonical, read
-from vortex_jetson.formats.release_keys import LARGEST_STATEMENT, STATEMENT, ReleaseKeys, check_statement
-from vortex_jetson.update import health, outbox, trust
+from vortex_jetson.formats.release_keys import ReleaseKeys
+from vortex_jetson.update import candidate, delivery, health, outbox, task, trust
 from vortex_jetson.update.device import Device, stamp
 from vortex_jetson.update.slots import Name, Slots
 from vortex_jetson.update.transfer import Transfer, source_of
 
 FORMAT: Final = 1
-CLUSTER_BYTES: Final = 4096
-"""What a small file takes on a disk."""
 Outcome = Literal["committed", "held", "rolled back", "failed"]
 
 
@@ -58,6 +64,8 @@ class _Attempt:
     """What a pull is about: the manifest of the release that was asked for, or is on trial, once that is known."""
 
     bundle: str | None = None
+    belief: trust.Belief | None = None
+    """What the channel says, and which keys sign what is shipped."""
 
 
 def decide(channel: Channel, slots: Slots, device: str) -> Release | Keep:
@@ -88,6 +96,7 @@ def pull(device: Device, place: str | None = None) -> Pulled:
         attempt = _Attempt()
         try:
             pulled = _pull(device, transfer, attempt)
+            pulled = _beside(device, attempt.belief, transfer, pulled)
         except HealthFailed as error:
             _tell(device, Pulled("rolled back", error.message), attempt.bundle)
             raise
@@ -111,6 +120,7 @@ def _pull(device: Device, transfer: Transfer, attempt: _Attempt) -> Pulled:
             prove(device, slots)
             attempt.bundle = None
         raise
+    attempt.belief = belief
     _remember(device, belief)
     channel = belief.channel
     release = channel.release_for(device.settings.device)
@@ -125,12 +135,27 @@ def _pull(device: Device, transfer: Transfer, attempt: _Attempt) -> Pulled:
     if isinstance(decision, Keep):
         if slots.trial:
             slots = device.write(slots.clear())
+        warnings = _renew(device, slots)
         sweep(device, slots)
         word: Outcome = "held" if decision.held else "committed"
         rolled_back = decision.held and release and release.bundle in slots.barred
-        return Pulled("rolled back" if rolled_back else word, decision.reason, received=transfer.received)
+        return Pulled("rolled back" if rolled_back else word, decision.reason, received=transfer.received, warnings=warnings)
     slots = stage(device, slots, decision, transfer, belief.release_keys)
     return _proven(device, slots, transfer)
+
+
+def _beside(device: Device, belief: trust.Belief | None, transfer: Transfer, pulled: Pulled) -> Pulled:
+    """See to the channel's candidate, and say what came of it. Whatever that is, the pull stays as it ended."""
+    if belief is None or not (device.settings.shadow or candidate.folder_of(device).exists()):
+        return pulled
+    try:
+        words = candidate.follow(device, belief.channel, device.slots(), transfer, belief.release_keys)
+    except RobotError as error:
+        words = f"no shadow: {error.message}"
+    with _best_effort(device) as faults:
+        sweep(device, device.slots())
+    pulled.warnings.extend(faults)
+    return replace(pulled, reason=f"{pulled.reason}; {words}" if words else pulled.reason, received=transfer.received)
 
 
 def _proven(device: Device, slots: Slots, transfer: Transfer) -> Pulled:
@@ -151,7 +176,14 @@ def recover(device: Device) -> Slots:
     slots = device.slots()
     device.settle(slots)
     with writing(device.folder):
-        for folder in (device.folder, device.folder / "outbox", device.folder / "slots"):
+        folders = (
+            device.folder,
+            device.folder / "outbox",
+            device.folder / "slots",
+            candidate.folder_of(device),
+            *device.engines.glob("*/*"),
+        )
+        for folder in folders:
             for leftover in folder.glob(f".*{STAGING}"):
                 remove_tree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
     return slots
@@ -169,24 +201,15 @@ def stage(device: Device, slots: Slots, release: Release, transfer: Transfer, ke
         except RobotError as error:
             device.journal("slot damaged", slot=slots.spare, reason=error.message)
         else:
-            _require_signed(bundle, transfer, keys)
+            delivery.require_signed(bundle, transfer, keys)
             return device.write(slots.try_out())
-    manifest = transfer.known(_path(release.bundle), release.bundle, release.bytes)
-    bundle = bundles.parse(manifest)
-    if (bundle.version, bundle.channel) != (release.version, device.settings.channel):
-        raise Untrusted(
-            f"the bundle of {release.version} for {device.settings.channel} says that it is {bundle.version} for {bundle.channel}",
-            trust.REPAIR,
-        )
-    require(device.settings.runtime)
-    model_for(device.settings.runtime, bundle)
-    _require_signed(bundle, transfer, keys)
-    _ask_for_space(device, bundle)
-    for entry in bundle.files.values():
-        transfer.file(_path(entry.sha256), entry.sha256, entry.bytes, device.files / entry.sha256[:2] / entry.sha256)
+    bundle, manifest = delivery.manifest(device, release, transfer, keys)
+    if delivery.missing_bytes(device, bundle) > shutil.disk_usage(device.folder).free and candidate.drop(device):
+        sweep(device, slots)
+    delivery.fetch(device, bundle, transfer)
     # From here on the spare slot holds nothing that counts, so that its folder may be in any state.
     slots = device.write(slots.clear())
-    _fill(device, slots.spare, bundle, manifest)
+    delivery.fill(device, device.slot_folder(slots.spare), bundle, manifest)
     verified(device, slots.spare, release.bundle)
     slots = device.write(slots.stage(release.version, release.bundle))
     device.journal("staged", version=release.version, bundle=release.bundle, slot=slots.spare)
@@ -196,7 +219,8 @@ def stage(device: Device, slots: Slots, release: Release, transfer: Transfer, ke
 def prove(device: Device, slots: Slots) -> Slots:
     """Have what is on trial do its task: it runs, or HealthFailed is raised and what ran before goes on.
 
-    Raises LibraryMissing where this device cannot run any model, which says nothing about this one; it is not barred.
+    Raises LibraryMissing, DiskFull and MemoryShort where this device cannot build or run any model now, which says nothing about this one; it
+    is not barred.
     """
     trial, name = slots.trial, slots.spare
     if trial is None or trial.bundle is None:
@@ -209,8 +233,8 @@ def prove(device: Device, slots: Slots) -> Slots:
     boot = device.boot_id()
     while True:
         try:
-            result = health.check(device.slot_folder(name), bundle, device.settings.runtime, device.limits)
-        except LibraryMissing:
+            result = task.tried(device, device.slot_folder(name), bundle)
+        except (LibraryMissing, DiskFull, MemoryShort):
             device.write(slots.clear())
             raise
         if not result.crashed:
@@ -230,6 +254,72 @@ def prove(device: Device, slots: Slots) -> Slots:
     raise HealthFailed(
         f"{trial.version} does not do its task: {result.reason}{times}; {runs}", "it is barred here; promote another version"
     )
+
+
+def build(device: Device, name: Name | None = None) -> tuple[Bundle, Path, bool]:
+    """Build the engine of a slot's bundle, else of what runs, and have it do its task; the bundle, the engine, and whether it is new.
+
+    What runs goes on meanwhile, and whatever comes of it: an engine that does not do the bundle's task is not kept. Raises RobotError.
+    """
+    with device.locked():
+        slots = recover(device)
+        name = name or slots.running
+        if name is None:
+            raise UsageError("nothing runs on this device", "pull first: vortex-jetson pull")
+        slot = slots.slot(name)
+        if slot.bundle is None:
+            raise UsageError(f"slot {name} is empty", "leave --slot out for what runs")
+        return _built(device, name, verified(device, name, slot.bundle))
+
+
+def _built(device: Device, name: Name, bundle: Bundle) -> tuple[Bundle, Path, bool]:
+    _, here = task.library(device)
+    if here is None:
+        raise UsageError(
+            "this device runs ONNX Runtime, which needs no engine", 'to run TensorRT, write runtime = "tensorrt" into device.toml'
+        )
+    before = builds.proven(device.engines, bundle, here)
+    result = task.tried(device, device.slot_folder(name), bundle)
+    engine = builds.proven(device.engines, bundle, here)
+    if result.reason is not None or engine is None:
+        raise EngineFailed(f"{bundle.version} does not do its task on an engine for {here.key}: {result.reason}", "what runs goes on")
+    if engine != before:
+        device.journal("engine built", version=bundle.version, engine=builds.name(engine))
+    return bundle, engine, engine != before
+
+
+def _renew(device: Device, slots: Slots) -> list[str]:
+    """Build what runs an engine where this machine has another power mode or library than when its engine was built; why not, where that failed.
+
+    Raises RobotError where nothing that was built runs it on this machine.
+    """
+    _, here = task.library(device)
+    if here is None or slots.running is None or slots.current.bundle is None:
+        return []
+    bundle = running(device, slots)
+    engine = builds.proven(device.engines, bundle, here)
+    if engine is not None and engine.parent.name == here.key:
+        return []
+    try:
+        _built(device, slots.running, bundle)
+    except RobotError as error:
+        if engine is None:
+            raise
+        return [f"{bundle.version} runs on an engine of another power mode: {error.message}"]
+    return []
+
+
+def engine_name(device: Device, slots: Slots) -> str | None:
+    """The name of the engine that was built for what runs; None where none was, as ONNX Runtime needs none."""
+    if device.settings.runtime == "onnxruntime" or slots.running is None:
+        return None
+    try:
+        engine = builds.newest(
+            device.engines, delivery.read_manifest(device.slot_folder(slots.running), str(slots.current.bundle), device.limits)
+        )
+    except RobotError:  # what is damaged is told by whoever verifies it
+        return None
+    return None if engine is None else builds.name(engine)
 
 
 def roll_back(device: Device, reason: str) -> Slots:
@@ -262,7 +352,7 @@ def check(device: Device) -> tuple[Bundle, health.Result]:
         if slots.running is None:
             raise UsageError("nothing runs on this device", "pull first: vortex-jetson pull")
         bundle = running(device, slots)
-        return bundle, health.check(device.slot_folder(slots.running), bundle, device.settings.runtime, device.limits)
+        return bundle, task.tried(device, device.slot_folder(slots.running), bundle)
 
 
 def running(device: Device, slots: Slots) -> Bundle:
@@ -286,21 +376,12 @@ def _is_damaged(device: Device, slots: Slots) -> bool:
 
 def verified(device: Device, name: Name, digest: str) -> Bundle:
     """The bundle of a slot, whose folder is what the manifest with this digest says. Raises BadBundle and BadDocument."""
-    folder = device.slot_folder(name)
-    try:
-        manifest = read_plain(folder / "manifest.json", device.limits.manifest_bytes)
-    except OSError as error:
-        raise BadBundle(f"{folder / 'manifest.json'}: cannot be read ({error.strerror})", "pull again") from error
-    if bundles.digest(manifest) != digest:
-        raise BadBundle(f"{folder / 'manifest.json'}: is not the one that was pulled", "pull again")
-    bundle = bundles.parse(manifest)
-    bundles.verify(folder / "bundle", bundle)
-    return bundle
+    return delivery.verified(device.slot_folder(name), digest, device.limits)
 
 
 def sweep(device: Device, slots: Slots) -> None:
-    """Remove what no slot holds: fetched files, and folders that were on their way."""
-    named = set()
+    """Remove what no slot holds and no candidate: fetched files, the engines that were built of them, and folders that were on their way."""
+    named = {entry.sha256 for bundle in candidate.manifests(device) for entry in bundle.files.values()}
     for name in ("a", "b"):
         slot = slots.slot("a" if name == "a" else "b")
         folder = device.folder / "slots" / name
@@ -316,63 +397,7 @@ def sweep(device: Device, slots: Slots) -> None:
         for path in device.files.glob("??/*"):
             if path.name not in named:
                 path.unlink()
-
-
-def _fill(device: Device, name: Name, bundle: Bundle, manifest: bytes) -> None:
-    """Put a bundle into a slot: hard links to the fetched files where the disk has them, else copies; flushed."""
-    folder, staging = device.slot_folder(name), device.folder / "slots" / f".{name}.staging"
-    remove_tree(staging)
-    remove_tree(folder)
-    with writing(folder):
-        for path, entry in bundle.files.items():
-            place = staging / "bundle" / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            _link(device.files / entry.sha256[:2] / entry.sha256, place)
-        write_whole(staging / "manifest.json", manifest)
-        for parent, folders, _ in os.walk(staging):
-            for child in folders:
-                flush(Path(parent, child))
-        flush(staging)
-        os.rename(staging, folder)
-        flush(folder.parent)
-
-
-def _link(source: Path, place: Path) -> None:
-    try:
-        os.link(source, place)
-    except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
-            raise
-        shutil.copyfile(source, place)
-        flush(place)
-
-
-def _ask_for_space(device: Device, bundle: Bundle) -> None:
-    """Raises DiskFull where what is still to come does not fit, before anything of it is fetched."""
-    needed = sum(
-        entry.bytes + CLUSTER_BYTES for entry in bundle.files.values() if not (device.files / entry.sha256[:2] / entry.sha256).exists()
-    )
-    free = shutil.disk_usage(device.folder).free
-    if free < needed:
-        raise DiskFull(
-            f"{device.folder}: {bundle.version} needs {needed:,} bytes, {free:,} are free; nothing was fetched",
-            "free some space, and pull again",
-        )
-
-
-def _require_signed(bundle: Bundle, transfer: Transfer, keys: ReleaseKeys | None) -> None:
-    """Raises Untrusted where none of these keys signed the statement about a bundle's models, before any of them is fetched."""
-    if keys is None:
-        return
-    entry = bundle.files.get(STATEMENT)
-    if entry is None or entry.bytes > LARGEST_STATEMENT:
-        raise Untrusted(f"{bundle.version} comes without {STATEMENT}, and root names keys that sign one", trust.REPAIR)
-    statement = transfer.known(_path(entry.sha256), entry.sha256, entry.bytes)
-    check_statement(statement, {model.file: bundle.files[model.file].sha256 for model in bundle.models}, keys)
-
-
-def _path(sha256: str) -> str:
-    return f"files/{sha256[:2]}/{sha256}"
+    builds.sweep(device.engines, named)
 
 
 def _remember(device: Device, belief: trust.Belief) -> None:
@@ -389,9 +414,11 @@ def _remember(device: Device, belief: trust.Belief) -> None:
 
 def _tell(device: Device, pulled: Pulled, about: str | None) -> Pulled:
     """Report how a pull ended that was `about` this bundle. Whatever becomes of the report, the pull stays as it ended."""
-    current = device.slots().current
+    slots = device.slots()
+    current = slots.current
     with _best_effort(device) as faults:
-        outbox.add(device, pulled.outcome, pulled.reason, current.version, current.bundle, about=about)
+        engine = engine_name(device, slots)
+        outbox.add(device, pulled.outcome, pulled.reason, current.version, current.bundle, engine, about=about)
         outbox.send(device)
     pulled.warnings.extend(faults)
     return pulled
@@ -416,9 +443,13 @@ class Status:
     version: str | None
     bundle: str | None
     slot: str | None
+    engine: str | None
+    """Name of the newest engine that was built for what runs; None without one, as ONNX Runtime needs none."""
     previous: str | None
     """Version of the other slot, which `rollback` goes back to."""
     trial: str | None
+    shadow: str | None
+    """Version of the candidate that `run` lets see what the robot sees."""
     hold: str | None
     asked: str | None
     """Version that the channel asked for, when it was last heard."""
@@ -448,8 +479,10 @@ def status(device: Device) -> Status:
         slots.current.version,
         slots.current.bundle,
         slots.running,
+        engine_name(device, slots),
         spare.version if spare.phase == "committed" else None,
         slots.trial.version if slots.trial else None,
+        next((bundle.version for bundle in candidate.manifests(device)), None) if candidate.proven(device) else None,
         fields.optional("hold", fields.line) if fields else None,
         fields.optional("asked", fields.line) if fields else None,
         bool(fields and slots.current.bundle in fields.items("barred", 0, LARGEST_COUNT)),

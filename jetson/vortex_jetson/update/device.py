@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Final
 
-from vortex_jetson.engines.engine import RUNTIMES
+from vortex_jetson.engines.engine import SETTINGS
 from vortex_jetson.errors import BadDocument, RobotError, UsageError
 from vortex_jetson.files import locked, point, read_plain, reading, write_all, write_whole, writing
 from vortex_jetson.formats.document import CHANNEL, NAME, Fields
@@ -43,6 +43,9 @@ class Settings:
     url: str
     """Of the publishing folder: http, https, or a folder."""
     runtime: str = "onnxruntime"
+    """Of `engines.engine.SETTINGS`."""
+    shadow: bool = False
+    """Whether this device fetches the channel's candidates, and lets them run beside production in the time that is left."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,11 @@ class Device:
     def files(self) -> Path:
         """Verified files by digest."""
         return self.folder / "files"
+
+    @property
+    def engines(self) -> Path:
+        """Engines that were built here."""
+        return self.folder / "engines"
 
     @property
     def key(self) -> Path:
@@ -144,9 +152,13 @@ def load(folder: Path) -> Device:
 
 def _settings(document: dict[str, Any], where: str) -> Settings:
     try:
-        fields = Fields({"runtime": "onnxruntime", **document}, where)
+        fields = Fields({"runtime": "onnxruntime", "shadow": False, **document}, where)
         settings = Settings(
-            fields.text("device", NAME), fields.text("channel", CHANNEL), fields.line("url"), fields.text("runtime", "|".join(RUNTIMES))
+            fields.text("device", NAME),
+            fields.text("channel", CHANNEL),
+            fields.line("url"),
+            fields.text("runtime", "|".join(SETTINGS)),
+            fields.flag("shadow"),
         )
         fields.end()
     except BadDocument as error:

@@ -2,15 +2,12 @@
 
 The model runs in a child process, which can crash and hang without taking the agent along:
 
-    python -m vortex_jetson.update.health FOLDER MANIFEST RUNTIME     (prints what it measured, as JSON)
+    python -m vortex_jetson.update.health SLOT RUNTIME [ENGINE]     (prints what it measured, as JSON)
 """
 
 from __future__ import annotations
 
-import json
 import re
-import signal
-import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -20,12 +17,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vortex_jetson.engines.engine import Engine, LibraryMissing, open_engine
-from vortex_jetson.errors import BadBundle, BadDocument, Interrupted, RobotError, plain
+from vortex_jetson import child
+from vortex_jetson.engines import builds
+from vortex_jetson.engines.engine import Engine, open_engine
+from vortex_jetson.errors import BadBundle, Interrupted, LibraryMissing, MemoryShort, RobotError
 from vortex_jetson.files import read_plain
 from vortex_jetson.formats import bundle as bundles
 from vortex_jetson.formats.bundle import Bounds, Bundle, HealthFrame
-from vortex_jetson.formats.document import LARGEST_COUNT, LONGEST_LINE, Fields, read
+from vortex_jetson.formats.document import LARGEST_COUNT, Fields
 from vortex_jetson.limits import LIMITS, Limits
 
 FARTHEST_M: Final = 10.0
@@ -40,9 +39,6 @@ _NPY: Final = re.compile(
     re.DOTALL,
 )
 """numpy's own reader evaluates the header as Python, and lets errors of several kinds pass; a file of a bundle has this one form."""
-LARGEST_ANSWER: Final = 100_000
-STOPPED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""Signals by which somebody ends a service; no fault of a model sends them."""
 
 
 @dataclass(frozen=True)
@@ -124,41 +120,21 @@ class Result:
     measured: Measured | None = None
 
 
-def check(slot: Path, bundle: Bundle, runtime: str, limits: Limits = LIMITS) -> Result:
-    """Run the bundle of a slot on its frames in a child process, and judge.
+def check(slot: Path, bundle: Bundle, runtime: str, limits: Limits = LIMITS, engine: Path | None = None) -> Result:
+    """Run the bundle of a slot on its frames in a child process, by the `engine` that was built of it where the library needs one, and judge.
 
-    Raises Interrupted where the child was ended from outside, and LibraryMissing where the library that runs models cannot be loaded.
+    Raises Interrupted where the child was ended from outside, LibraryMissing where the library that runs models cannot be loaded, and MemoryShort.
     """
-    slot = slot.absolute()
-    command = [sys.executable, "-m", "vortex_jetson.update.health", str(slot / "bundle"), str(slot / "manifest.json"), runtime]
+    arguments = [slot.absolute(), runtime, *([] if engine is None else [engine.absolute()])]
     try:
-        child = run_child(command, limits.health_s)
-    except OSError as error:
-        raise RobotError(f"the health check cannot be started ({error.strerror})", "free memory, and pull again") from error
-    except subprocess.TimeoutExpired:
-        return Result(f"it did not answer within {limits.health_s:g} s")
-    if child.returncode < 0 and -child.returncode in STOPPED:
-        raise Interrupted("the health check was ended from outside; it says nothing about the bundle", "vortex-jetson health")
-    if child.returncode < 0:
-        return Result(f"its process died of {signal.Signals(-child.returncode).name}", crashed=True)
-    try:
-        fields = read(child.stdout, LARGEST_ANSWER, "the answer of the health check")
-        failure = fields.optional("failure", fields.line)
-        missing = fields.optional("missing", fields.line)
-        measured = fields.optional("measured", lambda name: _measured(fields.part(name)))
-    except BadDocument:
-        return Result(f"its process ended with {child.returncode}: {_last_line(child.stderr)}", crashed=True)
-    if missing is not None:
-        raise LibraryMissing(missing, "nothing was tried out, and what runs goes on")
-    if failure is not None or measured is None:
-        return Result(failure or "it measured nothing")
+        measured = _measured(child.ask("vortex_jetson.update.health", arguments, limits.health_s, "the health check"))
+    except child.Died as death:
+        return Result(death.reason, crashed=not death.hung)
+    except (Interrupted, LibraryMissing, MemoryShort):
+        raise
+    except RobotError as error:
+        return Result(error.message)
     return Result(verdict(measured, bundle.health.bounds), measured=measured)
-
-
-def run_child(command: list[str], seconds: float) -> subprocess.CompletedProcess[bytes]:
-    """Run a program for so long at most. Raises OSError where it cannot be started, and TimeoutExpired once it was ended."""
-    # Python looks for modules in the folder that it is called in: in / nobody puts any.
-    return subprocess.run(command, capture_output=True, timeout=seconds, stdin=subprocess.DEVNULL, cwd="/", check=False)
 
 
 def load(folder: Path, frame: HealthFrame, limits: Limits = LIMITS) -> Frame:
@@ -190,7 +166,6 @@ def _array(path: Path, dtype: np.dtype[Any], dimensions: int, limits: Limits) ->
 
 def _measured(fields: Fields) -> Measured:
     def number(name: str) -> float:
-        # JSON has no word for what is not finite: null.
         value = fields.optional(name, lambda name: fields.number(name, 0, LARGEST_COUNT))
         return float("nan") if value is None else value
 
@@ -203,22 +178,17 @@ def _measured(fields: Fields) -> Measured:
     )
 
 
-def _last_line(text: bytes) -> str:
-    return (text.decode("utf-8", "replace").strip().splitlines() or ["no word of why"])[-1][:200]
-
-
-def main(folder: str, manifest: str, runtime: str) -> str:
+def main(slot: str, runtime: str, engine: str | None = None) -> str:
     """The child's work: what it prints."""
+    folder = Path(slot, "bundle")
     try:
-        bundle = bundles.parse(Path(manifest).read_bytes())
-        engine = open_engine(runtime, Path(folder), bundle)
-        measured = asdict(measure(engine, (load(Path(folder), frame) for frame in bundle.health.frames)))
-    except LibraryMissing as error:
-        return json.dumps({"failure": None, "missing": plain(error.message, LONGEST_LINE), "measured": None})
+        bundle = bundles.parse(Path(slot, "manifest.json").read_bytes())
+        built = builds.read(Path(engine), bundle) if engine is not None else None
+        measured = asdict(measure(open_engine(runtime, folder, bundle, built), (load(folder, frame) for frame in bundle.health.frames)))
     except RobotError as error:
-        return json.dumps({"failure": plain(error.message, LONGEST_LINE), "missing": None, "measured": None})
-    finite = {name: value if value is None or np.isfinite(value) else None for name, value in measured.items()}
-    return json.dumps({"failure": None, "missing": None, "measured": finite})
+        return child.refusal(error)
+    # JSON has no word for what is not finite: null.
+    return child.answer({name: value if value is None or np.isfinite(value) else None for name, value in measured.items()})
 
 
 if __name__ == "__main__":

@@ -71,15 +71,25 @@ def add(
     put(device, status, replaces=lambda payload: {**payload, "at": 0, "counter": 0} == {**status, "at": 0, "counter": 0})
 
 
+def add_evidence(device: Device, document: dict[str, Any]) -> Path:
+    """Keep a measurement, which is evidence of a version in the workspace: it is signed as it is, by the schema of its kind."""
+    return _write(device, _next(device), document)
+
+
 def put(device: Device, document: dict[str, Any], replaces: Callable[[dict[str, Any]], bool] | None = None) -> Path:
     """Sign a document, with the time and the next counter in it, and keep it until it is sent."""
     counter = _next(device)
-    path = device.folder / "outbox" / f"{counter:09d}.json"
     earlier = waiting(device)
-    write_whole(path, sign(device, {**document, "at": stamp(device.now()), "counter": counter}))
+    path = _write(device, counter, {**document, "at": stamp(device.now()), "counter": counter})
     if replaces is not None and earlier and replaces(_payload(earlier[-1])):
         with writing(earlier[-1]):
             earlier[-1].unlink()
+    return path
+
+
+def _write(device: Device, counter: int, document: dict[str, Any]) -> Path:
+    path = device.folder / "outbox" / f"{counter:09d}.json"
+    write_whole(path, sign(device, document))
     for path_of_old in waiting(device)[: -device.limits.outbox_reports]:
         with writing(path_of_old):
             path_of_old.unlink()

@@ -117,6 +117,12 @@ class Slots:
         back = self._bar(self.current, reason)
         return replace(back, running=self.spare).clear()
 
+    def refuse(self, version: str, bundle: str, reason: str) -> Slots:
+        """A candidate that was to run beside what runs does not do its task: it is barred here, also where the spare slot has it from before."""
+        self._ask(bundle != self.current.bundle, "refuse what runs")
+        barred = self._bar(Slot("unproven", version, bundle), reason)
+        return barred.clear() if self.slot(self.spare).bundle == bundle else barred
+
     def _with(self, slot: Slot) -> Slots:
         return replace(self, a=slot) if self.spare == "a" else replace(self, b=slot)
 

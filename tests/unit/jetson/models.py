@@ -16,8 +16,9 @@ METRES: float = 5.0
 
 @cache
 def model(kind: str) -> bytes:
-    """`good`: depth is brightness times 5 m, classes are the largest of RGB; `half`: half of that depth; `constant`, `nan`: neither."""
-    scale = {"good": METRES, "half": METRES / 2, "constant": 0.0, "nan": METRES}[kind]
+    """`good`: depth is brightness times 5 m, classes are the largest of RGB; `same` answers alike and is another file; `half`: half of that depth;
+    `constant`, `nan`: neither."""
+    scale = {"good": METRES, "same": METRES, "half": METRES / 2, "constant": 0.0, "nan": METRES}[kind]
     nodes = [
         helper.make_node("ReduceMean", ["rgb", "axes"], ["grey"], keepdims=1),
         helper.make_node("Mul", ["grey", "scale"], ["scaled"]),

@@ -74,9 +74,14 @@ class Publisher:
         self.put(f"metadata/{root.version}.root.json", self.signed_root.to_bytes())
 
     def bundle(
-        self, version: str, kind: str = "good", padding: int = 0, statement: Callable[[dict[str, str]], bytes] | None = None
+        self,
+        version: str,
+        kind: str = "good",
+        padding: int = 0,
+        statement: Callable[[dict[str, str]], bytes] | None = None,
+        target: str = "host",
     ) -> Release:
-        """Put a bundle into files/, with what `statement` says of its models; it can be published afterwards."""
+        """Put a bundle, whose model is for this target, into files/, with what `statement` says of its models; it can be published afterwards."""
         contents = {
             f"models/{version}-fp32.onnx": model(kind),
             "card.md": f"# {version}\n".encode() + b"x" * padding,
@@ -99,7 +104,7 @@ class Publisher:
             replace(
                 made,
                 size=(HEIGHT, WIDTH),
-                models=(Model(path, "fp32", "host", True),),
+                models=(Model(path, "fp32", target, True),),
                 health=replace(made.health, frames=tuple(frames), bounds=Bounds(0.05, 0.06, 0.95)),
             )
         )

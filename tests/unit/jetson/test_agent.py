@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from vortex_jetson.engines.engine import LibraryMissing
 from vortex_jetson.errors import BadBundle, BadDocument, DiskFull, HealthFailed, RobotError, TransferFailed, Untrusted, UsageError
 from vortex_jetson.formats.channel import Channel, Release, Rollout
 from vortex_jetson.update import agent, outbox
@@ -159,14 +158,6 @@ def test_what_runs_is_fetched_anew_where_the_disk_has_changed_it(
     assert agent.running(device, device.slots()).version == "v8"
     assert device.slots() == Slots(b=replace(RUNS_8.a, bundle=v8.bundle), running="b") and not (device.folder / "slots/a").exists()
     assert (agent.pull(device).changed, device.slots().running) == (False, "b")
-
-
-def test_a_library_that_the_agent_does_not_run_bars_nothing_and_fetches_nothing(device: Device, publisher: Publisher) -> None:
-    publisher.publish(publisher.bundle("v8"))
-    with pytest.raises(LibraryMissing, match="does not run tensorrt yet"):
-        agent.pull(replace(device, settings=replace(device.settings, runtime="tensorrt")))
-    assert device.slots() == Slots() and not list(device.files.glob("??/*"))
-    assert agent.pull(device).reason == "v8 runs"
 
 
 def test_a_damaged_file_of_the_device_names_the_way_on(device: Device, publisher: Publisher) -> None:

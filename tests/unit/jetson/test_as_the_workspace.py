@@ -7,8 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from vortex_jetson.live.shadow import Shadow
-from vortex_jetson.live.sources import Frame
+from vortex_jetson.live.comparison import Comparison, compare
 from vortex_jetson.perception import pinhole
 from vortex_jetson.perception.resize import pick, shrink
 
@@ -72,13 +71,23 @@ def test_a_matrix_of_another_camera_is_refused(k: list[float], words: str) -> No
 
 
 def test_a_shadows_report_is_evidence_that_the_workspace_reads() -> None:
-    models = [perception("v9"), perception("v10", "half")]
-    shadow = Shadow(models[1], glass=2)
+    live, candidate = perception("v9"), perception("v10", "half")
+    comparison = Comparison("v10", "v9", skipped=4)
     for number in range(3):
-        frame = Frame(str(number), 0.0, picture(number))
-        assert shadow.offer(frame, models[0].see(frame.rgb), until=float("inf"))
-    report = shadow.report(device="robot-7", beside="v9", checkpoint_sha256="1" * 64, export_sha256="2" * 64, made_by="vortex-jetson 0.2")
-    evidence = Evidence.model_validate_json(json.dumps(report))
-    assert (evidence.frames, evidence.depth_within_10_percent, evidence.glass_iou) == (3, 0.0, 1.0)
-    words = "depth within 10 % on 0.0 % of the pixels, [0-9]+ mm apart up to 1.5 m, the same class on 100.0 %, glass IoU 1.00$"
-    assert re.search(words, evidence.summary())
+        comparison.add(compare(live.see(picture(number)), candidate.see(picture(number)), glass=2), seconds=0.01 * (1 + number))
+    words = {
+        "device": "robot-7",
+        "checkpoint_sha256": "1" * 64,
+        "export_sha256": "2" * 64,
+        "made_by": "vortex-jetson 0.2",
+        "source": "a camera",
+    }
+    evidence = Evidence.model_validate_json(json.dumps(comparison.report(**words)))
+    assert (evidence.frames, evidence.dropped_frames, evidence.depth_within_10_percent, evidence.glass_iou) == (3, 4, 0.0, 1.0)
+    assert evidence.latency_ms is not None and evidence.latency_ms.p50 == pytest.approx(20) and evidence.crashes == 0
+    text = "depth within 10 % on 0.0 % of the pixels, [0-9]+ mm apart up to 1.5 m, the same class on 100.0 %, glass IoU 1.00$"
+    assert re.search(text, evidence.summary())
+    comparison.failure = "its process died of SIGSEGV"
+    evidence = Evidence.model_validate_json(json.dumps(comparison.report(**words)))
+    assert evidence.crashes == 1 and evidence.remarks == "frames of a camera; it ended: its process died of SIGSEGV"
+    assert evidence.summary().endswith("; it crashed")

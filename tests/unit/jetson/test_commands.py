@@ -9,24 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from vortex_jetson.cli import main
-from vortex_jetson.update import agent
 from vortex_jetson.update import device as devices
 from vortex_jetson.update.device import Device
 
 from tests.unit.jetson.models import HEIGHT, METRES, WIDTH, picture, truth
-from tests.unit.jetson.publisher import CHANNEL, Publisher
-
-
-@pytest.fixture(scope="module")
-def pulled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a device that runs v8, whose depth is the picture's brightness."""
-    folder = tmp_path_factory.mktemp("commands")
-    publisher = Publisher(folder / "publish")
-    publisher.publish(publisher.bundle("v8"))
-    (folder / "root.json").write_bytes(publisher.root)
-    settings = devices.Settings("robot-7", CHANNEL, str(publisher.folder))
-    agent.pull(devices.init(folder / "device", settings, folder / "root.json"))
-    return folder / "device"
 
 
 @pytest.fixture
@@ -85,6 +71,12 @@ def test_a_run_that_answered_no_frame_leaves_nothing(at_work: Device, tmp_path: 
     assert main(["run", "--state", str(at_work.folder), "--source", str(tmp_path / "in"), *written]) == 2
     assert "holds no frames" in capsys.readouterr().err
     assert not (tmp_path / "out").exists() and not (tmp_path / "run.mcap").exists()
+
+
+@pytest.mark.parametrize("words", [["--confidence", "tof/sure"], ["--depth-frame", "tof"], ["--rectified"], ["--ros", "-r", "a:=b"]])
+def test_options_of_ros_are_of_ros_alone(at_work: Device, tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--state", str(at_work.folder), "--source", str(tmp_path), *words]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {words[0]} is of --source ros, and the source is {tmp_path}\n")
 
 
 @pytest.mark.parametrize("command", ["run", "calibrate"])

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from vortex_jetson.engines.engine import EngineFailed, LibraryMissing, OnnxEngine, open_engine
-from vortex_jetson.errors import BadBundle, HealthFailed, Interrupted, Untrusted, UsageError
+from vortex_jetson.engines.engine import OnnxEngine, open_engine
+from vortex_jetson.errors import BadBundle, EngineFailed, HealthFailed, Interrupted, LibraryMissing, Untrusted, UsageError
 from vortex_jetson.formats.bundle import Bounds, HealthFrame
 from vortex_jetson.update import agent, health
 from vortex_jetson.update.device import Device

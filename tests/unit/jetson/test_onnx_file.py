@@ -10,8 +10,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 from vortex_jetson.engines import onnx_file
-from vortex_jetson.engines.engine import EngineFailed, OnnxEngine
+from vortex_jetson.engines.engine import OnnxEngine
 from vortex_jetson.engines.onnx_file import is_whole
+from vortex_jetson.errors import EngineFailed
 
 from tests.unit.jetson.models import model
 
@@ -97,7 +98,7 @@ def test_the_fields_are_those_of_onnx() -> None:
 def test_what_is_no_protobuf_is_no_model(content: bytes) -> None:
     with pytest.raises(ValueError):
         is_whole(content)
-    with pytest.raises(EngineFailed, match="ONNX Runtime does not load it"):
+    with pytest.raises(EngineFailed, match="does not load, for it is no ONNX file"):
         OnnxEngine(content, "v9.onnx")
 
 

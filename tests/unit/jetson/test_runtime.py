@@ -1,4 +1,4 @@
-"""The loop, a swap under frames, a camera that stops, and a shadow: with real ONNX models, and time that the test turns where it matters."""
+"""The loop, a swap under frames, and a camera that stops: with real ONNX models."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ import pytest
 from numpy.typing import NDArray
 from vortex_jetson.engines.engine import OnnxEngine
 from vortex_jetson.errors import RobotError, UsageError
-from vortex_jetson.live.runtime import Current, Follower, Summary, into_folder, work
-from vortex_jetson.live.shadow import Shadow
+from vortex_jetson.live.runtime import Current, Follower, Output, Summary, into_folder, put_out, work
 from vortex_jetson.live.sources import CameraStopped, Frame, folder, newest
 from vortex_jetson.perception.perception import UNTAUGHT, Perception, Seen
 
 from tests.unit.jetson.models import METRES, WIDTH, picture, truth
 from tests.unit.jetson.versions import CLASSES, SIZE, frames, perception
+
+
+def into(summary: Summary, *outputs: Output) -> Output:
+    """Gives answers to `outputs` and counts them."""
+    return lambda frame, seen: put_out(frame, seen, outputs, summary)
 
 
 def test_a_frame_is_the_students_depth_classes_and_confidence() -> None:
@@ -40,7 +44,7 @@ def test_larger_pictures_are_shrunk_and_smaller_ones_are_named() -> None:
     seen = perception("v9").see(large, np.full(large.shape[:2], 2.0, np.float32))
     np.testing.assert_allclose(seen.depth, perception("v9").see(picture(0), np.full(SIZE, 2.0, np.float32)).depth)
     with pytest.raises(RobotError, match="frame tiny: a picture of 6x8 is smaller than the student's 12x16"):
-        work([Frame("tiny", 0.0, np.zeros((6, 8, 3), np.uint8))], Current(perception("v9")), [], Summary())
+        work([Frame("tiny", 0.0, np.zeros((6, 8, 3), np.uint8))], Current(perception("v9")), into(Summary()))
 
 
 def test_classes_that_were_never_taught_are_not_spoken_of() -> None:
@@ -66,7 +70,7 @@ def test_a_swap_is_between_two_frames_and_late_for_none() -> None:
     told: list[str] = []
     summary = Summary()
     with Follower(current, key, lambda: perception("v10", "half"), told.append, every_s=0.01):
-        work(frames(30, 1 / 60), current, [note], summary)
+        work(frames(30, 1 / 60), current, into(summary, note))
     assert [version for version, _ in answers] == ["v9"] * summary.frames["v9"] + ["v10"] * summary.frames["v10"]
     assert summary.frames["v9"] >= 8 and summary.frames["v10"] >= 10 and told == ["v10 is at work"]
     for version, ratio in answers:  # no frame has the one's name and the other's depth
@@ -85,7 +89,7 @@ def test_a_version_that_does_not_load_leaves_the_one_at_work() -> None:
         while not told and time.monotonic() < deadline:
             time.sleep(0.01)
     assert current().version == "v9"
-    assert len(told) == 1 and told[0].startswith("v9 goes on: v10.onnx: ONNX Runtime does not load it")
+    assert len(told) == 1 and told[0].startswith("v9 goes on: v10.onnx: does not load, for it is no ONNX file")
 
 
 def test_a_state_that_cannot_be_read_for_a_while_does_not_end_the_following() -> None:
@@ -124,6 +128,24 @@ def test_a_camera_that_stops_is_said_and_a_slow_reader_skips() -> None:
     assert [frame.name for frame in newest(frames(1))] == ["000"]
 
 
+def test_a_camera_may_take_its_time_to_start_but_not_for_ever() -> None:
+    def slow() -> Iterator[Frame]:
+        time.sleep(0.1)
+        yield from frames(1)
+
+    assert [frame.name for frame in newest(slow(), silent_s=0.02, first_s=5)] == ["000"]
+    with pytest.raises(CameraStopped, match=r"no frame for 0\.02 s"):
+        list(newest(slow(), silent_s=5, first_s=0.02))
+
+
+def test_a_frame_that_stands_where_the_students_lie_is_told() -> None:
+    summary, blank = Summary(), np.zeros((12, 16), np.uint8)
+    seen = Seen("v9", np.zeros((12, 16), np.float32), blank, blank, 1.0, "")
+    for shape in ((24, 32, 3), (16, 16, 3), (32, 24, 3), (64, 48, 3)):
+        summary.add(Frame(str(shape[0]), 0.0, np.zeros(shape, np.uint8)), seen)
+    assert summary.turned == "frame 32 is 32x24 and the student's 12x16: turn the camera or the video"
+
+
 def write_frames(path: Path, count: int = 2) -> None:
     path.mkdir()
     for number in range(count):
@@ -141,7 +163,7 @@ def test_why_a_scale_was_assumed_is_counted_by_kind_in_the_words_of_the_first() 
 def test_frames_go_from_folder_to_folder(tmp_path: Path) -> None:
     write_frames(tmp_path / "in")
     summary = Summary()
-    work(folder(tmp_path / "in"), Current(perception("v9", "half")), [into_folder(tmp_path / "out")], summary)
+    work(folder(tmp_path / "in"), Current(perception("v9", "half")), into(summary, into_folder(tmp_path / "out")))
     assert summary.frames == {"v9": 2} and summary.percentile(0.5) > 0 and not summary.reasons
     metres, classes = truth(picture(1))
     np.testing.assert_allclose(np.load(tmp_path / "out/001.depth.npy")[1:], metres[1:], atol=1)
@@ -166,54 +188,6 @@ def test_frames_of_another_kind_are_named(tmp_path: Path, name: str, array: NDAr
         list(folder(tmp_path / "in"))
     with pytest.raises(UsageError, match="holds no frames"):
         list(folder(tmp_path))
-
-
-class Clock:
-    """Seconds that pass when the test says so, and a hundredth with every look."""
-
-    def __init__(self, step: float = 0.01) -> None:
-        self.now, self.step = 100.0, step
-
-    def __call__(self) -> float:
-        self.now += self.step
-        return self.now
-
-
-def test_a_shadow_takes_the_time_that_is_left_and_skips_otherwise() -> None:
-    clock = Clock()
-    live, candidate = perception("v9"), perception("v10", "half")
-    shadow = Shadow(candidate, glass=2, clock=clock)  # each of its runs takes 0.01 s of this clock
-    for number in range(10):
-        frame = Frame(f"{number}", clock.now, picture(number))
-        seen = live.see(frame.rgb)
-        assert shadow.offer(frame, seen, until=clock.now + (0.03 if number % 2 else 0.015)) is bool(number % 2)
-    assert (shadow.frames, shadow.skipped) == (5, 5)
-    report = shadow.report(device="robot-7", beside="v9", checkpoint_sha256="1" * 64, export_sha256="2" * 64, made_by="vortex-jetson")
-    assert (report["frames"], report["dropped_frames"]) == (5, 5)
-    assert report["depth_within_10_percent"] == 0 and report["same_class"] == 1 and report["glass_iou"] == 1
-    near = np.concatenate([live.see(picture(number)).depth.ravel() for number in (1, 3, 5, 7, 9)])
-    assert report["near_difference_m"] == pytest.approx(near[near <= 1.5].mean() / 2, rel=1e-4)
-    assert report["latency_ms"] == pytest.approx({"p50": 10.0, "p99": 10.0})
-
-
-def test_a_shadow_that_was_slow_once_gets_another_chance() -> None:
-    clock = Clock()
-    live, shadow = perception("v9"), Shadow(perception("v10"), glass=2, clock=clock)
-    frame = Frame("0", clock.now, picture(0))
-    seen = live.see(frame.rgb)
-    clock.step = 0.5
-    assert shadow.offer(frame, seen, clock.now + 1)
-    clock.step = 0.01
-    offers = [shadow.offer(frame, seen, clock.now + 0.05) for _ in range(200)]
-    assert not any(offers[:10]) and any(offers)
-
-
-def test_a_shadow_that_compared_nothing_says_so_instead_of_a_share() -> None:
-    shadow = Shadow(perception("v10"), glass=2)
-    frame = Frame("0", time.monotonic(), picture(0))
-    assert not shadow.offer(frame, perception("v9").see(frame.rgb), until=time.monotonic() - 1)
-    with pytest.raises(RobotError, match="on 0 frames without a guessed pixel, 1 were skipped for want of time"):
-        shadow.report(device="robot-7", beside="v9", checkpoint_sha256="1" * 64, export_sha256="2" * 64, made_by="vortex-jetson")
 
 
 def test_the_likeliest_class_is_argmax_and_its_confidence_softmax() -> None:

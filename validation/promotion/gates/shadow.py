@@ -1,4 +1,4 @@
-"""Beside the version in production, on a device, the version says the same of most pixels."""
+"""Beside the version in production, on a device, the version says the same of most pixels, and does not crash."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from validation.strict import Strict
 
 class AgreesInShadow(Strict):
     """Over `frames` frames or more on an enrolled device, depth is within 10 % on the share `depth` of the pixels, and the class the same on
-    the share `same_class`, where classes were compared.
+    the share `same_class`, where classes were compared; and its process did not die.
     """
 
     check: Literal["shadow"]
@@ -35,9 +35,12 @@ def judge(rule: AgreesInShadow, runs: ShadowRuns) -> Check:
         return Check(rule.check, question, f"{others} of {runs.version}: put it into staging, and collect what devices report", False)
     newest = counting[-1]
     classes = newest.same_class is None or newest.same_class >= rule.same_class
-    passed = newest.frames >= rule.frames and newest.depth_within_10_percent >= rule.depth and classes
+    passed = newest.frames >= rule.frames and newest.depth_within_10_percent >= rule.depth and classes and not newest.crashes
+    crashed = ", and then it crashed" * bool(newest.crashes)
     same = "" if newest.same_class is None else f", {newest.same_class:.1%}"
-    return Check(rule.check, question, f"{newest.depth_within_10_percent:.1%}{same} over {newest.frames} frames ({newest.text})", passed)
+    return Check(
+        rule.check, question, f"{newest.depth_within_10_percent:.1%}{same} over {newest.frames} frames{crashed} ({newest.text})", passed
+    )
 
 
 GATE: Final = Gate(AgreesInShadow, (ShadowRuns,), judge)

@@ -24,11 +24,13 @@ from vortex_jetson.update.device import Device, Settings
 
 from core.errors import UsageError, VortexError
 from core.stages import STAGES
+from pipelines.hub.evidence import items
 from pipelines.hub.exports import BUILDS, PARITY_DOMAIN
 from pipelines.hub.open import hub
 from pipelines.ship import fleet, keys
 from pipelines.ship import publish as publishing
 from pipelines.ship.bundle import BILL, CARD
+from pipelines.ship.evidence import Request, gather
 from pipelines.ship.publish import publish, publish_after
 from pipelines.ship.quarantine import quarantine
 from pipelines.ship.reports import folder_of
@@ -42,6 +44,11 @@ from tests.unit.jetson.conftest import HASTY
 from tests.unit.jetson.servers import NGINX, serving
 from tests.unit.pipelines.ship.conftest import SIZE, Arena
 from tests.unit.pipelines.ship.test_keys import WORD, client
+from validation.checks import Check
+from validation.evidence.device_bench import DeviceBench
+from validation.promotion.evidence import DeviceRuns
+from validation.promotion.gates import device_bench
+from validation.promotion.gates.device_bench import FastOnDevice
 
 CHANNEL = registry_channels.Channel("orin", "rooms")
 PAGE = Path(__file__).parents[4] / "docs" / "ship.md"
@@ -91,9 +98,9 @@ class Robots:
     def ws(self) -> Workspace:
         return self.arena.ws
 
-    def version(self, rmse: float = 0.4, *, depth_m: float = 2.0, per_grey: float = 0.0, seed: int = 0) -> str:
-        """A version with a file that runs."""
-        name = self.arena.version(rmse, seed=seed)
+    def version(self, rmse: float = 0.4, *, depth_m: float = 2.0, per_grey: float = 0.0, seed: int = 0, shift: float = 0.0) -> str:
+        """A version with a file that runs; with a `shift` its checkpoint is its own."""
+        name = self.arena.version(rmse, seed=seed, shift=shift)
         path = self.folder / "tiny.onnx"
         tiny_onnx(path, depth_m, per_grey)
         checkpoint, self.arena.checkpoint = self.arena.checkpoint, path
@@ -290,6 +297,26 @@ def test_a_device_pulls_what_is_published_and_its_report_is_collected(robots: Ro
     assert [report.text for report in collection.reports] == [f"robot-7 committed {name}" for name in (first, second, first)]
     (line,) = fleet.fleet(robots.ws)
     assert (line.wanted, line.health) == (first, "well")
+
+    rule = FastOnDevice(check="device-bench", p99_ms=1000)
+    assert not judged(robots, first, rule).ok
+    assert device("bench", "--frames", "100", "--send") == 0
+    benched = fleet.collect(robots.ws, robots.ws.publish_folder).reports[-1]
+    assert benched.outcome == "taken" and benched.text.startswith(f"device-bench of {first}: robot-7 (")
+    check = judged(robots, first, rule)
+    assert check.ok and "over 100 frames on robot-7" in check.found
+    (item,) = items(robots.ws, hub(robots.ws), hub(robots.ws).get(first))
+    assert isinstance(item.report, DeviceBench) and (item.report.precision, item.report.input_size) == ("fp32", list(SIZE))
+    assert item.report.task is not None and item.report.task["health frames"]["rmse"] > 0 and item.report.end_to_end_ms is not None
+
+
+def judged(robots: Robots, name: str, rule: FastOnDevice) -> Check:
+    """What the gate of a device's speed says of a version."""
+    registry = hub(robots.ws)
+    request = Request(robots.ws, registry, registry.get(name), None, CHANNEL, True, None, None)
+    runs = gather(request, [rule])[0][DeviceRuns]
+    assert isinstance(runs, DeviceRuns)
+    return device_bench.judge(rule, runs)
 
 
 def test_bundles_by_an_earlier_release_key_are_run_and_by_a_stolen_one_signed_anew(robots: Robots) -> None:

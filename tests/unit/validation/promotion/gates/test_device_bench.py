@@ -48,6 +48,7 @@ def test_the_newest_report_of_an_enrolled_device_counts(export: str | None, runs
         (ShadowRun("orin-07", 100, 0.89, 0.8, "report"), False),
         (ShadowRun("orin-07", 100, 0.9, 0.79, "report"), False),
         (ShadowRun("", 100, 0.9, 0.8, "report"), False),
+        (ShadowRun("orin-07", 100, 0.9, 0.8, "report", crashes=1), False),
     ],
 )
 def test_a_candidate_has_to_agree_on_an_enrolled_device(run: ShadowRun, passed: bool) -> None:
