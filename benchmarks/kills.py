@@ -40,6 +40,8 @@ WORKER, DRIVER, ALL = KINDS = ("one worker", "the driver", "everything")
 PLACES: Final = ("step", "validation", "checkpoint")
 WAITING: Final = (b"ray::DashboardAgent", b"ray::RuntimeEnvAgent")
 """Ray's two agents, which do nothing, wait a minute for a head that was lost before they end by themselves (62 s, measured)."""
+IMPATIENT: Final = {"RAY_gcs_rpc_server_reconnect_timeout_s": "2"}
+"""With this they wait for two seconds, so that a smoke need not wait for a minute."""
 AGENTS_S: Final = 90.0
 PATIENCE_S: Final = 600.0
 
@@ -219,7 +221,7 @@ def main() -> None:
 
     mark = secrets.token_hex(16)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        os.environ["RAY_TMPDIR"] = folder  # killed, Ray leaves its session there
+        os.environ |= {"RAY_TMPDIR": folder} | (IMPATIENT if options.smoke else {})  # killed, Ray leaves its session there
         root = Path(folder) / "workspace"
         prepare(root, 12 if options.smoke else 40)
         ws = load(root)

@@ -102,7 +102,7 @@ def main() -> None:
     options = parser.parse_args()
     versions, runs = (20, 1) if options.smoke else (options.versions, RUNS)
     server = os.environ.get("VORTEX_TEST_POSTGRES")
-    once, thrice = measure(versions, runs), {} if options.once else measure(3 * versions, runs)
+    once, thrice = measure(versions, runs), {} if options.once or options.smoke else measure(3 * versions, runs)
     remote = measure(versions, runs, emptied(server)) if server else {}
     rows: dict[str, dict[str, float | None]] = {
         name: {"cpu_s": round(cpu, 2), "mb": round(memory)}

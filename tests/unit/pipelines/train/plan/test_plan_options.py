@@ -22,12 +22,14 @@ from tests.unit.pipelines.training_runs import planned
 from tests.unit.pipelines.training_set import SIZE, publish
 
 
-@pytest.fixture
-def ws(workspace: Workspace, fresh_store: Path, tmp_path: Path) -> Workspace:
-    """Three sets of eight training frames, one of sixty, four and none, and a version v5 that was trained on the rooms."""
+@pytest.fixture(scope="module")
+def six_sets(empty_workspace: Workspace, fresh_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `ws` is a copy of."""
     from models.checkpoint import save
     from models.student import Student, StudentConfig
 
+    folder = tmp_path_factory.mktemp("six_sets")
+    workspace = workspaces.load(shutil.copytree(empty_workspace.root, folder / "workspace"))
     shutil.copytree(fresh_store, workspace.root / "mlruns", dirs_exist_ok=True)
     publish(workspace, "old")
     publish(workspace, "new", domain="corridor", seed=1)
@@ -36,14 +38,20 @@ def ws(workspace: Workspace, fresh_store: Path, tmp_path: Path) -> Workspace:
     publish(workspace, "long", domain="cellar", train=60, seed=6)
     publish(workspace, "bare", domain="attic", train=0, seed=3)
     ws = workspaces.load(workspace.root)
-    save(tmp_path / "student.safetensors", Student(StudentConfig(size=SIZE)), {})
+    save(folder / "student.safetensors", Student(StudentConfig(size=SIZE)), {})
     registry = hub(ws)
     run = registry.store.start_run("test")
-    artifact = registry.store.log_artifact(run, tmp_path / "student.safetensors", "checkpoint")
+    artifact = registry.store.log_artifact(run, folder / "student.safetensors", "checkpoint")
     config = recipe.load("v5").model_dump(mode="json")
     uses = tuple(DataUse(name, "rooms", "room", "0", None, True, {}) for name in ("old", "gone"))
     registry.register(NewVersion("v5", False, config, (), "rooms", uses, SIZE, run, "run", artifact), actor="test")
-    return ws
+    return ws.root
+
+
+@pytest.fixture
+def ws(six_sets: Path, tmp_path: Path) -> Workspace:
+    """Three sets of eight training frames, one of sixty, four and none, and a version v5 that was trained on the rooms."""
+    return workspaces.load(shutil.copytree(six_sets, tmp_path / "workspace", symlinks=True))
 
 
 def made(ws: Workspace, **options: Any) -> TrainPlan:
