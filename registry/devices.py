@@ -113,4 +113,4 @@ def setbacks(source: Reader) -> Iterator[Setback]:
             status = DeviceReported.parse(entry).status
             if status.outcome in ("rolled back", "failed"):
                 version = versions.get(status.about or "", production[channel])
-                yield Setback(entry.seq, entry.at, entry.subject, channel, version, status.outcome, status.reason)
+                yield Setback(entry.seq, entry.at, entry.subject, channel, version, status.outcome, status.because)

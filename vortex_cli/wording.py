@@ -155,3 +155,8 @@ def digest(value: str | None, letters: int = 12) -> str | None:
 def megabytes(count: int) -> str:
     """A file's size for a person."""
     return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
+
+
+def rate(frames_per_second: float) -> str:
+    """How fast frames go by: a slow machine's are not 0."""
+    return f"{frames_per_second:.{0 if frames_per_second >= 10 else 1}f} frames/s"

@@ -105,8 +105,8 @@ class ChannelPromoted(ChannelJudged, kind="channel.promoted"):
         """To which stage, and instead of which version."""
         instead = f", instead of {self.replaced}" if self.stage == "production" and self.replaced not in (None, self.version) else ""
         instead += f", on {self.share:.0%} of the devices" if self.share < 1 else ""
-        waived = dict.fromkeys(f"{check.get('name')} {check['waiver']}" for check in self.checks if check.get("waiver"))
-        override = f", {'; '.join(waived)}" if waived else ""
+        waived = dict.fromkeys(str(check.get("name")) for check in self.checks if check.get("waiver"))
+        override = f", {', '.join(waived)} overridden" if waived else ""
         return (self.version, "name"), " to ", (self.stage, "stage"), f" on {self.channel}{instead}{override}"
 
 

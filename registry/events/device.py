@@ -110,6 +110,4 @@ class DeviceReported(DeviceEvent, kind="device.reported"):
 
     def sentence(self) -> Sentence:
         """What became of which version."""
-        status = self.status
-        words = f" {status.words}", f": {status.reason}" if status.reason else ""
-        return "device ", (self.device, "name"), *words
+        return "device ", (self.device, "name"), f" {self.status.sentence}"

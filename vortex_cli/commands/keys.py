@@ -37,10 +37,12 @@ def init(
 
     Example: vortex keys init --root /media/usb
     """
+    from pipelines.ship.keys import LEAST_PASSPHRASE
     from pipelines.ship.keys import init as make
 
     ws = console.workspace()
-    change = make(ws, root, _passphrase("passphrase of the new root keys", new=True), threshold=threshold)
+    passphrase = _passphrase(f"passphrase of the new root keys, {LEAST_PASSPHRASE} characters or more", new=True)
+    change = make(ws, root, passphrase, threshold=threshold)
     console.emit(change, change.sentence())
     console.note(f"take away and keep: {', '.join(map(str, root))}; then publish what is in production with: vortex publish")
 
