@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from securesystemslib.dsse import Envelope
@@ -11,7 +12,7 @@ from securesystemslib.signer import CryptoSigner
 from vortex_jetson.errors import BadDocument, Untrusted
 from vortex_jetson.formats.channel import Release
 from vortex_jetson.formats.release_keys import FIELD, PAYLOAD, ReleaseKey, ReleaseKeys, check_statement, dump, parse
-from vortex_jetson.update import agent
+from vortex_jetson.update import agent, candidate
 from vortex_jetson.update.device import Device
 
 from tests.unit.jetson.publisher import Publisher
@@ -102,3 +103,20 @@ def test_a_device_takes_no_bundle_by_a_key_that_is_gone_and_keeps_what_it_runs(
         assert device.slots().current.version == "v8"
     ship("v10", new)
     assert agent.pull(device).reason == "v10 runs, after v8"
+
+
+def test_a_candidate_by_a_key_that_is_gone_neither_comes_nor_stays(
+    device: Device, publisher: Publisher, signers: list[CryptoSigner]
+) -> None:
+    device = replace(device, settings=replace(device.settings, shadow=True))
+    old, new, _ = signers
+    publisher.name_release_keys(named(new, old))
+    v8 = publisher.bundle("v8", statement=lambda models: statement(new, models))
+    v9 = publisher.bundle("v9", padding=1, statement=lambda models: statement(old, models))
+    publisher.publish(v8, shadow=v9)
+    assert agent.pull(device).reason == "v8 runs; v9 is its shadow" and candidate.proven(device) is not None
+    publisher.name_release_keys(named(new, distrusted=(old,)))
+    publisher.publish(v8, shadow=v9)  # it lies there, whole
+    reason = agent.pull(device).reason
+    assert reason.startswith("v8 runs; no shadow: ") and "distrusted" in reason and candidate.proven(device) is None
+    assert device.slots().current.version == "v8"
