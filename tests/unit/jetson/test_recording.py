@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from vortex_jetson.errors import UsageError
 from vortex_jetson.live.recording import Recording, image_cdr, millimetres
-from vortex_jetson.live.runtime import Current, Summary, work
+from vortex_jetson.live.runtime import Current, work
 from vortex_jetson.live.sources import Frame
 
 from tests.unit.jetson.models import HEIGHT, WIDTH, picture
@@ -29,11 +29,11 @@ def test_an_image_is_aligned_as_ros_reads_it() -> None:
 def test_a_recording_holds_what_was_seen_and_by_which_version(tmp_path: Path) -> None:
     path, current = tmp_path / "run.mcap", Current(perception("v9"))
     recording = Recording(path)
-    work(frames(2), current, [recording.add], Summary())
+    work(frames(2), current, recording.add)
     current.swap(perception("v10", "half"))
     tof = np.full((HEIGHT, WIDTH), 2.5, np.float32)
     tof[0, 0] = 2.6
-    work([Frame("last", 0.0, picture(0), tof)], current, [recording.add], Summary())
+    work([Frame("last", 0.0, picture(0), tof)], current, recording.add)
     recording.close()
     with path.open("rb") as stream:
         messages = [(channel.topic, message.data) for _, channel, message in reader.make_reader(stream).iter_messages(log_time_order=False)]

@@ -87,7 +87,7 @@ def test_a_robot_runs_a_version_and_goes_back_from_one_that_broke_and_everybody_
     assert result.errors.student == pytest.approx(student, abs=1e-3) and result.errors.seen == pytest.approx(seen, abs=1e-6)
     assert result.errors.fused != result.errors.student
     site = result.report.parent
-    assert f"{ROBOT} runs" in result.report.read_text() and DAMAGE in result.report.read_text()
+    assert f"{ROBOT} rolled back, and runs {first}" in result.report.read_text() and DAMAGE in result.report.read_text()
     assert DAMAGE in (site / "versions" / f"{second}.html").read_text()
     answer = CliRunner().invoke(app, ["lineage", second, "--down", "--json", "--workspace", str(ws.root)], catch_exceptions=False)
     (setback,) = json.loads(answer.stdout)["setbacks"]

@@ -294,7 +294,9 @@ def test_a_device_pulls_what_is_published_and_its_report_is_collected(robots: Ro
     rollback(robots.ws, device="orin")
     assert device("pull") == 0, capsys.readouterr().err
     collection = fleet.collect(robots.ws, robots.ws.publish_folder)
-    assert [report.text for report in collection.reports] == [f"robot-7 committed {name}" for name in (first, second, first)]
+    assert [report.text for report in collection.reports] == [
+        f"robot-7 runs {words}" for words in (first, f"{second}, after {first}", f"{first}, after {second}")
+    ]
     (line,) = fleet.fleet(robots.ws)
     assert (line.wanted, line.health) == (first, "well")
 
