@@ -12,7 +12,6 @@ from typing import Annotated
 
 import typer
 
-from core.errors import UsageError
 from vortex_cli import console, wording
 
 PASSPHRASE = "VORTEX_ROOT_PASSPHRASE"
@@ -69,20 +68,12 @@ def rotate(
 
     Example: vortex keys rotate timestamp --root /media/usb
     """
-    from pipelines.ship import keys
+    from pipelines.ship.keys import rotate as replace
     from pipelines.ship.publish import publish_after
     from pipelines.ship.tuf_repository import refresh as sign
 
     ws = console.workspace()
-    if new and role is RoleName.RELEASE:
-        raise UsageError("--new is where new root keys go, and the release key lies in the workspace", "leave --new out")
-    if distrust and role is not RoleName.RELEASE:
-        raise UsageError(f"--distrust is of release keys; what the old key of {role} signs is refused anyway", "leave --distrust out")
-    word = _passphrase("passphrase of the root keys")
-    if role is RoleName.RELEASE:
-        change = keys.rotate_release(ws, root, word, distrust=distrust or ())
-    else:
-        change = keys.rotate(ws, role.value, root, word, new_folders=new or ())
+    change = replace(ws, role.value, root, _passphrase("passphrase of the root keys"), new_folders=new or (), distrust=distrust or ())
     published = publish_after(ws) if distrust else ()
     sign(ws)
     console.emit(change, change.sentence())

@@ -118,7 +118,7 @@ def test_up_ends_in_recipes_teachers_data_and_commits(ask: Callable[..., Result]
 @pytest.mark.parametrize(
     ("words", "exit_code", "message"),
     [
-        (["lineage", "nothing"], 1, "'nothing' is no version, data set, teacher, channel, device, commit or frame"),
+        (["lineage", "nothing"], 1, "'nothing' is no version, data set, teacher, channel, device, robot, commit or frame"),
         (["lineage", "rooms@999999"], 1, "rooms has no content '999999'"),
         (["lineage", "rooms@0"], 1, "rooms has no content '0'"),
         (["lineage", "--down"], 2, "start from something"),
