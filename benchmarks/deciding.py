@@ -33,7 +33,7 @@ from pipelines.hub.open import hub
 from pipelines.init import init
 from pipelines.workspace import Workspace, load
 from registry.edges import WeightsEdge
-from registry.events import VersionMeasured
+from registry.events.version import VersionMeasured
 from registry.records import Artifact, DataUse, Metrics, NewVersion
 from registry.versions import append_registration
 

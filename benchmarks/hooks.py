@@ -35,7 +35,7 @@ from pipelines.hooks.log import log
 from pipelines.hub.open import hub
 from pipelines.init import init
 from pipelines.workspace import FILE, Workspace, load
-from registry.events import VersionQuarantined
+from registry.events.version import VersionQuarantined
 from registry.outbox import Outbox
 
 FORK: Final = multiprocessing.get_context("fork")

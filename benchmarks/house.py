@@ -43,7 +43,7 @@ WAYS = {
         ("validation/promotion/policies.py", "PromotionPolicy"),
         ("validation/promotion/gates/__init__.py", "judge"),
         ("registry/stages.py", "record_promotion"),
-        ("registry/events.py", "ChannelPromoted"),
+        ("registry/events/channel.py", "ChannelPromoted"),
     ),
 }
 """The files that a person opens, in order, and what to look at in each; a test holds every entry to the code."""

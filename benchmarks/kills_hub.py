@@ -250,7 +250,7 @@ def record(root: Path) -> None:
     """One more event, of whatever command."""
     from pipelines.hub.open import hub
     from pipelines.workspace import load
-    from registry.events import DataReleased
+    from registry.events.data import DataReleased
 
     hub(load(root)).ledger.append(DataReleased("elsewhere"), actor="benchmark")
 

@@ -21,7 +21,7 @@ from typing import Final
 
 from benchmarks.registry import emptied, fill
 from registry.channels import Channel
-from registry.events import ChannelPromoted
+from registry.events.channel import ChannelPromoted
 from registry.ledger import Ledger
 from registry.quarantine import record
 

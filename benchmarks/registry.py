@@ -14,17 +14,22 @@ import multiprocessing
 import os
 import tempfile
 import time
-from typing import Any
+from multiprocessing.sharedctypes import SynchronizedArray
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any, Final
 
 from registry.channels import Channel
 from registry.edges import DataEdge, TeacherEdge, WeightsEdge
-from registry.events import VersionMeasured, VersionRegistered
+from registry.events.version import VersionMeasured, VersionRegistered
 from registry.ledger import Ledger
 from registry.records import Artifact, DataUse, Metrics, NewVersion
 from registry.stages import ChannelMoved, StageJudgement, channel_state, record_promotion
 from registry.versions import append_registration
 
 CHANNEL = Channel("host", "corridor")
+PATIENCE_S: Final = 120
+"""How long a racer waits for the others: none is that slow, so one of them has ended."""
 
 
 def new_version(number: int) -> NewVersion:
@@ -62,37 +67,42 @@ def fill(ledger: Ledger, count: int) -> None:
                 tx.append(VersionMeasured(name, metrics), actor="Ada Lovelace")
 
 
-def promote_once(url: str, version: str, seq: int, gate: Any, answers: Any) -> None:
-    """One racer: wait for the start, then promote what was judged at `seq`."""
-    ledger = Ledger(url)
-    gate.wait()
-    try:
-        record_promotion(ledger, CHANNEL, version, [StageJudgement("candidate", True)], seq, actor=version)
-        answers.put(True)
-    except ChannelMoved:
-        answers.put(False)
+def promote_at_once(url: str, version: str, gate: Barrier, wins: SynchronizedArray[int], head_file: Path) -> None:
+    """One racer, with a workspace of its own: in each round wait for the others, then promote what was judged before the round."""
+    ledger = Ledger(url, head_file=head_file)
+    for round_ in range(len(wins)):
+        gate.wait(PATIENCE_S)
+        try:
+            record_promotion(ledger, CHANNEL, version, [StageJudgement("candidate", True)], round_, actor=version)
+        except ChannelMoved:
+            continue
+        with wins.get_lock():
+            wins[round_] += 1
 
 
 def promotion_race(url: str, rounds: int, racers: int) -> dict[str, Any]:
-    """Rounds in which all racers judged the same state: exactly one may win each."""
+    """Rounds in which all racers judged the same state: exactly one may win each, and each win moves the channel once."""
     ledger = Ledger(url)
     fill(ledger, racers)
     context = multiprocessing.get_context("fork")
+    gate, wins = context.Barrier(racers), context.Array("i", rounds)
     start = time.perf_counter()
-    winners = []
-    for round_ in range(rounds):
-        gate, answers = context.Barrier(racers), context.Queue()
-        seq = channel_state(ledger, CHANNEL).seq
-        crowd = [context.Process(target=promote_once, args=(url, f"v{10 + racer}", seq, gate, answers)) for racer in range(racers)]
+    with tempfile.TemporaryDirectory() as folder:
+        crowd = [
+            context.Process(target=promote_at_once, args=(url, f"v{10 + racer}", gate, wins, Path(folder) / f"{racer}.head"))
+            for racer in range(racers)
+        ]
         for process in crowd:
             process.start()
-        winners.append(sum(answers.get(timeout=120) for _ in crowd))
         for process in crowd:
             process.join()
-        if channel_state(ledger, CHANNEL).seq != round_ + 1:
-            raise SystemExit(f"round {round_}: the channel is at {channel_state(ledger, CHANNEL).seq}")
+    seconds = time.perf_counter() - start
+    moves = channel_state(ledger, CHANNEL).seq
     ledger.verify()
-    return {"rounds": rounds, "racers": racers, "one_winner": winners.count(1), "seconds": round(time.perf_counter() - start, 1)}
+    if list(wins) != [1] * rounds or moves != rounds or any(process.exitcode for process in crowd):
+        ends = [process.exitcode for process in crowd]
+        raise SystemExit(f"{list(wins).count(1)} of {rounds} rounds had one winner, {moves} moves, the racers ended with {ends}")
+    return {"rounds": rounds, "racers": racers, "one_winner": list(wins).count(1), "moves": moves, "seconds": round(seconds, 1)}
 
 
 def register_many(url: str, worker: int, count: int) -> None:
@@ -116,6 +126,10 @@ def registration_race(url: str, workers: int, count: int) -> dict[str, Any]:
     numbers = sorted(entry.head["number"] for entry in Ledger(url).entries(kinds=(VersionRegistered.kind,), bodies=False))
     whole = numbers == list(range(10, 10 + workers * count)) and not any(process.exitcode for process in crowd)
     Ledger(url).verify()
+    if not whole:
+        raise SystemExit(
+            f"{len(numbers)} of {workers * count} versions; the processes ended with {[process.exitcode for process in crowd]}"
+        )
     return {"processes": workers, "versions": len(numbers), "no_gap_no_repeat": whole, "per_second": round(len(numbers) / seconds)}
 
 

@@ -33,7 +33,8 @@ from pipelines.runs.state import RunState, Status
 from pipelines.workspace import Workspace, load
 from registry.channels import Channel, ChannelState
 from registry.edges import WeightsEdge
-from registry.events import ChannelPromoted, ChannelRolledBack, VersionExported, VersionMeasured
+from registry.events.channel import ChannelPromoted, ChannelRolledBack
+from registry.events.version import VersionExported, VersionMeasured
 from registry.records import Artifact, DataUse, Export, Metrics, NewVersion
 from registry.stages import channel_state
 from registry.versions import append_registration

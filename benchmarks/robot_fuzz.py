@@ -50,7 +50,10 @@ from pipelines.init import init
 from pipelines.ship import fleet
 from pipelines.ship.keys import write_private, write_public
 from pipelines.workspace import FILE, load
-from registry import chain, events, signature
+from registry import chain, signature
+from registry.events import reading
+from registry.events.channel import ChannelPromoted, ChannelRolledBack
+from registry.events.event import Sentence
 from registry.ledger import Entry, Ledger, entry_of
 from registry.records import Artifact, DataUse, NewVersion
 from tests.unit.jetson.bundles import PLAIN, bundle_of
@@ -328,9 +331,9 @@ def of_ledger(folder: Path) -> list[Reader]:
     folder.mkdir()
     ledger = Ledger(f"sqlite:///{folder / 'ledger.db'}")
     for event, _ in every_kind(new):
-        if isinstance(event, events.ChannelPromoted):
+        if isinstance(event, ChannelPromoted):
             ledger.append(replace(event, version="v5", replaced=None), actor="Ada")  # what a rollback goes back to
-        if isinstance(event, events.ChannelPromoted | events.ChannelRolledBack):
+        if isinstance(event, ChannelPromoted | ChannelRolledBack):
             event = replace(event, seq=event.seq + 1)
         ledger.append(event, actor="Ada")
     entries, file = ledger.entries(), (folder / "ledger.db").read_bytes()
@@ -339,7 +342,7 @@ def of_ledger(folder: Path) -> list[Reader]:
     ]
     damaged = folder / "damaged.db"
 
-    def folded(content: bytes) -> list[events.Sentence]:
+    def folded(content: bytes) -> list[Sentence]:
         try:
             changed = json.loads(content)
             number = int(changed["number"])
@@ -352,15 +355,15 @@ def of_ledger(folder: Path) -> list[Reader]:
         before = entries[number - 1]
         entry = entry_of((*before[:4], subject, *before[5:9], *texts))
         every: list[Entry] = [*entries[: number - 1], entry, *entries[number:]]
-        state = events.fold(every)
+        state = reading.fold(every)
         state.summaries()
-        return [events.parse(entry).sentence() for entry in every]
+        return [reading.parse(entry).sentence() for entry in every]
 
     def chained(content: bytes) -> chain.ChainHead:
         damaged.write_bytes(content)
         reader = Ledger(SecretUrl(f"sqlite:///{damaged}"))
         head = reader.verify()
-        events.fold(reader.entries())
+        reading.fold(reader.entries())
         return head
 
     return [Reader("event, chained", seeds, folded, share=8), Reader("ledger file", [file], chained)]

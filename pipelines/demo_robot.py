@@ -28,7 +28,8 @@ from pipelines.hub.open import actor, hub
 from pipelines.pack.preparing import packs_folder
 from pipelines.site.writing import write_report
 from pipelines.workspace import FILE, Workspace, load
-from registry.events import ChannelRolledBack, DeviceReported
+from registry.events.channel import ChannelRolledBack
+from registry.events.device import DeviceReported
 from validation.manifest import load_manifest
 
 ROBOT: Final = "robot-7"

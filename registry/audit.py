@@ -13,8 +13,10 @@ from typing import Literal
 from core.errors import VortexError
 from core.files import is_uri
 from core.stages import STAGES
-from registry import database, events, stages
+from registry import database, stages
 from registry.chain import ChainHead
+from registry.events import reading
+from registry.events.event import KINDS, Event
 from registry.ledger import Claim, Contradiction, Entry, Ledger, NotUnderstood
 from registry.outbox import Outbox
 from registry.records import Artifact, Version
@@ -53,7 +55,7 @@ def taken(entries: Iterable[Entry]) -> tuple[dict[Claim, int], list[Fault]]:
     claims: dict[Claim, int] = {}
     faults = []
     for entry in entries:
-        for claim in events.parse(entry).claims():
+        for claim in reading.parse(entry).claims():
             if claim in claims:
                 found = f"the chain breaks at event {entry.seq}: it takes {_words(claim)}, which event {claims[claim]} has taken"
                 faults.append(Fault("events", found, "find out who wrote it, and restore the ledger from a backup"))
@@ -64,7 +66,7 @@ def taken(entries: Iterable[Entry]) -> tuple[dict[Claim, int], list[Fault]]:
 
 def claiming_kinds() -> list[str]:
     """The kinds of events that claim something."""
-    return [kind for kind, event in events.KINDS.items() if event.claims is not events.Event.claims]
+    return [kind for kind, event in KINDS.items() if event.claims is not Event.claims]
 
 
 def repair(ledger: Ledger) -> None:
@@ -158,15 +160,15 @@ def _ours(alias: str) -> bool:
 
 def _artifacts(hub: Hub, version: Version) -> Iterator[Artifact]:
     """Every stored file that an event names: also those of measurements and exports that later ones have replaced."""
-    for entry in hub.ledger.entries(kinds=events.kinds(scope="version"), subject=version.name):
-        yield from events.parse(entry).artifacts()
+    for entry in hub.ledger.entries(kinds=reading.kinds(scope="version"), subject=version.name):
+        yield from reading.parse(entry).artifacts()
 
 
 def _event_faults(entries: list[Entry]) -> list[Fault]:
     """Events that cannot follow those before them, or that this vortex does not understand."""
     restore = "find out who wrote it, and restore the ledger from a backup"
     try:
-        state = events.fold(entries)
+        state = reading.fold(entries)
         missing = [
             Fault("events", f"channel {channel} has {version} in {stage}, which no event registers", restore)
             for channel, moved in state.channels.items()
@@ -176,7 +178,7 @@ def _event_faults(entries: list[Entry]) -> list[Fault]:
     except (Contradiction, NotUnderstood) as error:
         return [Fault("events", error.message, restore if isinstance(error, Contradiction) else error.hint)]
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        return [Fault("events", f"an event lacks what this vortex expects ({error!r})", events.NEWER)]
+        return [Fault("events", f"an event lacks what this vortex expects ({error!r})", reading.NEWER)]
     return missing
 
 

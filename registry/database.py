@@ -334,17 +334,15 @@ def engine(url: SecretUrl, timeout: float) -> Engine:
     return server
 
 
-def create(server: Engine, timeout: float) -> None:
-    """Make tables and triggers, or bring an older schema up to this one: all or none. What exists is kept."""
+def create(connection: Connection) -> None:
+    """Make tables and triggers, or bring an older schema up to this one, in the transaction of the first writer. What exists is kept."""
     from sqlalchemy import select
 
     schema = tables().schema
-    with server.begin() as connection:
-        queue_up(connection, timeout)
-        tables().metadata.create_all(connection)
-        _guard(connection)
-        if SCHEMA not in connection.execute(select(schema.c.version)).scalars().all():
-            connection.execute(schema.insert(), {"version": SCHEMA})
+    tables().metadata.create_all(connection)
+    _guard(connection)
+    if SCHEMA not in connection.execute(select(schema.c.version)).scalars().all():
+        connection.execute(schema.insert(), {"version": SCHEMA})
 
 
 def rebuild(connection: Connection, claims: Mapping[tuple[str, int], int]) -> None:

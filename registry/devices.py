@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from core.errors import VortexError
-from registry import events
 from registry.channels import Channel
-from registry.events import ChannelBundled, ChannelPromoted, ChannelRolledBack, DeviceEnrolled, DeviceReported, DeviceRevoked
+from registry.events import reading
+from registry.events.channel import ChannelBundled, ChannelPromoted, ChannelRolledBack
+from registry.events.device import DeviceEnrolled, DeviceReported, DeviceRevoked
 from registry.ledger import Ledger, Reader
 from registry.records import DeviceStatus, EnrolledDevice
 
@@ -44,7 +45,7 @@ def devices(source: Reader, name: str | None = None) -> dict[str, EnrolledDevice
         for subject in dict.fromkeys(entry.subject for entry in enrolled)
         for entry in source.entries(kinds=(DeviceReported.kind,), subject=subject, bodies=False, last=1)
     ]
-    return events.fold(sorted([*enrolled, *reported], key=lambda entry: entry.seq)).devices
+    return reading.fold(sorted([*enrolled, *reported], key=lambda entry: entry.seq)).devices
 
 
 def enroll(
@@ -112,4 +113,4 @@ def setbacks(source: Reader) -> Iterator[Setback]:
             status = DeviceReported.parse(entry).status
             if status.outcome in ("rolled back", "failed"):
                 version = versions.get(status.about or "", production[channel])
-                yield Setback(entry.seq, entry.at, entry.subject, channel, version, status.outcome, status.reason)
+                yield Setback(entry.seq, entry.at, entry.subject, channel, version, status.outcome, status.because)

@@ -13,7 +13,8 @@ from typing import Final, Literal, NamedTuple, get_args
 
 from registry.channels import Channel
 from registry.edges import DataEdge, Edge, RecipeEdge, TeacherEdge, VersionEdge
-from registry.events import ChannelPromoted, ChannelRolledBack, VersionExported
+from registry.events.channel import ChannelPromoted, ChannelRolledBack
+from registry.events.version import VersionExported
 from registry.ledger import Entry
 from registry.state import State, VersionState
 

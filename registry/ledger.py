@@ -290,19 +290,14 @@ class Ledger(Reader):
             noted = self.noted()
             engine = database.engine(self.url, self.timeout)
             try:
-                state = database.look(self.url, self.timeout)
-                database.require(self.url, state)
-                if not moved:
-                    database.require_here(self.url, state)
-                if state.schema < database.SCHEMA:
-                    with self._creation_lock():
-                        database.create(engine, self.timeout)
-                with engine.begin() as connection:
+                with self._creation_lock(), engine.begin() as connection:
                     database.queue_up(connection, self.timeout)
                     state = database.condition(connection)
                     database.require(self.url, state)
                     if not moved:
                         database.require_here(self.url, state)
+                    if state.schema < database.SCHEMA:
+                        database.create(connection)
                     tx = Transaction(connection, self._follow_tail(connection, noted), self.subscriptions)
                     yield tx
             finally:
@@ -443,7 +438,8 @@ class Ledger(Reader):
 
     @contextmanager
     def _creation_lock(self) -> Iterator[None]:
-        if self.path is None:
+        """Around a transaction: those that find no tables in a sqlite file come one after the other. PostgreSQL's queue by its lock."""
+        if self.path is None or database.look(self.url, self.timeout).schema >= database.SCHEMA:
             yield
             return
         with locked(self.path.with_name(f".{self.path.name}.lock"), self.timeout):

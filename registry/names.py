@@ -7,9 +7,9 @@ from typing import Final
 
 from core.errors import VortexError
 from core.shipped import SHIPPED
-from registry import events
 from registry.declarations import Declaration, DeclaredVersion
-from registry.events import NAMING, REGISTERING, VersionAdopted, VersionDeclared, VersionRegistered
+from registry.events import reading
+from registry.events.version import NAMING, REGISTERING, VersionAdopted, VersionDeclared, VersionRegistered
 from registry.ledger import Reader
 from registry.records import Version
 
@@ -18,7 +18,7 @@ FIRST_FREE: Final = len(SHIPPED) + 1
 
 def named(source: Reader, name: str) -> Version | DeclaredVersion | None:
     """What has this name, without what was measured of it since; None where nothing has."""
-    state = events.fold(source.entries(kinds=NAMING, subject=name))
+    state = reading.fold(source.entries(kinds=NAMING, subject=name))
     return next(iter(state.whole_versions()), None) or state.declared.get(name)
 
 

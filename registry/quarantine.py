@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from core.errors import VortexError
-from registry import events
 from registry.declarations import DeclaredVersion
 from registry.edges import DataEdge, Edge, WeightsEdge
-from registry.events import DataQuarantined, DataReleased, VersionQuarantined, VersionReleased
+from registry.events import reading
+from registry.events.data import DataQuarantined, DataReleased
+from registry.events.event import Event
+from registry.events.version import VersionQuarantined, VersionReleased
 from registry.ledger import Ledger, Reader
 from registry.lineage import weights_line
 from registry.names import named
@@ -41,7 +43,7 @@ class Bar:
 
 def standing(source: Reader) -> tuple[Quarantine, ...]:
     """What stands in quarantine, the oldest first."""
-    return tuple(events.fold(source.entries(kinds=KINDS)).quarantines.values())
+    return tuple(reading.fold(source.entries(kinds=KINDS)).quarantines.values())
 
 
 def record(
@@ -59,7 +61,7 @@ def record(
 
     Raises VortexError where it stands in quarantine already, or there is nothing to lift.
     """
-    event: events.Event
+    event: Event
     if scope == "version":
         event = (VersionReleased if lift else VersionQuarantined)(subject)
     else:

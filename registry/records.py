@@ -233,11 +233,26 @@ class DeviceStatus:
         """What came of what it was asked, and what it runs now."""
         runs = self.version or "nothing"
         return {
-            "committed": f"committed {runs}",
+            "committed": f"runs {runs}",
             "held": f"holds {runs}",
             "rolled back": f"rolled back, and runs {runs}",
             "failed": f"failed, and runs {runs}",
         }[self.outcome]
+
+    @property
+    def because(self) -> str:
+        """Why, without what it runs, which a device's reason says too: it is read on the device alone."""
+        runs = f"{self.version or 'nothing'} runs"
+        reason = self.reason.removesuffix(f"; {runs}").removesuffix(f"; {runs} on")
+        for opening in (f"{runs} on: ", f"{runs}: ", f"{runs}, "):
+            if reason.startswith(opening):
+                return reason.removeprefix(opening)
+        return "" if reason == runs else reason
+
+    @property
+    def sentence(self) -> str:
+        """`words`, and why."""
+        return f"{self.words}{',' if self.outcome == 'committed' else ':'} {self.because}" if self.because else self.words
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,9 @@ from typing import Any
 
 from core.errors import VortexError
 from core.stages import STAGES
-from registry import events
 from registry.channels import Channel, ChannelState
-from registry.events import (
-    REGISTERING,
+from registry.events import reading
+from registry.events.channel import (
     ChannelBundled,
     ChannelEvent,
     ChannelHeld,
@@ -20,6 +19,7 @@ from registry.events import (
     ChannelRefused,
     ChannelRolledBack,
 )
+from registry.events.version import REGISTERING
 from registry.ledger import Entry, Ledger, Reader, Transaction
 from registry.quarantine import bars_of
 
@@ -43,23 +43,23 @@ class StageJudgement:
 
 def channel_state(source: Ledger | Transaction, channel: Channel) -> ChannelState:
     """Where one channel stands; at `seq` 0 with nothing in it when no one has promoted there."""
-    entries = source.entries(without=events.kinds(folds=False), subject=str(channel), bodies=False)
-    return events.fold(entries).channel(str(channel))
+    entries = source.entries(without=reading.kinds(folds=False), subject=str(channel), bodies=False)
+    return reading.fold(entries).channel(str(channel))
 
 
 def channel_states(source: Ledger | Transaction) -> list[ChannelState]:
     """Where every channel stands that something was promoted on."""
-    return list(events.fold(channel_entries(source)).channels.values())
+    return list(reading.fold(channel_entries(source)).channels.values())
 
 
 def channel_entries(source: Ledger | Transaction) -> list[Entry]:
     """Everything that has moved a channel."""
-    return source.entries(without=(*events.kinds_besides("channel"), *events.kinds(folds=False)), bodies=False)
+    return source.entries(without=(*reading.kinds_besides("channel"), *reading.kinds(folds=False)), bodies=False)
 
 
 def entries_of_channels_with(source: Ledger | Transaction, version: str) -> list[Entry]:
     """Everything that has moved a channel on which `version` was ever promoted; nothing of other channels is read."""
-    still = (*events.kinds_besides("channel"), *events.kinds(folds=False))
+    still = (*reading.kinds_besides("channel"), *reading.kinds(folds=False))
     channels = {entry.subject for entry in source.entries(without=still, naming=version, bodies=False)}
     entries = [entry for channel in channels for entry in source.entries(without=still, subject=channel, bodies=False)]
     return sorted(entries, key=lambda entry: entry.seq)
@@ -133,8 +133,8 @@ def newest_production_move(source: Reader, channel: Channel) -> Entry | None:
 
 def newest_move(ledger: Ledger, channel: Channel) -> ChannelEvent | None:
     """What moved the channel last; None where nothing did."""
-    entries = ledger.entries(without=events.kinds(folds=False), subject=str(channel), last=1)
-    event = events.parse(entries[0]) if entries else None
+    entries = ledger.entries(without=reading.kinds(folds=False), subject=str(channel), last=1)
+    event = reading.parse(entries[0]) if entries else None
     return event if isinstance(event, ChannelEvent) else None
 
 

@@ -18,11 +18,12 @@ from core.files import inside, is_uri, sha256_file, staged_file
 from core.secret import SecretUrl
 from core.shipped import SHIPPED
 from core.stages import STAGES
-from registry import artifacts, database, events, quarantine, stages
+from registry import artifacts, database, quarantine, stages
 from registry.channels import Channel
 from registry.declarations import Adoption, Declaration, DeclaredMetric, DeclaredVersion, WithoutWeights
 from registry.edges import Edge, WeightsEdge
-from registry.events import (
+from registry.events import reading
+from registry.events.version import (
     NAMING,
     REGISTERING,
     VersionAdopted,
@@ -47,6 +48,20 @@ if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
 
 log = logging.getLogger("vortex.registry")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What listings show of all versions, as it was at one moment."""
+
+    summaries: list[Summary]
+    """Every version that has weights here, in the order of their numbers."""
+    declared: list[DeclaredVersion]
+    """Every version that was declared, those too whose checkpoint was adopted, in the order of their numbers."""
+    published: dict[str, tuple[DeclaredMetric, ...]]
+    """Every version that was declared or adopted → the figures that were declared of it, and not measured here."""
+    barred: dict[str, tuple[Bar, ...]]
+    """Every version that may enter no stage → what bars it."""
 
 
 @dataclass(frozen=True)
@@ -86,27 +101,38 @@ class Hub:
 
         return TemporaryDirectory(prefix="vortex-artifacts-", ignore_cleanup_errors=True)
 
+    def listing(self) -> Listing:
+        """What listings show of all versions. One query where none was declared or adopted and nothing is in quarantine; no MLflow."""
+        with self._reading():
+            entries = self.ledger.entries(without=reading.kinds(folds=False), bodies=False)
+            state = reading.fold(entries)
+            summaries = state.summaries()
+            declares = any(entry.kind in (VersionDeclared.kind, VersionAdopted.kind) for entry in entries)
+            if any(scope == "data" for scope, _ in state.quarantines):
+                self._complete(state)
+            return Listing(summaries, _by_number(state), self.published() if declares else {}, quarantine.bars_of_all(state))
+
     def summaries(self) -> list[Summary]:
         """Every version as a listing shows it, in the order of their numbers. One query, no MLflow."""
         with self._reading():
-            return events.fold(self.ledger.entries(without=events.kinds(folds=False), bodies=False)).summaries()
+            return reading.fold(self.ledger.entries(without=reading.kinds(folds=False), bodies=False)).summaries()
 
     def versions(self) -> list[Version]:
         """Every version with all that is recorded about it, in the order of their numbers."""
         with self._reading():
-            return events.fold(self.ledger.entries(without=events.kinds(folds=False))).whole_versions()
+            return reading.fold(self.ledger.entries(without=reading.kinds(folds=False))).whole_versions()
 
     def declared(self) -> list[DeclaredVersion]:
         """Every version that was declared, those too whose checkpoint was adopted, in the order of their numbers. One query, no MLflow."""
         with self._reading():
             _ = self._every_kind_known
             entries = self.ledger.entries(kinds=(VersionDeclared.kind, VersionAdopted.kind), bodies=False)
-            return sorted(events.fold(entries).declared.values(), key=lambda declared: declared.number)
+            return _by_number(reading.fold(entries))
 
     def published(self) -> dict[str, tuple[DeclaredMetric, ...]]:
         """Every version that was declared or adopted → the figures that were declared of it, and not measured here."""
         with self._reading():
-            state = events.fold(self.ledger.entries(kinds=(VersionDeclared.kind, VersionAdopted.kind)))
+            state = reading.fold(self.ledger.entries(kinds=(VersionDeclared.kind, VersionAdopted.kind)))
             declared = {name: version.declaration.metrics for name, version in state.declared.items()}
             return declared | {version.name: version.published for version in state.whole_versions()}
 
@@ -117,20 +143,27 @@ class Hub:
 
     def get(self, name: str) -> Version:
         """One version. Raises VortexError saying which exist, WithoutWeights for one that is only declared."""
+        version = self.described(name)
+        if isinstance(version, DeclaredVersion):
+            raise WithoutWeights(name)
+        return version
+
+    def described(self, name: str) -> Version | DeclaredVersion:
+        """One version, also one that is only declared. Raises VortexError saying which exist."""
         with self._reading():
             _ = self._every_kind_known
-            own = self.ledger.entries(kinds=events.kinds(scope="version"), subject=name)
+            own = self.ledger.entries(kinds=reading.kinds(scope="version"), subject=name)
             if any(entry.kind in REGISTERING for entry in own):
-                return events.fold([*own, *stages.entries_of_channels_with(self.ledger, name)]).whole_versions()[0]
-        if own:
-            raise WithoutWeights(name)
+                return reading.fold([*own, *stages.entries_of_channels_with(self.ledger, name)]).whole_versions()[0]
+            if own:
+                return reading.fold(own).declared[name]
         raise _unknown(name, [summary.name for summary in self.summaries()])
 
     def lineage(self) -> tuple[State, Graph]:
         """Every version with what it was trained on, every channel and what stands in quarantine, and the graph of all of it."""
         with self._reading():
-            entries = self.ledger.entries(without=(*quarantine.KINDS, *events.kinds(folds=False)), bodies=False)
-            state = events.fold(entries)
+            entries = self.ledger.entries(without=(*quarantine.KINDS, *reading.kinds(folds=False)), bodies=False)
+            state = reading.fold(entries)
             self._complete(state)
             return state, graph(state, entries)
 
@@ -146,14 +179,14 @@ class Hub:
         with self._reading():
             if not quarantine.standing(self.ledger):
                 return {}
-            state = events.fold(self.ledger.entries(kinds=NAMING, bodies=False))
+            state = reading.fold(self.ledger.entries(kinds=NAMING, bodies=False))
             self._complete(state)
             return quarantine.bars_of_all(state)
 
     @cached_property
     def _every_kind_known(self) -> bool:
         """Asked once: it looks at every event. Raises NotUnderstood."""
-        events.require_known(self.ledger)
+        reading.require_known(self.ledger)
         return True
 
     def find(self, name: str) -> Version | None:
@@ -451,6 +484,10 @@ class Hub:
             write()
         except VortexError as error:
             log.warning("the ledger has it, but MLflow's %s could not be set: %s", what, error)
+
+
+def _by_number(state: State) -> list[DeclaredVersion]:
+    return sorted(state.declared.values(), key=lambda declared: declared.number)
 
 
 def append_registration(

@@ -76,12 +76,14 @@ app = typer.Typer(
 def register(group: typer.Typer, function: Callable[..., None], panel: str, name: str | None = None) -> None:
     """Make `function` a command of `group`: its docstring is the help, with the `Example:` below."""
     text, _, example = inspect.cleandoc(function.__doc__ or "").partition("Example:")
+    name = name or function.__name__.rstrip("_").replace("_", "-")
+    words = f"vortex {name}" if group is app else f"vortex {group.info.name} {name}"
     group.command(
-        name or function.__name__.rstrip("_").replace("_", "-"),
+        name,
         help=text.strip(),
         epilog=f"Example: {' '.join(example.split())}" if example else None,
         rich_help_panel=panel,
-    )(as_command(function))
+    )(as_command(function, words))
 
 
 def _print_version(asked: bool) -> None:
@@ -100,19 +102,32 @@ def vortex(
 
 
 data_app = typer.Typer(
-    cls=Group, no_args_is_help=True, help="Frames and their versions: put in, make, look at, push, pull, check out, diff."
+    name="data", cls=Group, no_args_is_help=True, help="Frames and their versions: put in, make, look at, push, pull, check out, diff."
 )
 audit_app = typer.Typer(
-    cls=Group, no_args_is_help=True, help="The ledger's head, to be kept elsewhere, and all else compared with what the ledger says."
+    name="audit",
+    cls=Group,
+    no_args_is_help=True,
+    help="The ledger's head, to be kept elsewhere, and all else compared with what the ledger says.",
 )
-hooks_app = typer.Typer(cls=Group, no_args_is_help=True, help="Whom the workspace tells of events: what was sent, what waits and why.")
+hooks_app = typer.Typer(
+    name="hooks", cls=Group, no_args_is_help=True, help="Whom the workspace tells of events: what was sent, what waits and why."
+)
 evidence_app = typer.Typer(
-    cls=Group, no_args_is_help=True, help="Reports of how a version did outside of Vortex: closed loop, device, shadow, field."
+    name="evidence",
+    cls=Group,
+    no_args_is_help=True,
+    help="Reports of how a version did outside of Vortex: closed loop, device, shadow, field.",
 )
 
-devices_app = typer.Typer(cls=Group, no_args_is_help=True, help="Enrolled devices: what each runs, its key, and its signed reports.")
+devices_app = typer.Typer(
+    name="devices", cls=Group, no_args_is_help=True, help="Enrolled devices: what each runs, its key, and its signed reports."
+)
 keys_app = typer.Typer(
-    cls=Group, no_args_is_help=True, help="What signs for robots, by role: make, replace, renew, look at, and a timer that renews."
+    name="keys",
+    cls=Group,
+    no_args_is_help=True,
+    help="What signs for robots, by role: make, replace, renew, look at, and a timer that renews.",
 )
 
 register(app, init.init, "Start")
@@ -130,7 +145,7 @@ register(data_app, data_versions.push, "Data")
 register(data_app, data_versions.pull, "Data")
 register(data_app, data_versions.checkout, "Data")
 register(data_app, data_versions.diff, "Data")
-app.add_typer(data_app, name="data", rich_help_panel="Data")
+app.add_typer(data_app, rich_help_panel="Data")
 register(app, label.label, "Data")
 register(app, validate.validate, "Data")
 register(app, pack.pack, "Data")
@@ -161,7 +176,7 @@ register(app, adopt.adopt, "Bring")
 register(evidence_app, evidence.add, "Bring")
 register(evidence_app, evidence.list_, "Bring")
 register(evidence_app, evidence.schema, "Bring")
-app.add_typer(evidence_app, name="evidence", rich_help_panel="Bring")
+app.add_typer(evidence_app, rich_help_panel="Bring")
 
 register(app, export.export, "Ship")
 register(app, bench.bench, "Ship")
@@ -173,24 +188,24 @@ register(app, history.history, "Ship")
 register(app, card.card, "Ship")
 register(audit_app, audit.head, "Ship")
 register(audit_app, audit.verify, "Ship")
-app.add_typer(audit_app, name="audit", rich_help_panel="Ship")
+app.add_typer(audit_app, rich_help_panel="Ship")
 register(devices_app, devices.list_, "Ship")
 register(devices_app, devices.enroll, "Ship")
 register(devices_app, devices.revoke, "Ship")
 register(devices_app, devices.collect, "Ship")
-app.add_typer(devices_app, name="devices", rich_help_panel="Ship")
+app.add_typer(devices_app, rich_help_panel="Ship")
 register(keys_app, keys.init, "Ship")
 register(keys_app, keys.rotate, "Ship")
 register(keys_app, keys.refresh, "Ship")
 register(keys_app, keys.status, "Ship")
 register(keys_app, keys.timer, "Ship")
-app.add_typer(keys_app, name="keys", rich_help_panel="Ship")
+app.add_typer(keys_app, rich_help_panel="Ship")
 
 register(hooks_app, hooks.log, "Ship")
 register(hooks_app, hooks.replay, "Ship")
 register(hooks_app, hooks.test, "Ship")
 register(hooks_app, hooks.drop, "Ship")
-app.add_typer(hooks_app, name="hooks", rich_help_panel="Ship")
+app.add_typer(hooks_app, rich_help_panel="Ship")
 
 register(app, ci.ci, "Keep")
 register(app, migrate.migrate, "Keep")

@@ -125,6 +125,8 @@ def emit(payload: object, *renderables: RenderableType) -> None:
             return
         sys.stdout.write(document(payload) + "\n")
         return
+    if not renderables:  # rich takes 50 ms to load
+        return
     console = stdout()
     for renderable in renderables:
         if isinstance(renderable, str):
@@ -178,6 +180,7 @@ def ask_secret(what: str, variable: str, *, twice: bool = False) -> str:
     """Ask a person for a secret, without an echo; `twice` where a slip would lose it. Raises UsageError where nobody can be asked."""
     import getpass
 
+    silence.end()
     if not sys.stdin.isatty():
         raise UsageError(f"the {what} is needed, and there is no terminal to ask on", f"set {variable}")
     secret = getpass.getpass(f"{what}: ")
@@ -353,7 +356,13 @@ def progress(*fields: str) -> Iterator[Progress]:
     columns: list[Any] = [TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn()]
     columns += [TextColumn(f"{{task.fields[{field}]}}", markup=False) for field in fields]
     console = stderr()
-    with RichProgress(*columns, TimeRemainingColumn(), console=console, disable=session.json or not console.is_terminal) as display:
+    with RichProgress(
+        *columns,
+        TimeRemainingColumn(),
+        console=console,
+        disable=session.json or not console.is_terminal,
+        redirect_stdout=False,  # what a library keeps of it, as DVC's colorama does to the end of the process, is to be the real one
+    ) as display:
         yield display
 
 

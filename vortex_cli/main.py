@@ -43,6 +43,7 @@ def main() -> None:
     finally:
         for remark in ending.run():
             console.note(remark)
+        gc.freeze()  # Python looks for garbage once more before it ends, through all that was loaded
 
 
 def _mend_streams() -> None:

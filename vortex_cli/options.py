@@ -32,20 +32,24 @@ class After:
     field: str
 
 
-def as_command(function: Callable[..., None]) -> Callable[..., None]:
-    """`function` as Typer takes it: each field of its classes of options is a parameter, and so are the options of every command."""
+def as_command(function: Callable[..., None], words: str) -> Callable[..., None]:
+    """`function` as Typer takes it: each field of its classes of options is a parameter, and so are the options of every command.
+
+    `words` are those that call it: `vortex keys init`.
+    """
     own = inspect.signature(function, eval_str=True).parameters.values()
     annotations = {parameter.name: parameter.annotation for parameter in own if isinstance(parameter.annotation, type)}
     classes = {name: kind for name, kind in annotations.items() if dataclasses.is_dataclass(kind)}
 
     def command(**values: Any) -> None:
+        gc.freeze()  # nor will it be
         gc.enable()
         console.session.restore(_taken(console.Session, values))
         console.hush_libraries()
         _refuse_nul(values)
         options = {name: _taken(kind, values) for name, kind in classes.items()}
         try:
-            with console.silence.watched(f"vortex {function.__name__.strip('_')}"):
+            with console.silence.watched(words):
                 function(**options, **values)
         except KeyboardInterrupt as error:  # typer would end the process here, without a word
             raise Interrupted("interrupted", "run the same command again") from error

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from registry.edges import Edge
-    from registry.events import Sentence
+    from registry.events.event import Sentence
     from registry.quarantine import Bar
     from registry.records import Headline, Summary
 
@@ -155,3 +155,8 @@ def digest(value: str | None, letters: int = 12) -> str | None:
 def megabytes(count: int) -> str:
     """A file's size for a person."""
     return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
+
+
+def rate(frames_per_second: float) -> str:
+    """How fast frames go by: a slow machine's are not 0."""
+    return f"{frames_per_second:.{0 if frames_per_second >= 10 else 1}f} frames/s"

@@ -13,9 +13,10 @@ from core.progress import Progress
 from pipelines.archive.layout import LARGEST_MANIFEST, Manifest, artifact_path, read_manifest, row_of, run_of, verify
 from pipelines.hub.open import hub
 from pipelines.workspace import FILE, Workspace, check_name, load
-from registry import audit, events
+from registry import audit
 from registry.artifacts import key
 from registry.chain import ChainHead, follow
+from registry.events import reading
 from registry.ledger import Entry, entry_of
 from registry.records import Artifact, RunRecord
 from registry.store import run_record
@@ -51,11 +52,11 @@ def restore(ws: Workspace, folder: Path, on_file: Progress | None = None) -> Res
     rows = [row_of(line, f"{path}:{number}") for path, number, line in _lines(folder, manifest)]
     registry = hub(ws)
     entries = _understood(registry, rows, manifest)
-    artifacts = list(dict.fromkeys(artifact for entry in entries for artifact in events.parse(entry).artifacts()))
+    artifacts = list(dict.fromkeys(artifact for entry in entries for artifact in reading.parse(entry).artifacts()))
     with locked(ws.build / "archive.lock"):
         filled = _require_empty(registry, manifest.chain_head, artifacts)
         added = _add_settings(ws, manifest)
-        versions = events.fold(entries).whole_versions()
+        versions = reading.fold(entries).whole_versions()
         runs = _runs(folder, manifest)
         for run in [*runs.values(), *(run_record(version) for version in versions if version.run_id not in runs)]:
             registry.store.import_run(run)
@@ -106,7 +107,7 @@ def _understood(registry: Hub, rows: list[tuple[Any, ...]], manifest: Manifest) 
             "take another copy of the archive",
         )
     entries = [entry_of(row) for row in rows]
-    events.fold(entries)
+    reading.fold(entries)
     return entries
 
 

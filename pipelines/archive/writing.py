@@ -38,9 +38,9 @@ from pipelines.compare.frame_errors import FrameErrors
 from pipelines.data.pointer import EMPTY_DIR, data_hash
 from pipelines.hub.open import hub
 from pipelines.workspace import Workspace
-from registry import events
 from registry.chain import ChainHead, follow
-from registry.events import VersionMeasured
+from registry.events import reading
+from registry.events.version import VersionMeasured
 from registry.ledger import Entry, entry_of
 from registry.records import Artifact, Version, to_json
 from registry.versions import Hub
@@ -95,7 +95,7 @@ def archive(ws: Workspace, folder: Path, on_file: Progress | None = None) -> Arc
             data=data if (data := data_hash(ws)) != EMPTY_DIR else None,
             domains=ws.config.domains,
             devices=ws.config.devices,
-            versions=[_line(version) for version in events.fold(entries).whole_versions()],
+            versions=[_line(version) for version in reading.fold(entries).whole_versions()],
             files=dict(sorted(files.items())),
         )
         _remove_leftovers(folder, manifest)
@@ -167,7 +167,7 @@ def _artifacts(entries: Sequence[Entry]) -> tuple[list[Artifact], set[Artifact]]
     artifacts: dict[Artifact, None] = {}
     errors = set()
     for entry in entries:
-        named = events.parse(entry).artifacts()
+        named = reading.parse(entry).artifacts()
         artifacts |= dict.fromkeys(named)
         errors |= set(named) if entry.kind == VersionMeasured.kind else set()
     return list(artifacts), errors

@@ -18,8 +18,8 @@ from typing import Any, Final, Literal, NamedTuple
 from core.errors import VortexError
 from pipelines.hooks.receivers import Answer, Message, Receiver
 from pipelines.workspace import Workspace
-from registry import events
 from registry.chain import COLUMNS, canonical
+from registry.events import reading
 from registry.ledger import Entry, entry_of
 from registry.outbox import Delivery, Outbox, Queue
 
@@ -95,8 +95,8 @@ def message(delivery: Delivery, entry: Entry) -> Message:
     """What a hook is sent of an event: as MLflow's webhooks have it, what it is about, what happened, when, and the event itself."""
     entity, _, action = entry.kind.partition(".")
     try:
-        sentence = "".join(part if isinstance(part, str) else part[0] for part in events.parse(entry).sentence())
-    except events.MALFORMED:  # of a newer vortex: what happened is in the event
+        sentence = "".join(part if isinstance(part, str) else part[0] for part in reading.parse(entry).sentence())
+    except reading.MALFORMED:  # of a newer vortex: what happened is in the event
         sentence = ""
     data: dict[str, Any] = {
         "seq": entry.seq,

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 from core.errors import VortexError
 from pipelines.workspace import FILE, Workspace
-from registry.events import KINDS
+from registry.events.event import KINDS
 from registry.outbox import Subscription
 
 
@@ -16,7 +16,7 @@ def subscriptions(ws: Workspace) -> tuple[Subscription, ...]:
         for pattern in hook.kinds:
             if not any(fnmatchcase(kind, pattern) for kind in KINDS):
                 raise VortexError(
-                    f"{ws.root / FILE}: hooks.{name}.kinds has {pattern!r}, which no kind of event fits; allowed: {', '.join(KINDS)}",
+                    f"{ws.root / FILE}: hooks.{name}.kinds has {pattern!r}, which no kind of event fits; allowed: {', '.join(sorted(KINDS))}",
                     'name kinds, or patterns such as "channel.*"',
                 )
         for pattern in hook.channels:
@@ -25,7 +25,7 @@ def subscriptions(ws: Workspace) -> tuple[Subscription, ...]:
                     f"{ws.root / FILE}: hooks.{name}.channels has {pattern!r}, which is no channel; allowed: DEVICE/DOMAIN, with * for any",
                     'for example channels = ["*/corridor"]',
                 )
-        of_channels = [kind for kind in KINDS if kind.startswith("channel.")]
+        of_channels = [kind for kind in sorted(KINDS) if kind.startswith("channel.")]
         if hook.channels and not any(fnmatchcase(kind, pattern) for kind in of_channels for pattern in hook.kinds):
             raise VortexError(
                 f"{ws.root / FILE}: hooks.{name} has channels, and kinds that no channel has: {', '.join(hook.kinds)}",

@@ -6,15 +6,16 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from core.errors import UsageError, VortexError
 from core.files import read_regular, write_atomic
 from pipelines.hub.open import actor, commit, hub
 from pipelines.workspace import Workspace
-from registry import events, signature
+from registry import signature
 from registry.devices import devices
-from registry.events import VersionExported
+from registry.events import reading
+from registry.events.version import VersionExported
 from registry.records import Artifact, Evidence, Version
 from registry.versions import Hub
 from validation.evidence.closed_loop import ClosedLoop
@@ -28,6 +29,7 @@ DEVICE_TYPE: Final = "application/vnd.vortex.device-report+json"
 MARGIN: Final = 0.1
 """Share of the seeds by which a student may fall short of ground truth and still be called on a par in listings; a gate has its own."""
 Trust = Literal["unsigned", "trusted", "unknown signer"]
+R = TypeVar("R", bound=Report)
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,20 @@ def items(ws: Workspace, registry: Hub, version: Version, *, kind: str | None = 
     return [_item(ws, registry, version, record) for record in version.evidence if kind in (None, record.kind)]
 
 
+def reports(ws: Workspace, registry: Hub, version: Version, kind: type[R], name: str) -> list[tuple[R, EvidenceItem]]:
+    """The version's reports of the kind `name`, read again, by when each says that it was made: an old one that is sent in again stays old.
+
+    Raises VortexError for one whose file is gone or changed: the newest might be that one.
+    """
+    readable = []
+    for item in items(ws, registry, version, kind=name):
+        if item.fault:
+            raise VortexError(f"evidence of {version.name}: {item.fault}", "look at it with: vortex evidence list " + version.name)
+        if isinstance(item.report, kind):
+            readable.append((item.report, item))
+    return sorted(readable, key=lambda each: each[0].made_at)
+
+
 def verdict(report: Report) -> tuple[str, ...]:
     """What a report comes to, in lines; only a closed loop is judged, the others tell."""
     if not isinstance(report, ClosedLoop):
@@ -165,7 +181,7 @@ def _require_bound(registry: Hub, version: Version, report: Report, where: str) 
     if report.export_sha256 is None:
         return
     entries = registry.ledger.entries(kinds=(VersionExported.kind,), subject=version.name)
-    exports = [event.export.artifact.sha256 for event in map(events.parse, entries) if isinstance(event, VersionExported)]
+    exports = [event.export.artifact.sha256 for event in map(reading.parse, entries) if isinstance(event, VersionExported)]
     if report.export_sha256 not in exports:
         names = ", ".join(sha256[:12] for sha256 in dict.fromkeys(exports)) or "none"
         raise VortexError(

@@ -6,14 +6,18 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, TypeVar, get_args
 
-from core.errors import UsageError
-from pipelines.workspace import Device
+from core.errors import UsageError, VortexError
+from pipelines.hub.evidence import reports
+from pipelines.workspace import Device, Workspace
 from registry.records import Export, Version
+from registry.versions import Hub
 from validation.checks import Check
+from validation.evidence.device_bench import DeviceBench
 from validation.policies import load_policies
-from validation.promotion.evidence import Comparison, ExportParity, ShippedFile
-from validation.promotion.gates import engine_builds, task_parity
+from validation.promotion.evidence import Comparison, ExportParity, HostSpeed, ShippedFile
+from validation.promotion.gates import engine_builds, int8_speed, task_parity
 from validation.promotion.gates.engine_builds import EngineBuilds
+from validation.promotion.gates.int8_speed import Int8Speed
 from validation.promotion.gates.onnx_parity import OnnxParity, judge
 from validation.promotion.gates.task_parity import TaskParity
 from validation.strict import Strict
@@ -55,6 +59,7 @@ class Form(NamedTuple):
 
 
 HOST: Final = Form()
+INT8_HOST: Final = Form("int8", "host")
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,11 @@ def form_of(device: Device) -> Form:
     return Form(device.precision or "fp32", "host")
 
 
+def form_of_export(exported: Export) -> Form:
+    """The precision of an export, and what runs it."""
+    return Form(exported.precision, exported.target)  # type: ignore[arg-type]
+
+
 def newest(version: Version, form: Form = HOST) -> Export | None:
     """The version's recorded ONNX export of this form at its trained size, or None."""
     exports = [
@@ -139,13 +149,41 @@ def answers_alike(exported: Export) -> bool:
     return all(judge(rule.model_copy(update={"frames": 1}), evidence).passed for rule in _rules(OnnxParity))
 
 
-def shipped_file(exported: Export) -> ShippedFile:
+def shipped_file(exported: Export, speed: HostSpeed | None = None) -> ShippedFile:
     """The export as the gates read it that ask of the very file."""
-    form = Form(exported.precision, exported.target)  # type: ignore[arg-type]
+    form = form_of_export(exported)
     judgements = TaskResult.from_json(exported.detail[TASK]).judgements if TASK in exported.detail else ()
     builds = exported.detail.get(BUILDS)
     said = (builds["passed"], builds["text"]) if builds else None
-    return ShippedFile(str(form), form.lossy, judgements, "" if judgements else "its domain has no exam here", said)
+    return ShippedFile(str(form), form.lossy, judgements, "" if judgements else "its domain has no exam here", said, speed)
+
+
+def host_speed(ws: Workspace, registry: Hub, version: Version, exported: Export) -> HostSpeed | None:
+    """What the newest report of the version says of this very file, run by what a host runs it with, on one thread; None of a file that is
+    not int8 for the host."""
+    if form_of_export(exported) != INT8_HOST:
+        return None
+    try:
+        benches = reports(ws, registry, version, DeviceBench, "device-bench")
+    except VortexError as error:  # what cannot be read may be the newest
+        return HostSpeed(None, error.message)
+    of_file = [
+        report
+        for report, _ in benches
+        if report.export_sha256 == exported.artifact.sha256
+        and report.over_eager is not None
+        and report.runtime.startswith("onnxruntime ")
+        and report.threads == 1
+    ]
+    if not of_file:
+        return HostSpeed(None, "not measured: run `vortex bench --precision int8 --record`")
+    return HostSpeed(of_file[-1].over_eager, f"{of_file[-1].device}, {of_file[-1].made_at:%Y-%m-%d}")
+
+
+def speed_checks(ws: Workspace, registry: Hub, version: Version, exported: Export) -> list[Check]:
+    """What promotion to staging asks of the speed of this very file, by the version's reports: of int8 for the host, and of no other."""
+    file = shipped_file(exported, host_speed(ws, registry, version, exported))
+    return [check for rule in _rules(Int8Speed) for check in int8_speed.judge(rule, file)]
 
 
 def file_checks(exported: Export) -> list[Check]:

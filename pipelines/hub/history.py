@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from core.stages import STAGES
-from registry import events
 from registry.channels import Channel
+from registry.events import reading
 from registry.ledger import Entry, Ledger
 from registry.stages import channel_entries
 
@@ -34,11 +34,11 @@ def holders(
     """
     moment = stamp(at)
     with ledger.understood():
-        events.require_known(ledger)
+        reading.require_known(ledger)
         entries = channel_entries(ledger)
         # All up to the last one that had happened: a clock that was put back in between takes no move out of the middle.
         happened = entries[: max((place for place, entry in enumerate(entries, 1) if entry.at <= moment), default=0)]
-        channels = events.fold(happened).channels
+        channels = reading.fold(happened).channels
         moves = {(entry.subject, entry.head["stage"], entry.head["version"]): entry for entry in happened}
     return [
         Holder(name, stage, state.current[stage], move.at, move.actor)
@@ -64,24 +64,24 @@ def history(
     Raises VortexError for an entry of a kind that only a newer vortex knows.
     """
     with ledger.understood():
-        events.require_known(ledger)
+        reading.require_known(ledger)
         if version is None and domain is None and device is None:
             for entry in ledger.each() if last is None else ledger.entries(last=last):
-                events.type_of(entry)  # of a later shape
+                reading.type_of(entry)  # of a later shape
                 yield entry
             return
         entries = _of_channels(ledger, version, domain, device)
         if version is not None and domain is None and device is None:
-            entries += ledger.entries(subject=version, kinds=events.kinds(scope="version"))
-        concerned = [entry for entry in entries if events.parse(entry).concerns(version, device, domain)]
+            entries += ledger.entries(subject=version, kinds=reading.kinds(scope="version"))
+        concerned = [entry for entry in entries if reading.parse(entry).concerns(version, device, domain)]
         yield from sorted(concerned, key=lambda entry: entry.seq)[-last if last else None :]
 
 
 def _of_channels(ledger: Ledger, version: str | None, domain: str | None, device: str | None) -> list[Entry]:
     """What happened on the channels of this device and domain, or all of them; with a version, what names it."""
-    others = events.kinds_besides("channel")
+    others = reading.kinds_besides("channel")
     if domain is None and device is None:
         return ledger.entries(without=others, naming=version)
-    channels = map(Channel.parse, ledger.subjects(events.kinds(scope="channel")))
+    channels = map(Channel.parse, ledger.subjects(reading.kinds(scope="channel")))
     named = [channel for channel in channels if domain in (None, channel.domain) and device in (None, channel.device)]
     return [entry for channel in named for entry in ledger.entries(without=others, subject=str(channel), naming=version)]

@@ -14,7 +14,9 @@ from core.files import locked, read_text_of_user, write_atomic
 from core.progress import Progress
 from pipelines.hub.open import hub
 from pipelines.workspace import FILE, Workspace
-from registry import audit, database, events
+from registry import audit, database
+from registry.events import reading
+from registry.events.version import REGISTERING
 from registry.outbox import Outbox
 from registry.versions import Hub
 
@@ -103,8 +105,8 @@ def _reopened(source: Hub, dry_run: bool) -> Migration:
 def _counted(source: Hub, target: Hub) -> Migration:
     """What there is to bring, without bringing it; runs are those of the versions."""
     entries = source.ledger.entries(after=target.ledger.verify().seq, bodies=True)
-    named = {artifact.uri for entry in entries for artifact in events.parse(entry).artifacts()}
-    registered = sum(entry.kind in events.REGISTERING for entry in entries)
+    named = {artifact.uri for entry in entries for artifact in reading.parse(entry).artifacts()}
+    registered = sum(entry.kind in REGISTERING for entry in entries)
     head = source.ledger.verify()
     waiting = len(Outbox(source.ledger.url).deliveries(undelivered=True))
     return Migration(registered, len(named), len(entries), head.seq, head.hash, waiting)
@@ -128,7 +130,7 @@ def _bring_runs(source: Hub, target: Hub) -> int:
 def _bring_artifacts(source: Hub, target: Hub, last: int, on_progress: Progress | None) -> int:
     """The files of the events up to number `last` that the target lacks: those of events that it has were brought before them."""
     entries = source.ledger.entries(after=target.ledger.verify().seq)
-    named = {artifact.uri: artifact for entry in entries if entry.seq <= last for artifact in events.parse(entry).artifacts()}
+    named = {artifact.uri: artifact for entry in entries if entry.seq <= last for artifact in reading.parse(entry).artifacts()}
     brought = 0
     for number, artifact in enumerate(named.values(), 1):
         brought += target.put_artifact(artifact, source.artifact_path(artifact))

@@ -8,9 +8,10 @@ from typing import Final, Literal
 
 from vortex_jetson.formats.channel import Rollout
 
-from registry import events
 from registry.channels import ChannelState
-from registry.events import ChannelPromoted, ChannelRolledBack, DeviceEnrolled, DeviceReported, DeviceRevoked
+from registry.events import reading
+from registry.events.channel import ChannelPromoted, ChannelRolledBack
+from registry.events.device import DeviceEnrolled, DeviceReported, DeviceRevoked
 from registry.ledger import Entry, Ledger
 from registry.state import State
 
@@ -77,7 +78,7 @@ def device_runs(ledger: Ledger, until: str | None = None) -> list[DeviceRun]:
 def _runs(entries: Iterable[Entry]) -> list[DeviceRun]:
     state, stories, ended = State(), dict[str, _Story](), list[DeviceRun]()
     for entry in entries:
-        events.type_of(entry).fold_head(entry, state)
+        reading.type_of(entry).fold_head(entry, state)
         if entry.kind in (ChannelPromoted.kind, ChannelRolledBack.kind):
             if entry.head["stage"] == "production":
                 for name, story in stories.items():

@@ -15,7 +15,7 @@ from vortex_jetson.engines.tensorrt import TensorRTEngine, TensorRTMissing, buil
 from core.errors import UsageError, VortexError
 from models import checkpoint
 from pipelines.hub.exports import Form, newest
-from pipelines.predict.runtimes import DEPTH, INPUT, LOGITS, Answers, Predictor, of_file, of_student, scaled
+from pipelines.predict.runtimes import DEPTH, INPUT, LOGITS, Answers, Predictor, content_of, of_file, of_student, scaled
 from registry.records import Version
 from registry.versions import Hub
 
@@ -88,8 +88,9 @@ def _of_openvino(path: Path, form: Form, threads: int) -> OpenedEngine:
         import openvino
     except ImportError as error:
         raise VortexError("OpenVINO is not installed here", "uv sync --extra openvino, or pip install openvino") from error
+    content, core = content_of(path), openvino.Core()
     try:
-        model = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"})
+        model = core.compile_model(core.read_model(content), "CPU", {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"})
     except RuntimeError as error:
         raise VortexError(f"{path}: OpenVINO cannot run it", "export the version again") from error
 
@@ -102,9 +103,10 @@ def _of_openvino(path: Path, form: Form, threads: int) -> OpenedEngine:
 
 
 def _of_tensorrt(path: Path) -> OpenedEngine:
+    content = content_of(path)
     try:
         require_device()
-        engine = TensorRTEngine(build_engine(path.read_bytes()))
+        engine = TensorRTEngine(build_engine(content))
     except TensorRTMissing as error:
         raise VortexError(str(error), error.hint) from error
 

@@ -104,6 +104,19 @@ def scaled(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.ascontiguousarray(picture.transpose(2, 0, 1)[None], dtype=np.float32) / LARGEST_BYTE
 
 
+def content_of(path: Path) -> bytes:
+    """An exported file, as every library gets it: what is recorded is the digest of this file alone, so no library is given a path by which
+    it would read others. Raises VortexError for a file that cannot be read, is no ONNX, or names others that hold its tensors."""
+    try:
+        content = path.read_bytes()
+        whole = is_whole(content)
+    except (OSError, ValueError) as error:
+        raise VortexError(f"{path}: is no ONNX file that can be run ({error})", "export the version again") from error
+    if not whole:
+        raise VortexError(f"{path}: names other files, which nobody has verified, and is not run", "export the version again")
+    return content
+
+
 def session(path: Path, threads: int = 1) -> Any:
     """An ONNX Runtime session on the CPU. Raises VortexError when the file is not one that it can run, or is not all of its model."""
     import onnxruntime
@@ -113,11 +126,9 @@ def session(path: Path, threads: int = 1) -> Any:
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # for the same reason as `core.environment.WAITING`
     options.log_severity_level = 3
+    content = content_of(path)
     try:
-        if not is_whole(path.read_bytes()):
-            # What is recorded is this file's digest alone.
-            raise ValueError("it names other files, which nobody has verified")
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         first = (str(error).strip().splitlines() or ["no message"])[0]
         raise VortexError(f"{path}: ONNX Runtime cannot run it ({first})", "export the version again") from error

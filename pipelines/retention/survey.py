@@ -27,9 +27,10 @@ from pipelines.runs.folder import WEIGHTS, runs_folder
 from pipelines.runs.state import RunState
 from pipelines.validate.cached import statistics_path
 from pipelines.workspace import Workspace
-from registry import artifacts, database, events
+from registry import artifacts, database
 from registry.chain import canonical
 from registry.edges import VersionEdge
+from registry.events import reading
 from registry.ledger import Ledger
 from registry.state import State
 
@@ -100,12 +101,12 @@ def survey(ws: Workspace, older_s: float = DAY_S) -> list[Item]:
 def needs_of(ledger: Ledger) -> Needs:
     """What the ledger's events need."""
     entries = list(ledger.each())
-    state = events.fold(entries)
+    state = reading.fold(entries)
     reasons = _reasons(state)
     needed: dict[str, str] = {}
     for entry in entries:
         name = entry.subject if entry.subject in state.versions else None
-        for artifact in events.parse(entry).artifacts():
+        for artifact in reading.parse(entry).artifacts():
             # A registry that was moved has its artifacts below another root, at the same place there.
             needed.setdefault(artifacts.key(artifact.uri) or artifact.uri, reasons[name] if name else f"named by event {entry.seq}")
     digests = frozenset(digest for entry in entries for digest in DIGEST.findall(canonical([entry.head, entry.body])))

@@ -35,8 +35,13 @@ from validation.decode import read_rgb
 from validation.evidence.device_bench import DeviceBench, Latency
 
 WARM_UP: Final = 10
+ROUNDS, CALLS = 15, 3
+"""Of a comparison with torch eager: both take turns, and turns at going first, and the median of the rounds' own ratios counts, because a slow
+spell of the machine meets both sides of its round."""
 PICTURES: Final = 16
 """Different pictures that take turns, so that no engine works from a warm cache of one."""
+BESIDE_EAGER: Final = ("onnx", "openvino")
+"""The runtimes that compute where torch eager does: on the processor."""
 METRICS: Final = ("rmse", "rmse_near", "miou", "iou_glass")
 _STATUS, _PEAK_RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -45,7 +50,8 @@ _STATUS, _PEAK_RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 class Bench:
     """What was measured. `compute` is from a picture [H,W,3] in memory to depth and logits in memory; `end_to_end` is that with reading the
     file, decoding and resizing it before, None where no pictures are here. `memory_bytes` is what loading and running the engine added to
-    the process at most, None where the system does not tell. `task` is place → metric → value, on the exam, by the same engine."""
+    the process at most, None where the system does not tell. `task` is place → metric → value, on the exam, by the same engine. `over_eager` is
+    how many times as fast as torch eager it is, None for torch itself and on a GPU."""
 
     version: str
     runtime: str
@@ -62,6 +68,7 @@ class Bench:
     end_to_end: Latency | None
     memory_bytes: int | None
     task: dict[str, dict[str, float]]
+    over_eager: float | None = None
     remark: str = ""
     report: DeviceBench | None = None
     recorded: bool = False
@@ -104,6 +111,11 @@ def bench(
             if files
             else None
         )
+        over_eager = None
+        if runtime in BESIDE_EAGER:
+            notice(f"timing it beside torch eager: {ROUNDS} rounds")
+            with opened(registry, version, "torch", form, threads) as eager:
+                over_eager = _speedup(engine.predict, eager.predict, pictures)
         figures = _task(ws, version, engine.predict, sets, notice) if task else {}
     measured = Bench(
         name,
@@ -121,6 +133,7 @@ def bench(
         None if whole is None else _latency(whole),
         None if before is None or peak is None else max(peak - before, 0),
         figures,
+        over_eager,
         engine.remark,
     )
     exported = newest(version, form)
@@ -146,6 +159,22 @@ def _timed(frames: int, call: Callable[[int], object]) -> NDArray[np.float64]:
         call(place)
         times[place] = 1000 * (time.perf_counter() - started)
     return times
+
+
+def _speedup(ours: Predictor, theirs: Predictor, pictures: Sequence[NDArray[np.uint8]]) -> float:
+    """How many times as fast as `theirs` one of two predictors is: the median over the rounds in which they take turns."""
+    sides = (ours, theirs)
+    for predict in sides:
+        for place in range(CALLS):
+            predict(pictures[place % len(pictures)][None])
+    seconds = np.empty((ROUNDS, len(sides)))
+    for number in range(ROUNDS):
+        for side in (0, 1) if number % 2 else (1, 0):
+            started = time.perf_counter()
+            for place in range(number * CALLS, (number + 1) * CALLS):
+                sides[side](pictures[place % len(pictures)][None])
+            seconds[number, side] = time.perf_counter() - started
+    return float(np.median(seconds[:, 1] / seconds[:, 0]))
 
 
 def _latency(times: NDArray[np.float64]) -> Latency:
@@ -183,6 +212,7 @@ def _report(measured: Bench, version: Version, artifact: Artifact) -> DeviceBenc
         memory_bytes=measured.memory_bytes,
         # A report holds no number that is none; who predicts one has lost anyway.
         task={place: {name: value for name, value in values.items() if np.isfinite(value)} for place, values in measured.task.items()},
+        over_eager=measured.over_eager,
     )
 
 

@@ -18,7 +18,7 @@ from vortex_jetson.perception.fusion import CONFIDENT, TOF_FARTHEST_M, TOF_NEARE
 from core.classes import CLASSES, INFLATION_M
 from core.errors import VortexError
 from pipelines.hub.classes import class_pixels, untaught
-from pipelines.hub.exports import HOST, TASK, TaskResult, answers_alike, file_checks, form_of, newest
+from pipelines.hub.exports import HOST, TASK, TaskResult, answers_alike, file_checks, form_of, newest, speed_checks
 from pipelines.ship.bill_of_materials import bill_of_materials
 from pipelines.ship.export.contract import contract
 from pipelines.ship.health_task import health_task
@@ -51,8 +51,9 @@ class PackedBundle:
         return digest(self.manifest)
 
 
-def export_for(version: Version, device: Device) -> Export:
-    """The export that a device is sent. Raises VortexError where there is none, or none that answers as the trained network does and builds.
+def export_for(ws: Workspace, registry: Hub, version: Version, device: Device) -> Export:
+    """The export that a device is sent. Raises VortexError where there is none, or none that answers as the trained network does, builds, and
+    is worth its 8 bits.
 
     One of less than fp32 on which the exam says too little passes here: promoting it took a person, who answers for it in the ledger.
     """
@@ -72,12 +73,18 @@ def export_for(version: Version, device: Device) -> Export:
     unbuilt = next((check for check in file_checks(exported) if check.name == "engine-builds" and not check.passed), None)
     if unbuilt:
         raise VortexError(f"the file of {version.name} as {form}: {unbuilt.found}", f"export it again with: {command} --check")
+    slow = next((check for check in speed_checks(ws, registry, version, exported) if not check.passed), None)
+    if slow:
+        raise VortexError(
+            f"{version.name} is not sent as {form}: {slow.found}; asked: {slow.asked}",
+            f"measure it with: vortex bench {version.name} --precision int8 --record; or send fp32: take precision out of vortex.toml",
+        )
     return exported
 
 
 def pack(ws: Workspace, registry: Hub, version: Version, channel: Channel, keys: KeyFolder) -> PackedBundle:
     """Make the bundle of a version for a channel. Raises VortexError where an export, a key or the frames of the exam are missing."""
-    exported = export_for(version, ws.config.devices[channel.device])
+    exported = export_for(ws, registry, version, ws.config.devices[channel.device])
     path, model = f"models/{version.name}-{exported.precision}.onnx", registry.artifact_path(exported.artifact)
     pixels = class_pixels(registry, version)
     task = health_task(ws, channel.domain, version.size, model, classes=not untaught(pixels))

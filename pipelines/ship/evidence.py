@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 from core.errors import VortexError
 from core.progress import NamedProgress, Notice
@@ -15,7 +15,7 @@ from pipelines.exam.leaks import leaks, lineage_of
 from pipelines.exam.results import Place, Result, results
 from pipelines.exam.sets import ExamSet, exam_sets
 from pipelines.hub.classes import class_pixels
-from pipelines.hub.evidence import EvidenceItem, items
+from pipelines.hub.evidence import EvidenceItem, reports
 from pipelines.hub.exports import (
     BUILDS,
     HOST,
@@ -24,6 +24,7 @@ from pipelines.hub.exports import (
     Form,
     TaskResult,
     form_of,
+    host_speed,
     newest,
     on_too_few_frames,
     parity_evidence,
@@ -39,7 +40,6 @@ from registry.records import Export, Version
 from registry.versions import Hub
 from validation.evidence.closed_loop import ClosedLoop
 from validation.evidence.device_bench import DeviceBench
-from validation.evidence.report import Report
 from validation.evidence.shadow import Shadow
 from validation.promotion.evidence import (
     Baselines,
@@ -68,8 +68,6 @@ from validation.promotion.gates.better_than_nothing import BetterThanNothing
 from validation.promotion.gates.independent_frames import IndependentFrames
 from validation.promotion.gates.not_worse import NotWorse
 from validation.strict import Strict
-
-R = TypeVar("R", bound=Report)
 
 
 @dataclass(frozen=True)
@@ -151,7 +149,7 @@ def _shipped_file(request: Request) -> ShippedFile:
     unasked = form.target == "jetson" and tensorrt_check.installed() and exported is not None and BUILDS not in exported.detail
     if exported is None or unasked or (form.lossy and not _judged_now(request, exported)):
         exported = _export(request, form)
-    return shipped_file(exported)
+    return shipped_file(exported, host_speed(request.ws, request.registry, request.version, exported))
 
 
 def _judged_now(request: Request, exported: Export) -> bool:
@@ -183,7 +181,7 @@ def _closed_loop_runs(request: Request) -> ClosedLoopRuns:
         request.version.name,
         tuple(
             ClosedLoopRun(report.simulator.name, report.reached, report.unhurt, item.trust == "trusted", _about(item))
-            for report, item in _reports(request, ClosedLoop, "closed-loop")
+            for report, item in reports(request.ws, request.registry, request.version, ClosedLoop, "closed-loop")
         ),
     )
 
@@ -193,7 +191,7 @@ def _device_runs(request: Request) -> DeviceRuns:
     exported = newest(request.version, _form(request))
     sha256 = exported.artifact.sha256 if exported else None
     runs = []
-    for report, item in _reports(request, DeviceBench, "device-bench"):
+    for report, item in reports(request.ws, request.registry, request.version, DeviceBench, "device-bench"):
         if report.export_sha256 == sha256:
             device, text = _vouching(request, item, lambda channel: channel.device == request.channel.device)
             runs.append(DeviceRun(report.latency_ms.p99, report.frames, device, text))
@@ -203,26 +201,10 @@ def _device_runs(request: Request) -> DeviceRuns:
 def _shadow_runs(request: Request) -> ShadowRuns:
     """Of the version's shadow reports; who vouches for one is a device of the channel, beside whose production it ran."""
     runs = []
-    for report, item in _reports(request, Shadow, "shadow"):
+    for report, item in reports(request.ws, request.registry, request.version, Shadow, "shadow"):
         device, text = _vouching(request, item, lambda channel: channel == request.channel)
         runs.append(ShadowRun(device, report.frames, report.depth_within_10_percent, report.same_class, text))
     return ShadowRuns(request.version.name, tuple(runs))
-
-
-def _reports(request: Request, report_type: type[R], kind: str) -> list[tuple[R, EvidenceItem]]:
-    """The version's reports of a kind, read again, by when each says that it was made: an old one that is sent in again stays old.
-
-    Raises VortexError for one whose file is gone or changed: the newest might be that one.
-    """
-    reports = []
-    for item in items(request.ws, request.registry, request.version, kind=kind):
-        if item.fault:
-            raise VortexError(
-                f"evidence of {request.version.name}: {item.fault}", "look at it with: vortex evidence list " + request.version.name
-            )
-        if isinstance(item.report, report_type):
-            reports.append((item.report, item))
-    return sorted(reports, key=lambda each: each[0].made_at)
 
 
 def _vouching(request: Request, item: EvidenceItem, counts: Callable[[Channel], bool]) -> tuple[str, str]:

@@ -24,7 +24,7 @@ from pipelines.ship.publish import publish_after
 from pipelines.workspace import Workspace, check_name
 from registry import devices, signature
 from registry.channels import Channel, ChannelState
-from registry.events import ChannelHeld
+from registry.events.channel import ChannelHeld
 from registry.records import DeviceStatus, EnrolledDevice, Outcome
 from registry.stages import bundles, channel_states, held, newest_production_move
 from registry.versions import Hub
@@ -154,7 +154,7 @@ def rollout_failures(registry: Hub, state: ChannelState, now: datetime) -> tuple
         if status is not None and status.outcome == "committed" and status.bundle in made:
             continue
         if status is not None and status.outcome in ("rolled back", "failed") and (status.about is None or status.about in made):
-            failures.append(f"{device.name} {status.outcome}{f': {status.reason}' if status.reason else ''}")
+            failures.append(f"{device.name} {status.outcome}{f': {status.because}' if status.because else ''}")
         elif now - max(datetime.fromisoformat(began), datetime.fromisoformat(device.enrolled_at)) > SILENCE:
             failures.append(f"{device.name} has said nothing of it for {SILENCE / timedelta(hours=1):.0f} h")
         else:
@@ -203,7 +203,7 @@ def _take(ws: Workspace, registry: Hub, path: Path, senders: Mapping[str, tuple[
         # What was taken by an earlier call lies there for ever, and needs no transaction.
         old = device.status is not None and status.counter <= device.status.counter
         taken = not old and devices.report(registry.ledger, device.name, status, actor=f"device {device.name}")
-        return Collected(path.name, "taken" if taken else "old", f"{device.name} {status.words}")
+        return Collected(path.name, "taken" if taken else "old", f"{device.name} {status.sentence}")
     except VortexError as error:
         return Collected(path.name, "refused", error.message)
 

@@ -257,19 +257,17 @@ def init(
 
 def rotate(
     ws: Workspace,
-    role: Role | Literal["release"],
+    role: Role,
     root_folders: Sequence[Path],
     passphrase: str,
     *,
     new_folders: Sequence[Path] = (),
     new_passphrase: str | None = None,
-    distrust: Sequence[str] = (),
     now: datetime | None = None,
 ) -> KeysChange:
     """Give a role a new key instead of those that it has, by a new metadata of root, which the root keys in `root_folders` sign.
 
-    For the role root the keys in `new_folders` take the place of all old ones, and both sign: who trusts the old ones follows. For the release
-    key see `rotate_release`.
+    For the role root the keys in `new_folders` take the place of all old ones, and both sign: who trusts the old ones follows.
     Raises VortexError where too few root keys are there; nothing is changed then.
     """
     keys = key_folder(ws)
@@ -277,10 +275,6 @@ def rotate(
         raise UsageError("a new root key, and no folder for it", "name it with --new FOLDER")
     if role != "root" and new_folders:
         raise UsageError(f"--new is where new root keys go, and {role} has its key in the workspace", "leave --new out")
-    if role == "release":
-        return rotate_release(ws, root_folders, passphrase, distrust=distrust, now=now)
-    if distrust:
-        raise UsageError(f"--distrust names release keys; what the old key of {role} signs is refused anyway", "leave --distrust out")
     with changing(ws):
         old = keys.root()
         signers = root_signers(ws, root_folders, passphrase)

@@ -29,7 +29,7 @@ from pipelines.ship.keys import NoKeys, changing
 from pipelines.ship.tuf_repository import TufRepository, repository
 from pipelines.workspace import FILE, Workspace
 from registry.channels import Channel, ChannelState
-from registry.events import ChannelBundled
+from registry.events.channel import ChannelBundled
 from registry.quarantine import bars_of
 from registry.stages import bundles, channel_states, held
 from registry.versions import Hub
@@ -177,7 +177,7 @@ def _release(
     if name is None:
         return None, ""
     version = registry.get(name)
-    export = export_for(version, ws.config.devices[channel.device]).artifact.sha256
+    export = export_for(ws, registry, version, ws.config.devices[channel.device]).artifact.sha256
     made = [bundled for bundled in bundles(registry.ledger, channel) if (bundled.version, bundled.export) == (name, export)]
     if made and _is_whole(target, made[-1]) and _is_signed(target, made[-1]):
         return Release(name, made[-1].bundle, made[-1].bytes), ""

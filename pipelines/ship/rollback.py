@@ -11,7 +11,7 @@ from pipelines.ship.publish import publish_after
 from pipelines.workspace import Workspace
 from registry import stages
 from registry.channels import Channel
-from registry.events import ChannelRolledBack
+from registry.events.channel import ChannelRolledBack
 from registry.stages import channel_state, channel_states, newest_move
 from registry.versions import Hub
 

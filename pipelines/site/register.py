@@ -11,13 +11,15 @@ from typing import Any, Final
 from core.stages import STAGES
 from pipelines.hub.open import hub
 from pipelines.workspace import Workspace
-from registry import events, quarantine
 from registry import graph as lineage
+from registry import quarantine
 from registry.chain import ChainHead
 from registry.declarations import DeclaredVersion
 from registry.devices import setbacks
 from registry.edges import Edge, VersionEdge
-from registry.events import REGISTERING, Sentence, VersionRegistered
+from registry.events import reading
+from registry.events.event import Sentence
+from registry.events.version import REGISTERING, VersionRegistered
 from registry.graph import Graph
 from registry.ledger import Entry
 from registry.quarantine import Bar, bars_of_all
@@ -108,8 +110,8 @@ class Register:
     def _read(self, names: Sequence[str]) -> list[Version]:
         """Versions in the order of their numbers; one question for many of them, as a question takes longer than an answer."""
         with self.registry.ledger.understood():
-            entries = self.registry.ledger.entries(kinds=events.kinds(scope="version"), subject=names)
-            versions = events.fold(self._until_head(entries)).whole_versions()
+            entries = self.registry.ledger.entries(kinds=reading.kinds(scope="version"), subject=names)
+            versions = reading.fold(self._until_head(entries)).whole_versions()
         stages = {version.name: self.summaries[version.name].stages for version in versions}
         return [dataclasses.replace(version, stages=stages[version.name]) for version in versions]
 
@@ -129,7 +131,7 @@ def read(ws: Workspace) -> Register:
         for entry in registry.ledger.each():
             if entry.seq > register.head.seq:
                 break
-            event_type = events.type_of(entry)
+            event_type = reading.type_of(entry)
             event = event_type.parse(entry)
             line = Line(entry.seq, entry.at, entry.actor, event.sentence(), entry.reason, entry.commit)
             register.lines.append(line)
@@ -151,9 +153,9 @@ def read(ws: Workspace) -> Register:
                 moves[entry.subject, stage, version] = Hold(
                     stage, version, line, entry.head["replaced"], tuple(map(_check, (entry.body or {}).get("checks", ())))
                 )
-        heads = list(register._until_head(registry.ledger.entries(without=events.kinds(folds=False), bodies=False)))
-        state = events.fold(heads)
-        state.quarantines = events.fold(quarantining).quarantines
+        heads = list(register._until_head(registry.ledger.entries(without=reading.kinds(folds=False), bodies=False)))
+        state = reading.fold(heads)
+        state.quarantines = reading.fold(quarantining).quarantines
     for name, version in state.versions.items():
         version.material = materials[name]
     register.declared, register.devices = state.declared, state.devices

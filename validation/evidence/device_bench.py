@@ -31,7 +31,8 @@ class DeviceBench(Report):
 
     `latency_ms` is of the engine alone, from a picture in memory to its answers in memory; `end_to_end_ms` with reading, decoding and
     resizing it before. `memory_bytes` is what the engine added to its process. `task` is what the same engine came to on the exam:
-    place → metric → value, RMSE in metres and IoU as shares.
+    place → metric → value, RMSE in metres and IoU as shares. `over_eager` is how many times as fast as torch eager it is on the same machine
+    and threads, the median of interleaved rounds; None where that was not measured.
     """
 
     kind: Literal["device-bench"]
@@ -48,6 +49,7 @@ class DeviceBench(Report):
     threads: Annotated[int, Field(ge=1, le=4096)] | None = None
     memory_bytes: Count | None = None
     task: dict[Line, dict[Line, Annotated[float, Field(ge=0, le=1e6)]]] | None = Field(default=None, max_length=1000)
+    over_eager: Annotated[float, Field(gt=0, le=1e6)] | None = None
 
     def summary(self) -> str:
         """Device, runtime and speed."""

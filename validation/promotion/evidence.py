@@ -127,11 +127,20 @@ class ExportParity:
 
 
 @dataclass(frozen=True)
+class HostSpeed:
+    """How many times as fast as torch eager a file is on a host, by the report that `text` names; None where there is none, and why."""
+
+    over_eager: float | None
+    text: str
+
+
+@dataclass(frozen=True)
 class ShippedFile:
     """The very file that the channel's device is sent: its precision and target in words, and whether it is `lossy`, less than fp32.
 
     `judgements` are (metric, place, how the file stands there against the trained network); where there are none, `missing` says why.
-    `builds` is whether NVIDIA's parser and builder take it and what they said, None where they were not asked.
+    `builds` is whether NVIDIA's parser and builder take it and what they said, None where they were not asked. `speed` is that of an int8 file
+    for the host, None of any other.
     """
 
     form: str
@@ -139,6 +148,7 @@ class ShippedFile:
     judgements: tuple[tuple[str, str, Comparison], ...] = ()
     missing: str = ""
     builds: tuple[bool, str] | None = None
+    speed: HostSpeed | None = None
 
 
 @dataclass(frozen=True)

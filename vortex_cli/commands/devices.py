@@ -50,8 +50,8 @@ def _reasons(lines: Sequence[DeviceLine]) -> list[str]:
     """Why devices do not run what they should, one line for all with the same reason."""
     devices: dict[tuple[str, str], list[str]] = {}
     for line in lines:
-        if line.health in ("failed", "rolled back", "held") and line.device.status and line.device.status.reason:
-            devices.setdefault((line.health, line.device.status.reason), []).append(line.device.name)
+        if line.health in ("failed", "rolled back", "held") and line.device.status and line.device.status.because:
+            devices.setdefault((line.health, line.device.status.because), []).append(line.device.name)
     return [f"{wording.several(names)} {health}: {reason}" for (health, reason), names in devices.items()]
 
 

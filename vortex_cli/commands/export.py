@@ -40,7 +40,7 @@ def export(
 
     Example: vortex export v10 --precision fp16 --target jetson
     """
-    from pipelines.hub.exports import file_checks, form_named
+    from pipelines.hub.exports import file_checks, form_named, speed_checks
     from pipelines.hub.open import hub
     from pipelines.ship.export import export as write
     from pipelines.ship.export import export_path
@@ -54,12 +54,17 @@ def export(
     parts = report.fp32_parts if report else None
     exported = write(ws, version, form, fp32_parts=parts, check=check, on_step=console.note)
     checks = file_checks(exported)
-    path = export_path(ws, hub(ws).get(version), form)
+    registry = hub(ws)
+    path = export_path(ws, registry.get(version), form)
     payload = {"version": version, "path": path, **vars(exported), "passed": all(check.passed for check in checks)}
     if not console.session.json:
         console.emit(None, *_layers(version, report), _title(version, form, exported))
     console.emit_checks(payload | ({"layers": report} if report else {}), map(_line, checks))
     _remark(exported, path, report)
+    for speed in speed_checks(ws, registry, registry.get(version), exported):
+        console.note(
+            f"{form} is {'offered' if speed.passed else 'not offered: no stage beyond candidate takes it'}: {speed.found}; {speed.asked}"
+        )
     _refuse(version, form, exported, checks)
 
 

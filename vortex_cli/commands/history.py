@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 TABLE_ROWS = 100
 """How many of the newest lines a table shows unless told."""
+WIDE = 100
+"""Columns of a terminal from which on who and why have columns of their own."""
 
 
 def history(
@@ -52,8 +54,8 @@ def history(
     if device is not None:
         ws.device(device)
     registry = hub(ws)
-    if version is not None and version not in {declared.name for declared in registry.declared()}:
-        registry.get(version)
+    if version is not None:
+        registry.described(version)  # a wrong name is answered with the right ones
     if at is not None:
         if last is not None:
             raise UsageError("--at shows a moment, --last the newest lines", "give one of them")
@@ -117,16 +119,19 @@ def payload(entry: Entry) -> dict[str, Any]:
 
 
 def table(entries: list[Entry]) -> Table:
-    """Entries for people; on a narrow terminal the commit gives way."""
-    from registry import events
+    """Entries for people; on a narrow terminal who and why stand below what happened, and the commit gives way."""
+    from registry.events import reading
 
-    wide = wording.width() >= 100
-    columns: list[console.Column] = [("#", "right"), "when", "what", "who", "why", *(["commit"] if wide else [])]
-    rows = []
+    wide = wording.width() >= WIDE
+    columns: list[console.Column] = [("#", "right"), "when", "what", *(["who", "why", "commit"] if wide else [])]
+    rows: list[list[object]] = []
     for entry in entries:
-        at = wording.when(entry.at, minutes=wide)
-        row = [entry.seq, at, wording.sentence(events.parse(entry).sentence()), wording.who(entry.actor), entry.reason or None]
-        rows.append([*row, wording.digest(entry.commit, 8)] if wide else row)
+        what, who = wording.sentence(reading.parse(entry).sentence()), wording.who(entry.actor)
+        if wide:
+            rows.append([entry.seq, wording.when(entry.at), what, who, entry.reason or None, wording.digest(entry.commit, 8)])
+        else:
+            what.append(f"\nby {who}{f': {entry.reason}' if entry.reason else ''}", "dim")
+            rows.append([entry.seq, wording.when(entry.at), what])
     table = wording.snug(console.table(columns, rows))
     for column in table.columns:
         column.no_wrap = column.header not in ("what", "why")

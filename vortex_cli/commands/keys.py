@@ -6,27 +6,22 @@ import os
 import shutil
 import sys
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from core.errors import UsageError
 from vortex_cli import console, wording
 
 PASSPHRASE = "VORTEX_ROOT_PASSPHRASE"
 """Environment variable that holds the passphrase of the root keys, where nobody can be asked."""
+ASKED = "passphrase of the root keys"
 ROOT = typer.Option("--root", metavar="FOLDER", help="Where a root key lies, outside of the workspace; may be repeated.")
 
 
-class RoleName(StrEnum):
-    """What can get a new key."""
-
-    ROOT = "root"
-    TARGETS = "targets"
-    SNAPSHOT = "snapshot"
-    TIMESTAMP = "timestamp"
-    RELEASE = "release"
+Named = Literal["root", "targets", "snapshot", "timestamp", "release"]
+"""What can get a new key: a role of what is published, or the workspace itself, which signs what a bundle states."""
 
 
 def init(
@@ -42,16 +37,18 @@ def init(
 
     Example: vortex keys init --root /media/usb
     """
+    from pipelines.ship.keys import LEAST_PASSPHRASE
     from pipelines.ship.keys import init as make
 
     ws = console.workspace()
-    change = make(ws, root, _passphrase("passphrase of the new root keys", new=True), threshold=threshold)
+    passphrase = _passphrase(f"passphrase of the new root keys, {LEAST_PASSPHRASE} characters or more", new=True)
+    change = make(ws, root, passphrase, threshold=threshold)
     console.emit(change, change.sentence())
     console.note(f"take away and keep: {', '.join(map(str, root))}; then publish what is in production with: vortex publish")
 
 
 def rotate(
-    role: Annotated[RoleName, typer.Argument(metavar="ROLE", help="root, targets, snapshot, timestamp or release.")],
+    role: Annotated[Named, typer.Argument(metavar="ROLE", help="root, targets, snapshot, timestamp or release.")],
     root: Annotated[list[Path], ROOT],
     new: Annotated[
         list[Path] | None, typer.Option("--new", metavar="FOLDER", help="Where a new root key goes, for ROLE root; may be repeated.")
@@ -68,12 +65,19 @@ def rotate(
 
     Example: vortex keys rotate timestamp --root /media/usb
     """
-    from pipelines.ship.keys import rotate as replace
+    from pipelines.ship import keys
     from pipelines.ship.publish import publish_after
     from pipelines.ship.tuf_repository import refresh as sign
 
     ws = console.workspace()
-    change = replace(ws, role.value, root, _passphrase("passphrase of the root keys"), new_folders=new or (), distrust=distrust or ())
+    if role == "release":
+        if new:
+            raise UsageError("--new is where new root keys go, and the release key lies in the workspace", "leave --new out")
+        change = keys.rotate_release(ws, root, _passphrase(ASKED), distrust=distrust or ())
+    else:
+        if distrust:
+            raise UsageError(f"--distrust is of release keys; what the old key of {role} signs is refused anyway", "leave --distrust out")
+        change = keys.rotate(ws, role, root, _passphrase(ASKED), new_folders=new or ())
     published = publish_after(ws) if distrust else ()
     sign(ws)
     console.emit(change, change.sentence())
@@ -94,7 +98,7 @@ def refresh(
     from pipelines.ship.tuf_repository import refresh as sign
 
     ws = console.workspace()
-    renewed = renew(ws, root, _passphrase("passphrase of the root keys")) if root else None
+    renewed = renew(ws, root, _passphrase(ASKED)) if root else None
     signed = sign(ws)
     outcome = [renewed.sentence()] if renewed else []
     outcome.append("what was due is signed anew and published" if signed else "nothing is due: nothing was changed")

@@ -101,16 +101,17 @@ def _forest(ws: Workspace, version: str | None, data: bool) -> None:
     from registry.lineage import branch, tree, unproven
 
     registry = hub(ws)
-    summaries = registry.summaries()
-    declared = {each.name: each for each in registry.declared() if not each.adopted}
-    if version is not None and version not in declared:
+    listing = registry.listing()
+    summaries, bars = listing.summaries, listing.barred
+    declared = {each.name: each for each in listing.declared if not each.adopted}
+    by_name = {summary.name: summary for summary in summaries}
+    if version is not None and version not in by_name and version not in declared:
         registry.get(version)  # a wrong name is answered with the right ones
     forest = tree([*summaries, *declared.values()])
     if not forest:
         console.note("no versions yet; make one with: vortex train v6")
     roots = [branch(forest, version)] if version else forest
-    by_name = {summary.name: summary for summary in summaries}
-    remarks, bars = unproven(summaries), registry.barred()
+    remarks = unproven(summaries)
     if console.session.json:
         console.emit(
             {

@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from pipelines.hub.evidence import EvidenceItem
+    from pipelines.workspace import Workspace
     from registry.declarations import DeclaredVersion
     from registry.edges import Edge
     from registry.ledger import Entry
     from registry.quarantine import Bar
     from registry.records import Metrics, Version
+    from registry.versions import Hub
+    from validation.checks import Check
 
 MEASURES = (
     # name in the metrics, heading, whether it is a share shown in percent
@@ -47,27 +50,35 @@ def show(
     """
     from pipelines.hub import history as recorded
     from pipelines.hub.classes import class_pixels
-    from pipelines.hub.evidence import items
     from pipelines.hub.open import hub
+    from registry.declarations import DeclaredVersion
     from registry.quarantine import bars_of
 
     ws = console.workspace()
     registry = hub(ws)
-    declared = next((each for each in registry.declared() if each.name == version and not each.adopted), None)
-    if declared:
-        _show_declared(declared, bars_of(registry.ledger, version), list(recorded.history(registry.ledger, version=version)))
-        return
-    record = registry.get(version)
+    record = registry.described(version)
+    bars = bars_of(registry.ledger, version)
     entries = list(recorded.history(registry.ledger, version=version))
+    if isinstance(record, DeclaredVersion):
+        _show_declared(record, bars, entries)
+        return
     payload = {**{key: value for key, value in vars(record).items() if key != "headline"}, "headline": record.headline}
     payload["stages"] = [{"channel": channel, "stage": stage} for channel, stage in record.stages]
     pixels = class_pixels(registry, record)
     payload["trained_classes"] = pixels
-    bars = bars_of(registry.ledger, version)
     payload["quarantined"] = [str(bar) for bar in bars]
     payload["published"] = record.published
-    payload["evidence"] = reports = items(ws, registry, record) if record.evidence else []
-    console.emit({**payload, "history": [history.payload(entry) for entry in entries]}, *_sections(record, pixels, bars, reports, entries))
+    payload["evidence"] = reports = _evidence(ws, registry, record) if record.evidence else []
+    payload["int8_speed"] = speed = _int8_speed(ws, registry, record)
+    console.emit(
+        {**payload, "history": [history.payload(entry) for entry in entries]}, *_sections(record, pixels, bars, reports, speed, entries)
+    )
+
+
+def _evidence(ws: Workspace, registry: Hub, record: Version) -> list[EvidenceItem]:
+    from pipelines.hub.evidence import items  # numpy, which most versions are shown without
+
+    return items(ws, registry, record)
 
 
 def _show_declared(declared: DeclaredVersion, bars: Sequence[Bar], entries: list[Entry]) -> None:
@@ -81,8 +92,15 @@ def _show_declared(declared: DeclaredVersion, bars: Sequence[Bar], entries: list
 
 
 def _sections(
-    version: Version, pixels: dict[str, int] | None, bars: Sequence[Bar], reports: list[EvidenceItem], entries: list[Entry]
+    version: Version,
+    pixels: dict[str, int] | None,
+    bars: Sequence[Bar],
+    reports: list[EvidenceItem],
+    speed: Check | None,
+    entries: list[Entry],
 ) -> Iterator[RenderableType]:
+    from rich.text import Text
+
     yield _heading(version, pixels, bars)
     yield _titled("Lineage", _table(["edge", "to", "detail"], [_lineage(edge) for edge in version.parents]))
     yield _titled("Data", _data(version))
@@ -95,6 +113,8 @@ def _sections(
         yield _titled(published.TITLE, _indented(published.table_of_figures(version.published)))
     if version.exports:
         yield _titled("Exports", _exports(version))
+    if speed:
+        yield _indented(Text(f"int8 for host is {'offered' if speed.passed else 'not offered'}: {speed.found}; {speed.asked}"))
     if reports:
         yield _titled("Evidence", _indented(evidence.lines(reports)))
     own, of_recipe = _recipe(version)
@@ -211,6 +231,16 @@ def _classes(of_protocol: Sequence[Metrics]) -> RenderableType:
     columns: list[console.Column] = ["measured on", *((name, "right") for name in CLASSES)]
     rows = [[metrics.series.place, *(wording.percent(metrics.values.get(f"iou_{name}")) for name in CLASSES)] for metrics in of_protocol]
     return _table(columns, rows)
+
+
+def _int8_speed(ws: Workspace, registry: Hub, version: Version) -> Check | None:
+    """Whether the version's int8 file is one that a host is sent; None without such a file."""
+    if not any((entry.precision, entry.target) == ("int8", "host") for entry in version.exports):
+        return None
+    from pipelines.hub.exports import INT8_HOST, newest, speed_checks
+
+    exported = newest(version, INT8_HOST)
+    return next(iter(speed_checks(ws, registry, version, exported)), None) if exported else None
 
 
 def _exports(version: Version) -> RenderableType:

@@ -9,7 +9,7 @@ import typer
 
 from core.errors import UsageError
 from pipelines.train.plan.options import TrainOptions
-from vortex_cli import console
+from vortex_cli import console, wording
 from vortex_cli.options import After, named
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Display:
 
     def _state(self, event: TrainEvent) -> str:
         """What stands beside the bar: as much of it as a line has room for, so that bar, count and remaining time are never cut."""
-        parts = [f"epoch {event.epoch + 1}/{event.epochs}", f"{event.frames_per_second:.0f} frames/s"]
+        parts = [f"epoch {event.epoch + 1}/{event.epochs}", wording.rate(event.frames_per_second)]
         parts += [f"{name} {value:.3f}" for name, value in event.values.items()]
         room = self._display.console.width - len(event.stage) - BAR_AND_TIME - 2 * len(str(event.epochs * event.steps))
         while len("  ".join(parts)) > room and len(parts) > 1:
@@ -153,7 +153,7 @@ def epoch_line(event: TrainEvent) -> str:
     miou = f", mIoU {100 * event.values['val/miou']:.1f} %" if "val/miou" in event.values else ""
     mark = "  best so far" if best is not None and rmse == best else ""
     loss = f"loss {event.values['train/loss']:.3f}  " if "train/loss" in event.values else ""
-    return f"epoch {event.epoch}/{event.epochs}  {loss}validation RMSE {rmse:.3f} m{miou}  {event.frames_per_second:.0f} frames/s{mark}"
+    return f"epoch {event.epoch}/{event.epochs}  {loss}validation RMSE {rmse:.3f} m{miou}  {wording.rate(event.frames_per_second)}{mark}"
 
 
 def _result(result: TrainResult) -> list[RenderableType]:

@@ -39,14 +39,16 @@ def versions(
     ws = console.workspace()
     if domain is not None:
         ws.domain(domain)
-    registry = hub(ws)
-    every, declared, figures, bars = registry.summaries(), registry.declared(), registry.published(), registry.barred()
-    listed = [summary for summary in every if domain is None or _concerns(summary, domain, figures)]
-    without_weights = [version for version in declared if not version.adopted and (domain is None or _published_on(version, domain))]
+    listing = hub(ws).listing()
+    figures, bars = listing.published, listing.barred
+    listed = [summary for summary in listing.summaries if domain is None or _concerns(summary, domain, figures)]
+    without_weights = [
+        version for version in listing.declared if not version.adopted and (domain is None or _published_on(version, domain))
+    ]
     if not listed and not without_weights:
         console.note(
             f"no version for domain {domain} yet; make one with: vortex train v6 --domain {domain}"
-            if every
+            if listing.summaries
             else "no versions yet; make one with: vortex train v6"
         )
     if console.session.json:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vortex_cli import console
+from vortex_cli import console, wording
 from vortex_cli.completion import complete_versions
 
 
@@ -60,6 +60,6 @@ def video(
     console.emit(
         film,
         f"{film.version} on {film.frames} {film.split} frames of {film.data}: {width}x{height}, {film.frames / film.rate:.1f} s of film,"
-        f" made at {film.frames / max(film.seconds, 1e-9):.0f} frames/s by {'ONNX Runtime' if film.runtime == 'onnx' else 'torch'}",
+        f" made at {wording.rate(film.frames / max(film.seconds, 1e-9))} by {'ONNX Runtime' if film.runtime == 'onnx' else 'torch'}",
     )
     console.note(f"file: {film.path}")

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from vortex_jetson.engines.onnx_file import is_whole
+
 if TYPE_CHECKING:
     import tensorrt
 
@@ -62,8 +64,11 @@ def _library() -> Any:
 def build_engine(onnx: bytes) -> bytes:
     """An engine for this very GPU and library, of an ONNX file's content. Takes minutes on a robot: keep it.
 
-    Raises TensorRTMissing where there is no TensorRT, TensorRTFailed with the parser's words for a file that it does not take.
+    Raises TensorRTMissing where there is no TensorRT, TensorRTFailed with the parser's words for a file that it does not take, and for one
+    that is not all of its model.
     """
+    if not is_whole(onnx):
+        raise TensorRTFailed("the file names others, which nobody has verified; no engine was built of it")
     trt = _library()
     logger = trt.Logger(trt.Logger.ERROR)
     builder: tensorrt.Builder = trt.Builder(logger)

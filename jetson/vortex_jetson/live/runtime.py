@@ -142,11 +142,14 @@ def work(
 
 
 def into_folder(path: Path) -> Output:
-    """Writes NAME.depth.npy (uint16 mm, 0 unknown), NAME.classes.npy and NAME.confidence.npy (uint8) of every frame."""
-    with writing(path):
-        path.mkdir(parents=True, exist_ok=True)
+    """Writes NAME.depth.npy (uint16 mm, 0 unknown), NAME.classes.npy and NAME.confidence.npy (uint8) of every frame.
+
+    The folder is made with the first frame: a run that answers none leaves nothing.
+    """
 
     def write(frame: Frame, seen: Seen) -> None:
+        with writing(path):
+            path.mkdir(parents=True, exist_ok=True)
         for role, values in (("depth", millimetres(seen.depth)), ("classes", seen.classes), ("confidence", seen.confidence)):
             with writing(path):
                 np.save(path / f"{frame.name}.{role}.npy", values)

@@ -29,6 +29,8 @@ from pipelines.ship.export.half import half_model
 from pipelines.ship.export.onnx import OPSET, holds, save, write_onnx
 from pipelines.ship.export.parity import NOISE, measure_parity, measure_task, noise, predictor_of_form
 from pipelines.ship.export.quantized import write_int8
+from pipelines.ship.export.ranges import FRAMES as RANGE_FRAMES
+from pipelines.ship.export.ranges import overflowing_modules, tensor_ranges
 from pipelines.workspace import Workspace
 from registry.records import Artifact, Export, Version
 from registry.versions import Hub
@@ -62,7 +64,7 @@ def export(
 
     A file of less than fp32 is judged against the network on the whole exam of the domain too. One for a Jetson is shown to NVIDIA's parser
     where that is installed; with `check` it has to be. `fp32_parts` of a half-precision network stay in fp32; None: those of the recorded
-    file. The file lies at `build/exports/vN/` too. `record=False` leaves MLflow and the ledger as they are.
+    file, else those that hold what FP16 cannot. The file lies at `build/exports/vN/` too. `record=False` leaves MLflow and the ledger as they are.
     A file that is there already is kept where its SHA-256 is that of the recorded export; its parity is measured all the same.
     Raises VortexError for an unknown version, weights that are not those registered, a student that cannot be exported, and 8 bits without
     training frames to measure ranges on.
@@ -78,13 +80,13 @@ def export(
     student, _ = checkpoint.load(registry.artifact_path(version.checkpoint))
     pixels = class_pixels(registry, version)
     domain = domain or version.domain or next((use.domain for use in version.data if use.domain), None)
-    parts = tuple(fp32_parts) if fp32_parts is not None else parts_in_fp32(version, form)
-    if parts and form.precision != "fp16":
+    if fp32_parts and form.precision != "fp16":
         raise UsageError(f"parts that stay in fp32 are asked of fp16 files, and this is {form}", "leave them out")
     calibration = training_frames(ws, version) if form.precision == "int8" else None
     path = export_path(ws, version, form)
     with locked(export_path(ws, version).with_suffix(".lock"), _PATIENCE):
         source = fp32_file(ws, registry, version, student, report)
+        parts = tuple(fp32_parts) if fp32_parts is not None else parts_in_fp32(ws, version, form, source, report)
         if form != HOST:
             told = contract(version, pixels, form, calibration=calibration.text if calibration else "none", fp32_parts=parts)
             metadata = told | {"vortex.torch": str(torch.__version__)}
@@ -137,10 +139,21 @@ def export_path(ws: Workspace, version: Version, form: Form = HOST) -> Path:
     return ws.build / "exports" / version.name / f"{version.name}-{height}x{width}{form.suffix}.onnx"
 
 
-def parts_in_fp32(version: Version, form: Form) -> tuple[str, ...]:
-    """The parts that the recorded half-precision file keeps in fp32: what `--debug` found holds until it is asked again."""
+def parts_in_fp32(ws: Workspace, version: Version, form: Form, source: Path, report: Notice) -> tuple[str, ...]:
+    """What a half-precision file keeps in fp32: what the recorded one does, for what `--debug` found holds until it is asked again; else the
+    modules of the fp32 file `source` in which a training frame makes a value that FP16 does not hold."""
+    if form.precision != "fp16":
+        return ()
     exported = newest(version, form)
-    return tuple(exported.detail.get(FP32_PARTS, ())) if exported and form.precision == "fp16" else ()
+    if exported and exported.detail.get(FP32_PARTS):
+        return tuple(exported.detail[FP32_PARTS])
+    try:
+        frames = training_frames(ws, version, RANGE_FRAMES)
+    except VortexError as error:
+        log.warning("what FP16 does not hold is not measured: %s", error)
+        return ()
+    report(f"ranges of every tensor over {frames.text}")
+    return overflowing_modules(source, tensor_ranges(source, frames.pictures(ws, version.size)))
 
 
 def fp32_file(ws: Workspace, registry: Hub, version: Version, student: Student, report: Notice) -> Path:

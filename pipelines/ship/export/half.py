@@ -12,8 +12,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final
 
-from core.errors import UsageError
-from pipelines.ship.export.parts import nodes_by_part
+from pipelines.ship.export.parts import nodes_of
 
 LARGEST: Final = 65504.0
 """The largest number of FP16."""
@@ -22,19 +21,16 @@ SMALLEST_NORMAL: Final = 2.0**-14
 
 
 def half_model(source: Path, fp32_parts: Collection[str] = ()) -> Any:
-    """The fp32 file `source` as a half-precision model whose inputs and outputs stay fp32, and so do the nodes of `fp32_parts`.
+    """The fp32 file `source` as a half-precision model whose inputs and outputs stay fp32, and so do the nodes of `fp32_parts`, which are
+    parts or modules.
 
-    Raises UsageError for a part that the network does not have.
+    Raises UsageError for one that the network does not have.
     """
     import onnx
     from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
     model = onnx.load(str(source))
-    parts = nodes_by_part(model)
-    unknown = sorted(set(fp32_parts) - set(parts))
-    if unknown:
-        raise UsageError(f"the network has no part {unknown[0]!r}, allowed: {', '.join(parts)}", "name parts as --debug does")
-    blocked = [name for part in fp32_parts for name in parts[part]]
+    blocked = nodes_of(model, fp32_parts)
     half = convert_float_to_float16(model, keep_io_types=True, op_block_list=DEFAULT_OP_BLOCK_LIST, node_block_list=blocked)
     del half.graph.value_info[:]  # it still says FP16 of tensors that blocked nodes make
     _drop_round_trips(half.graph)

@@ -6,13 +6,12 @@ The search looks at training frames alone; the exam then judges what it offers.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.environment import temporary
 from core.errors import VortexError
@@ -25,37 +24,21 @@ from pipelines.hub.classes import class_pixels
 from pipelines.hub.exports import TaskResult, task_rules
 from pipelines.hub.open import hub
 from pipelines.pack.preparing import packs_folder
-from pipelines.predict.runtimes import INPUT, Predictor, of_file, scaled, session
+from pipelines.predict.runtimes import Predictor, of_file
 from pipelines.protocol import EXAM
 from pipelines.ship.export import exam_of, fp32_file
 from pipelines.ship.export.calibration import TrainingFrames, training_frames
-from pipelines.ship.export.half import LARGEST, SMALLEST_NORMAL, half_model, rounded
+from pipelines.ship.export.half import half_model, rounded
 from pipelines.ship.export.parity import measure_task
-from pipelines.ship.export.parts import OTHER, nodes_by_part, part_of
+from pipelines.ship.export.parts import OTHER, nodes_by_part
+from pipelines.ship.export.ranges import FRAMES, TensorRange, overflowing_modules, tensor_ranges
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
     from registry.records import Version
 
-FRAMES: Final = 16
 RANKED_BY: Final = (("rmse_near", "rmse"), ("iou_glass", "miou"))
 """Each with what stands in where no frame has a near pixel, or glass."""
-
-
-@dataclass(frozen=True)
-class TensorRange:
-    """The values of one tensor over the frames: the largest, and the share of those that are not zero and below the smallest normal FP16."""
-
-    tensor: str
-    part: str
-    operation: str
-    largest: float
-    subnormal: float
-
-    @property
-    def overflows(self) -> bool:
-        """Whether FP16 holds no such value."""
-        return not self.largest <= LARGEST
 
 
 @dataclass(frozen=True)
@@ -134,7 +117,7 @@ def find_layers(
         return not any(comparison.word == "worse" or UNDECIDED in comparison.text for _, _, comparison in task.judgements)
 
     expected = _figures(ws, version, frames, of_file(source, cores()))
-    needed = _overflowing(source, ranges)
+    needed = overflowing_modules(source, ranges)
     with _Mixed(source, ()) as runtime:
         damage = _damage(_figures(ws, version, frames, runtime), expected)
     if judged(()):
@@ -154,36 +137,6 @@ def find_layers(
         parts.append(trial.part)
         passed = len(parts) < len(trials) + len(needed) and judged(parts)
     return LayerReport(ranges, needed, damage, tuple(trials), tuple(steps), tuple(parts) if passed else None)
-
-
-def tensor_ranges(source: Path, pictures: Sequence[NDArray[np.uint8]]) -> tuple[TensorRange, ...]:
-    """The values that every tensor of the fp32 file takes over the pictures [H,W,3], the largest first."""
-    import onnx
-    from onnx import TensorProto
-
-    model = onnx.shape_inference.infer_shapes(onnx.load(str(source)))
-    typed = {value.name: value.type.tensor_type.elem_type for value in model.graph.value_info}
-    outputs = {value.name for value in model.graph.output}
-    makers = {name: node for node in model.graph.node for name in node.output}
-    inner = [name for name in makers if typed.get(name) == TensorProto.FLOAT and name not in outputs]
-    model.graph.output.extend(onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in inner)
-    names = [value.name for value in model.graph.output]
-    largest, small, counted = np.zeros(len(names)), np.zeros(len(names)), np.zeros(len(names))
-    with tempfile.TemporaryDirectory(dir=temporary()) as folder:
-        path = Path(folder) / "every-tensor.onnx"
-        onnx.save(model, str(path))
-        runtime = session(path, cores())
-        for picture in pictures:
-            for place, values in enumerate(runtime.run(names, {INPUT: scaled(picture)})):
-                size = np.abs(values)
-                largest[place] = np.fmax(largest[place], size.max(initial=0.0)) if np.isfinite(size).all() else np.inf
-                small[place] += np.count_nonzero((size > 0) & (size < SMALLEST_NORMAL))
-                counted[place] += np.count_nonzero(size)
-    found = [
-        TensorRange(name, part_of(makers[name]), makers[name].op_type, float(largest[place]), float(small[place] / max(counted[place], 1)))
-        for place, name in enumerate(names)
-    ]
-    return tuple(sorted(found, key=lambda each: -each.largest))
 
 
 class _Mixed:
@@ -223,15 +176,6 @@ def _damage(figures: dict[str, float], expected: dict[str, float]) -> float:
     """How far figures are from the expected ones, as shares, added up; infinite where one is missing or not finite."""
     shares = [abs(figures.get(name, np.nan) - value) / max(abs(value), 1e-9) for name, value in expected.items()]
     return float(np.sum(shares)) if np.isfinite(shares).all() else float("inf")
-
-
-def _overflowing(source: Path, ranges: Sequence[TensorRange]) -> tuple[str, ...]:
-    """The parts that make or read a tensor which FP16 cannot hold: both have to be in fp32, for the cast between them is FP16 too."""
-    import onnx
-
-    tensors = {each.tensor for each in ranges if each.overflows}
-    nodes = onnx.load(str(source)).graph.node
-    return tuple(dict.fromkeys(part_of(node) for node in nodes if tensors & {*node.input, *node.output}))
 
 
 def _parts(source: Path) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import VortexError
 from core.files import staged_file
-from pipelines.predict.runtimes import DEPTH, INPUT, LOGITS
+from pipelines.predict.runtimes import DEPTH, INPUT, LOGITS, content_of
 
 if TYPE_CHECKING:
     from models.student import Student
@@ -75,9 +75,9 @@ def holds(path: Path, metadata: Mapping[str, str]) -> bool:
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     try:
-        model = onnx.load(str(path), load_external_data=False)
+        model = onnx.load_model_from_string(content_of(path))
         onnx.checker.check_model(model)
-    except (OSError, DecodeError, onnx.checker.ValidationError):
+    except (VortexError, DecodeError, onnx.checker.ValidationError):
         return False
     return {entry.key: entry.value for entry in model.metadata_props} == dict(metadata)
 

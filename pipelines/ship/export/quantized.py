@@ -17,7 +17,7 @@ PERCENTILE: Final = 99.99
 """Share of a tensor's values within the range that 8 bits are spread over."""
 
 
-class _Frames:
+class Frames:
     """What ONNX Runtime's calibration reads, a stretch at a time, so that the tensors of one frame alone are in memory."""
 
     def __init__(self, rgb: Sequence[NDArray[np.uint8]]) -> None:
@@ -28,15 +28,17 @@ class _Frames:
         return len(self.rgb)
 
     def set_range(self, start_index: int, end_index: int) -> None:
+        """Begin with frame `start_index`, and end before `end_index`."""
         self.place, self.end = start_index, end_index
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        """The next frame as the network's input; None after the last."""
         if self.place >= self.end:
             return None
         self.place += 1
         return {INPUT: scaled(self.rgb[self.place - 1])}
 
-    def __iter__(self) -> _Frames:
+    def __iter__(self) -> Frames:
         return self
 
     def __next__(self) -> dict[str, NDArray[np.float32]]:
@@ -62,7 +64,7 @@ def write_int8(source: Path, path: Path, target: Target, rgb: Sequence[NDArray[n
         quantize_static(
             str(source),
             str(path),
-            _Frames(rgb),
+            Frames(rgb),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv"],
             per_channel=True,

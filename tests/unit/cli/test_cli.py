@@ -26,7 +26,7 @@ def commands(group: typer.Typer = app, prefix: str = "vortex") -> Iterator[tuple
         yield f"{prefix} {command.name}", command
     for below in group.registered_groups:
         assert below.typer_instance is not None
-        yield from commands(below.typer_instance, f"{prefix} {below.name}")
+        yield from commands(below.typer_instance, f"{prefix} {below.typer_instance.info.name}")
 
 
 COMMANDS = dict(commands())

@@ -131,7 +131,7 @@ def test_no_setting_of_the_workspace_is_shown_by_a_command_that_fails_or_not(
 
 def test_the_ledger_keeps_neither_a_secret_nor_a_command_to_a_terminal(tmp_path: Path) -> None:
     from registry.channels import Channel
-    from registry.events import ChannelRefused
+    from registry.events.channel import ChannelRefused
 
     ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
     check = {"name": "job", "asked": "x", "found": "https://ci.lab/?token=hunter2-0f9c \x1b[2J", "passed": False}

@@ -79,6 +79,14 @@ def test_run_refuses_what_is_no_source(at_work: Device, source: str, words: str,
     assert error[0].startswith(f"error: {words}") and error[1].startswith("  ")
 
 
+def test_a_run_that_answered_no_frame_leaves_nothing(at_work: Device, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    written = ["--out", str(tmp_path / "out"), "--record", str(tmp_path / "run.mcap")]
+    assert main(["run", "--state", str(at_work.folder), "--source", str(tmp_path / "in"), *written]) == 2
+    assert "holds no frames" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists() and not (tmp_path / "run.mcap").exists()
+
+
 @pytest.mark.parametrize("command", ["run", "calibrate"])
 def test_frames_are_counted_from_one(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for count in ("0", "-1", "x"):

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from core.errors import VortexError
-from registry import audit, events, stages
+from registry import audit, stages
 from registry.channels import Channel
 from registry.database import Unguarded
-from registry.events import ChannelPromoted, ChannelRolledBack, VersionRegistered
+from registry.events import reading
+from registry.events.channel import ChannelPromoted, ChannelRolledBack
+from registry.events.version import VersionRegistered
 from registry.ledger import Contradiction, Ledger
 from registry.records import NewVersion
 from registry.stages import StageJudgement, record_promotion, rollback
@@ -125,7 +127,7 @@ def test_a_second_registration_of_a_name_is_refused_when_folding_and_named(
     filled.append(VersionRegistered("v11", make_new("d" * 32), 4), actor="Eve")
     words = "the chain breaks at event 10: it registers v11, which an earlier event has registered"
     with pytest.raises(Contradiction, match=words), filled.understood():
-        events.fold(filled.entries())
+        reading.fold(filled.entries())
     assert ("events", words) in found(filled)
     assert any("event 10: it takes the name v11, which event 3 has taken" in text for _, text in found(filled))
 

@@ -13,23 +13,15 @@ import pytest
 from core.errors import VortexError
 from pipelines import init
 from pipelines.hub.history import history
-from registry import events
 from registry.channels import Channel
 from registry.declarations import Adoption, Declaration, DeclaredJob, DeclaredMetric
 from registry.edges import DataEdge, RecipeEdge, TeacherEdge, WeightsEdge
-from registry.events import (
-    ChannelBundled,
-    ChannelHeld,
-    ChannelPromoted,
-    ChannelRefused,
-    ChannelRolledBack,
-    DataQuarantined,
-    DataReleased,
-    DeviceEnrolled,
-    DeviceReported,
-    DeviceRevoked,
-    Event,
-    Sentence,
+from registry.events import reading
+from registry.events.channel import ChannelBundled, ChannelHeld, ChannelPromoted, ChannelRefused, ChannelRolledBack
+from registry.events.data import DataQuarantined, DataReleased
+from registry.events.device import DeviceEnrolled, DeviceReported, DeviceRevoked
+from registry.events.event import KINDS, Event, Sentence
+from registry.events.version import (
     VersionAdopted,
     VersionDeclared,
     VersionEvent,
@@ -123,12 +115,12 @@ def every_kind(new: NewVersion) -> list[tuple[Event, str]]:
 
 def test_every_kind_comes_back_from_the_ledger_and_has_its_sentence(ledger: Ledger, make_new: New) -> None:
     recorded = every_kind(make_new())
-    assert {type(event) for event, _ in recorded} == set(events.KINDS.values())
+    assert {type(event) for event, _ in recorded} == set(KINDS.values())
     for event, _ in recorded:
         ledger.append(event, actor="Ada")
     entries = ledger.entries()
-    assert [events.parse(entry) for entry in entries] == [event for event, _ in recorded]
-    assert [plain(events.parse(entry).sentence()) for entry in entries] == [sentence for _, sentence in recorded]
+    assert [reading.parse(entry) for entry in entries] == [event for event, _ in recorded]
+    assert [plain(reading.parse(entry).sentence()) for entry in entries] == [sentence for _, sentence in recorded]
     assert ledger.claimed("version", 6) == "v6"
     assert [ledger.claimed("channel host/corridor", move) for move in (1, 2, 3)] == ["host/corridor", "host/corridor", None]
 
@@ -139,11 +131,11 @@ def test_an_event_that_its_class_did_not_write_is_named(ledger: Ledger, make_new
     (entry,) = ledger.entries()
     changed = entry._replace(head=entry.head | damage)
     with pytest.raises((Contradiction, NotUnderstood), match="event 1"):
-        events.fold([changed])
+        reading.fold([changed])
     with pytest.raises(NotUnderstood, match=r"event 1 is a 'version.registered' that lacks .*KeyError: 'data'"):
-        events.parse(entry._replace(body={}))
+        reading.parse(entry._replace(body={}))
     of_no_channel = entry._replace(kind="channel.promoted", head={"seq": 1})
-    for read in (lambda: events.fold([of_no_channel]), lambda: events.parse(of_no_channel)):
+    for read in (lambda: reading.fold([of_no_channel]), lambda: reading.parse(of_no_channel)):
         with pytest.raises(NotUnderstood, match=r"event 1 is a 'channel.promoted' that lacks .*channel 'v6' is not DEVICE/DOMAIN"):
             read()
 
@@ -168,7 +160,7 @@ def test_heads_alone_fold_into_the_same_listing_as_whole_events(ledger: Ledger, 
     moves = (ChannelPromoted(CHANNEL, "v7", "production", 2, "v6"), ChannelRolledBack(CHANNEL, "v6", "production", 3, "v7"))
     for event in (*recorded, *moves):
         ledger.append(event, actor="Ada")
-    heads, whole = (events.fold(ledger.entries(bodies=bodies)) for bodies in (False, True))
+    heads, whole = (reading.fold(ledger.entries(bodies=bodies)) for bodies in (False, True))
     assert heads.summaries() == whole.summaries()
     assert heads.channels == whole.channels
     version, adopted = whole.whole_versions()
@@ -221,7 +213,7 @@ def renamed() -> Iterator[Callable[[str, str], Event]]:
             return (self.version, "name"), f" is called {self.codename} now"
 
     yield VersionRenamed
-    events.KINDS.pop("version.renamed", None)
+    KINDS.pop("version.renamed", None)
 
 
 @pytest.fixture
@@ -252,7 +244,7 @@ def test_a_new_kind_is_one_class(place: Hub, capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize("as_json", [False, True])
 @pytest.mark.parametrize("asked", [{}, {"version": "v6"}, {"domain": "corridor"}, {"last": 1}])
 def test_a_kind_that_this_vortex_does_not_know_is_refused_by_name(place: Hub, asked: dict[str, Any], as_json: bool) -> None:
-    del events.KINDS["version.renamed"]
+    del KINDS["version.renamed"]
     console.session.json = as_json
     options = {"version": None, "domain": None, "device": None, "last": None} | asked
     attempts = (place.summaries, place.versions, lambda: place.get("v6"), lambda: history_command(**options))
@@ -268,7 +260,7 @@ def test_a_channel_with_an_unknown_move_is_refused_too(ledger: Ledger) -> None:
         """As a newer vortex may have it."""
 
     ledger.append(ChannelHeld(CHANNEL, "v6", "production", 1, None), actor="Ada")
-    del events.KINDS["channel.held"]
+    del KINDS["channel.held"]
     with pytest.raises(NotUnderstood, match=r"'channel\.held'"):
         channel_state(ledger, CHANNEL)
     assert channel_state(ledger, Channel("host", "rooms")).seq == 0
@@ -287,10 +279,10 @@ def test_a_later_shape_is_refused_and_an_earlier_one_is_read(ledger: Ledger, mon
         assert second.head["shape"] == 2
         assert channel_state(ledger, CHANNEL).current == {"candidate": "v6"}
     finally:
-        events.KINDS["channel.promoted"] = ChannelPromoted
+        KINDS["channel.promoted"] = ChannelPromoted
     with pytest.raises(NotUnderstood, match=r"event 2 is a 'channel\.promoted' of shape 2, and this vortex knows shapes up to 1"):
         channel_state(ledger, CHANNEL)
-    assert events.parse(first) == ChannelPromoted(CHANNEL, "v5", "candidate", 1, None)
+    assert reading.parse(first) == ChannelPromoted(CHANNEL, "v5", "candidate", 1, None)
 
 
 def test_a_series_is_what_makes_numbers_comparable() -> None:

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry import events
 from registry.channels import Channel
 from registry.edges import DataEdge, RecipeEdge, TeacherEdge, WeightsEdge
-from registry.events import ChannelPromoted, ChannelRolledBack, VersionExported, VersionRegistered
+from registry.events import reading
+from registry.events.channel import ChannelPromoted, ChannelRolledBack
+from registry.events.version import VersionExported, VersionRegistered
 from registry.graph import CARRYING, LINK_KINDS, Graph, Link, LinkKind, Node, graph
 from registry.ledger import Ledger
 from registry.records import Artifact, DataUse, Export, NewVersion
@@ -26,7 +27,7 @@ def version(name: str) -> Node:
 
 def of_ledger(ledger: Ledger) -> Graph:
     entries = ledger.entries()
-    return graph(events.fold(entries), entries)
+    return graph(reading.fold(entries), entries)
 
 
 def use(name: str, digest: str, hash_: str | None) -> DataUse:

@@ -21,13 +21,14 @@ from typing import Any, ClassVar, cast
 from urllib.parse import urlsplit
 
 import pytest
+from sqlalchemy import Pool, event
 
 from core.errors import VortexError
 from registry import database
 from registry import ledger as ledger_module
 from registry.chain import COLUMNS, GENESIS, ChainHead, chained
 from registry.database import Condition, Moved
-from registry.events import VersionRegistered
+from registry.events.version import VersionRegistered
 from registry.ledger import Claim, Ledger
 from registry.records import NewVersion
 
@@ -157,6 +158,30 @@ def test_an_error_in_the_transaction_leaves_nothing(both: Ledger) -> None:
         tx.append(Note("x"), actor="Ada")
         raise ZeroDivisionError
     assert both.verify().seq == 1
+
+
+def test_an_error_in_the_first_transaction_leaves_no_tables(both: Ledger) -> None:
+    with pytest.raises(ZeroDivisionError), both.transaction():
+        raise ZeroDivisionError
+    assert database.look(both.url, 5) == Condition()
+    add(both)
+    assert both.verify().seq == 1
+
+
+def test_a_transaction_is_one_connection_to_a_server(both: Ledger) -> None:
+    if both.path is not None:
+        pytest.skip("a file is looked at before it is opened for writing")
+    connections: list[object] = []
+
+    def connected(connection: object, _: object) -> None:
+        connections.append(connection)
+
+    event.listen(Pool, "connect", connected)
+    try:
+        add(both, 2)
+    finally:
+        event.remove(Pool, "connect", connected)
+    assert len(connections) == 2
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from core.errors import VortexError
 from registry import audit, database
 from registry.chain import COLUMNS
-from registry.events import VersionQuarantined, VersionReleased
+from registry.events.version import VersionQuarantined, VersionReleased
 from registry.ledger import Ledger
 from registry.outbox import Outbox, Subscription
 

@@ -9,11 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.errors import VortexError
-from registry import events, quarantine
+from registry import quarantine
 from registry.channels import Channel
 from registry.declarations import Declaration
 from registry.edges import DataEdge, RecipeEdge, WeightsEdge
-from registry.events import VersionDeclared, VersionRegistered
+from registry.events import reading
+from registry.events.version import VersionDeclared, VersionRegistered
 from registry.ledger import Ledger
 from registry.lineage import weights_line
 from registry.quarantine import bars_in, bars_of, bars_of_all, standing
@@ -47,7 +48,7 @@ def put(ledger: Ledger, subject: str, *contents: str, lift: bool = False) -> Non
 
 
 def barred(ledger: Ledger) -> dict[str, list[str]]:
-    return {name: [str(bar.quarantine) for bar in bars] for name, bars in bars_of_all(events.fold(ledger.entries())).items()}
+    return {name: [str(bar.quarantine) for bar in bars] for name, bars in bars_of_all(reading.fold(ledger.entries())).items()}
 
 
 def test_a_version_bars_itself_and_what_has_its_weights_and_nothing_by_recipe(family: Ledger) -> None:
@@ -133,7 +134,7 @@ FAMILIES = st.lists(
 @given(FAMILIES, st.sets(st.sampled_from(["v0", "v3", "v7", "p", "q", "r"]), max_size=4))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_asking_one_and_asking_all_agree(make_new: New, drawn: list[tuple[set[int], set[str]]], subjects: set[str]) -> None:
-    state = events.fold([])
+    state = reading.fold([])
     versions: dict[str, Version] = {}
     for number, (weights, names) in enumerate(drawn):
         edges = (*(WeightsEdge(f"v{parent}") for parent in sorted(weights)), *(DataEdge(name) for name in sorted(names)))

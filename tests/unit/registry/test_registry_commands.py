@@ -16,7 +16,7 @@ from pipelines.hub import open as pipeline
 from pipelines.workspace import Workspace
 from registry.channels import Channel
 from registry.edges import DataEdge, WeightsEdge
-from registry.events import VersionExported, VersionMeasured
+from registry.events.version import VersionExported, VersionMeasured
 from registry.ledger import Ledger
 from registry.records import Artifact, Export, Metrics, NewVersion
 from registry.stages import StageJudgement, record_promotion, rollback

@@ -13,7 +13,7 @@ import pytest
 from core.errors import VortexError
 from pipelines.hub.history import history, holders
 from registry.channels import Channel
-from registry.events import ChannelRolledBack
+from registry.events.channel import ChannelRolledBack
 from registry.ledger import Contradiction, Ledger
 from registry.records import NewVersion
 from registry.stages import ChannelMoved, StageJudgement, channel_state, record_promotion, rollback

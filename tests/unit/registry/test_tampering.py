@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from core.errors import VortexError
-from registry import events
-from registry.events import VersionRegistered
+from registry.events import reading
+from registry.events.version import VersionRegistered
 from registry.ledger import Ledger
 from registry.records import NewVersion
 
@@ -32,7 +32,7 @@ def test_an_emptied_ledger_does_not_pass_for_a_new_one(filled: Ledger, edit: Cal
 def test_what_was_tampered_with_is_named(filled: Ledger, change: str, edit: Callable[..., None]) -> None:
     edit(filled, f"UPDATE events SET {change}")
     with pytest.raises(VortexError, match="event 1"), filled.understood():
-        events.fold(filled.entries())
+        reading.fold(filled.entries())
 
 
 def test_events_of_a_newer_vortex_are_not_called_tampering(ledger: Ledger, make_new: Callable[..., NewVersion]) -> None:
@@ -43,4 +43,4 @@ def test_events_of_a_newer_vortex_are_not_called_tampering(ledger: Ledger, make_
 
     ledger.append(Newer("v6", make_new(), 1), actor="me")
     with pytest.raises(VortexError, match=r"event 1 is a 'version\.registered' that lacks what this vortex expects"), ledger.understood():
-        events.fold(ledger.entries())
+        reading.fold(ledger.entries())

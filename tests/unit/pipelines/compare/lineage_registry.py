@@ -14,7 +14,7 @@ from pipelines.compare.frame_errors import FrameErrors
 from pipelines.hub.open import hub
 from pipelines.workspace import Workspace
 from registry.edges import Edge, RecipeEdge, WeightsEdge
-from registry.events import VersionMeasured
+from registry.events.version import VersionMeasured
 from registry.records import Artifact, DataUse, Metrics, NewVersion
 from registry.versions import append_registration
 

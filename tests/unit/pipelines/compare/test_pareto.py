@@ -15,7 +15,7 @@ from pipelines.compare.pareto import pareto
 from pipelines.hub.open import hub
 from pipelines.report.pareto_drawing import pareto_svg, pareto_text
 from pipelines.workspace import Workspace
-from registry.events import VersionMeasured
+from registry.events.version import VersionMeasured
 from registry.records import Artifact, DataUse, Metrics, NewVersion
 from registry.versions import append_registration
 from tests.unit.pipelines.compare.lineage_registry import FEMTO, NYU, Published, measurement, register

@@ -10,7 +10,7 @@ from pipelines.hub.open import hub
 from pipelines.workspace import FILE, Workspace, load
 from registry.channels import Channel
 from registry.edges import WeightsEdge
-from registry.events import VersionMeasured
+from registry.events.version import VersionMeasured
 from registry.quarantine import record
 from registry.stages import StageJudgement, record_promotion, rollback
 from tests.unit.pipelines.compare.lineage_registry import FEMTO, LILOC, NYU, Published, measurement, register

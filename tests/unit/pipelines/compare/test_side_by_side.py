@@ -14,7 +14,7 @@ from pipelines.evaluate.version import evaluate
 from pipelines.hub.open import hub
 from pipelines.report.comparison_page import comparison_page
 from pipelines.workspace import Workspace, load
-from registry.events import VersionMeasured
+from registry.events.version import VersionMeasured
 from registry.records import Metrics
 from tests.unit.pipelines.compare.lineage_registry import NYU, Published, measurement, register
 from tests.unit.pipelines.conftest import write_frames

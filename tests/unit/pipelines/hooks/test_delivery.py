@@ -23,7 +23,7 @@ from pipelines.hooks.log import drop, log, replay, states
 from pipelines.hooks.receivers import Answer
 from pipelines.hub.open import hub
 from pipelines.workspace import FILE, Workspace, load
-from registry.events import VersionQuarantined
+from registry.events.version import VersionQuarantined
 from registry.outbox import Delivery, Outbox
 from tests.golden.workspaces import lineage_file
 from tests.unit.pipelines.hooks.receiver import Receiver, receiving
@@ -355,7 +355,7 @@ def test_waits_grow_and_a_clock_that_was_wrong_stops_nothing() -> None:
         ('command = ["true"]\ntimeout = 0', "greater than 0"),
         (
             'command = ["true"]\nkinds = ["version.promoted"]',
-            "'version.promoted', which no kind of event fits; allowed: version.registered",
+            "'version.promoted', which no kind of event fits; allowed: channel.bundled, channel.held",
         ),
         ('command = ["true"]\nchannels = ["corridor"]', "'corridor', which is no channel"),
         ('command = ["true"]\nkinds = ["version.*"]\nchannels = ["*/*"]', "has channels, and kinds that no channel has: version.*"),

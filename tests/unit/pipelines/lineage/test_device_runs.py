@@ -10,7 +10,7 @@ from core.stages import STAGES
 from pipelines.lineage.device_runs import device_runs
 from registry import devices
 from registry.channels import Channel
-from registry.events import ChannelPromoted, ChannelRolledBack
+from registry.events.channel import ChannelPromoted, ChannelRolledBack
 from registry.ledger import Ledger
 from registry.records import DeviceStatus, Outcome
 

@@ -23,7 +23,8 @@ from pipelines.train.plan.gather import _quarantine_remarks
 from pipelines.workspace import Workspace, load
 from registry.channels import Channel
 from registry.edges import DataEdge, Edge, RecipeEdge, TeacherEdge, WeightsEdge
-from registry.events import ChannelPromoted, VersionMeasured
+from registry.events.channel import ChannelPromoted
+from registry.events.version import VersionMeasured
 from registry.graph import Graph, Link, Node
 from registry.records import Artifact, DataUse, Metrics, NewVersion
 from registry.versions import append_registration

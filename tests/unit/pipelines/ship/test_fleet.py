@@ -25,7 +25,7 @@ from pipelines.workspace import Workspace
 from registry import signature
 from registry.channels import Channel
 from registry.devices import devices, setbacks
-from registry.events import ChannelBundled
+from registry.events.channel import ChannelBundled
 from registry.stages import StageJudgement, channel_state, held, record_promotion
 from tests.unit.pipelines.ship.conftest import Arena
 from tests.unit.pipelines.ship.test_publish import CHANNEL

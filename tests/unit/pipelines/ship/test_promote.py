@@ -91,10 +91,10 @@ def test_too_little_to_say_wants_a_person_who_answers_for_it(arena: Arena):
     entry = list(history(hub(arena.ws).ledger, device="host"))[-1]
     (waived,) = [check for check in (entry.body or {})["checks"] if check["waiver"]]
     assert waived["name"] == "not-worse-rmse" and waived["waiver"].endswith(": lighter, tried on the robot") and not waived["passed"]
-    from registry import events
+    from registry.events import reading
 
-    sentence = "".join(part if isinstance(part, str) else part[0] for part in events.parse(entry).sentence())
-    assert "not-worse-rmse overridden by" in sentence and sentence.endswith("lighter, tried on the robot")
+    sentence = "".join(part if isinstance(part, str) else part[0] for part in reading.parse(entry).sentence())
+    assert sentence.endswith(", not-worse-rmse overridden") and entry.reason == "lighter, tried on the robot"
 
 
 def test_an_override_lets_nothing_else_pass(arena: Arena):

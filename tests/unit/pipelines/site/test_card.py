@@ -22,7 +22,7 @@ from pipelines.hub.lineage_file import SHIPPED_FILE
 from pipelines.hub.open import hub
 from pipelines.site.card import card, plain, push
 from pipelines.workspace import FILE, Workspace, load
-from registry.events import VersionMeasured
+from registry.events.version import VersionMeasured
 from registry.quarantine import record, standing
 from registry.records import Metrics
 from tests.unit.pipelines.compare.lineage_registry import register
