@@ -35,7 +35,7 @@ LARGEST_TOTAL: Final = 500_000_000
 """Bytes of all reports of a server."""
 LONGEST_S: Final = 600.0
 """Of one call; the next one goes on."""
-LIMITS: Final = Limits(attempts=3)
+LIMITS: Final = Limits(attempts=3, slow_after_s=10.0, slowest_bytes_per_s=50_000.0)
 AGAIN: Final = "what came is kept; collect again, and it goes on from there"
 
 

@@ -147,7 +147,7 @@ def _put(device: Device, url: str, content: bytes) -> None:
     if not 200 <= response.status < 300 and response.status not in REFUSED:
         raise TransferFailed(
             f"{url}: the server answers {response.status}; reports wait",
-            "have it take PUT (docs/ship.md), or collect them with: vortex-jetson report --to FOLDER",
+            "have it take PUT, or collect them with: vortex-jetson report --to FOLDER",
         )
     if response.status in REFUSED:
         device.journal("report refused", status=response.status)
