@@ -30,7 +30,7 @@ from pipelines.ship.export.onnx import OPSET, holds, save, write_onnx
 from pipelines.ship.export.parity import NOISE, measure_parity, measure_task, noise, predictor_of_form
 from pipelines.ship.export.quantized import write_int8
 from pipelines.ship.export.ranges import FRAMES as RANGE_FRAMES
-from pipelines.ship.export.ranges import overflowing_modules, tensor_ranges
+from pipelines.ship.export.ranges import modules_in_fp32, tensor_ranges
 from pipelines.workspace import Workspace
 from registry.records import Artifact, Export, Version
 from registry.versions import Hub
@@ -140,20 +140,19 @@ def export_path(ws: Workspace, version: Version, form: Form = HOST) -> Path:
 
 
 def parts_in_fp32(ws: Workspace, version: Version, form: Form, source: Path, report: Notice) -> tuple[str, ...]:
-    """What a half-precision file keeps in fp32: what the recorded one does, for what `--debug` found holds until it is asked again; else the
-    modules of the fp32 file `source` in which a training frame makes a value that FP16 does not hold."""
+    """What a half-precision file keeps in fp32: what the recorded one does, for what `--debug` found holds until it is asked again, and the
+    modules of the fp32 file `source` that FP16 may not hold, by the values that training frames make there."""
     if form.precision != "fp16":
         return ()
     exported = newest(version, form)
-    if exported and exported.detail.get(FP32_PARTS):
-        return tuple(exported.detail[FP32_PARTS])
+    recorded = tuple(exported.detail.get(FP32_PARTS, ())) if exported else ()
     try:
         frames = training_frames(ws, version, RANGE_FRAMES)
     except VortexError as error:
         log.warning("what FP16 does not hold is not measured: %s", error)
-        return ()
+        return recorded
     report(f"ranges of every tensor over {frames.text}")
-    return overflowing_modules(source, tensor_ranges(source, frames.pictures(ws, version.size)))
+    return tuple(dict.fromkeys((*recorded, *modules_in_fp32(source, tensor_ranges(source, frames.pictures(ws, version.size))))))
 
 
 def fp32_file(ws: Workspace, registry: Hub, version: Version, student: Student, report: Notice) -> Path:

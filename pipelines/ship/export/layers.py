@@ -31,7 +31,7 @@ from pipelines.ship.export.calibration import TrainingFrames, training_frames
 from pipelines.ship.export.half import half_model, rounded
 from pipelines.ship.export.parity import measure_task
 from pipelines.ship.export.parts import OTHER, nodes_by_part
-from pipelines.ship.export.ranges import FRAMES, TensorRange, overflowing_modules, tensor_ranges
+from pipelines.ship.export.ranges import FRAMES, TensorRange, modules_in_fp32, tensor_ranges
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def find_layers(
         return not any(comparison.word == "worse" or UNDECIDED in comparison.text for _, _, comparison in task.judgements)
 
     expected = _figures(ws, version, frames, of_file(source, cores()))
-    needed = overflowing_modules(source, ranges)
+    needed = modules_in_fp32(source, ranges)
     with _Mixed(source, ()) as runtime:
         damage = _damage(_figures(ws, version, frames, runtime), expected)
     if judged(()):

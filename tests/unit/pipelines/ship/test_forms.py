@@ -23,6 +23,8 @@ from pipelines.ship.export.half import half_model, rounded
 from pipelines.ship.export.layers import find_layers
 from pipelines.ship.export.onnx import write_onnx
 from pipelines.ship.export.parity import noise, predictor_of_form
+from pipelines.ship.export.parts import OTHER
+from pipelines.ship.export.ranges import TensorRange, modules_in_fp32
 from tests.unit.pipelines.ship.conftest import SIZE, Arena, failed
 from validation.promotion.gates.task_parity import TaskParity
 
@@ -48,6 +50,21 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("forms") / "student.onnx"
     write_onnx(Student(StudentConfig(encoder="mobilenetv3_small_100", size=SIZE)).eval(), SIZE, path, {})
     return path
+
+
+@pytest.mark.parametrize(("factor", "modules"), [("weights", ()), ("pixels", (OTHER,))])
+def test_a_product_of_activations_stays_in_fp32_whatever_its_range(tmp_path: Path, factor: str, modules: tuple[str, ...]) -> None:
+    node = onnx.helper.make_node("MatMul", ["pixels", factor], ["product"])
+    pixels, product = (onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 2]) for name in ("pixels", "product"))
+    weights = onnx.numpy_helper.from_array(np.eye(2, dtype=np.float32), "weights")
+    path = tmp_path / "product.onnx"
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "product", [pixels], [product], [weights])), str(path))
+
+    def reaching(largest: float) -> list[TensorRange]:
+        return [TensorRange("product", OTHER, "MatMul", largest, 0.0)]
+
+    assert modules_in_fp32(path, reaching(1.0)) == modules_in_fp32(path, reaching(16376.0)) == modules
+    assert modules_in_fp32(path, reaching(16377.0)) == (OTHER,), "a quarter of 65504 is left for other frames"
 
 
 def test_half_precision_is_said_aloud_where_the_cpu_would_hide_it(source: Path, tmp_path: Path):
