@@ -30,7 +30,7 @@ from pipelines.archive.restoring import restore
 from pipelines.archive.writing import archive
 from pipelines.data import catalogue, datasets
 from pipelines.hub import evidence
-from pipelines.hub.history import holders
+from pipelines.hub.history import moment
 from pipelines.hub.lineage_file import SHIPPED_FILE
 from pipelines.hub.migration import migrate
 from pipelines.hub.open import hub
@@ -289,7 +289,7 @@ class _Rules(RuleBasedStateMachine):
         self.instants.append((datetime.now(UTC), now))
         time.sleep(0.002)
         for at, then in self.instants:
-            assert {holder.channel: holder.version for holder in holders(ledger, at) if holder.stage == "production"} == then
+            assert {holder.channel: holder.version for holder in moment(ledger, at).channels if holder.stage == "production"} == then
 
 
 def move(ws: Workspace, channel: Channel, name: str, seq: int | None = None) -> None:

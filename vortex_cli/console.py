@@ -110,7 +110,7 @@ def _terminal(**options: Any) -> Console:
     from vortex_cli.terminal import Terminal
 
     silence.end()
-    return Terminal(highlight=False, **options)
+    return Terminal(highlight=False, emoji=False, **options)
 
 
 def emit(payload: object, *renderables: RenderableType) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from core.stages import STAGES
+from core.stream_order import natural
+from pipelines.lineage.device_runs import DeviceRun, runs_of
 from registry.channels import Channel
 from registry.events import reading
 from registry.ledger import Entry, Ledger
-from registry.stages import channel_entries
 
 
 @dataclass(frozen=True)
@@ -24,35 +25,50 @@ class Holder:
     actor: str
 
 
-def holders(
-    ledger: Ledger, at: datetime, *, version: str | None = None, domain: str | None = None, device: str | None = None
-) -> list[Holder]:
-    """Which version held each stage of each channel at the moment `at`, which has a zone.
+@dataclass(frozen=True)
+class Moment:
+    """What held every channel at a moment, and what every enrolled device ran, as far as it was known then."""
 
-    A move counts from the millisecond that the ledger has for it. Only channels of this domain and device, and only what `version` held,
-    where these are given. Raises VortexError for an entry of a kind that only a newer vortex knows.
+    channels: list[Holder]
+    robots: list[DeviceRun]
+
+
+def moment(ledger: Ledger, at: datetime, *, version: str | None = None, domain: str | None = None, device: str | None = None) -> Moment:
+    """What was at the moment `at`, which has a zone: of channels of this domain and device, and of `version`, where these are given.
+
+    A move counts from the millisecond that the ledger has for it, a report from the one in which it was collected.
+    Raises VortexError for an entry of a kind that only a newer vortex knows.
     """
-    moment = stamp(at)
+    stamp = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     with ledger.understood():
-        reading.require_known(ledger)
-        entries = channel_entries(ledger)
+        # One look at every event, for channels and devices alike; so a kind that is not known is met here too.
+        others = (*reading.kinds(scope="version"), *reading.kinds(scope="data"), *reading.kinds(folds=False))
+        entries = ledger.entries(without=others, bodies=False)
+        for entry in entries:
+            reading.type_of(entry)
         # All up to the last one that had happened: a clock that was put back in between takes no move out of the middle.
-        happened = entries[: max((place for place, entry in enumerate(entries, 1) if entry.at <= moment), default=0)]
-        channels = reading.fold(happened).channels
-        moves = {(entry.subject, entry.head["stage"], entry.head["version"]): entry for entry in happened}
+        happened = entries[: max((place for place, entry in enumerate(entries, 1) if entry.at <= stamp), default=0)]
+        of_channels = reading.kinds(scope="channel")
+        holders, runs = _holders([entry for entry in happened if entry.kind in of_channels]), runs_of(happened)
+
+    def concerned(of: Holder | DeviceRun) -> bool:
+        channel = Channel.parse(of.channel)
+        return version in (None, of.version) and domain in (None, channel.domain) and device in (None, channel.device)
+
+    robots = sorted((run for run in runs if run.until is None), key=lambda run: natural(run.device))
+    return Moment([*filter(concerned, holders)], [*filter(concerned, robots)])
+
+
+def _holders(entries: Sequence[Entry]) -> list[Holder]:
+    """Which version holds each stage of each channel after these moves."""
+    moves = {(entry.subject, entry.head["stage"], entry.head["version"]): entry for entry in entries}
     return [
         Holder(name, stage, state.current[stage], move.at, move.actor)
-        for name, state in sorted(channels.items())
-        if domain in (None, state.channel.domain) and device in (None, state.channel.device)
+        for name, state in sorted(reading.fold(entries).channels.items())
         for stage in reversed(STAGES)
-        if stage in state.current and version in (None, state.current[stage])
+        if stage in state.current
         for move in [moves[name, stage, state.current[stage]]]
     ]
-
-
-def stamp(at: datetime) -> str:
-    """A moment, which has a zone, as the ledger writes it."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def history(

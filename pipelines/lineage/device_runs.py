@@ -60,19 +60,19 @@ def asked_of(channel: ChannelState, device: str) -> str | None:
     return channel.production if rollout.takes(device) else channel.earlier[-1] if channel.earlier else None
 
 
-def device_runs(ledger: Ledger, until: str | None = None) -> list[DeviceRun]:
-    """What enrolled devices ran and may have run, as it was known at the moment `until` (UTC, milliseconds), by when each began.
-
-    Raises VortexError where the ledger cannot be folded.
-    """
+def device_runs(ledger: Ledger) -> list[DeviceRun]:
+    """What enrolled devices ran and may have run, by when each began. Raises VortexError where the ledger cannot be folded."""
     if not ledger.entries(kinds=(DeviceEnrolled.kind,), bodies=False, first=1):
         return []
     with ledger.understood():
-        entries = ledger.entries(kinds=KINDS, bodies=False)
-        if until is not None:
-            # All up to the last one that had happened, as `pipelines.hub.history.holders` has it.
-            entries = entries[: max((place for place, entry in enumerate(entries, 1) if entry.at <= until), default=0)]
-        return sorted(_runs(entries), key=lambda run: run.since)
+        return runs_of(ledger.entries(kinds=KINDS, bodies=False))
+
+
+def runs_of(entries: Iterable[Entry]) -> list[DeviceRun]:
+    """The same by these entries, in their order; those of other kinds say nothing about it."""
+    telling = [entry for entry in entries if entry.kind in KINDS]
+    enrols = any(entry.kind == DeviceEnrolled.kind for entry in telling)  # else there is no need to fold the moves of channels
+    return sorted(_runs(telling), key=lambda run: run.since) if enrols else []
 
 
 def _runs(entries: Iterable[Entry]) -> list[DeviceRun]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from core.errors import UsageError
-from core.stream_order import natural
 from vortex_cli import console, wording
 from vortex_cli.completion import complete_versions
 
@@ -85,26 +84,20 @@ def history(
 
 def _at(ledger: Ledger, at: str, version: str | None, domain: str | None, device: str | None) -> None:
     """What held every channel at a moment, and what every enrolled device ran, as far as it was known then."""
-    from pipelines.hub.history import holders, stamp
-    from pipelines.lineage.device_runs import device_runs
+    from pipelines.hub.history import moment
 
-    moment = _moment(at)
-    channels = holders(ledger, moment, version=version, domain=domain, device=device)
-    robots = [run for run in device_runs(ledger, stamp(moment)) if run.until is None and version in (None, run.version)]
-    places = {run.channel: run.channel.partition("/") for run in robots}
-    robots = [run for run in robots if device in (None, places[run.channel][0]) and domain in (None, places[run.channel][2])]
-    robots.sort(key=lambda run: natural(run.device))
-    if not channels:
+    then = moment(ledger, _time(at), version=version, domain=domain, device=device)
+    if not then.channels:
         console.note(f"nothing held a channel at {at}; who holds one since when: vortex history")
-    rows = [(each.channel, each.stage, each.version, wording.when(each.since), wording.who(each.actor)) for each in channels]
+    rows = [(each.channel, each.stage, each.version, wording.when(each.since), wording.who(each.actor)) for each in then.channels]
     tables = [console.table(["channel", "stage", "version", "since", "by"], rows)] if rows else []
-    if robots:
-        runs = [(run.device, run.channel, run.word, run.version, wording.when(run.since)) for run in robots]
+    if then.robots:
+        runs = [(run.device, run.channel, run.word, run.version, wording.when(run.since)) for run in then.robots]
         tables.append(console.table(["robot", "channel", "", "version", "since"], runs))
-    console.emit({"channels": channels, "robots": robots}, *tables)
+    console.emit(then, *tables)
 
 
-def _moment(text: str) -> datetime:
+def _time(text: str) -> datetime:
     """A moment as it is typed; without a zone it is of the reader's own, as the times that a table shows. Raises UsageError."""
     try:
         return datetime.fromisoformat(text).astimezone()

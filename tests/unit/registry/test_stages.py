@@ -11,7 +11,7 @@ from multiprocessing.queues import Queue
 import pytest
 
 from core.errors import VortexError
-from pipelines.hub.history import history, holders
+from pipelines.hub.history import history, moment
 from registry.channels import Channel
 from registry.events.channel import ChannelRolledBack
 from registry.ledger import Contradiction, Ledger
@@ -66,7 +66,7 @@ def test_what_held_a_channel_at_a_moment_is_told_to_the_millisecond(filled: Ledg
     moves = [(datetime.fromisoformat(entry.at), entry.head) for entry in history(filled, device="host") if entry.kind != "channel.refused"]
 
     def held(at: datetime, **which: str) -> dict[str, str]:
-        return {holder.stage: holder.version for holder in holders(filled, at, **which)}
+        return {holder.stage: holder.version for holder in moment(filled, at, **which).channels}
 
     current: dict[str, str] = {}
     for number, (at, head) in enumerate(moves):
@@ -79,7 +79,7 @@ def test_what_held_a_channel_at_a_moment_is_told_to_the_millisecond(filled: Ledg
     now = moves[-1][0] + timedelta(days=1)
     assert held(now) == {"candidate": "v12", "staging": "v12", "production": "v10"}
     assert held(now, version="v12") == {"candidate": "v12", "staging": "v12"} and held(now, domain="attic") == held(now, device="x") == {}
-    production = next(holder for holder in holders(filled, now) if holder.stage == "production")
+    production = next(holder for holder in moment(filled, now).channels if holder.stage == "production")
     assert (production.channel, datetime.fromisoformat(production.since), production.actor) == (str(CHANNEL), moves[-1][0], "Ada")
 
 

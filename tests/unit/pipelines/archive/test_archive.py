@@ -21,7 +21,7 @@ from core.errors import VortexError
 from pipelines.archive.layout import MANIFEST, run_content
 from pipelines.archive.restoring import restore
 from pipelines.archive.writing import archive
-from pipelines.hub.history import holders
+from pipelines.hub.history import moment
 from pipelines.hub.open import hub
 from pipelines.init import init
 from pipelines.workspace import Workspace
@@ -117,10 +117,10 @@ def test_it_comes_back_with_the_same_hashes_and_the_same_history(
     instants = [datetime.fromisoformat(entry.at) for entry in moves]
     assert [entry.head["version"] for entry in moves] == ["v5", "v9", "v5", "v10"]  # the third is the rollback
     for instant, version, earlier in zip(instants, ["v5", "v9", "v5", "v10"], [None, "v5", "v9", "v5"], strict=True):
-        for moment, expected in ((instant, version), (instant - timedelta(milliseconds=1), earlier)):
-            held = holders(after.ledger, moment)
-            assert held == holders(before.ledger, moment)
-            assert [holder.version for holder in held if holder.stage == "production"] == ([expected] if expected else [])
+        for at, expected in ((instant, version), (instant - timedelta(milliseconds=1), earlier)):
+            held = moment(after.ledger, at)
+            assert held == moment(before.ledger, at)
+            assert [holder.version for holder in held.channels if holder.stage == "production"] == ([expected] if expected else [])
 
     # It is a registry like any other: what is recorded from here on follows the chain, and is archived as an addition.
     measure(blank_registry, tmp_path, "v10", 0.41)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.stages import STAGES
-from pipelines.lineage.device_runs import device_runs
+from pipelines.lineage.device_runs import device_runs, runs_of
 from registry import devices
 from registry.channels import Channel
 from registry.events.channel import ChannelPromoted, ChannelRolledBack
@@ -42,7 +42,8 @@ class Story:
         assert devices.report(self.ledger, name, status, actor=name)
 
     def runs(self, name: str, until: str | None = None) -> list[str]:
-        return [f"{run.word} {run.version}" for run in device_runs(self.ledger, until) if run.device == name]
+        runs = runs_of(entry for entry in self.ledger.entries() if entry.at <= until) if until else device_runs(self.ledger)
+        return [f"{run.word} {run.version}" for run in runs if run.device == name]
 
 
 @pytest.fixture
