@@ -6,8 +6,7 @@
 Each kind of work runs in a process of its own, alone and beside one busy loop a core: in the environment that `core.environment` prepares
 (vortex), with the waiting that OpenMP and ONNX Runtime choose by themselves (libraries), and with each variable of `--also` instead. All
 take turns within each round; what is printed is the median of the rounds, and how many turns beside were slower than a tenth of alone.
-The loops beside a Ray worker have the niceness that Ray gives it. Targets: CPU time a frame beside busy loops ≤ 1.2× of alone, and alone
-≥ 0.95× of the frames a second of the libraries' own waiting.
+Targets: CPU time a frame beside busy loops ≤ 1.2× of alone, and alone ≥ 0.95× of the frames a second of the libraries' own waiting.
 """
 
 from __future__ import annotations
@@ -40,8 +39,6 @@ UNPREPARED = "VORTEX_BENCH_UNPREPARED"
 LOST = 0.1
 """Share of the frames a second of alone below which a turn beside busy loops is counted as lost."""
 CPU_RATIO, SPEED_RATIO = 1.2, 0.95
-RAY_NICENESS: Final = 15
-"""Of a worker, by default: beside loops of the usual niceness it would get a thirtieth of a core, and nothing would be measured."""
 
 
 def main() -> None:
@@ -75,7 +72,7 @@ def _report(kind: str, options: argparse.Namespace) -> bool:
     for _ in range(options.rounds):
         for way in ways:
             for beside in (False, True):
-                with busy_loops(cores() if beside else 0, RAY_NICENESS if kind == "ray worker" else 0):
+                with busy_loops(cores() if beside else 0):
                     turns.setdefault((way, beside), []).append(_turn(kind, way, options))
     median = {key: tuple(statistics.median(column) for column in zip(*of_way, strict=True)) for key, of_way in turns.items()}
     for way in ways:
@@ -95,6 +92,7 @@ def _turn(kind: str, way: str, options: argparse.Namespace) -> tuple[float, floa
     variables = {
         name: value for name, value in os.environ.items() if name not in (*environment.WAITING, *environment.BLAS, "OMP_WAIT_POLICY")
     }
+    variables |= environment.FAIR  # how nice a Ray worker is says nothing of its waiting, and takes a thirtieth of a core beside others
     if way == OURS:
         variables |= environment.BLAS  # this module loads numpy before `prepare` is called, which no command does
     else:
@@ -107,10 +105,10 @@ def _turn(kind: str, way: str, options: argparse.Namespace) -> tuple[float, floa
 
 
 @contextmanager
-def busy_loops(count: int, niceness: int = 0) -> Iterator[None]:
+def busy_loops(count: int) -> Iterator[None]:
     """So many processes that never wait."""
     # They look after their parent, so that a benchmark that is killed leaves none behind.
-    program = f"import os\nos.nice({niceness})\nwhile os.getppid() == {os.getpid()}: pass"
+    program = f"import os\nwhile os.getppid() == {os.getpid()}: pass"
     loops = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(count)]
     try:
         yield

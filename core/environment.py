@@ -36,6 +36,9 @@ BLAS: Final = {"OPENBLAS_NUM_THREADS": "1"}
 on a quiet machine, three times beside other work, and their sums depend on their number."""
 
 
+FAIR: Final = {"RAY_worker_niceness": "0"}
+"""Ray makes its workers as nice as 15, so that beside two busy processes on two cores a training gets a thirtieth of them."""
+
 PLUGINS: Final = {"PYDANTIC_DISABLE_PLUGINS": "__all__"}
 """pydantic asks the metadata of every installed distribution for plugins, for 20 ms of each command's CPU; Vortex has none."""
 
@@ -49,7 +52,7 @@ def prepare() -> None:
     _name_the_user()
     _give_a_home()
     _give_dvc_a_place()
-    for name, value in (BLAS | PLUGINS | ({} if "OMP_WAIT_POLICY" in os.environ else WAITING)).items():
+    for name, value in (BLAS | FAIR | PLUGINS | ({} if "OMP_WAIT_POLICY" in os.environ else WAITING)).items():
         os.environ.setdefault(name, value)
 
 

@@ -51,7 +51,7 @@ def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setattr(pwd, "getpwuid", nobody)
     before = dict(os.environ)
     environment.prepare()
-    assert os.environ == before | {"PYTHONSAFEPATH": "1"} | environment.WAITING | environment.BLAS
+    assert os.environ == before | {"PYTHONSAFEPATH": "1"} | environment.WAITING | environment.BLAS | environment.FAIR | environment.PLUGINS
     os.environ["OPENBLAS_NUM_THREADS"] = "4"
     environment.prepare()
     assert os.environ["OPENBLAS_NUM_THREADS"] == "4"
