@@ -54,7 +54,7 @@ from tests.unit.pipelines.ship.test_publish import CHANNEL, Robots
 VANISH: Final = (
     "import os, signal, sys\n"
     "from vortex_jetson import cli\nfrom vortex_jetson.update import outbox\n"
-    "outbox.add = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+    "outbox.add = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
     "sys.exit(cli.main(sys.argv[1:]))\n"
 )
 """An agent that loses its power when it has swapped, before it has written its report."""

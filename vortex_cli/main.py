@@ -43,7 +43,8 @@ def main() -> None:
     finally:
         for remark in ending.run():
             console.note(remark)
-        gc.freeze()  # Python looks for garbage once more before it ends, through all that was loaded
+        if "numpy" not in sys.modules:  # else libraries may be loaded that complain of what is never taken down, as triton's does
+            gc.freeze()  # Python looks for garbage once more before it ends, through all that was loaded
 
 
 def _mend_streams() -> None:

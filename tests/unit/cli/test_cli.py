@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import subprocess
@@ -140,6 +141,24 @@ def test_usage_errors_exit_2_and_a_missing_workspace_exits_1(tmp_path: Path) -> 
 def test_json_is_strict_and_knows_our_types() -> None:
     value = {"path": Path("a/b"), "nan": float("nan"), "pair": (1, 2.5), 3: None}
     assert console.plain(value) == {"path": "a/b", "nan": None, "pair": [1, 2.5], "3": None}
+
+
+@pytest.mark.parametrize("heavy", [False, True])
+def test_only_a_light_command_ends_without_a_last_search_for_garbage(heavy: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libraries such as triton's complain on stderr, below the command's answer, of what is never taken down."""
+    import numpy
+
+    monkeypatch.setattr("vortex_cli.app.app", lambda: None)
+    monkeypatch.setitem(sys.modules, "numpy", numpy)
+    if not heavy:
+        monkeypatch.delitem(sys.modules, "numpy")
+    gc.unfreeze()
+    try:
+        main.main()
+        assert (gc.get_freeze_count() == 0) == heavy
+    finally:
+        gc.unfreeze()
+        gc.enable()
 
 
 def test_ctrl_c_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

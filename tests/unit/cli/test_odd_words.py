@@ -58,3 +58,8 @@ def test_an_odd_word_is_answered_in_words(name: str, workspace: Workspace, tmp_p
             in_words = error is None or isinstance(error, (SystemExit, VortexError)) or (isinstance(error, OSError) and error.filename)
             assert in_words, f"{words}: {error!r}"
             assert not set(result.output + result.stderr) & set("\x1b\u202e")
+
+
+def test_a_name_between_colons_is_not_made_a_picture(capsys: pytest.CaptureFixture[str]) -> None:
+    console.emit([], console.table([":cat:"], [[":dog:"]], title=":fish:"))
+    assert [line.strip() for line in capsys.readouterr().out.splitlines() if ":" in line] == [":fish:", ":cat:", ":dog:"]

@@ -242,12 +242,12 @@ def test_a_new_kind_is_one_class(place: Hub, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-@pytest.mark.parametrize("asked", [{}, {"version": "v6"}, {"domain": "corridor"}, {"last": 1}])
+@pytest.mark.parametrize("asked", [{}, {"version": "v6"}, {"domain": "corridor"}, {"last": 1}, {"at": "2100-01-01"}])
 def test_a_kind_that_this_vortex_does_not_know_is_refused_by_name(place: Hub, asked: dict[str, Any], as_json: bool) -> None:
     del KINDS["version.renamed"]
     console.session.json = as_json
     options = {"version": None, "domain": None, "device": None, "last": None} | asked
-    attempts = (place.summaries, place.versions, lambda: place.get("v6"), lambda: history_command(**options))
+    attempts = (place.listing, place.summaries, place.versions, lambda: place.get("v6"), lambda: history_command(**options))
     for attempt in attempts:
         with pytest.raises(VortexError, match=r"event 2 is a 'version\.renamed', a kind that this vortex does not know") as refused:
             attempt()

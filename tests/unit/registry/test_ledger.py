@@ -582,7 +582,8 @@ def test_reading_imports_neither_sqlalchemy_nor_mlflow(ledger: Ledger, make_new:
     ledger.append(VersionRegistered("v6", make_new(), 1), actor="Ada")
     program = (
         "import sys; from registry.ledger import Ledger; from registry.versions import Hub\n"
-        f"assert len(Ledger({ledger.url.reveal()!r}).entries()) == 1; Hub.open('x', 'y', {ledger.url.reveal()!r}).summaries()\n"
+        f"assert len(Ledger({ledger.url.reveal()!r}).entries()) == 1; hub = Hub.open('x', 'y', {ledger.url.reveal()!r})\n"
+        "assert [summary.name for summary in hub.listing().summaries] == [hub.described('v6').name]\n"
         "print([name for name in ('sqlalchemy', 'mlflow', 'torch', 'pandas', 'numpy') if name in sys.modules])"
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

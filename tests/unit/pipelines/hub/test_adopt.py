@@ -34,6 +34,7 @@ from pipelines.workspace import Workspace
 from registry import quarantine
 from registry.edges import RecipeEdge, TeacherEdge, WeightsEdge
 from registry.store import MlflowStore
+from registry.versions import Listing
 from tests.unit.pipelines.training_set import SIZE
 from vortex_cli.app import app
 
@@ -122,6 +123,7 @@ def test_adopting_a_declared_version_gives_it_weights(ws: Workspace, file: Path,
     adopt(ws, file, "v11", "v7", parents=("v8",))
     report = put(ws, "v5", reason="mislabelled")
     assert report.barred == ("v5", "v7", "v8", "v11") and registry.barred().keys() == {"v5", "v6", "v7", "v8", "v9", "v11"}
+    assert registry.listing() == Listing(registry.summaries(), registry.declared(), registry.published(), registry.barred())
     (check,) = [
         check for check in promote(ws, "v11", "candidate", domain="rooms", dry_run=True).stages[0].checks if check.name == "not-quarantined"
     ]
