@@ -75,6 +75,24 @@ class MlflowStore:
         with self._explained("end a run"):
             self._client.set_terminated(self._run(run_id), status)
 
+    def has_run(self, run_id: str) -> bool:
+        """Whether the store knows a run: not one that another store began after its runs were brought here."""
+        from mlflow.exceptions import MlflowException
+
+        with self._explained("look a run up"):
+            try:
+                self._client.get_run(self._run(run_id))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                return False
+            return True
+
+    def steps(self, run_id: str, metric: str) -> set[int]:
+        """The steps at which a run has this metric."""
+        with self._explained("read a run's metrics"):
+            return {int(point.step) for point in self._client.get_metric_history(self._run(run_id), _metric_name(metric))}
+
     def resume_run(self, run_id: str) -> None:
         """Mark an ended run as running again."""
         with self._explained("resume a run"):
@@ -112,7 +130,7 @@ class MlflowStore:
         with self._explained(f"bring run {record.run_id}"):
             try:
                 info = self._client.get_run(self._run(record.run_id)).info
-                if info.status == record.status and info.end_time == record.ended_ms:
+                if self._has_all(record, info):
                     return False
             except MlflowException as error:
                 if error.error_code != "RESOURCE_DOES_NOT_EXIST":
@@ -124,10 +142,18 @@ class MlflowStore:
             self._log(record.run_id, "metrics", [Metric(*point) for point in record.metrics])
             if record.inputs:
                 self._client.log_inputs(info.run_id, datasets=_dataset_inputs(record.inputs))
-            # Last, because by it a run is taken for whole.
+            # Last, because by it a run that has ended is taken for whole.
             if record.ended_ms is not None:
                 self._client.set_terminated(info.run_id, record.status, record.ended_ms)
         return True
+
+    def _has_all(self, record: RunRecord, info: Any) -> bool:
+        """Whether all of a run is here. One that is at work, or whose process was killed, has no end to tell that by."""
+        if record.status != "RUNNING":
+            return bool(info.status == record.status and info.end_time == record.ended_ms)
+        here = self.export_run(record.run_id)
+        points, points_here = ({(name, at, step) for name, _, at, step in each.metrics} for each in (record, here))
+        return points <= points_here and record.params.keys() <= here.params.keys() and len(record.inputs) == len(here.inputs)
 
     def log_params(self, run_id: str, params: Mapping[str, object]) -> None:
         """Log parameters, nested ones as `a.b`; values that are too long for MLflow are cut there (the ledger keeps them whole)."""

@@ -16,7 +16,6 @@ from pipelines.hub.open import hub
 from pipelines.workspace import FILE, Workspace
 from registry import audit, database
 from registry.events import reading
-from registry.events.version import REGISTERING
 from registry.outbox import Outbox
 from registry.versions import Hub
 
@@ -103,13 +102,13 @@ def _reopened(source: Hub, dry_run: bool) -> Migration:
 
 
 def _counted(source: Hub, target: Hub) -> Migration:
-    """What there is to bring, without bringing it; runs are those of the versions."""
+    """What there is to bring, without bringing it."""
     entries = source.ledger.entries(after=target.ledger.verify().seq, bodies=True)
     named = {artifact.uri for entry in entries for artifact in reading.parse(entry).artifacts()}
-    registered = sum(entry.kind in REGISTERING for entry in entries)
+    runs = set(source.store.runs()) - set(target.store.runs())
     head = source.ledger.verify()
     waiting = len(Outbox(source.ledger.url).deliveries(undelivered=True))
-    return Migration(registered, len(named), len(entries), head.seq, head.hash, waiting)
+    return Migration(len(runs), len(named), len(entries), head.seq, head.hash, waiting)
 
 
 def _require_same_beginning(source: Hub, target: Hub) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pipelines.ship.bench import Bench
     from validation.evidence.device_bench import Latency
 
+HEADINGS = {"rmse": "RMSE m", "rmse_near": "near m", "miou": "mIoU %", "iou_glass": "glass %"}
+
 
 def bench(
     version: Annotated[str, typer.Argument(metavar="VERSION", help="A registered version.", autocompletion=complete_versions)],
@@ -48,7 +50,7 @@ def bench(
         record=record,
         on_step=console.note,
     )
-    console.emit(measured, *_tables(measured))
+    console.emit(measured, *_lines(measured))
     if measured.over_eager is not None:
         threads_text = "one thread" if threads == 1 else f"{threads} threads"
         console.note(f"{measured.over_eager:.2f} times as fast as torch eager on {threads_text}, the median of interleaved rounds")
@@ -58,23 +60,24 @@ def bench(
         console.note(f"recorded: vortex evidence list {version}")
 
 
-def _tables(measured: Bench) -> list[Table]:
+def _lines(measured: Bench) -> list[Table | str]:
     file = "" if measured.runtime == "torch" else f", {measured.form}"
-    memory = "" if measured.memory_bytes is None else f", {wording.megabytes(measured.memory_bytes)} of memory"
-    tables = [
+    lines: list[Table | str] = [
+        f"{measured.version} at {wording.size(measured.size)} on {measured.library}{file}",
         console.table(
             ("", ("p50 ms", "right"), ("p90 ms", "right"), ("p99 ms", "right")),
             [_row("compute", measured.compute), *([_row("end to end", measured.end_to_end)] if measured.end_to_end else [])],
-            f"{measured.version} at {wording.size(measured.size)} on {measured.library}{file}",
-            f"{measured.frames} frames of {measured.pictures}, {measured.threads} thread(s){memory}; {measured.machine}",
-        )
+        ),
+        f"{measured.frames} frames of {measured.pictures}, {measured.threads} thread(s); {measured.machine}",
     ]
+    if measured.memory_bytes is not None:
+        lines.append(f"loading and running it added {wording.megabytes(measured.memory_bytes)} to this process, its library included")
     if measured.task:
         names = list(dict.fromkeys(name for values in measured.task.values() for name in values))
         rows = [(place, *(_figure(name, values.get(name)) for name in names)) for place, values in measured.task.items()]
-        columns: list[console.Column] = ["the same engine on", *((name, "right") for name in names)]
-        tables.append(console.table(columns, rows))
-    return tables
+        columns: list[console.Column] = ["the same engine on", *((HEADINGS[name], "right") for name in names)]
+        lines.append(console.table(columns, rows))
+    return lines
 
 
 def _row(name: str, latency: Latency) -> tuple[str, str, str | None, str]:

@@ -162,7 +162,7 @@ class _Training:
                 orders = Orders.give(folder)
                 ray_fit.fit_here(lambda: StageLoop(self.plan, number, folder, follow, self.stop.requested, orders.turn).run())
             if number + 1 < len(self.plan.stages):
-                self.tracking.end(run_id)  # before the stage counts as done: nobody would come back for it
+                self.tracking.end(number)  # before the stage counts as done: nobody would come back for it
             self.state.finished.append(name)
 
     def _hear(self, event: TrainEvent) -> None:
@@ -194,9 +194,10 @@ class _Training:
         progress = checkpoints.progress()
         student, best_epoch = state.folder / STUDENT, progress.best_epoch if progress else 0
         _copy(checkpoints.best, student)
-        run_id = state.mlflow[plan.stages[-1].stage.name]
+        last = len(plan.stages) - 1
+        run_id = self.tracking.run_of(last)
         if not self.registers:
-            self.tracking.end(run_id)
+            self.tracking.end(last)
             best = {"rmse": progress.best} if progress and progress.best is not None else {}
             return TrainResult(None, plan.run, best, best_epoch, state.seconds, student, truncated)
         outcome = Outcome(run_id, student, state.seconds, self._skipped(), truncated or plan.truncated, state.continues)
@@ -212,7 +213,7 @@ class _Training:
                 )
                 error.hint += f"; {remains}: vortex train --resume {plan.run}"
             raise
-        self.tracking.end(run_id)
+        self.tracking.end(last)
         state.version, state.pending = version.name, None
         state.write()
         metrics = version.metrics_for(plan.target)

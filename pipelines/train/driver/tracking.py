@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 
 from core.errors import VortexError
 from pipelines.hub.open import hub
-from pipelines.runs.events import TrainEvent
-from pipelines.runs.state import RunState
+from pipelines.runs.events import Journal, TrainEvent
+from pipelines.runs.state import EVENTS, RunState
 from pipelines.runs.stop import Stopped
 from pipelines.train.driver.registration import environment, inputs
 from pipelines.train.plan.train_plan import TrainPlan
@@ -17,6 +17,8 @@ from pipelines.workspace import Workspace
 
 PARAMETERS = {"name", "student", "teacher", "loss", "optimizer", "schedule", "augmentation"}
 """Of the recipe, what MLflow shows beside a run."""
+RATE = "train/frames_per_second"
+"""The metric that every epoch has, whatever is trained."""
 
 
 class Tracking:
@@ -27,11 +29,21 @@ class Tracking:
         self._newest = (state.stage, state.epoch)
 
     def open(self, number: int) -> str:
-        """The MLflow run of a stage: a new one with everything that is known beforehand, or the one that was interrupted."""
+        """The MLflow run of a stage, at work: a new one, or the one that was interrupted."""
+        begun = self._plan.stages[number].stage.name in self._state.mlflow
+        run_id = self.run_of(number)
+        if begun:
+            self.hub.store.resume_run(run_id)
+        return run_id
+
+    def run_of(self, number: int) -> str:
+        """The MLflow run of a stage; a new one, with everything that is known beforehand, where the store has none.
+
+        It has none of a stage that was begun in another store while the registry moved from there.
+        """
         plan, stage, store = self._plan, self._plan.stages[number], self.hub.store
         run_id = self._state.mlflow.get(stage.stage.name)
-        if run_id:
-            store.resume_run(run_id)
+        if run_id and store.has_run(run_id):
             return run_id
         tags = {"vortex.run": plan.run, "vortex.stage": stage.stage.name, "vortex.domain": plan.target}
         if self._state.continues:
@@ -54,7 +66,7 @@ class Tracking:
         if event.kind != "epoch" or (event.stage == stage and event.epoch <= epoch):
             return None
         try:
-            self.hub.store.log_metrics(run_id, {**event.values, "train/frames_per_second": event.frames_per_second}, event.epoch)
+            self._log(run_id, event)
         except VortexError as error:
             message = f"MLflow did not take the metrics of epoch {event.epoch}: {error.message}"
             return TrainEvent("note", stage=event.stage, message=message)
@@ -81,8 +93,20 @@ class Tracking:
             raise
         add_seconds()
 
-    def end(self, run_id: str) -> None:
-        """Close the MLflow run of a stage or a training that is finished."""
+    def _log(self, run_id: str, event: TrainEvent) -> None:
+        self.hub.store.log_metrics(run_id, {**event.values, RATE: event.frames_per_second}, event.epoch)
+
+    def end(self, number: int) -> None:
+        """Close the MLflow run of a stage that is finished.
+
+        Epochs that another store was told of, or none because it could not be reached, are added from the run's own events.
+        """
+        run_id, name = self.run_of(number), self._plan.stages[number].stage.name
+        logged = self.hub.store.steps(run_id, RATE)
+        events = Journal(self._state.folder / EVENTS).read()
+        epochs = {event.epoch: event for event in events if event.kind == "epoch" and event.stage == name}
+        for epoch in epochs.keys() - logged:
+            self._log(run_id, epochs[epoch])
         self.hub.store.end_run(run_id)
 
     def fail(self, run_id: str) -> None:

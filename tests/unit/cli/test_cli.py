@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ import typer
 from typer.testing import CliRunner
 
 from core.errors import GateRefused, Interrupted, VortexError
+from registry.ledger import Entry
+from registry.records import DeviceStatus
 from vortex_cli import console, main
 from vortex_cli.app import app
+from vortex_cli.commands import history
 
 ROOT = Path(__file__).parents[3]
 
@@ -247,3 +251,33 @@ def test_lines_for_a_terminal_end_between_words_and_a_path_stays_whole() -> None
     assert lines[0] == "data     rooms and kitchen, of which there are many frames, and they lie in the"
     assert all(line.startswith("         ") for line in lines[1:])
     assert console.folded("a\n  b", 80) == ["a", "  b"]
+
+
+def test_what_a_library_keeps_while_a_bar_is_drawn_is_the_real_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    before = sys.stdout
+    with console.progress() as display:
+        assert not display.disable and sys.stdout is before
+
+
+def test_the_line_of_a_command_that_loads_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    named: list[str] = []
+    monkeypatch.setattr(console.silence, "watched", lambda words: (named.append(words), nullcontext())[1])
+    for words in ("keys timer", "data list", "import x.yaml"):
+        CliRunner().invoke(app, [*words.split(), "--workspace", "/nowhere"])
+    assert named == ["vortex keys timer", "vortex data list", "vortex import"]
+
+
+def test_at_80_columns_who_and_why_stand_below_what_happened(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    status = DeviceStatus(1, "", "rolled back", "v6", None, "a", None, "v10 does not do its task: its depth is constant; v6 runs on")
+    entry = Entry(
+        7, "", "", "device.reported", "robot-7", "2026-11-29T02:00:00+00:00", "device robot-7 <r@lab>", "fetched", None, vars(status), {}
+    )
+    printed = {}
+    for columns in (80, 120):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        console.emit([], history.table([entry]))
+        printed[columns] = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert printed[120][0] == "# when what who why commit" and printed[80][0] == "# when what"
+    what = "device robot-7 rolled back, and runs v6: v10 does not do its task: its depth is constant"
+    assert " ".join(printed[80][2:]).endswith(f"{what} by device robot-7: fetched")

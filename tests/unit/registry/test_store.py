@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import multiprocessing
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -209,3 +211,16 @@ def test_what_was_deleted_in_mlflow_is_named_with_the_command_that_restores_it(h
         MlflowStore(hub.tracking_uri, hub.artifact_root)
     restore(caught.value.hint)
     assert MlflowStore(hub.tracking_uri, hub.artifact_root).experiment_id == hub.store.experiment_id
+
+
+def test_a_run_that_has_not_ended_is_brought_whole_however_often_it_grew(hub: Hub, tmp_path: Path, migrated: Path) -> None:
+    run = hub.store.start_run("killed")
+    hub.store.log_params(run, {"lr": 3e-4})
+    hub.store.log_metrics(run, {"loss": 2.0, "odd": float("nan")}, 1)
+    shutil.copyfile(migrated, tmp_path / "elsewhere.db")
+    elsewhere = MlflowStore(f"sqlite:///{tmp_path}/elsewhere.db", tmp_path / "artifacts")
+    assert elsewhere.import_run(dataclasses.replace(hub.store.export_run(run), params={}, metrics=()))  # broke off after its beginning
+    assert elsewhere.import_run(hub.store.export_run(run)) and not elsewhere.import_run(hub.store.export_run(run))
+    hub.store.log_metrics(run, {"loss": 1.0}, 2)
+    assert elsewhere.import_run(hub.store.export_run(run)) and elsewhere.steps(run, "loss") == {1, 2}
+    assert elsewhere.has_run(run) and not elsewhere.has_run("0" * 32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +15,7 @@ import torch
 
 from core.errors import Interrupted, VortexError
 from models import checkpoint
+from pipelines.hub.migration import migrate
 from pipelines.hub.open import hub
 from pipelines.runs.events import Journal, TrainEvent
 from pipelines.runs.folder import START
@@ -22,7 +24,7 @@ from pipelines.train.driver.run import train
 from pipelines.train.plan.resume import resume
 from pipelines.train.plan.train_plan import TrainPlan
 from pipelines.train.worker.checkpoints import STATE, STUDENT, Checkpoints
-from pipelines.workspace import Workspace
+from pipelines.workspace import Workspace, load
 from tests.unit.pipelines.training_runs import final_state, ignore, loop, planned, tiny
 from tests.unit.pipelines.training_set import recipe_file
 
@@ -106,6 +108,33 @@ def test_a_crash_registers_nothing_and_resumes_from_the_last_epoch(ws: Workspace
     assert [name for name in one if not torch.equal(one[name], other[name])] == []
     again = train(ws, resume(ws, crashed.run), ignore)
     assert again.version.name == "v10" and len(hub(ws).versions()) == 2
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_run_goes_on_where_the_registry_moved_to_with_all_its_curves(ws: Workspace, lost: bool) -> None:
+    places = {"tracking_uri": "sqlite:///moved/mlflow.db", "artifact_root": "moved/artifacts", "ledger": "sqlite:///moved/ledger.db"}
+    (ws.root / "moved.toml").write_text("".join(f'{name} = "{place}"\n' for name, place in places.items()))
+    plan = tiny(ws, epochs=2)
+    hub(ws)
+    (ws.root / "moved").mkdir()
+    shutil.copyfile(ws.root / "mlruns/mlflow.db", ws.root / "moved/mlflow.db")  # making an empty store takes two seconds
+
+    def move(event: TrainEvent) -> None:
+        if event.kind == "started":  # MLflow's run has begun, and all that is told of it from now on the new place does not hear
+            migrate(ws, ws.root / "moved.toml")
+
+    with pytest.raises(VortexError, match=r"has moved to .*nothing is recorded here any more") as caught:
+        train(ws, plan, move)
+    assert f"the training itself is done, and needs only: vortex train --resume {plan.run}" in caught.value.hint
+    moved = load(ws.root)
+    state = RunState.read(plan.folder(ws))
+    (brought,) = state.mlflow.values()
+    if lost:  # as where MLflow's run had been begun after the others were brought
+        state.mlflow = dict.fromkeys(state.mlflow, "0" * 32)
+        state.write()
+    version = train(moved, resume(moved, plan.run), ignore).version
+    assert version.name == "v10" and (version.run_id == brought) != lost
+    assert hub(moved).store.steps(version.run_id, "val/rmse") == {1, 2}
 
 
 def test_stages_follow_each_other_from_the_best_before(ws: Workspace) -> None:
