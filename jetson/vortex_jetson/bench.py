@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Final
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from vortex_jetson import release
 from vortex_jetson.engines import builds, machine
 from vortex_jetson.engines.engine import model_for
 from vortex_jetson.engines.tensorrt import TensorRTEngine
+from vortex_jetson.engines.timing import Memory, percentiles, timed
 from vortex_jetson.errors import HealthFailed, UsageError
 from vortex_jetson.formats.bundle import Bundle
 from vortex_jetson.update import agent, candidate, delivery, health, task
 from vortex_jetson.update.device import Device
 from vortex_jetson.update.health import Measured
-
-WARM_UP: Final = 10
-_STATUS, _PEAK_RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
@@ -99,18 +91,16 @@ def bench(device: Device, frames: int, shadow: bool = False) -> Bench:
     runtime, here = task.library(device)
     built = None if here is None else builds.proven(device.engines, bundle, here)
     pictures = [health.load(folder, frame, device.limits) for frame in bundle.health.frames]
-    before = _memory("VmRSS")
-    _forget_peak()
+    taken = Memory()
     engine = task.load(device, slot, bundle)
     measured = health.measure(engine, pictures)
     reason = health.verdict(measured, bundle.health.bounds)
     if reason is not None:
         raise HealthFailed(f"{bundle.version} does not do its task on {engine.library}: {reason}", "it was not timed: vortex-jetson health")
-    compute = _timed(frames, lambda place: engine.run(pictures[place % len(pictures)].rgb))
-    peak = _memory("VmHWM")
+    compute = timed(frames, lambda place: engine.run(pictures[place % len(pictures)].rgb))
+    memory = taken.added()
     files = bundle.health.frames
-    whole = _timed(frames, lambda place: engine.run(health.load(folder, files[place % len(files)], device.limits).rgb))
-    memory = None if before is None or peak is None else max(peak - before, 0)
+    whole = timed(frames, lambda place: engine.run(health.load(folder, files[place % len(files)], device.limits).rgb))
     if memory is not None and isinstance(engine, TensorRTEngine):
         memory += engine.device_bytes()
     model = model_for(runtime, bundle)
@@ -126,9 +116,9 @@ def bench(device: Device, frames: int, shadow: bool = False) -> Bench:
         None if mode == machine.NO_MODE else mode,
         bundle.size,
         frames,
-        _latency(compute),
+        Latency(**percentiles(compute)),
         float(1000 * len(compute) / compute.sum()),
-        _latency(whole),
+        Latency(**percentiles(whole)),
         memory,
         measured,
     )
@@ -148,34 +138,3 @@ def _shadow(device: Device) -> tuple[Path, Bundle]:
             "no candidate lies on this device", "write shadow = true into device.toml, and pull while the channel has one in staging"
         )
     return folder, delivery.verified(folder, folder.name, device.limits)
-
-
-def _timed(frames: int, call: Callable[[int], object]) -> NDArray[np.float64]:
-    """Milliseconds of each of `frames` calls, after the warm-up."""
-    for place in range(WARM_UP):
-        call(place)
-    times = np.empty(frames)
-    for place in range(frames):
-        started = time.perf_counter()
-        call(place)
-        times[place] = 1000 * (time.perf_counter() - started)
-    return times
-
-
-def _latency(times: NDArray[np.float64]) -> Latency:
-    return Latency(*(float(value) for value in np.percentile(times, (50, 90, 99))))
-
-
-def _memory(what: str) -> int | None:
-    """Bytes of this process: `VmRSS` now, `VmHWM` at most since the peak was forgotten; None where the system does not tell."""
-    with suppress(OSError):
-        for line in _STATUS.read_text(encoding="ascii").splitlines():
-            if line.startswith(what):
-                return 1024 * int(line.split()[1])
-    return None
-
-
-def _forget_peak() -> None:
-    """Start the kernel's record of the peak anew (proc(5), clear_refs 5); where that is not allowed the peak is the process's whole."""
-    with suppress(OSError):
-        _PEAK_RESET.write_text("5", encoding="ascii")

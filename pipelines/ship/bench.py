@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from vortex_jetson.engines.timing import WARM_UP, Memory, percentiles, timed
 
 from core.errors import UsageError
 from core.files import write_atomic
@@ -34,7 +35,6 @@ from registry.records import Artifact, Version
 from validation.decode import read_rgb
 from validation.evidence.device_bench import DeviceBench, Latency
 
-WARM_UP: Final = 10
 ROUNDS, CALLS = 15, 3
 """Of a comparison with torch eager: both take turns, and turns at going first, and the median of the rounds' own ratios counts, because a slow
 spell of the machine meets both sides of its round."""
@@ -43,7 +43,6 @@ PICTURES: Final = 16
 BESIDE_EAGER: Final = ("onnx", "openvino")
 """The runtimes that compute where torch eager does: on the processor."""
 METRICS: Final = ("rmse", "rmse_near", "miou", "iou_glass")
-_STATUS, _PEAK_RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
@@ -100,16 +99,13 @@ def bench(
     sets = exam_of(ws, version.domain) if version.domain else ()
     files = _files(sets)
     pictures = [resized(read_rgb(path), version.size) for path in files] or list(noise(version.size))
-    before = _memory("VmRSS")
-    _forget_peak()
+    taken = Memory()
     with opened(registry, version, runtime, form, threads) as engine:
         notice(f"timing {name} on {engine.library}: {frames} frames")
-        compute = _timed(frames, lambda place: engine.predict(pictures[place % len(pictures)][None]))
-        peak = _memory("VmHWM")
+        compute = timed(frames, lambda place: engine.predict(pictures[place % len(pictures)][None]))
+        memory = taken.added()
         whole = (
-            _timed(frames, lambda place: engine.predict(resized(read_rgb(files[place % len(files)]), version.size)[None]))
-            if files
-            else None
+            timed(frames, lambda place: engine.predict(resized(read_rgb(files[place % len(files)]), version.size)[None])) if files else None
         )
         over_eager = None
         if runtime in BESIDE_EAGER:
@@ -128,10 +124,10 @@ def bench(
         frames,
         ", ".join(exam_set.ref.name for exam_set in sets) or "seeded noise",
         WARM_UP,
-        _latency(compute),
+        Latency(**percentiles(compute)),
         float(1000 * len(compute) / compute.sum()),
-        None if whole is None else _latency(whole),
-        None if before is None or peak is None else max(peak - before, 0),
+        None if whole is None else Latency(**percentiles(whole)),
+        memory,
         figures,
         over_eager,
         engine.remark,
@@ -149,18 +145,6 @@ def _files(sets: Sequence[ExamSet]) -> list[Path]:
     return [every[place] for place in places]
 
 
-def _timed(frames: int, call: Callable[[int], object]) -> NDArray[np.float64]:
-    """Milliseconds of each of `frames` calls, after the warm-up."""
-    for place in range(WARM_UP):
-        call(place)
-    times = np.empty(frames)
-    for place in range(frames):
-        started = time.perf_counter()
-        call(place)
-        times[place] = 1000 * (time.perf_counter() - started)
-    return times
-
-
 def _speedup(ours: Predictor, theirs: Predictor, pictures: Sequence[NDArray[np.uint8]]) -> float:
     """How many times as fast as `theirs` one of two predictors is: the median over the rounds in which they take turns."""
     sides = (ours, theirs)
@@ -175,11 +159,6 @@ def _speedup(ours: Predictor, theirs: Predictor, pictures: Sequence[NDArray[np.u
                 sides[side](pictures[place % len(pictures)][None])
             seconds[number, side] = time.perf_counter() - started
     return float(np.median(seconds[:, 1] / seconds[:, 0]))
-
-
-def _latency(times: NDArray[np.float64]) -> Latency:
-    p50, p90, p99 = (float(value) for value in np.percentile(times, (50, 90, 99)))
-    return Latency(p50=p50, p90=p90, p99=p99)
 
 
 def _task(ws: Workspace, version: Version, predictor: Predictor, sets: Sequence[ExamSet], notice: Notice) -> dict[str, dict[str, float]]:
@@ -234,18 +213,3 @@ def _machine() -> str:
             if line.startswith("model name"):
                 return " ".join(line.partition(":")[2].split())[:200]
     return platform.processor() or platform.machine()
-
-
-def _memory(what: str) -> int | None:
-    """Bytes of this process: `VmRSS` now, `VmHWM` at most since the peak was forgotten; None where the system does not tell."""
-    with suppress(OSError):
-        for line in _STATUS.read_text(encoding="ascii").splitlines():
-            if line.startswith(what):
-                return 1024 * int(line.split()[1])
-    return None
-
-
-def _forget_peak() -> None:
-    """Start the kernel's record of the peak anew (proc(5), clear_refs 5); where that is not allowed the peak is the process's whole."""
-    with suppress(OSError):
-        _PEAK_RESET.write_text("5", encoding="ascii")

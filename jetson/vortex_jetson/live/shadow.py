@@ -166,12 +166,10 @@ class Shadow:
     def _hear(self) -> None:
         """Read what the process has said, without waiting for it."""
         over = False
-        try:
+        with suppress(BlockingIOError):  # that was all for now
             while chunk := os.read(self._answers, 1 << 16):
                 self._heard += chunk
             over = True
-        except BlockingIOError:
-            pass  # that was all for now
         *lines, self._heard = self._heard.split(b"\n")
         for line in lines:
             self._believe(line)
