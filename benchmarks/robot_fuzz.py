@@ -48,7 +48,7 @@ from core.secret import SecretUrl
 from pipelines.hub.evidence import DEVICE_TYPE
 from pipelines.init import init
 from pipelines.ship import fleet
-from pipelines.ship.keys import write_private, write_public
+from pipelines.ship.key_files import write_private, write_public
 from pipelines.workspace import FILE, load
 from registry import chain, signature
 from registry.events import reading

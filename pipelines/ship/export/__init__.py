@@ -19,7 +19,7 @@ from models import checkpoint
 from pipelines.exam.sets import ExamSet, exam_sets
 from pipelines.frame_arrays import load_arrays
 from pipelines.hub.classes import class_pixels
-from pipelines.hub.exports import BUILDS, FORMAT, FP32_PARTS, HOST, PARITY_DOMAIN, TASK, Form, TaskResult, newest, task_rules
+from pipelines.hub.exports import BUILDS, FORMAT, FP32_PARTS, HOST, INT8_HOST, PARITY_DOMAIN, TASK, Form, TaskResult, newest, task_rules
 from pipelines.hub.open import actor, commit, hub
 from pipelines.pack.preparing import packs_folder
 from pipelines.ship.export import tensorrt_check
@@ -72,6 +72,10 @@ def export(
     import onnxruntime
     import torch
 
+    if check and form == INT8_HOST:
+        raise UsageError(
+            f"--check asks NVIDIA's parser, which refuses 8 bits as they are made for the host, and this is {form}", "add --target jetson"
+        )
     if check:
         tensorrt_check.require_installed()
     report = on_step or (lambda _: None)

@@ -18,7 +18,7 @@ from pipelines.hub.evidence import items
 from pipelines.hub.open import hub
 from pipelines.ship import fleet
 from pipelines.ship.evidence import Request, gather
-from pipelines.ship.keys import write_private, write_public
+from pipelines.ship.key_files import write_private, write_public
 from pipelines.ship.promote import promote
 from pipelines.ship.rollback import rollback
 from pipelines.workspace import Workspace

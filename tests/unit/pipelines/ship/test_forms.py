@@ -87,6 +87,8 @@ def test_an_overflow_is_refused_named_and_worked_round(arena: Arena):
     overflowing(arena.checkpoint)
     arena.configure('[devices.arm]\nprecision = "fp16"\n')
     name, form = arena.register(), Form("fp16", "host")
+    with pytest.raises(UsageError, match="refuses 8 bits as they are made for the host"):
+        export(arena.ws, name, Form("int8", "host"), check=True)
     plain = export(arena.ws, name, form, fp32_parts=(), record=False)
     assert not TaskResult.from_json(plain.detail[TASK]).passed
     refused = {check.name: check.found for check in file_checks(plain) if not check.passed}
