@@ -1,10 +1,11 @@
-"""Six processes give the same command at once, in a workspace whose registry does not exist yet.
+"""Six processes give the same command at once, in a workspace whose registry does not exist yet, or where a version is needed holds one.
 
     make bench-crowd            (benchmarks/crowd.py [--only adopt import] [--smoke])
 
-Asked of each command: six of six end well or are refused in words, with the status of an error that a person can act on, and never as a
-bug; afterwards the audit of the ledger, MLflow and all stored files finds nothing. The registry is embedded; where VORTEX_TEST_POSTGRES
-names a database whose ledger may be dropped, the same is asked of a ledger there.
+Asked of each command: one at least ends well (but `recommend`, which has nothing to recommend here), and all six do or are refused in words,
+with the status of an error that a person can act on, and never as a bug; afterwards the audit of the ledger, MLflow and all stored files
+finds nothing. The registry is embedded; where VORTEX_TEST_POSTGRES names a database whose ledger may be dropped, the same is asked of a
+ledger there.
 """
 
 from __future__ import annotations
@@ -40,13 +41,18 @@ COMMANDS: Final = (
     "history --at 2026-03-01",
     "compare v1 v2",
     "recommend --domain rooms",
-    "card v1",
+    "card v10",
     "data rename rooms hall",
     "data remove rooms",
     "ci github -o pipeline.yml",
     "config",
     "audit verify --mlflow",
 )
+
+NEED_A_VERSION: Final = ("archive", "recommend", "card", "ci")
+"""First words of the commands before which one process adopts a version: without any they would all be refused."""
+REFUSED: Final = ("recommend",)
+"""Of a version that was not trained here on data that passed: all six are, alike."""
 
 
 def build(root: Path) -> None:
@@ -61,10 +67,16 @@ def build(root: Path) -> None:
     other = init(root.parent / "other").root
     shutil.copy(root / "old.pt", other)
     shutil.copy(root / "small.yaml", other)
-    for words in ("adopt old.pt --as v10 --recipe small.yaml", f"archive {root}/archived"):
-        if vortex(words, other):
-            raise SystemExit((other.parent / "said.txt").read_text())
+    adopt(other)
+    if vortex(f"archive {root}/archived", other):
+        raise SystemExit((other.parent / "said.txt").read_text())
     assert load(root)
+
+
+def adopt(root: Path) -> None:
+    """Register the first version of a workspace."""
+    if vortex(COMMANDS[0], root):
+        raise SystemExit((root.parent / "said.txt").read_text())
 
 
 def one(words: str, root: Path, start: Barrier, said: Path) -> None:
@@ -94,6 +106,8 @@ def crowd(folder: Path, words: str, server: str | None) -> tuple[int, int, list[
         settings = root / "vortex.toml"
         lines = [line for line in settings.read_text().splitlines() if not line.startswith("ledger =")]
         settings.write_text("\n".join([f"ledger = {json.dumps(emptied(server))}", *lines, ""]))
+    if words.split()[0] in NEED_A_VERSION:
+        child(adopt, root)
     start = context.Barrier(CROWD)
     notes = [folder / f"said-{number}.json" for number in range(CROWD)]
     processes = [context.Process(target=one, args=(words, root, start, note)) for note in notes]
@@ -116,7 +130,7 @@ def crowd(folder: Path, words: str, server: str | None) -> tuple[int, int, list[
 
 
 def main() -> None:
-    """Print the table; exit 1 unless all six of every command are answered and nothing is wrong afterwards."""
+    """Print the table; exit 1 unless all six of every command are answered, one of them well, and nothing is wrong afterwards."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     first_words = sorted({words.split()[0] for words in COMMANDS})
     parser.add_argument("--only", nargs="+", metavar="COMMAND", choices=first_words, help="first words of commands")
@@ -138,7 +152,7 @@ def main() -> None:
                 print(f"{words:<44}{name:<12}{well:>5}{in_words:>9}{len(faults):>7}", flush=True)
                 for fault in faults:
                     print(f"    {fault}", flush=True)
-                wrong |= bool(faults) or well + in_words != CROWD
+                wrong |= bool(faults) or not (well or words.split()[0] in REFUSED) or well + in_words != CROWD
     if wrong:
         raise SystemExit(1)
 

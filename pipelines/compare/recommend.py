@@ -142,9 +142,9 @@ def recommend(ws: Workspace, domain: str, purpose: Purpose = "deploy", *, margin
     criteria = _criteria(eligible, judging, WEIGHED[purpose])
     if not criteria:
         details = [f"{name}: {reason}" for name, reason in excluded.items()]
-        ways = f"measure with: vortex evaluate VERSION --domain {domain}" + (
-            "; what stands in quarantine, and how it is lifted: vortex quarantine" if registry.barred() else ""
-        )
+        ways = f"measure with: vortex evaluate VERSION --domain {domain}"
+        ways += "; train one on data that passed: vortex validate, vortex train" if unproven(registry.summaries()) else ""
+        ways += "; what stands in quarantine, and how it is lifted: vortex quarantine" if registry.barred() else ""
         raise VortexError(f"no version can be recommended for {domain}", ways, details)
     candidates = _candidates(eligible, judging, criteria)
     question = _Question(ws, registry, domain, {version.name: version for version in versions}, criteria, judging, margin, seed)

@@ -127,6 +127,7 @@ def test_without_an_exam_there_is_no_answer(domains: Workspace) -> None:
     with pytest.raises(VortexError, match="no version can be recommended for corridor") as caught:
         recommend(domains, "corridor")
     assert "v6: data that is not proven to have passed: v6 was trained on refused (allowed unvalidated)" in caught.value.details
+    assert caught.value.hint.endswith("; train one on data that passed: vortex validate, vortex train")
 
 
 def test_where_quarantine_leaves_no_candidate_the_way_out_is_named(domains: Workspace) -> None:
