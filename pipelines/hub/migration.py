@@ -105,7 +105,9 @@ def _counted(source: Hub, target: Hub) -> Migration:
     """What there is to bring, without bringing it."""
     entries = source.ledger.entries(after=target.ledger.verify().seq, bodies=True)
     named = {artifact.uri for entry in entries for artifact in reading.parse(entry).artifacts()}
-    runs = set(source.store.runs()) - set(target.store.runs())
+    file = database.sqlite_path(target.tracking_uri)
+    begun = file is None or file.exists()  # a store that is not there would be made by being asked
+    runs = set(source.store.runs()) - set(target.store.runs() if begun else ())
     head = source.ledger.verify()
     waiting = len(Outbox(source.ledger.url).deliveries(undelivered=True))
     return Migration(len(runs), len(named), len(entries), head.seq, head.hash, waiting)

@@ -162,8 +162,13 @@ class _Training:
                 orders = Orders.give(folder)
                 ray_fit.fit_here(lambda: StageLoop(self.plan, number, folder, follow, self.stop.requested, orders.turn).run())
             if number + 1 < len(self.plan.stages):
-                self.tracking.end(number)  # before the stage counts as done: nobody would come back for it
+                self._close(number)  # before the stage counts as done: nobody would come back for it
             self.state.finished.append(name)
+
+    def _close(self, number: int) -> None:
+        note = self.tracking.end(number)
+        if note:
+            self._hear(note)
 
     def _hear(self, event: TrainEvent) -> None:
         self.recorder.hear(event)
@@ -197,7 +202,7 @@ class _Training:
         last = len(plan.stages) - 1
         run_id = self.tracking.run_of(last)
         if not self.registers:
-            self.tracking.end(last)
+            self._close(last)
             best = {"rmse": progress.best} if progress and progress.best is not None else {}
             return TrainResult(None, plan.run, best, best_epoch, state.seconds, student, truncated)
         outcome = Outcome(run_id, student, state.seconds, self._skipped(), truncated or plan.truncated, state.continues)
@@ -213,7 +218,7 @@ class _Training:
                 )
                 error.hint += f"; {remains}: vortex train --resume {plan.run}"
             raise
-        self.tracking.end(last)
+        self._close(last)
         state.version, state.pending = version.name, None
         state.write()
         metrics = version.metrics_for(plan.target)

@@ -96,18 +96,26 @@ class Tracking:
     def _log(self, run_id: str, event: TrainEvent) -> None:
         self.hub.store.log_metrics(run_id, {**event.values, RATE: event.frames_per_second}, event.epoch)
 
-    def end(self, number: int) -> None:
+    def end(self, number: int) -> TrainEvent | None:
         """Close the MLflow run of a stage that is finished.
 
-        Epochs that another store was told of, or none because it could not be reached, are added from the run's own events.
+        Epochs that another store was told of, or none because it could not be reached, are added from the run's own events. A note
+        where they still cannot be kept.
         """
         run_id, name = self.run_of(number), self._plan.stages[number].stage.name
         logged = self.hub.store.steps(run_id, RATE)
         events = Journal(self._state.folder / EVENTS).read()
         epochs = {event.epoch: event for event in events if event.kind == "epoch" and event.stage == name}
-        for epoch in epochs.keys() - logged:
-            self._log(run_id, epochs[epoch])
+        missing, note = sorted(epochs.keys() - logged), None
+        try:
+            while missing:
+                self._log(run_id, epochs[missing[0]])
+                missing.pop(0)
+        except VortexError as error:
+            without = f"{len(missing)} of {len(epochs)} epochs"
+            note = TrainEvent("note", stage=name, message=f"MLflow stays without the metrics of {without}: {error.message}")
         self.hub.store.end_run(run_id)
+        return note
 
     def fail(self, run_id: str) -> None:
         """Mark the MLflow run as failed; nothing more can be done where that cannot be said."""
