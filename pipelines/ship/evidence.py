@@ -31,7 +31,8 @@ from pipelines.hub.exports import (
     shipped_file,
     task_rules,
 )
-from pipelines.ship.export import export, tensorrt_check
+from pipelines.ship.export import tensorrt_check
+from pipelines.ship.export.run import export
 from pipelines.workspace import Workspace
 from registry.channels import Channel
 from registry.devices import devices

@@ -42,9 +42,9 @@ def export(
     """
     from pipelines.hub.exports import file_checks, form_named, speed_checks
     from pipelines.hub.open import hub
-    from pipelines.ship.export import export as write
-    from pipelines.ship.export import export_path
     from pipelines.ship.export.layers import find_layers
+    from pipelines.ship.export.run import export as write
+    from pipelines.ship.export.run import export_path
 
     form = form_named(precision, target)
     if debug and form.precision != "fp16":
