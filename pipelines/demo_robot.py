@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from core.errors import VortexError
 from core.files import write_atomic
 from pipelines.data.datasets import find, resolve
-from pipelines.frame_arrays import load_arrays
 from pipelines.hub.exports import newest
 from pipelines.hub.open import actor, hub
+from pipelines.pack.frame_arrays import load_arrays
 from pipelines.pack.preparing import packs_folder
 from pipelines.site.writing import write_report
 from pipelines.workspace import FILE, Workspace, load

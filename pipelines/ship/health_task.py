@@ -17,7 +17,7 @@ from core.classes import IGNORE
 from core.errors import VortexError
 from models.metrics import CAP_M
 from pipelines.exam.sets import exam_sets
-from pipelines.frame_arrays import load_arrays
+from pipelines.pack.frame_arrays import load_arrays
 from pipelines.pack.preparing import packs_folder
 from pipelines.predict.runtimes import of_file
 from pipelines.workspace import Workspace

@@ -65,7 +65,7 @@ class PromotionReport:
 
     @property
     def already(self) -> bool:
-        """Whether the version held the stage before, so that nothing was entry."""
+        """Whether the version held the stage before, so that there was nothing to judge."""
         return all(report.state == "held" for report in self.stages)
 
     def sentence(self) -> str:

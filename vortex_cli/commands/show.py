@@ -120,7 +120,7 @@ def _sections(
     own, of_recipe = _recipe(version)
     yield _titled("Recipe", _settings(own))
     if version.declaration:
-        yield _titled("What was published of it", _settings(dict(published.story(version.declaration))))
+        yield _titled("What was published of it", _settings(dict(published.facts(version.declaration))))
     elif of_recipe:
         yield _titled("What the recipe was published with (not what this version is)", _settings(of_recipe))
     if version.environment:

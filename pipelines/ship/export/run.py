@@ -17,10 +17,10 @@ from core.machine import cores
 from core.progress import NamedProgress, Notice
 from models import checkpoint
 from pipelines.exam.sets import ExamSet, exam_sets
-from pipelines.frame_arrays import load_arrays
 from pipelines.hub.classes import class_pixels
 from pipelines.hub.exports import BUILDS, FORMAT, FP32_PARTS, HOST, INT8_HOST, PARITY_DOMAIN, TASK, Form, TaskResult, newest, task_rules
 from pipelines.hub.open import actor, commit, hub
+from pipelines.pack.frame_arrays import load_arrays
 from pipelines.pack.preparing import packs_folder
 from pipelines.ship.export import tensorrt_check
 from pipelines.ship.export.calibration import TrainingFrames, training_frames
