@@ -10,7 +10,7 @@ from typing import Final
 from pipelines.lineage.layout import KINDS, natural
 from registry.graph import Graph, Link, Node
 
-WORDS: Final[Mapping[str, str]] = {"data": "data set", "code": "commit"}
+WORDS: Final[Mapping[str, str]] = {"data": "dataset", "code": "commit"}
 """Kind of a node → in words, where its name is none."""
 MOST_NODES: Final = 300
 """More than that, and nobody reads the picture: it is folded."""
