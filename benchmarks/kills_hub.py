@@ -338,7 +338,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--points", type=int, default=48, help="of each command, at most")
     parser.add_argument("--only", nargs="+", choices=COMMANDS, default=list(COMMANDS))
-    parser.add_argument("--smoke", action="store_true", help="two kills of a data set's renaming, to see that it runs")
+    parser.add_argument("--smoke", action="store_true", help="two kills of a dataset's renaming, to see that it runs")
     options = parser.parse_args()
     names, points = (["data rename"], 2) if options.smoke else (options.only, options.points)
     for module in (*IMPORTS, *MORE_IMPORTS):
