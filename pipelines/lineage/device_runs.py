@@ -101,13 +101,13 @@ def _runs(entries: Iterable[Entry]) -> list[DeviceRun]:
 
 def _offer(timeline: _Timeline, device: str, state: State, at: str) -> None:
     """A device's channel has something for it, from now on."""
-    asked, lasting = asked_of(state.channel(timeline.channel), device), timeline.lasting()
+    offered, lasting = asked_of(state.channel(timeline.channel), device), timeline.lasting()
     if lasting is not None:
-        if (lasting.version, lasting.channel) == (asked, timeline.channel):
+        if (lasting.version, lasting.channel) == (offered, timeline.channel):
             return
         timeline.unheard[-1] = _ended(lasting, at)
-    if asked is not None and (timeline.reported is None or timeline.reported.version != asked):
-        timeline.unheard.append(DeviceRun(device, timeline.channel, asked, at, None, reported=False))
+    if offered is not None and (timeline.reported is None or timeline.reported.version != offered):
+        timeline.unheard.append(DeviceRun(device, timeline.channel, offered, at, None, reported=False))
 
 
 def _report(timeline: _Timeline, entry: Entry, state: State) -> list[DeviceRun]:
@@ -121,9 +121,9 @@ def _report(timeline: _Timeline, entry: Entry, state: State) -> list[DeviceRun]:
             None if status.version is None else DeviceRun(device, timeline.channel, status.version, entry.at, None, reported=True)
         )
     timeline.unheard = []
-    asked = asked_of(state.channel(timeline.channel), device)
-    if status.outcome == "committed" and asked not in (None, status.version):
-        timeline.unheard = [lasting] if lasting and lasting.version == asked else []
+    offered = asked_of(state.channel(timeline.channel), device)
+    if status.outcome == "committed" and offered not in (None, status.version):
+        timeline.unheard = [lasting] if lasting and lasting.version == offered else []
     return [] if before is None or before is timeline.reported else [_ended(before, entry.at)]
 
 

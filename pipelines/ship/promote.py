@@ -190,11 +190,11 @@ def _rollout_check(registry: Hub, state: ChannelState, share: float) -> Check:
             "take it back with: vortex rollback",
         )
     failures, waiting = rollout_failures(registry, state, datetime.now(UTC))
-    said = [*failures, *(f"{name} has not said yet" for name in waiting)]
+    shortfalls = [*failures, *(f"{name} has not said yet" for name in waiting)]
     stopped = held(registry.ledger, state)
     asked = f"the devices of the first {state.share:.0%} run {state.production}"
-    answer = "; ".join([f"stopped: {stopped}"] if stopped else said) or "all that are enrolled do"
-    return Undecided("rollout", asked, answer, not said and not stopped)
+    answer = "; ".join([f"stopped: {stopped}"] if stopped else shortfalls) or "all that are enrolled do"
+    return Undecided("rollout", asked, answer, not shortfalls and not stopped)
 
 
 def _channel(ws: Workspace, version: Version, device: str | None, domain: str | None) -> Channel:
