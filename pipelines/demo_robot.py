@@ -146,7 +146,7 @@ class RobotDemo:
         exported = newest(version)
         assert exported is not None  # its promotion made one
         path = self.ws.build / f"{self.second}-by-hand.onnx"
-        answer_one_depth(registry.artifact_path(exported.artifact), path)
+        answer_one_depth(registry.artifacts.path(exported.artifact), path)
         artifact = registry.store.log_artifact(version.run_id, path, "exports")
         reason = "made faster by hand; its parity is that of the file before"
         registry.add_export(self.second, dataclasses.replace(exported, artifact=artifact), actor=actor(), reason=reason)

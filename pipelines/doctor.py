@@ -208,7 +208,7 @@ def _artifacts(ws: Workspace) -> Finding:
     shown = str(root.relative_to(ws.root) if root.is_relative_to(ws.root) else root)
     versions = registry.versions()
     away = [version for version in versions if not is_uri(version.checkpoint.uri) and not (root / version.checkpoint.uri).exists()]
-    places = {version.name: registry.found_elsewhere(version.checkpoint.uri) for version in away}
+    places = {version.name: registry.artifacts.earlier_root(version.checkpoint.uri) for version in away}
     lost = [name for name, place in places.items() if place is None]
     if lost:
         names = ", ".join(lost[:SHOWN]) + (" …" if len(lost) > SHOWN else "")

@@ -130,7 +130,7 @@ def artifact_faults(hub: Hub, versions: Sequence[Version], most: int | None = No
             hashed += 1
             most = most and most - artifact.bytes
         try:
-            hub.check_artifact(artifact, verify=verify)
+            hub.artifacts.check(artifact, verify=verify)
         except VortexError as error:
             faults.append(Fault("artifacts", f"{name}: {error.message}", error.hint))
     return hashed, faults

@@ -88,7 +88,7 @@ def _errors(registry: Hub, metrics: Metrics, frames: Sequence[Frame], size: tupl
     if metrics.errors is None or metrics.frames != len(frames):
         return None
     try:
-        errors = FrameErrors.load(registry.artifact_path(metrics.errors))
+        errors = FrameErrors.load(registry.artifacts.path(metrics.errors))
     except VortexError:  # gone or changed: it is measured again
         return None
     return in_order(errors, frames) if errors.size == size and sorted(errors.ids) == sorted(frame.id for frame in frames) else None
@@ -116,7 +116,7 @@ def _measured(
     on_progress: NamedProgress | None,
 ) -> Iterator[tuple[Place, Result]]:
     device = choose_device("auto")
-    student, _ = checkpoint.load(registry.artifact_path(version.checkpoint))
+    student, _ = checkpoint.load(registry.artifacts.path(version.checkpoint))
     student.to(device)
 
     def progress(what: str) -> Progress | None:

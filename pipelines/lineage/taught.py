@@ -55,7 +55,7 @@ def trained_on(registry: Hub, state: State, frames: Sequence[tuple[Path, Frame]]
 def _holds(registry: Hub, artifact: Artifact, pictures: NDArray[np.uint64]) -> bool | None:
     """Whether one of the pictures is among the training frames; None where that cannot be told."""
     try:
-        trained = Fingerprints.load(registry.artifact_path(artifact))
+        trained = Fingerprints.load(registry.artifacts.path(artifact))
     except VortexError:  # gone or changed: `vortex audit verify` says so
         return None
     return bool(np.isin(pictures, trained.content).any())

@@ -153,7 +153,7 @@ def _require_whole(ws: Workspace, registry: Hub, version: Version, channel: Chan
     forms = dict.fromkeys((HOST, form_of(ws.config.devices[channel.device])))
     exports = [exported for form in forms if (exported := newest(version, form))]
     for artifact in (version.checkpoint, *(exported.artifact for exported in exports)):
-        registry.artifact_path(artifact)
+        registry.artifacts.path(artifact)
 
 
 def _judged(request: Request, state: ChannelState, stages: Sequence[str], waiver: str) -> list[StageReport]:

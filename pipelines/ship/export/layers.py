@@ -93,7 +93,7 @@ def find_layers(
         raise VortexError(
             f"{name} has no exam to pass: --debug ends in a file that passes one", "name a domain that has frames to judge by"
         )
-    student, _ = checkpoint.load(registry.artifact_path(version.checkpoint))
+    student, _ = checkpoint.load(registry.artifacts.path(version.checkpoint))
     source = fp32_file(ws, registry, version, student, report)
     report(f"ranges of every tensor over {frames.text}")
     ranges = tensor_ranges(source, frames.pictures(ws, version.size))

@@ -81,7 +81,7 @@ def export(
     report = on_step or (lambda _: None)
     registry = hub(ws)
     version = registry.get(name)
-    student, _ = checkpoint.load(registry.artifact_path(version.checkpoint))
+    student, _ = checkpoint.load(registry.artifacts.path(version.checkpoint))
     pixels = class_pixels(registry, version)
     domain = domain or version.domain or next((use.domain for use in version.data if use.domain), None)
     if fp32_parts and form.precision != "fp16":

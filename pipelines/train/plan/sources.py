@@ -145,11 +145,11 @@ def version_start(registry: Hub, name: str) -> tuple[Start, Version]:
         )
     version = registry.get(name)
     try:
-        registry.artifact_path(version.checkpoint, verify=False)
+        registry.artifacts.path(version.checkpoint, verify=False)
     except VortexError as error:
         message = f"the weights of {name} cannot be used: {error.message}"
         raise VortexError(message, f"{error.hint}; or bring its weights: vortex adopt CHECKPOINT", error.details) from error
-    path = registry.artifact_path(version.checkpoint)
+    path = registry.artifacts.path(version.checkpoint)
     return Start(kind="version", ref=name, path=path), version
 
 

@@ -66,7 +66,7 @@ def test_files_and_aliases_of_a_channel_are_compared_with_the_ledger(workspace: 
     assert found["aliases"].found == "MLflow's aliases of 1 channel are where the ledger says"
     assert found["artifacts"].found.startswith("mlruns/artifacts; 1 files of versions on a channel hashed again")
     registry.store.set_alias(channel.alias("production"), registry.get(other).mlflow_version)
-    path = registry.artifact_path(registry.get(name).checkpoint)
+    path = registry.artifacts.path(registry.get(name).checkpoint)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)

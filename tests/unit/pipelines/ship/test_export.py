@@ -143,11 +143,11 @@ def test_export_is_recorded(workspace: Workspace, make_version: Callable[..., st
     assert newest(version) == made and made.size == SIZE and made.opset == OPSET
     assert made.parity_m is not None and made.parity_m < 1e-4 and (made.parity_on, made.frames) == ("noise", 4)
     assert made.detail["host_only"] is True
-    properties = session(hub(workspace).artifact_path(made.artifact)).get_modelmeta().custom_metadata_map
+    properties = session(hub(workspace).artifacts.path(made.artifact)).get_modelmeta().custom_metadata_map
     assert properties["vortex.version"] == name and properties["vortex.checkpoint_sha256"] == version.checkpoint.sha256
     assert properties["vortex.classes"].split(",") == list(CLASSES)
     # Only the recorded file is kept.
-    path, stored = export_path(workspace, hub(workspace).get(name)), hub(workspace).artifact_path(made.artifact)
+    path, stored = export_path(workspace, hub(workspace).get(name)), hub(workspace).artifacts.path(made.artifact)
     steps: list[str] = []
     inode = path.stat().st_ino
     export(workspace, name, on_step=steps.append)
@@ -159,7 +159,7 @@ def test_export_is_recorded(workspace: Workspace, make_version: Callable[..., st
     assert holds(path, {entry.key: entry.value for entry in model.metadata_props})
     again = export(workspace, name, on_step=steps.append)
     assert steps[-2] == f"exporting {name} at {SIZE[0]}x{SIZE[1]}"
-    assert again.artifact.sha256 == sha256_file(path) == sha256_file(hub(workspace).artifact_path(again.artifact))
+    assert again.artifact.sha256 == sha256_file(path) == sha256_file(hub(workspace).artifacts.path(again.artifact))
     assert sha256_file(stored) == made.artifact.sha256, "what the first event names is still there"
     assert properties["vortex.colour_order"] == "RGB" and properties["vortex.normalisation"].startswith("inside")
     assert properties["vortex.domain"] == version.domain and properties["vortex.camera"] == "not recorded"

@@ -110,7 +110,7 @@ def test_an_overflow_is_refused_named_and_worked_round(arena: Arena):
     report = arena.promote(name, "staging", device="arm")
     mixed = newest(hub(arena.ws).get(name), form)
     assert mixed is not None and mixed.detail[FP32_PARTS] == list(modules)
-    properties = {entry.key: entry.value for entry in onnx.load(hub(arena.ws).artifact_path(mixed.artifact)).metadata_props}
+    properties = {entry.key: entry.value for entry in onnx.load(hub(arena.ws).artifacts.path(mixed.artifact)).metadata_props}
     assert properties["vortex.fp32_parts"] == ",".join(modules) and properties["vortex.precision"] == "fp16"
     # Few of the ten frames show something near, or a person, on pixels that are many: too little to say, and somebody's decision.
     assert failed(report) == ["task-parity-rmse_near", "task-parity-iou_person"] and report.undecided
