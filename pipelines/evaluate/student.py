@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from pipelines.frame_arrays import FrameArrays
     from pipelines.pack.decoding import Arrays
     from validation.rows import Frame
+
+BATCH_PIXELS: Final = 16 * 240 * 320
+"""Pixels that a network answers at once. A batch is shared out among threads: small frames need more of them before a thread's part is worth
+handing out (docs/decisions/environment.md)."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,6 @@ def evaluate_student(
     size: tuple[int, int],
     packs: Path,
     device: str = "cpu",
-    batch: int = 16,
     on_progress: Progress | None = None,
     on_packing: Progress | None = None,
     truth_size: tuple[int, int] | None = None,
@@ -74,7 +77,7 @@ def evaluate_student(
     training = student.training
     student.eval()
     try:
-        return evaluate_predictor(of_student(student, device), ref, frames, size, packs, EXAM, batch, on_progress, on_packing, truth_size)
+        return evaluate_predictor(of_student(student, device), ref, frames, size, packs, EXAM, on_progress, on_packing, truth_size)
     finally:
         student.train(training)
 
@@ -86,7 +89,6 @@ def evaluate_predictor(
     size: tuple[int, int],
     packs: Path,
     protocol: Protocol,
-    batch: int = 16,
     on_progress: Progress | None = None,
     on_packing: Progress | None = None,
     truth_size: tuple[int, int] | None = None,
@@ -106,7 +108,7 @@ def evaluate_predictor(
     judged = arrays if judged_size == size else load_arrays(packs, ref, frames, judged_size, on_progress=on_packing)
     groups: dict[tuple[str, str], _Group] = {}
     predict = flipped(predictor) if protocol.tta == "flip" else predictor
-    for frame, row, depth, logits in _predictions(predict, arrays, judged, batch, on_progress):
+    for frame, row, depth, logits in _predictions(predict, arrays, judged, on_progress):
         group = groups.setdefault((frame.camera, frame.split), _Group())
         labels = row.get("segmentation", np.full(judged_size, IGNORE, np.uint8))
         answer, truth, labels = protocol.compared(depth, truth_of(row, frame, reference, judged_size), labels)
@@ -178,17 +180,20 @@ def _metric_teacher(frame: Frame) -> bool:
     return frame.teacher_depth is not None and frame.teacher_unit != "relative"
 
 
+def frames_a_batch(size: tuple[int, int]) -> int:
+    """How many frames of a size (H, W) a network answers at once."""
+    return max(1, BATCH_PIXELS // (size[0] * size[1]))
+
+
 Predicted = tuple["Frame", "Arrays", NDArray[Any], NDArray[Any]]
 
 
-def _predictions(
-    predict: Predictor, arrays: FrameArrays, judged: FrameArrays, batch: int, on_progress: Progress | None
-) -> Iterator[Predicted]:
+def _predictions(predict: Predictor, arrays: FrameArrays, judged: FrameArrays, on_progress: Progress | None) -> Iterator[Predicted]:
     """Each frame with its arrays of `judged`, and predicted depth [H,W] and logits [C,H,W] of their size.
 
     Pictures are those of `arrays`, of the same frames.
     """
-    frames = arrays.frames
+    frames, batch = arrays.frames, frames_a_batch(arrays.size)
     for start in range(0, len(frames), batch):
         places = range(start, min(start + batch, len(frames)))
         answers = predict(np.stack([arrays[place]["rgb"] for place in places]))

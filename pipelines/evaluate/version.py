@@ -32,7 +32,6 @@ def evaluate(
     data: str | None = None,
     protocol: Protocol = EXAM,
     device: str = "auto",
-    batch: int = 16,
     allow_unvalidated: bool = False,
     on_progress: Progress | None = None,
     on_packing: Progress | None = None,
@@ -50,9 +49,7 @@ def evaluate(
         for ref, _ in sets:
             require_passed(ws, ref)
     reason = f"evaluated on {protocol.split} frames{', data not validated' if allow_unvalidated else ''}"
-    return measure(
-        ws, registry, record, sets, protocol, device=device, batch=batch, reason=reason, on_progress=on_progress, on_packing=on_packing
-    )
+    return measure(ws, registry, record, sets, protocol, device=device, reason=reason, on_progress=on_progress, on_packing=on_packing)
 
 
 def measure(
@@ -63,7 +60,6 @@ def measure(
     protocol: Protocol,
     *,
     device: str = "auto",
-    batch: int = 16,
     reason: str,
     on_progress: Progress | None = None,
     on_packing: Progress | None = None,
@@ -78,7 +74,7 @@ def measure(
             ws,
             ref,
             evaluate_predictor(
-                predictor.predict, ref, frames, version.size, packs, protocol, batch, on_progress=on_progress, on_packing=on_packing
+                predictor.predict, ref, frames, version.size, packs, protocol, on_progress=on_progress, on_packing=on_packing
             ),
         )
     ]
