@@ -34,6 +34,7 @@ def evaluate_all(
     data: str | None = None,
     protocol: Protocol,
     device: str = "auto",
+    batch: int | None = None,
     on_progress: NamedProgress | None = None,
 ) -> list[Standing]:
     """Every registered version by a protocol on the frames of a domain's datasets, or of one dataset, in the order of their numbers.
@@ -60,7 +61,7 @@ def evaluate_all(
             if {metrics.series for metrics in of_set} != series.keys():
                 missing.append((ref, frames))
         try:
-            fresh = _measured(ws, version, missing, protocol, device, on_progress) if missing else []
+            fresh = _measured(ws, version, missing, protocol, device, batch, on_progress) if missing else []
         except VortexError as error:
             standings.append(Standing(version.name, fault=error.message))
             continue
@@ -76,6 +77,7 @@ def _measured(
     sets: Sequence[tuple[DataRef, Sequence[Frame]]],
     protocol: Protocol,
     device: str,
+    batch: int | None,
     on_progress: NamedProgress | None,
 ) -> list[Metrics]:
     def progress(what: str) -> Progress | None:
@@ -88,6 +90,7 @@ def _measured(
         sets,
         protocol,
         device=device,
+        batch=batch,
         reason=f"evaluated on {protocol.split} frames with all versions",
         on_progress=progress("measuring"),
         on_packing=progress("packing frames for"),

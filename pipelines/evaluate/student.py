@@ -66,6 +66,7 @@ def evaluate_student(
     size: tuple[int, int],
     packs: Path,
     device: str = "cpu",
+    batch: int | None = None,
     on_progress: Progress | None = None,
     on_packing: Progress | None = None,
     truth_size: tuple[int, int] | None = None,
@@ -77,7 +78,7 @@ def evaluate_student(
     training = student.training
     student.eval()
     try:
-        return evaluate_predictor(of_student(student, device), ref, frames, size, packs, EXAM, on_progress, on_packing, truth_size)
+        return evaluate_predictor(of_student(student, device), ref, frames, size, packs, EXAM, batch, on_progress, on_packing, truth_size)
     finally:
         student.train(training)
 
@@ -89,6 +90,7 @@ def evaluate_predictor(
     size: tuple[int, int],
     packs: Path,
     protocol: Protocol,
+    batch: int | None = None,
     on_progress: Progress | None = None,
     on_packing: Progress | None = None,
     truth_size: tuple[int, int] | None = None,
@@ -99,7 +101,7 @@ def evaluate_predictor(
     teacher, and its protocol says so (`…+tof`, `…+teacher`), so that it is never compared with truth. Where frames have ToF too, what the
     robot would fuse of both is judged beside it, and where they follow each other, how much the error changes from one to the next.
     With the protocol's size, or a `truth_size` (H, W), the prediction is resized to it, bilinearly, and compared with truth of that size.
-    torch is imported only where the predictor needs it.
+    `batch` frames are answered at a time, by default `frames_a_batch`. torch is imported only where the predictor needs it.
     Raises VortexError when there is nothing to judge by, or a file is missing or broken.
     """
     reference = reference_of(protocol, ref, frames)
@@ -108,7 +110,7 @@ def evaluate_predictor(
     judged = arrays if judged_size == size else load_arrays(packs, ref, frames, judged_size, on_progress=on_packing)
     groups: dict[tuple[str, str], _Group] = {}
     predict = flipped(predictor) if protocol.tta == "flip" else predictor
-    for frame, row, depth, logits in _predictions(predict, arrays, judged, on_progress):
+    for frame, row, depth, logits in _predictions(predict, arrays, judged, batch or frames_a_batch(size), on_progress):
         group = groups.setdefault((frame.camera, frame.split), _Group())
         labels = row.get("segmentation", np.full(judged_size, IGNORE, np.uint8))
         answer, truth, labels = protocol.compared(depth, truth_of(row, frame, reference, judged_size), labels)
@@ -188,12 +190,14 @@ def frames_a_batch(size: tuple[int, int]) -> int:
 Predicted = tuple["Frame", "Arrays", NDArray[Any], NDArray[Any]]
 
 
-def _predictions(predict: Predictor, arrays: FrameArrays, judged: FrameArrays, on_progress: Progress | None) -> Iterator[Predicted]:
+def _predictions(
+    predict: Predictor, arrays: FrameArrays, judged: FrameArrays, batch: int, on_progress: Progress | None
+) -> Iterator[Predicted]:
     """Each frame with its arrays of `judged`, and predicted depth [H,W] and logits [C,H,W] of their size.
 
     Pictures are those of `arrays`, of the same frames.
     """
-    frames, batch = arrays.frames, frames_a_batch(arrays.size)
+    frames = arrays.frames
     for start in range(0, len(frames), batch):
         places = range(start, min(start + batch, len(frames)))
         answers = predict(np.stack([arrays[place]["rgb"] for place in places]))

@@ -32,6 +32,7 @@ def evaluate(
     data: str | None = None,
     protocol: Protocol = EXAM,
     device: str = "auto",
+    batch: int | None = None,
     allow_unvalidated: bool = False,
     on_progress: Progress | None = None,
     on_packing: Progress | None = None,
@@ -49,7 +50,9 @@ def evaluate(
         for ref, _ in sets:
             require_passed(ws, ref)
     reason = f"evaluated on {protocol.split} frames{', data not validated' if allow_unvalidated else ''}"
-    return measure(ws, registry, record, sets, protocol, device=device, reason=reason, on_progress=on_progress, on_packing=on_packing)
+    return measure(
+        ws, registry, record, sets, protocol, device=device, batch=batch, reason=reason, on_progress=on_progress, on_packing=on_packing
+    )
 
 
 def measure(
@@ -60,6 +63,7 @@ def measure(
     protocol: Protocol,
     *,
     device: str = "auto",
+    batch: int | None = None,
     reason: str,
     on_progress: Progress | None = None,
     on_packing: Progress | None = None,
@@ -74,7 +78,7 @@ def measure(
             ws,
             ref,
             evaluate_predictor(
-                predictor.predict, ref, frames, version.size, packs, protocol, on_progress=on_progress, on_packing=on_packing
+                predictor.predict, ref, frames, version.size, packs, protocol, batch, on_progress=on_progress, on_packing=on_packing
             ),
         )
     ]

@@ -63,7 +63,14 @@ def evaluate(
     ] = None,
     picture: Annotated[bool, typer.Option("--picture", help="Write a grid of input, truth, prediction, error and classes.")] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Frames at a time; it changes the speed, not the figures.")] = 16,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            "--batch-size",
+            min=1,
+            help="Frames at a time, else as many as 16 of 240x320 have pixels; it changes the speed, not the figures.",
+        ),
+    ] = None,
     metric: Annotated[
         list[str] | None, typer.Option("--metric", metavar="NAME", help="What --against judges by, again for more; default: rmse.")
     ] = None,

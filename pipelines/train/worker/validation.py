@@ -25,7 +25,7 @@ def evaluations(
     return [
         (item.ref, evaluation)
         for item in data
-        for evaluation in evaluate_student(student, item.ref, item.load()["val"], plan.size, plan.packs, device, on_progress)
+        for evaluation in evaluate_student(student, item.ref, item.load()["val"], plan.size, plan.packs, device, on_progress=on_progress)
     ]
 
 

@@ -45,12 +45,11 @@ def val(ws: Workspace, manifest: Path):
     return ref, [frame for frame in load_manifest(manifest) if frame.split == "val"]
 
 
-def test_metrics_are_those_of_the_frames(workspace: Workspace, small_set: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("pipelines.evaluate.student.BATCH_PIXELS", 4 * SIZE[0] * SIZE[1])
+def test_metrics_are_those_of_the_frames(workspace: Workspace, small_set: Path):
     ref, frames = val(workspace, small_set)
     seen: list[tuple[int, int]] = []
     oracle: Any = Oracle(2.0, 1)
-    (evaluation,) = evaluate_student(oracle, ref, frames, SIZE, packs_folder(workspace), on_progress=lambda *at: seen.append(at))
+    (evaluation,) = evaluate_student(oracle, ref, frames, SIZE, packs_folder(workspace), batch=4, on_progress=lambda *at: seen.append(at))
     truth = np.stack([row["reference"] for row in load_arrays(packs_folder(workspace), ref, frames, SIZE)])
     valid = truth > 0
     assert evaluation.values["rmse"] == pytest.approx(np.sqrt(np.mean((truth[valid] - 2) ** 2)), rel=1e-6)
@@ -68,12 +67,10 @@ def test_metrics_are_those_of_the_frames(workspace: Workspace, small_set: Path, 
     assert evaluation.errors.ids[3] == frames[3].id and evaluation.errors.sums["squared"][3] == pytest.approx(expected["squared"][0])
 
 
-def test_batches_and_mode_do_not_matter(workspace: Workspace, small_set: Path, monkeypatch: pytest.MonkeyPatch):
+def test_batches_and_mode_do_not_matter(workspace: Workspace, small_set: Path):
     ref, frames = val(workspace, small_set)
     network = student().train()
-    many = evaluate_student(network, ref, frames, SIZE, packs_folder(workspace))[0].values
-    monkeypatch.setattr("pipelines.evaluate.student.BATCH_PIXELS", 1)
-    one = evaluate_student(network, ref, frames, SIZE, packs_folder(workspace))[0].values
+    one, many = (evaluate_student(network, ref, frames, SIZE, packs_folder(workspace), batch=batch)[0].values for batch in (1, None))
     assert network.training
     assert one.keys() == many.keys()
     assert all(one[name] == pytest.approx(many[name], rel=1e-4) for name in one)
