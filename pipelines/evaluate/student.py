@@ -18,15 +18,15 @@ from models.metrics import DepthMetrics, SegmentationMetrics
 from pipelines.compare.frame_errors import CONFUSION, COUNT, SQUARED, FrameErrors
 from pipelines.evaluate.fused import FusedMetrics
 from pipelines.evaluate.jitter import Jitter
-from pipelines.frame_arrays import load_arrays
+from pipelines.pack.frame_arrays import load_arrays
 from pipelines.predict.runtimes import Predictor, flipped, of_student
 from pipelines.protocol import EXAM, Protocol, Reference
 
 if TYPE_CHECKING:
     from models.student import Student
     from pipelines.data.datasets import DataRef
-    from pipelines.frame_arrays import FrameArrays
     from pipelines.pack.decoding import Arrays
+    from pipelines.pack.frame_arrays import FrameArrays
     from validation.rows import Frame
 
 BATCH_PIXELS: Final = 16 * 240 * 320

@@ -71,7 +71,7 @@ def results(
 
 def _stored(registry: Hub, version: Version, exam_set: ExamSet, size: tuple[int, int] | None) -> dict[Place, Result]:
     """What the registry holds of a set, by place; the newest one that counts."""
-    found: dict[Place, Result] = {}
+    results: dict[Place, Result] = {}
     cameras = exam_set.cameras
     name = EXAM.base(exam_set.split, truth_source(exam_set.ref, exam_set.frames)) + (f"+at-{size[0]}x{size[1]}" if size else "")
     for metrics in version.metrics:
@@ -79,8 +79,8 @@ def _stored(registry: Hub, version: Version, exam_set: ExamSet, size: tuple[int,
         if metrics.series == series and metrics.camera in cameras:
             errors = _errors(registry, metrics, cameras[metrics.camera], size or version.size)
             if errors:
-                found[exam_set.ref.name, metrics.camera] = Result(metrics.protocol, metrics.values, errors)
-    return found
+                results[exam_set.ref.name, metrics.camera] = Result(metrics.protocol, metrics.values, errors)
+    return results
 
 
 def _errors(registry: Hub, metrics: Metrics, frames: Sequence[Frame], size: tuple[int, int]) -> FrameErrors | None:

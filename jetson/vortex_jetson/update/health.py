@@ -72,9 +72,9 @@ def measure(engine: Engine, frames: Iterable[Frame]) -> Measured:
     spread, change, first = 0.0, None, None
     for frame in frames:
         depth, logits = engine.run(frame.rgb)
-        known = (frame.depth > 0) & (frame.depth <= FARTHEST_M)
-        squares.append(float(np.square(depth[known].astype(np.float64) - frame.depth[known]).sum()))
-        counts.append(int(known.sum()))
+        valid = (frame.depth > 0) & (frame.depth <= FARTHEST_M)
+        squares.append(float(np.square(depth[valid].astype(np.float64) - frame.depth[valid]).sum()))
+        counts.append(int(valid.sum()))
         spread = float(np.maximum(spread, np.ptp(depth)))  # NaN stays NaN, which max() would lose
         if first is None:
             first = depth

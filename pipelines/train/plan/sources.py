@@ -65,7 +65,7 @@ class DataPlan(BaseModel):
 
     @property
     def ref(self) -> DataRef:
-        """The dataset again, as every step of the street takes it."""
+        """The dataset again, as every other step takes it."""
         return DataRef(self.name, self.manifest, self.root, self.domain, self.kind, self.digest, self.dvc)
 
     def training_ids(self) -> set[str]:

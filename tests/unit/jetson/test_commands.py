@@ -143,4 +143,7 @@ def test_nav2_params_are_those_of_the_version_that_runs(at_work: Device, tmp_pat
     assert text.startswith("# Costmap layers for the classes of v8") and "inflation_radius: 0.5" in text
     assert main(["nav2-params", *state, "--out", str(tmp_path / "costmap.yaml")]) == 0
     assert (tmp_path / "costmap.yaml").read_text() == text
+    capsys.readouterr()
+    assert main(["nav2-params", *state, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"version": "v8", "parameters": text}
     assert METRES == 5.0  # the rule that the greys above rest on

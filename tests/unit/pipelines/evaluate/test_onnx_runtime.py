@@ -17,7 +17,7 @@ from pipelines.evaluate.all_versions import evaluate_all
 from pipelines.evaluate.version import evaluate
 from pipelines.hub.open import hub
 from pipelines.protocol import EXAM, Protocol
-from pipelines.ship.export import export
+from pipelines.ship.export.run import export
 from pipelines.workspace import Workspace
 
 PROGRAM = """

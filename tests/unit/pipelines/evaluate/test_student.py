@@ -13,7 +13,7 @@ from models.metrics import PROTOCOL, frame_errors
 from models.student import Prediction, Student, StudentConfig
 from pipelines.data.datasets import resolve
 from pipelines.evaluate.student import evaluate_predictor, evaluate_student, frames_a_batch, pooled_rmse
-from pipelines.frame_arrays import load_arrays
+from pipelines.pack.frame_arrays import load_arrays
 from pipelines.pack.preparing import packs_folder
 from pipelines.predict.runtimes import of_student
 from pipelines.protocol import Crop, Protocol

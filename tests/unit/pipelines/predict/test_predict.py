@@ -18,7 +18,7 @@ from pipelines.pack.decoding import resized
 from pipelines.predict.run import predict
 from pipelines.predict.runtimes import flipped, of_student
 from pipelines.predict.sources import source_of
-from pipelines.ship.export import export
+from pipelines.ship.export.run import export
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.conftest import SIZE
 from validation.decode import read_rgb

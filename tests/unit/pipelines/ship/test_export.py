@@ -18,10 +18,10 @@ from pipelines.data.datasets import DatasetCard, new_dataset
 from pipelines.hub.exports import HOST, PARITY_DOMAIN, newest, on_too_few_frames, parity_checks
 from pipelines.hub.open import hub
 from pipelines.predict.runtimes import DEPTH, INPUT, LOGITS, of_file, session
-from pipelines.ship.export import export, export_path, parity_frames
 from pipelines.ship.export.contract import contract
 from pipelines.ship.export.onnx import OPSET, holds, write_onnx
 from pipelines.ship.export.parity import measure_parity, noise
+from pipelines.ship.export.run import export, export_path, parity_frames
 from pipelines.workspace import Workspace, load
 from registry.records import Artifact, DataUse, Export, Metrics
 from tests.unit.pipelines.conftest import SIZE, write_frames

@@ -18,13 +18,14 @@ from pipelines.exam.results import Result
 from pipelines.hub.exports import FP32_PARTS, HOST, TASK, Form, TaskResult, file_checks, newest
 from pipelines.hub.open import hub
 from pipelines.predict.runtimes import of_file
-from pipelines.ship.export import CALIBRATION, export, export_path, parity
+from pipelines.ship.export import parity
 from pipelines.ship.export.half import half_model, rounded
 from pipelines.ship.export.layers import find_layers
 from pipelines.ship.export.onnx import write_onnx
 from pipelines.ship.export.parity import noise, predictor_of_form
 from pipelines.ship.export.parts import OTHER
 from pipelines.ship.export.ranges import TensorRange, modules_in_fp32
+from pipelines.ship.export.run import CALIBRATION, export, export_path
 from tests.unit.pipelines.ship.conftest import SIZE, Arena, failed
 from validation.promotion.gates.task_parity import TaskParity
 
