@@ -64,7 +64,14 @@ def evaluate(
     ] = None,
     picture: Annotated[bool, typer.Option("--picture", help="Write a grid of input, truth, prediction, error and classes.")] = False,
     device: ComputeDevice = "auto",
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Frames at a time; it changes the speed, not the figures.")] = 16,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            "--batch-size",
+            min=1,
+            help="Frames at a time, else as many as 16 of 240x320 have pixels; it changes the speed, not the figures.",
+        ),
+    ] = None,
     metric: JudgedMetrics = None,
     margin: Margin = 0.01,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the resampling where there are eight sequences or more.")] = 0,
