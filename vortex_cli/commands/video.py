@@ -20,7 +20,9 @@ def video(
         typer.Option("--output", "-o", metavar="FILE", help="An .mp4 or .webm; default: build/videos/VERSION/NAME-SPLIT.mp4."),
     ] = None,
     fps: Annotated[float, typer.Option("--fps", min=0.1, max=240.0, help="Frames a second.")] = 10.0,
-    split: Annotated[str | None, typer.Option("--split", help="val, test, train or gap; default: val, or test where all are.")] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", help="Which frames: val, test, train or gap; default: val, or test where all are.")
+    ] = None,
     every: Every = 1,
     runtime: PredictionRuntime = "auto",
     device: ComputeDevice = "auto",
