@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
@@ -130,6 +131,7 @@ def _add_source(command: argparse.ArgumentParser, words: str, required: bool) ->
 def _run(arguments: argparse.Namespace, say: Say) -> int:
     here = device.load(arguments.state)
     _refuse_words_of_others(arguments)
+    _refuse_writing_over_frames(arguments)
     current, summary, heartbeat = Current(perception(here)), Summary(), Heartbeat()
     recorded = arguments.source != "ros" and not arguments.source.startswith(CAMERA)
     shadows = ShadowRuns(Attendant(here, _kind(arguments.source)), patient=recorded)
@@ -183,6 +185,13 @@ def _refuse_words_of_others(arguments: argparse.Namespace) -> None:
     ):
         if value:
             raise UsageError(f"{option} is of --source ros, and the source is {arguments.source}", "leave it out, or run with --source ros")
+
+
+def _refuse_writing_over_frames(arguments: argparse.Namespace) -> None:
+    """Raises UsageError where answers would lie where the frames do: depth and confidence of both have the same names."""
+    source, out = Path(arguments.source), arguments.out
+    if out is not None and source.is_dir() and out.resolve() == source.resolve():
+        raise UsageError(f"--out {out} is the folder of the frames, whose depth would be written over", "name another folder")
 
 
 def _spin(arguments: argparse.Namespace, current: Current, put_out: Output, heartbeat: Heartbeat, count: Callable[[], int]) -> None:
@@ -373,7 +382,7 @@ def _kind(source: str) -> str:
 def _frames(source: str, count: int | None) -> Iterator[Frame]:
     if source.startswith(CAMERA):
         number = source[len(CAMERA) :]
-        if not number.isdecimal():
+        if not re.fullmatch("[0-9]{1,4}", number):
             raise UsageError(f"{source}: is no camera", "name it by its number, as camera:0")
         frames = sources.newest(sources.camera(int(number)))
     elif Path(source).is_dir():

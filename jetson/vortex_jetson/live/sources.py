@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -194,8 +195,11 @@ def _array(path: Path, dimensions: int) -> NDArray[Any] | None:
         with open(path, "rb") as stream:
             np.lib.format.read_magic(stream)
             shape, _, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=1000)
-            if len(shape) != dimensions or dtype.hasobject or int(np.prod(shape[:2])) > _LARGEST_PIXELS:
+            if len(shape) != dimensions or dtype.hasobject or math.prod(shape[:2]) > _LARGEST_PIXELS:
                 raise ValueError(f"{dtype} {shape}")
+            expected, there = math.prod(shape) * dtype.itemsize, os.fstat(stream.fileno()).st_size - stream.tell()
+            if there != expected:
+                raise ValueError(f"{dtype} {shape} has {expected:,} bytes, {there:,} are there")
         array: NDArray[Any] = np.load(path, allow_pickle=False)
     except FileNotFoundError:
         return None
