@@ -125,6 +125,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Answer frames until they end, or until Ctrl-C."""
     here = device.load(arguments.state)
     _refuse_words_of_others(arguments)
+    _refuse_writing_over_frames(arguments)
     current, summary, heartbeat = Current(deployment.perception(here)), Summary(), Heartbeat()
     recorded = arguments.source != "ros" and not arguments.source.startswith(sources.CAMERA)
     shadows = ShadowRuns(deployment.DeviceShadows(here, sources.kind(arguments.source)), patient=recorded)
@@ -178,6 +179,13 @@ def _refuse_words_of_others(arguments: argparse.Namespace) -> None:
     ):
         if value:
             raise UsageError(f"{option} is of --source ros, and the source is {arguments.source}", "leave it out, or run with --source ros")
+
+
+def _refuse_writing_over_frames(arguments: argparse.Namespace) -> None:
+    """Raises UsageError where answers would lie where the frames do: depth and confidence of both have the same names."""
+    source, out = Path(arguments.source), arguments.out
+    if out is not None and source.is_dir() and out.resolve() == source.resolve():
+        raise UsageError(f"--out {out} is the folder of the frames, whose depth would be written over", "name another folder")
 
 
 def _spin(arguments: argparse.Namespace, current: Current, put_out: Output, heartbeat: Heartbeat, count: Callable[[], int]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -46,7 +48,7 @@ def named(source: str, count: int | None) -> Iterator[Frame]:
     """The first `count` frames, or all, of `camera:N`, a folder or a video. Raises UsageError for what is none of them, RobotError as those do."""
     if source.startswith(CAMERA):
         number = source[len(CAMERA) :]
-        if not number.isdecimal():
+        if not re.fullmatch("[0-9]{1,4}", number):
             raise UsageError(f"{source}: is no camera", "name it by its number, as camera:0")
         frames = newest(camera(int(number)))
     elif Path(source).is_dir():
@@ -220,8 +222,11 @@ def _array(path: Path, dimensions: int) -> NDArray[Any] | None:
         with open(path, "rb") as stream:
             np.lib.format.read_magic(stream)
             shape, _, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=1000)
-            if len(shape) != dimensions or dtype.hasobject or int(np.prod(shape[:2])) > _LARGEST_PIXELS:
+            if len(shape) != dimensions or dtype.hasobject or math.prod(shape[:2]) > _LARGEST_PIXELS:
                 raise ValueError(f"{dtype} {shape}")
+            expected, there = math.prod(shape) * dtype.itemsize, os.fstat(stream.fileno()).st_size - stream.tell()
+            if there != expected:
+                raise ValueError(f"{dtype} {shape} has {expected:,} bytes, {there:,} are there")
         array: NDArray[Any] = np.load(path, allow_pickle=False)
     except FileNotFoundError:
         return None
