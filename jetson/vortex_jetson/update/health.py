@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from vortex_jetson import child
 from vortex_jetson.engines import builds
 from vortex_jetson.engines.engine import Engine, open_engine
-from vortex_jetson.errors import BadBundle, Interrupted, LibraryMissing, MemoryShort, RobotError
+from vortex_jetson.errors import BadBundle, EngineFailed, Interrupted, LibraryMissing, MemoryShort, RobotError
 from vortex_jetson.files import read_plain
 from vortex_jetson.formats import bundle as bundles
 from vortex_jetson.formats.bundle import Bounds, Bundle, HealthFrame
@@ -111,6 +111,15 @@ def verdict(measured: Measured, bounds: Bounds) -> str | None:
     return None
 
 
+def require_declared(engine: Engine, frame: Frame, bundle: Bundle) -> None:
+    """See that a model has the size and the classes by which a robot will ask it. Raises EngineFailed."""
+    size, answered = frame.rgb.shape[:2], len(engine.run(frame.rgb)[1])
+    if size != bundle.size:
+        raise EngineFailed(f"its size is {size[0]}x{size[1]}, the manifest says {bundle.size[0]}x{bundle.size[1]}", "publish it again")
+    if answered != len(bundle.classes):
+        raise EngineFailed(f"it answers {answered} classes, the manifest names {len(bundle.classes)}", "publish it again")
+
+
 @dataclass(frozen=True)
 class Result:
     """How a health run ended: `reason` is why it failed, None where the bundle does its task; `crashed` says that the process died."""
@@ -184,7 +193,9 @@ def main(slot: str, runtime: str, engine: str | None = None) -> str:
     try:
         bundle = bundles.parse(Path(slot, "manifest.json").read_bytes())
         built = builds.read(Path(engine), bundle) if engine is not None else None
-        measured = asdict(measure(open_engine(runtime, folder, bundle, built), (load(folder, frame) for frame in bundle.health.frames)))
+        model = open_engine(runtime, folder, bundle, built)
+        require_declared(model, load(folder, bundle.health.frames[0]), bundle)
+        measured = asdict(measure(model, (load(folder, frame) for frame in bundle.health.frames)))
     except RobotError as error:
         return child.refusal(error)
     # JSON has no word for what is not finite: null.
