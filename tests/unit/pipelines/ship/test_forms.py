@@ -154,6 +154,8 @@ def test_8_bits_are_calibrated_on_training_frames_or_not_at_all(arena: Arena, ca
     assert quantised and all(values[point].dtype == np.int8 and not values[point].any() for point in points), "signed and symmetric"
     assert not any(weights.dtype == np.int32 for weights in values.values()), "no bias in 32 bits"
     assert any(values[point].size > 1 for point in points), "by channel"
+    weights = [values[node.input[0]] for node in model.graph.node if node.op_type == "DequantizeLinear" and node.input[0] in values]
+    assert all(each.min() >= -64 and each.max() <= 64 for each in weights), "two products of 8 by 7 bits fit into 16"
     assert TASK in exported.detail and newest(hub(arena.ws).get(name), HOST) is not None
     arena.export(name)
     with pytest.raises(VortexError, match=rf"{arena.register(data=())} has no training frames of rooms here: its data names none"):
