@@ -22,6 +22,7 @@ from registry.stages import StageJudgement, channel_state, held, record_promotio
 from registry.versions import Hub
 from validation.checks import Check
 from validation.policies import load_policies
+from validation.promotion.evidence import Exam
 from validation.promotion.gate import Undecided
 from validation.promotion.gates import judge
 from validation.promotion.policies import Place
@@ -146,8 +147,10 @@ def promote(
     passed = reports[-1].state in ("passed", "held")
     replaced = state.current.get(stage)
     report = PromotionReport(version.name, str(channel), stage, passed, dry_run, False, replaced, tuple(reports))
+    exams = (record for records in evidence for record in records.values() if isinstance(record, Exam))
+    exam = {name: frames for record in exams for name, frames, _ in record.sets}
     judgements = [
-        StageJudgement(entry.stage, entry.state == "passed", tuple(map(dataclasses.asdict, entry.checks)))
+        StageJudgement(entry.stage, entry.state == "passed", tuple(map(dataclasses.asdict, entry.checks)), exam)
         for entry in reports
         if entry.state in ("passed", "refused")
     ]
