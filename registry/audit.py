@@ -46,7 +46,7 @@ def ledger_faults(ledger: Ledger, heads: Mapping[str, ChainHead] | None = None) 
     except VortexError as error:
         return ChainHead(), [Fault("chain", error.message, error.hint)]
     state = database.look(ledger.url, ledger.timeout)
-    faults = [] if not state.missing else [Fault("triggers", database.missing_triggers(state), REPAIR, repairable=True)]
+    faults = [] if state.guarded else [Fault("triggers", database.wrong_triggers(state), REPAIR, repairable=True)]
     return head, [*_event_faults(plain.entries(bodies=False)), *_claim_faults(plain), *faults, *_outbox_faults(plain)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 import sqlite3
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, unquote
 
 from core.errors import VortexError
-from core.printable import clean
+from core.printable import clean, one_line
 from core.secret import SecretUrl
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ Ask = Callable[[str], Sequence[Sequence[Any]]]
 
 
 class Unguarded(VortexError):
-    """Triggers that keep the ledger append-only are gone, switched off or replaced."""
+    """Triggers that keep the ledger append-only are gone, switched off or replaced, or something else fires where events are written."""
 
 
 class Moved(VortexError):
@@ -95,11 +96,20 @@ class Moved(VortexError):
 
 @dataclass(frozen=True)
 class Condition:
-    """What stands in a database: the ledger's schema (0 without its tables), which of that schema's triggers do not, and where it moved to."""
+    """What stands in a database: the ledger's schema (0 without its tables), which of that schema's triggers do not, and where it moved to.
+
+    `others` fire before events and claims are written and are none of the schema's: they could keep an event from being written, unsaid.
+    """
 
     schema: int = 0
     missing: tuple[str, ...] = ()
     moved: str = ""
+    others: tuple[str, ...] = ()
+
+    @property
+    def guarded(self) -> bool:
+        """Whether the schema's own triggers fire where events are written, and nothing else."""
+        return not (self.missing or self.others)
 
 
 @cache
@@ -249,13 +259,13 @@ def condition(connection: Connection) -> Condition:
 
 
 def require(url: SecretUrl, state: Condition, guarded: bool = True) -> bool:
-    """Whether the tables are there. Raises VortexError for a newer schema, and Unguarded where `guarded` and a trigger is missing."""
+    """Whether the tables are there. Raises VortexError for a newer schema, and Unguarded where `guarded` and the triggers are not the schema's."""
     if state.schema > SCHEMA:
         raise VortexError(
             f"ledger {shown(url)} has schema {state.schema}, and this vortex knows schemas up to {SCHEMA}",
             "it was written by a newer vortex: update this one",
         )
-    if guarded and state.missing:
+    if guarded and not state.guarded:
         raise unguarded(url, state)
     return state.schema > 0
 
@@ -307,16 +317,20 @@ def reopen(connection: Connection) -> None:
 def unguarded(url: SecretUrl, state: Condition) -> Unguarded:
     """The error that names the triggers which are missing."""
     return Unguarded(
-        f"ledger {shown(url)}: its hash chain is intact, but {missing_triggers(state)}",
+        f"ledger {shown(url)}: its hash chain is intact, but {wrong_triggers(state)}",
         "put them back with: vortex audit verify --repair",
     )
 
 
-def missing_triggers(state: Condition) -> str:
-    """Which triggers are missing, in words."""
-    several = len(state.missing) > 1
-    triggers = f"trigger{'s' if several else ''} {', '.join(state.missing)} {'are' if several else 'is'}"
-    return f"its {triggers} missing, switched off or replaced: anyone can change events unhindered"
+def wrong_triggers(state: Condition) -> str:
+    """Which triggers are missing, and which are others, in words."""
+
+    def named(names: Sequence[str]) -> str:
+        return f"trigger{'s' if len(names) > 1 else ''} {', '.join(map(one_line, names))} {'are' if len(names) > 1 else 'is'}"
+
+    missing = f"its {named(state.missing)} missing, switched off or replaced: anyone can change events unhindered" if state.missing else ""
+    others = f"its {named(state.others)} none of Vortex's: it may keep events from being written" if state.others else ""
+    return "; ".join(filter(None, (missing, others)))
 
 
 def engine(url: SecretUrl, timeout: float) -> Engine:
@@ -346,15 +360,24 @@ def create(connection: Connection) -> None:
 
 
 def rebuild(connection: Connection, claims: Mapping[tuple[str, int], int]) -> None:
-    """Put every trigger back, and these claims (scope and number → event) in the place of those that are there."""
-    for name in SQLITE_TRIGGERS if connection.dialect.name == "sqlite" else POSTGRES_TRIGGERS:
-        of_table = "" if connection.dialect.name == "sqlite" else f" ON {name.partition('_')[0]}"
-        connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {name}{of_table}")
+    """Put every trigger back, remove others, and put these claims (scope and number → event) in the place of those that are there."""
+    state = condition(connection)
+    if connection.dialect.name == "sqlite":
+        for name in (*SQLITE_TRIGGERS, *state.others):
+            connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {_quoted(name)}")
+    else:
+        for name, table in itertools.product((*POSTGRES_TRIGGERS, *state.others), TABLES):
+            connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {_quoted(name)} ON {table}".replace("%", "%%"))
+            connection.exec_driver_sql(f"DROP RULE IF EXISTS {_quoted(name)} ON {table}".replace("%", "%%"))
     connection.execute(tables().claims.delete())
     if claims:
         rows = [{"scope": scope, "number": number, "event": event} for (scope, number), event in claims.items()]
         connection.execute(tables().claims.insert(), rows)
     _guard(connection)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def queue_up(connection: Connection, timeout: float) -> None:
@@ -413,7 +436,8 @@ def _sqlite_condition(connection: sqlite3.Connection) -> Condition:
 
 
 def _sqlite_state(ask: Ask) -> Condition:
-    there = {(kind, name): text for kind, name, text in ask("SELECT type, name, sql FROM sqlite_master")}
+    rows = ask("SELECT type, name, sql, tbl_name FROM sqlite_master")
+    there = {(kind, name): text for kind, name, text, _ in rows}
     if ("table", "claims") not in there:
         return Condition()
     schema = _schema(ask, ("table", "outbox") in there) if ("table", "ledger_schema") in there else 1
@@ -422,6 +446,7 @@ def _sqlite_state(ask: Ask) -> Condition:
         schema,
         tuple(name for name, text in SQLITE_TRIGGERS.items() if there.get(("trigger", name)) != f"CREATE TRIGGER {name} {text}"),
         _moved_to(there.get(("trigger", MOVED))),
+        tuple(name for kind, name, _, table in rows if kind == "trigger" and table in TABLES and name not in (*SQLITE_TRIGGERS, MOVED)),
     )
 
 
@@ -436,6 +461,12 @@ def _postgres_state(ask: Ask) -> Condition:
         " WHERE tgrelid IN (to_regclass('events'), to_regclass('claims')) AND tgenabled IN ('O', 'A')"
     )
     triggers = {row[0]: row[1] for row in ask(query)}
+    # What fires after an event is written cannot keep it away (replication, NOTIFY), and is nobody's business here; 2 stands for BEFORE.
+    of_tables = "IN (to_regclass('events'), to_regclass('claims'))"
+    others = ask(
+        f"SELECT tgname FROM pg_trigger WHERE tgrelid {of_tables} AND NOT tgisinternal AND tgenabled <> 'D' AND tgtype & 2 <> 0"
+        f" UNION SELECT rulename FROM pg_rewrite WHERE ev_class {of_tables} AND ev_enabled <> 'D'"
+    )
     return Condition(
         schema,
         tuple(
@@ -444,6 +475,7 @@ def _postgres_state(ask: Ask) -> Condition:
             if since <= schema and triggers.get(name) != POSTGRES_FUNCTIONS[function]
         ),
         _moved_to(triggers.get(MOVED)),
+        tuple(sorted(name for (name,) in others if name not in (*POSTGRES_TRIGGERS, MOVED))),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import VortexError
@@ -34,11 +34,15 @@ class ChannelMoved(VortexError):
 
 @dataclass(frozen=True)
 class StageJudgement:
-    """What a gate asked and found for one stage; `checks` are plain objects (name, asked, found, passed)."""
+    """What a gate asked and found for one stage; `checks` are plain objects (name, asked, found, passed).
+
+    `exam` has the sets that judged, each by its name and content, and their frames.
+    """
 
     stage: str
     passed: bool
     checks: tuple[Mapping[str, Any], ...] = ()
+    exam: Mapping[str, int] = field(default_factory=dict)
 
 
 def channel_state(source: Ledger | Transaction, channel: Channel) -> ChannelState:
@@ -100,7 +104,8 @@ def record_promotion(
         seq = state.seq
         for judgement in stages:
             seq += judgement.passed
-            parts = (channel, version, judgement.stage, seq, state.current.get(judgement.stage), tuple(judgement.checks))
+            replaced = state.current.get(judgement.stage)
+            parts = (channel, version, judgement.stage, seq, replaced, tuple(judgement.checks), judgement.exam)
             of_stage = share if judgement.stage == "production" else 1.0
             recorded.append(ChannelPromoted(*parts, of_stage) if judgement.passed else ChannelRefused(*parts))
             tx.append(recorded[-1], actor=actor, reason=reason, commit=commit)
@@ -129,6 +134,15 @@ def newest_production_move(source: Reader, channel: Channel) -> Entry | None:
     """What moved the channel's production last, or sent it to more devices; None where nothing did."""
     moves = source.entries(kinds=(ChannelPromoted.kind, ChannelRolledBack.kind), subject=str(channel), bodies=False)
     return next((entry for entry in reversed(moves) if entry.head["stage"] == "production"), None)
+
+
+def newest_exam(source: Reader, channel: Channel) -> tuple[str, Mapping[str, int]]:
+    """The version that came into production last by an exam that was recorded, and that exam: set → frames. "" and none where nothing did."""
+    for entry in reversed(source.entries(kinds=(ChannelPromoted.kind,), subject=str(channel))):
+        promoted = ChannelPromoted.parse(entry)
+        if promoted.stage == "production" and promoted.exam:
+            return promoted.version, promoted.exam
+    return "", {}
 
 
 def newest_move(ledger: Ledger, channel: Channel) -> ChannelEvent | None:

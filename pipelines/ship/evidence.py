@@ -14,6 +14,7 @@ from pipelines.evaluate.baselines import NAMES, baseline_errors
 from pipelines.exam.leaks import leaks, lineage_of
 from pipelines.exam.results import Place, Result, results
 from pipelines.exam.sets import ExamSet, exam_sets
+from pipelines.exam.versioned import unrecorded
 from pipelines.hub.classes import class_pixels
 from pipelines.hub.evidence import EvidenceItem, reports
 from pipelines.hub.exports import (
@@ -38,6 +39,7 @@ from registry.channels import Channel
 from registry.devices import devices
 from registry.quarantine import bars_in, standing
 from registry.records import Export, Version
+from registry.stages import newest_exam
 from registry.versions import Hub
 from validation.evidence.closed_loop import ClosedLoop
 from validation.evidence.device_bench import DeviceBench
@@ -94,7 +96,12 @@ def gather(request: Request, rules: Sequence[Strict]) -> list[Evidence]:
     if not kinds:
         return []
     sets = exam_sets(request.ws, request.channel.domain)
-    exam = Exam(request.channel.domain, tuple((exam_set.name, len(exam_set.frames), exam_set.passed) for exam_set in sets))
+    exam = Exam(
+        request.channel.domain,
+        tuple((exam_set.name, len(exam_set.frames), exam_set.passed) for exam_set in sets),
+        unrecorded(request.ws, request.channel.domain, sets),
+        *newest_exam(request.registry.ledger, request.channel),
+    )
     shared: dict[type, object] = {Exam: exam}
     if ExamLeaks in kinds:
         lineage = lineage_of(request.ws, request.registry, request.version)

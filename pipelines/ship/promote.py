@@ -23,6 +23,7 @@ from registry.stages import StageJudgement, channel_state, held, record_promotio
 from registry.versions import Hub
 from validation.checks import Check
 from validation.policies import load_policies
+from validation.promotion.evidence import Exam
 from validation.promotion.gate import Undecided
 from validation.promotion.gates import judge
 from validation.promotion.policies import Place
@@ -115,7 +116,7 @@ def promote(
     waiver = f"overridden by {actor()}: {reason}" if override else ""
     wider = 1.0 if share is None else share
     request = Request(ws, registry, version, incumbent, channel, dry_run, on_step, on_progress)
-    reports = _judged(request, state, STAGES[: STAGES.index(stage) + 1], waiver)
+    reports, exam = _judged(request, state, STAGES[: STAGES.index(stage) + 1], waiver)
     if stage == "production" and reports[-1].state == "held" and state.production == version.name and wider != state.share:
         reports[-1] = _answered(stage, [_rollout_check(registry, state, wider)], waiver)
     passed = reports[-1].state in ("passed", "held")
@@ -123,7 +124,7 @@ def promote(
     if dry_run:
         return report
     judgements = [
-        StageJudgement(entry.stage, entry.state == "passed", tuple(map(dataclasses.asdict, entry.checks)))
+        StageJudgement(entry.stage, entry.state == "passed", tuple(map(dataclasses.asdict, entry.checks)), exam)
         for entry in reports
         if entry.state in ("passed", "refused")
     ]
@@ -156,8 +157,8 @@ def _require_whole(ws: Workspace, registry: Hub, version: Version, channel: Chan
         registry.artifacts.path(artifact)
 
 
-def _judged(request: Request, state: ChannelState, stages: Sequence[str], waiver: str) -> list[StageReport]:
-    """A report of each stage: held already, judged, or not reached because one before it refuses."""
+def _judged(request: Request, state: ChannelState, stages: Sequence[str], waiver: str) -> tuple[list[StageReport], dict[str, int]]:
+    """A report of each stage: held already, judged, or not reached because one before it refuses; and the exam that judged, set → frames."""
     policy, channel = load_policies().promotion, request.channel
     place = Place(channel.device, request.ws.config.devices[channel.device].runtime, channel.domain)
     highest = state.stage_of(request.version.name)
@@ -171,7 +172,8 @@ def _judged(request: Request, state: ChannelState, stages: Sequence[str], waiver
         # What does not depend on the camera is asked once.
         checks = dict.fromkeys(check for records in evidence for rule in policy.stage(stage, place) for check in judge(rule, records))
         reports.append(_answered(stage, checks, waiver))
-    return reports
+    exams = (record for records in evidence for record in records.values() if isinstance(record, Exam))
+    return reports, {name: frames for exam in exams for name, frames, _ in exam.sets}
 
 
 def _answered(stage: str, checks: Iterable[Check], waiver: str) -> StageReport:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from core.printable import one_line
@@ -51,18 +51,25 @@ class ChannelEvent(Event):
 
 @dataclass(frozen=True)
 class ChannelJudged(ChannelEvent):
-    """A gate judged a version for a stage; `checks` are plain objects (name, asked, found, passed)."""
+    """A gate judged a version for a stage; `checks` are plain objects (name, asked, found, passed).
+
+    `exam` has the sets that it was judged by, each by its name and content, and their frames; it is empty in events of before 2026-11-29.
+    """
 
     checks: tuple[Mapping[str, Any], ...] = ()
+    exam: Mapping[str, int] = field(default_factory=dict)
 
     def body(self) -> dict[str, Any]:
-        """What was asked and found."""
-        return {"checks": self.checks}
+        """What was asked and found, and the exam."""
+        exam = [{"set": name, "frames": frames} for name, frames in self.exam.items()]
+        return {"checks": self.checks} | ({"exam": exam} if exam else {})
 
     @classmethod
     def parse(cls, entry: Entry) -> Self:
         """The event that was stored as this entry of the ledger."""
-        return dataclasses.replace(super().parse(entry), checks=tuple(map(records.mapping, (entry.body or {})["checks"])))
+        body = entry.body or {}
+        exam = {record["set"]: record["frames"] for record in map(records.mapping, body.get("exam", ()))}
+        return dataclasses.replace(super().parse(entry), checks=tuple(map(records.mapping, body["checks"])), exam=exam)
 
 
 @dataclass(frozen=True)

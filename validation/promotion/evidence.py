@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from validation.evidence.parity import Pairs
@@ -46,11 +46,15 @@ class ExamLeaks:
 class Exam:
     """The sets that judge the channel, each with its name and content, the frames that are judged, and what `vortex validate` said of it.
 
-    `passed` is None for a set that was not validated as it is now.
+    `passed` is None for a set that was not validated as it is now. `changed` says what of it is not in `data/` as `data.dvc` records it.
+    `earlier` has the sets and frames by which `holder` came into production on the channel; it is empty where nothing did.
     """
 
     domain: str
     sets: tuple[tuple[str, int, bool | None], ...]
+    changed: tuple[str, ...] = ()
+    holder: str = ""
+    earlier: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ import pytest
 from sqlalchemy import Pool, event
 
 from core.errors import VortexError
-from registry import database
+from registry import audit, database
 from registry import ledger as ledger_module
 from registry.chain import COLUMNS, GENESIS, ChainHead, chained
 from registry.database import Condition, Moved
@@ -401,6 +401,36 @@ def test_a_ledger_without_a_schema_number_gets_one_from_the_next_writer(both: Le
     assert (database.look(both.url, 5), len(both.entries())) == (Condition(1, ()), 1)
     add(both)
     assert database.look(both.url, 5) == Condition(database.SCHEMA, ())
+    assert both.verify().seq == 2
+
+
+SWALLOWS = {
+    "sqlite": ('CREATE TRIGGER "quiet %" BEFORE INSERT ON events BEGIN SELECT RAISE(IGNORE); END',),
+    "postgresql": (
+        "CREATE FUNCTION quiet() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+        'CREATE TRIGGER "quiet %%" BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION quiet()',
+        "CREATE RULE unsaid AS ON INSERT TO claims DO INSTEAD NOTHING",
+    ),
+}
+"""What keeps an event from being written, without a word to who writes it."""
+
+
+def test_what_could_keep_an_event_from_being_written_is_named_and_removed(both: Ledger) -> None:
+    add(both)
+    engine = database.engine(both.url, 5)
+    with engine.begin() as connection:
+        dialect = connection.dialect.name
+        for statement in SWALLOWS[dialect]:
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+    assert database.look(both.url, 5).others == (("quiet %",) if dialect == "sqlite" else ("quiet %", "unsaid"))
+    with pytest.raises(database.Unguarded, match=r"quiet %.* none of Vortex's: it may keep events from being written"):
+        add(both)
+    (words,) = [fault.found for fault in audit.ledger_faults(both)[1] if fault.area == "triggers"]
+    assert words.startswith("its trigger") and "quiet %" in words
+    audit.repair(both)
+    assert database.look(both.url, 5) == Condition(database.SCHEMA)
+    add(both)
     assert both.verify().seq == 2
 
 

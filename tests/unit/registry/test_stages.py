@@ -16,7 +16,7 @@ from registry.channels import Channel
 from registry.events.channel import ChannelRolledBack
 from registry.ledger import Contradiction, Ledger
 from registry.records import NewVersion
-from registry.stages import ChannelMoved, StageJudgement, channel_state, record_promotion, rollback
+from registry.stages import ChannelMoved, StageJudgement, channel_state, newest_exam, record_promotion, rollback
 from registry.versions import append_registration
 
 CHANNEL = Channel("host", "corridor")
@@ -201,3 +201,23 @@ def test_of_racing_promoters_exactly_one_wins(filled: Ledger) -> None:
             process.join()
         assert channel_state(filled, CHANNEL).seq == round_ + 1
     filled.verify()
+
+
+def test_the_newest_exam_is_that_of_the_last_promotion_to_production_that_recorded_one(filled: Ledger) -> None:
+    def judged(version: str, exam: dict[str, int], *, passed: bool = True, stage: str = "production") -> None:
+        record_promotion(
+            filled, CHANNEL, version, [StageJudgement(stage, passed, exam=exam)], channel_state(filled, CHANNEL).seq, actor="Grace"
+        )
+
+    assert newest_exam(filled, CHANNEL) == ("", {})
+    judged("v10", {"hall@abc": 12, "lobby@123": 9})
+    assert newest_exam(filled, CHANNEL) == ("v10", {"hall@abc": 12, "lobby@123": 9})
+    judged("v11", {"hall@abc": 3}, passed=False)
+    judged("v12", {"hall@abc": 3}, stage="staging")
+    judged("v10", {})  # to more devices: nothing is measured
+    assert newest_exam(filled, CHANNEL) == ("v10", {"hall@abc": 12, "lobby@123": 9})
+    judged("v12", {"hall@abc": 14})
+    rollback(filled, CHANNEL, actor="Ada", to="v10")
+    assert newest_exam(filled, CHANNEL) == ("v12", {"hall@abc": 14})
+    (last,) = [event.body for event in history(filled, device="host") if event.seq == 9]
+    assert last == {"checks": [], "exam": [{"set": "hall@abc", "frames": 14}]}

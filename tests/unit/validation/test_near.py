@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from validation.near import Pictures, in_motion, near_copies, near_leaks
+from validation.near import Pictures, in_motion, near_copies, near_leaks, twins_across
 from validation.pixels import look
 
 
@@ -46,12 +46,39 @@ def test_more_bits_than_bands_allow_is_an_error() -> None:
         near_copies(pictures(random_hashes(4), random_hashes(4)), np.full(4, "train"), 4)
 
 
-def test_depth_confirms_or_denies_a_leak() -> None:
+def test_depth_confirms_or_denies_a_leak_of_which_the_hashes_say_little() -> None:
+    """A plain wall under a lamp: nothing tells it from another one but how far away it is."""
+    plain = np.full(2, 0xFFFFFFFFFFFFFFFF, np.uint64)
+    split, moving = np.array(["train", "val"]), np.ones(2, bool)
+    assert near_leaks(pictures(plain, plain, np.array([2.0, 2.001])), split, moving, 3)[1] == 0
+    assert near_leaks(pictures(plain, plain, np.array([2.0, 2.5])), split, moving, 3)[1] == -1
+    assert near_leaks(pictures(plain, plain), split, moving, 3)[1] == 0
+
+
+def test_hashes_that_tell_a_picture_from_all_others_need_no_depth() -> None:
+    """The same frames with the depth of another sensor, or of a teacher, are the same frames."""
     same = np.repeat(random_hashes(1), 2)
     split, moving = np.array(["train", "val"]), np.ones(2, bool)
-    assert near_leaks(pictures(same, same, np.array([2.0, 2.001])), split, moving, 3)[1] == 0
-    assert near_leaks(pictures(same, same, np.array([2.0, 2.5])), split, moving, 3)[1] == -1
-    assert near_leaks(pictures(same, same), split, moving, 3)[1] == 0
+    assert near_leaks(pictures(same, same, np.array([2.0, 2.5])), split, moving, 3)[1] == 0
+
+
+def scene(seed: int) -> np.ndarray[Any, Any]:
+    """A picture of blocks [240, 320, 3], each neighbour of another grey."""
+    blocks = np.random.default_rng(seed).integers(0, 255, (8, 9), dtype=np.uint8)
+    return np.repeat(cv2.resize(blocks, (320, 240), interpolation=cv2.INTER_CUBIC)[..., None], 3, 2)
+
+
+@pytest.mark.parametrize("axes", [(1,), (0,), (0, 1)], ids=["mirrored", "top-to-bottom", "turned"])
+def test_a_picture_that_is_turned_shows_the_same(axes: tuple[int, ...]) -> None:
+    trained = [scene(seed) for seed in range(6)]
+    held_out = [np.ascontiguousarray(np.flip(scene(seed), axes)) for seed in (4, 2, 9)]
+    looks = [look(picture) for picture in (*trained, *held_out)]
+    across, down = (np.array([getattr(each, name) for each in looks], np.uint64) for name in ("across", "down"))
+    split = np.array(["train"] * 6 + ["val"] * 3)
+    assert near_leaks(pictures(across, down), split, np.ones(9, bool), 3).tolist() == [-1] * 6 + [4, 2, -1]
+    ours, theirs = pictures(across[6:], down[6:]), pictures(across[:6], down[:6])
+    assert twins_across(ours, theirs, 3).tolist() == [4, 2, -1]
+    assert twins_across(ours, theirs.of(np.array([], np.intp)), 3).tolist() == [-1] * 3
 
 
 def test_a_camera_that_stands_still_is_not_in_motion() -> None:

@@ -13,7 +13,7 @@ from validation.strict import Strict
 
 
 class ExamPassed(Strict):
-    """Every set of the exam has passed `vortex validate` in its present state, and has at least `frames` frames to judge by."""
+    """Every set of the exam lies in `data/` as `data.dvc` records it, has passed `vortex validate` so, and has at least `frames` frames."""
 
     check: Literal["exam-passed"]
     frames: int = Field(ge=1)
@@ -29,6 +29,7 @@ def judge(rule: ExamPassed, exam: Exam) -> Check:
         if not passed
     ]
     faults += [f"{name} has {frames} frames" for name, frames, _ in exam.sets if frames < rule.frames]
+    faults += exam.changed
     return Check(rule.check, question, "; ".join(faults) or "passed", not faults)
 
 

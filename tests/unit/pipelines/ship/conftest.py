@@ -49,6 +49,8 @@ class Arena:
     ws: Workspace
     checkpoint: Path
     count: int = 0
+    older: bytes = b""
+    """`data.dvc` of an older version of data/."""
 
     @property
     def sets(self) -> tuple[ExamSet, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,8 +13,11 @@ import pytest
 
 from core.classes import CLASSES
 from core.errors import VortexError
+from core.files import write_atomic
 from pipelines.compare.frame_errors import COUNT, SQUARED, FrameErrors
-from pipelines.data.datasets import DatasetCard, find, new_dataset, resolve
+from pipelines.data.datasets import CARD, DatasetCard, find, new_dataset, resolve
+from pipelines.data.pointer import pointer
+from pipelines.data.repository import repository
 from pipelines.evaluate.baselines import MEAN_MAP, baseline_errors
 from pipelines.evaluate.version import evaluate
 from pipelines.exam.sets import exam_sets
@@ -22,14 +26,15 @@ from pipelines.protocol import Protocol
 from pipelines.ship.quarantine import quarantine
 from pipelines.validate.fingerprints import Fingerprints, fingerprints_of
 from pipelines.validate.validation_report import record_path
-from pipelines.workspace import Workspace
+from pipelines.workspace import FILE, Workspace, load
 from registry.channels import Channel
 from registry.edges import WeightsEdge
 from registry.records import Artifact, DataUse
-from registry.stages import channel_state
+from registry.stages import channel_state, newest_exam
 from tests.unit.pipelines.ship.conftest import SIZE, Arena, failed
 from tests.unit.pipelines.training_set import FILES, publish
 from validation.manifest import load_manifest, write_manifest
+from validation.pixels import look
 
 Way = Callable[[Arena], str]
 WORSE: list[tuple[Way, str]] = []
@@ -352,6 +357,32 @@ def it_was_trained_on_the_exam_recompressed(arena: Arena) -> str:
     return arena.version(0.2, fingerprints=seen(arena, exam_ids(arena), recompressed))
 
 
+def turned(arena: Arena, *axes: int) -> Callable[[Fingerprints], Fingerprints]:
+    """What the exam's pictures look like when these axes are flipped, as augmentation does; their depth is that of another sensor."""
+    root = find(arena.ws, "rooms").root
+    pictures = [cv2.imread(str(root / frame.rgb))[..., ::-1] for frame in arena.sets[0].frames]
+    looks = [look(np.ascontiguousarray(np.flip(picture, axes))) for picture in pictures]
+    across, down = (np.array([getattr(each, name) for each in looks], np.uint64) for name in ("across", "down"))
+    return lambda prints: replace(
+        prints, content=prints.content + np.uint64(1), across=across, down=down, depth=prints.depth * np.float32(1.1)
+    )
+
+
+@untaught("no-leak")
+def it_was_trained_on_the_exam_with_another_depth(arena: Arena) -> str:
+    return arena.version(0.2, fingerprints=seen(arena, exam_ids(arena), turned(arena)))
+
+
+@untaught("no-leak")
+def it_was_trained_on_the_exam_mirrored(arena: Arena) -> str:
+    return arena.version(0.2, fingerprints=seen(arena, exam_ids(arena), turned(arena, 1)))
+
+
+@untaught("no-leak")
+def it_was_trained_on_the_exam_upside_down(arena: Arena) -> str:
+    return arena.version(0.2, fingerprints=seen(arena, exam_ids(arena), turned(arena, 0, 1)))
+
+
 @untaught("no-leak")
 def its_parent_was_trained_on_the_exam(arena: Arena) -> str:
     parent = arena.register(fingerprints=seen(arena, exam_ids(arena)))
@@ -451,6 +482,95 @@ def held_back(arena: Arena, name: str) -> str:
     return name
 
 
+Less = Callable[[Arena], object]
+LESS: list[tuple[Less, str]] = []
+"""(takes the set `more` out of the exam, after it judged the version in production; the check that refuses what is worse on that very set)"""
+
+
+def less(check: str) -> Callable[[Less], Less]:
+    return lambda way: (LESS.append((way, check)), way)[1]
+
+
+@less("exam-passed")
+def the_set_is_removed(arena: Arena) -> None:
+    shutil.rmtree(arena.ws.data / "more")
+
+
+@less("exam-passed")
+def its_card_is_removed(arena: Arena) -> None:
+    (arena.ws.data / "more" / CARD).unlink()
+
+
+@less("exam-passed")
+def its_card_names_another_domain(arena: Arena) -> None:
+    card = arena.ws.data / "more" / CARD
+    write_atomic(card, card.read_text().replace('"domain": "rooms"', '"domain": "attic"'))
+
+
+@less("exam-passed")
+def its_frames_judge_no_more(arena: Arena) -> None:
+    manifest = find(arena.ws, "more").manifest
+    write_manifest(manifest, [replace(frame, split="gap") if frame.split == "val" else frame for frame in load_manifest(manifest)])
+
+
+@less("exam-passed")
+def data_is_that_of_an_older_commit(arena: Arena) -> None:
+    """data.dvc is back, as `git checkout` brings it, and data/ is not."""
+    pointer(arena.ws).write_bytes(arena.older)
+
+
+@less("exam-kept")
+def vortex_toml_names_the_other_set(arena: Arena) -> None:
+    arena.ask('exam = ["rooms"]')
+
+
+@less("exam-kept")
+def it_is_removed_and_that_is_a_version_of_data(arena: Arena) -> None:
+    shutil.rmtree(arena.ws.data / "more")
+    with repository(arena.ws) as repo:
+        repo.add(str(arena.ws.data))
+
+
+@less("exam-kept")
+def data_is_another_folder(arena: Arena) -> None:
+    """As another workspace with the same registry has it."""
+    shutil.copytree(arena.ws.data / "rooms", arena.ws.root / "frames" / "rooms")
+    write_atomic(arena.ws.root / FILE, f'data = "frames"\n{(arena.ws.root / FILE).read_text()}')
+    arena.ws = load(arena.ws.root)
+
+
+@pytest.fixture(scope="session")
+def wide_template(exam_template: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    """The workspace with a second set, and `data.dvc` of before it came."""
+    root = shutil.copytree(exam_template, tmp_path_factory.mktemp("wide") / "workspace", symlinks=True)
+    ws = load(root)
+    older = pointer(ws).read_bytes()
+    film_another(ws)
+    return root, older
+
+
+@pytest.mark.parametrize(("way", "check"), [pytest.param(way, check, id=way.__name__) for way, check in LESS])
+def test_an_exam_that_became_less_lets_nobody_in(
+    wide_template: tuple[Path, bytes], random_checkpoint: Path, tmp_path: Path, way: Less, check: str
+) -> None:
+    root, older = wide_template
+    ws = load(shutil.copytree(root, tmp_path / "workspace", symlinks=True))
+    arena = Arena(ws, Path(shutil.copy(random_checkpoint, tmp_path / "student.safetensors")), older=older)
+    names = {exam_set.ref.name: exam_set for exam_set in arena.sets}
+    holder, name = arena.register(), arena.register()
+    for version, on_more in ((holder, 0.4), (name, 0.8)):
+        arena.record(version, names["rooms"], arena.errors(names["rooms"], 0.2 if version == name else 0.4))
+        arena.record(version, names["more"], arena.errors(names["more"], on_more))
+    assert arena.promote(holder).passed
+    way(arena)
+    report = arena.promote(name)
+    assert failed(report) == [check]
+    assert channel_state(hub(arena.ws).ledger, Channel("host", "rooms")).production == holder
+    if check == "exam-kept":
+        assert arena.promote(name, override=True, reason="more was filmed in a house that is gone").passed
+        assert newest_exam(hub(arena.ws).ledger, Channel("host", "rooms")) == (name, {names["rooms"].name: 10})
+
+
 def film_another(ws: Workspace) -> None:
     """A second validated set of the domain."""
     from pipelines.synthetic.dataset import synthesise
@@ -494,7 +614,7 @@ def test_no_override_lets_in_what_is_in_quarantine_and_lifting_it_does(arena: Ar
 
 
 def test_there_are_thirty_ways_and_more() -> None:
-    assert len(WORSE) + len(UNTAUGHT) >= 30
+    assert len(WORSE) + len(UNTAUGHT) + len(LESS) >= 30
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,7 @@ def refused(stage: str, evidence: Evidence) -> list[str]:
         ({Quarantines: Quarantines(("v10",), ("v10 is",))}, ["not-quarantined"], ["not-quarantined"], ["not-quarantined"]),
         ({TrainingData: TrainingData(("v10",), (), ("v10",))}, ["data-passed"], ["data-passed"], ["data-passed"]),
         ({Exam: Exam("corridor", (("hall@abc", 40, None),))}, ["exam-passed"], ["exam-passed"], ["exam-passed"]),
+        ({Exam: Exam("corridor", (("hall@abc", 40, True),), earlier={"attic@9": 7})}, [], [], ["exam-kept"]),
         ({ExamLeaks: ExamLeaks(("v10",), ("seen",), {})}, ["no-leak"], ["no-leak"], ["no-leak"]),
         (
             {Measurement: Measurement("corridor · d455", None)},

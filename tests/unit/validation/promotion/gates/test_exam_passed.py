@@ -23,3 +23,8 @@ def test_every_set_must_have_passed_as_it_is_and_be_large_enough(frames: int, st
         f"the exam of corridor passed `vortex validate`, 5 frames or more a set: lobby@123 (9 frames), hall@abc ({frames} frames)"
     )
     assert (check.found, check.passed) == (answer, passed)
+
+
+def test_what_is_not_as_it_is_recorded_judges_nobody() -> None:
+    check = judge(RULE, Exam("corridor", (("lobby@123", 9, True),), ("hall is not as data.dvc records it (30 files)",)))
+    assert (check.found, check.passed) == ("hall is not as data.dvc records it (30 files)", False)
