@@ -29,7 +29,8 @@ demo: setup      ## run the main job on synthetic frames: two domains, a special
 demo-robot: setup ## what comes after: a robot pulls a version, runs it, and rolls a broken one back by itself
 	$(RUN)vortex demo --robot
 
-test: setup lint types contracts pytest   ## lint, types, import contracts, tests
+test: setup lint contracts   ## lint, types, import contracts, tests
+	$(MAKE) --no-print-directory -j2 types pytest
 
 lint: setup
 	$(RUN)ruff check
@@ -42,7 +43,7 @@ contracts: setup
 	$(RUN)lint-imports
 
 pytest: setup
-	$(RUN)python -m pytest -n 2
+	$(RUN)python -m pytest -n 2 --dist worksteal
 
 jetson: $(UV)    ## the robot's tests on its own Pythons, 3.10 and 3.12, with the packages of jetson/uv.lock
 	jetson/test.sh $(UV)

@@ -5,7 +5,6 @@ For tests of what a module does. How long it takes to start, and what it imports
 
 from __future__ import annotations
 
-import gc
 import importlib
 import json
 import os
@@ -47,7 +46,6 @@ class Preloaded:
 def _main() -> None:
     for name in sys.argv[1:]:
         importlib.import_module(name)
-    gc.freeze()
     for line in sys.stdin:
         number, module, words, stdout, stderr, timeout = json.loads(line)
         child = os.fork()

@@ -137,16 +137,15 @@ def make_version(workspace: Workspace, tmp_path: Path, fresh_store: Path) -> Cal
 
 
 @pytest.fixture(scope="session")
-def registry_templates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A workspace with an empty MLflow store, and the same with the small registry in it: MLflow takes seconds to create one."""
-    from pipelines.hub.open import hub
+def registry_templates(tmp_path_factory: pytest.TempPathFactory, fresh_store: Path) -> tuple[Path, Path]:
+    """A workspace with an empty MLflow store, and the same with the small registry in it."""
     from pipelines.init import init
     from pipelines.workspace import load
     from tests.unit.pipelines.small_registry import fill
 
     folder = tmp_path_factory.mktemp("registries")
     blank = init(folder / "blank")
-    assert hub(blank).store
+    shutil.copytree(fresh_store, blank.root / "mlruns", dirs_exist_ok=True)
     filled = shutil.copytree(blank.root, folder / "filled", symlinks=True)
     fill(load(filled), folder)
     return blank.root, filled
