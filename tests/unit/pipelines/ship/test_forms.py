@@ -15,15 +15,16 @@ from models.checkpoint import save
 from models.student import Student, StudentConfig
 from pipelines.compare.frame_errors import COUNT, SQUARED, FrameErrors
 from pipelines.exam.results import Result
-from pipelines.hub.exports import FP32_PARTS, HOST, TASK, Form, TaskResult, file_checks, newest
+from pipelines.hub.exports import FP32_PARTS, HOST, TASK, Form, Target, TaskResult, file_checks, newest
 from pipelines.hub.open import hub
-from pipelines.predict.runtimes import of_file
+from pipelines.predict.runtimes import of_file, scaled, session
 from pipelines.ship.export import parity
 from pipelines.ship.export.half import half_model, rounded
 from pipelines.ship.export.layers import find_layers
 from pipelines.ship.export.onnx import write_onnx
 from pipelines.ship.export.parity import noise, predictor_of_form
 from pipelines.ship.export.parts import OTHER
+from pipelines.ship.export.quantized import dense_convolutions, write_int8
 from pipelines.ship.export.ranges import TensorRange, modules_in_fp32
 from pipelines.ship.export.run import CALIBRATION, export, export_path
 from tests.unit.pipelines.ship.conftest import SIZE, Arena, failed
@@ -138,6 +139,37 @@ def test_a_value_alone_is_enough_for_what_hardly_a_pixel_shows(near: int, file_m
     rule = TaskParity(check="task-parity", margin=0.01, iou=0.005, least=0.005)
     judged = parity._judged(result(file_m), result(0.1), "rmse_near", rule, 1)
     assert (judged.word, judged.text[: len(text)]) == (word, text)
+
+
+@pytest.mark.parametrize("target", ["host", "jetson"])
+def test_dense_convolutions_are_in_8_bits_and_no_sum_of_theirs_saturates(tmp_path: Path, target: Target):
+    def convolution(name: str, value: float, shape: tuple[int, ...], given: str, **attributes: int) -> onnx.NodeProto:
+        weights.append(onnx.numpy_helper.from_array(np.full(shape, value, np.float32), f"{name}_weights"))
+        return onnx.helper.make_node("Conv", [given, f"{name}_weights"], [name], name, **attributes)
+
+    weights: list[onnx.TensorProto] = []
+    nodes = [
+        convolution("thin", 1 / 3, (128, 3, 1, 1), "rgb"),
+        convolution("dense", 0.01, (128, 128, 1, 1), "thin"),  # 64 multiplications for each value that is read or written
+        convolution("depthwise", 1.0, (128, 1, 1, 1), "dense", group=128),
+    ]
+    given, answer = (
+        onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, count, 4, 4]) for name, count in (("rgb", 3), ("depthwise", 128))
+    )
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph(nodes, "three", [given], [answer], weights), ir_version=10, opset_imports=[onnx.helper.make_opsetid("", 20)]
+    )
+    source, path = tmp_path / "fp32.onnx", tmp_path / "int8.onnx"
+    onnx.save(model, source)
+    assert dense_convolutions(source) == ["dense"]
+    white = np.full((4, 4, 3), 255, np.uint8)
+    write_int8(source, path, target, [white, np.zeros_like(white)])
+    graph = onnx.load(path).graph
+    readers = {node.name: node.input[0] for node in graph.node if node.op_type == "Conv"}
+    made = {output for node in graph.node if node.op_type == "DequantizeLinear" for output in node.output}
+    assert readers["thin"] == "rgb" and readers["dense"] in made
+    (values,) = session(path).run(["depthwise"], {"rgb": scaled(white)})
+    assert np.allclose(values, 1.28, rtol=0.01), "full weights give 0.65 on a processor with AVX2 and without VNNI"
 
 
 def test_8_bits_are_calibrated_on_training_frames_or_not_at_all(arena: Arena, capsys: pytest.CaptureFixture[str]):
