@@ -126,13 +126,12 @@ def explained(path: Path) -> Iterator[None]:
         *(pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, ImportError),
         *(ArithmeticError, AssertionError, MemoryError, struct.error, zipfile.BadZipFile),
     ) as error:
-        code = "unsupported" in str(error).lower()
-        reason = (
-            "it holds objects other than tensors and plain values, which may run code; nothing of it was run"
-            if code
-            else "it is not a torch file"
-        )
-        raise damaged(path, reason) from error
+        if "unsupported" in str(error).lower():
+            raise CheckpointError(
+                f"{path}: it holds objects other than tensors and plain values, which may run code; nothing of it was run",
+                "save the network's state_dict() alone, where it was trained, and take that file",
+            ) from error
+        raise damaged(path, "it is not a torch file") from error
 
 
 def unpickle(stream: IO[bytes]) -> Any:

@@ -7,7 +7,7 @@ ledger. The manifest is written last and atomically, so that an archive is what 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ def archive(ws: Workspace, folder: Path, on_file: Progress | None = None) -> Arc
         entries = [entry_of(row) for row in rows]
         artifacts, errors = _artifacts(entries)
         for count, artifact in enumerate(artifacts, 1):
-            files |= _write_artifact(registry, folder, artifact, with_errors=artifact in errors)
+            files |= _write_artifact(registry, folder, artifact, present, with_errors=artifact in errors)
             if on_file:
                 on_file(count, len(artifacts))
         files |= _write_runs(registry, folder)
@@ -173,8 +173,10 @@ def _artifacts(entries: Sequence[Entry]) -> tuple[list[Artifact], set[Artifact]]
     return list(artifacts), errors
 
 
-def _write_artifact(registry: Hub, folder: Path, artifact: Artifact, *, with_errors: bool) -> dict[str, ArchivedFile]:
-    """Copy an artifact unless it is there, and write its errors as a table too. Raises VortexError where it is gone or changed."""
+def _write_artifact(
+    registry: Hub, folder: Path, artifact: Artifact, present: Mapping[str, ArchivedFile], *, with_errors: bool
+) -> dict[str, ArchivedFile]:
+    """Copy an artifact unless it is there, and write its errors as a table unless that is `present`. Raises VortexError where it is gone or changed."""
     path = artifact_path(artifact)
     file = ArchivedFile(sha256=artifact.sha256, bytes=artifact.bytes)
     if fault_of(folder, path, file):
@@ -186,7 +188,7 @@ def _write_artifact(registry: Hub, folder: Path, artifact: Artifact, *, with_err
     files = {path: file}
     if with_errors:
         table = f"{ERRORS}/{artifact.sha256}.parquet"
-        if not (folder / table).exists():
+        if table not in present:  # its name does not vouch for its content: only the earlier manifest does
             _write_table(FrameErrors.load(folder / path), folder / table)
         files[table] = ArchivedFile(sha256=sha256_file(folder / table), bytes=(folder / table).stat().st_size)
     return files

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -86,7 +86,10 @@ def _at(ledger: Ledger, at: str, version: str | None, domain: str | None, device
     """What held every channel at a moment, and what every enrolled device ran, as far as it was known then."""
     from pipelines.hub.history import moment
 
-    then = moment(ledger, _time(at), version=version, domain=domain, device=device)
+    time = _time(at)
+    if time > datetime.now(UTC):
+        console.note(f"{at} is still to come: this is how it stands now")
+    then = moment(ledger, time, version=version, domain=domain, device=device)
     if not then.channels:
         console.note(f"nothing held a channel at {at}; who holds one since when: vortex history")
     rows = [(each.channel, each.stage, each.version, wording.when(each.since), wording.who(each.actor)) for each in then.channels]
@@ -98,11 +101,19 @@ def _at(ledger: Ledger, at: str, version: str | None, domain: str | None, device
 
 
 def _time(text: str) -> datetime:
-    """A moment as it is typed; without a zone it is of the reader's own, as the times that a table shows. Raises UsageError."""
+    """A moment as it is typed; without a zone it is of the reader's own, as the times that a table shows.
+
+    Raises UsageError, also for an hour that the clocks of that zone skipped, or had twice.
+    """
     try:
-        return datetime.fromisoformat(text).astimezone()
+        typed = datetime.fromisoformat(text)
+        first, second = sorted(typed.replace(fold=fold).astimezone() for fold in (0, 1))
     except (ValueError, OverflowError, OSError) as error:
         raise UsageError(f"--at {text}: not a time", "for example --at 2026-03-01, 2026-03-01T12:00 or 2026-03-01T11:00Z") from error
+    if first != second:
+        fault = "the clocks here showed that twice" if first.replace(tzinfo=None) == typed else "the clocks here skipped that"
+        raise UsageError(f"--at {text}: {fault}", f"say which is meant: --at {first.isoformat()} or --at {second.isoformat()}")
+    return first
 
 
 def payload(entry: Entry) -> dict[str, Any]:
@@ -121,9 +132,9 @@ def table(entries: list[Entry]) -> Table:
     for entry in entries:
         what, who = wording.sentence(reading.parse(entry).sentence()), wording.who(entry.actor)
         if wide:
-            rows.append([entry.seq, wording.when(entry.at), what, who, entry.reason or None, wording.digest(entry.commit, 8)])
+            rows.append([entry.seq, wording.when(entry.at), what, who, entry.reason.strip() or None, wording.digest(entry.commit, 8)])
         else:
-            what.append(f"\nby {who}{f': {entry.reason}' if entry.reason else ''}", "dim")
+            what.append(f"\nby {who}{f': {entry.reason.strip()}' if entry.reason.strip() else ''}", "dim")
             rows.append([entry.seq, wording.when(entry.at), what])
     table = wording.snug(console.table(columns, rows))
     for column in table.columns:

@@ -149,8 +149,8 @@ def _heading(version: Version, pixels: dict[str, int] | None, bars: Sequence[Bar
     grid.add_row("classes", trained_on(pixels))
     grid.add_row("input", f"{wording.size(version.size)} (height x width)")
     grid.add_row("registered", f"{wording.when(version.created_at)} by {version.actor}")
-    if version.reason:
-        grid.add_row("because", version.reason)
+    if version.reason.strip():
+        grid.add_row("because", version.reason.strip())
     grid.add_row("commit", version.commit or str(version.environment.get("git", "–")))
     if version.adoption:
         grid.add_row(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from core.errors import VortexError
+from core.errors import UsageError, VortexError
 from pipelines import init
 from pipelines.hub import open as pipeline
 from pipelines.workspace import Workspace
@@ -233,3 +234,39 @@ def test_actor_and_commit_come_from_git_where_there_is_one(place: Workspace, mon
     assert pipeline.commit(place) == f"{head}-dirty"
     monkeypatch.setenv("VORTEX_ACTOR", "ci")
     assert pipeline.actor() == "ci"
+
+
+@pytest.fixture
+def in_berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A reader whose clocks are put forward and back."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("at", "fault", "allowed"),
+    [
+        ("2026-10-25T02:30", "the clocks here showed that twice", ("2026-10-25T02:30:00+02:00", "2026-10-25T02:30:00+01:00")),
+        ("2026-03-29T02:30", "the clocks here skipped that", ("2026-03-29T01:30:00+01:00", "2026-03-29T03:30:00+02:00")),
+    ],
+)
+def test_an_hour_that_was_twice_or_not_at_all_is_asked_back(
+    filled: Workspace, in_berlin: None, at: str, fault: str, allowed: tuple[str, str]
+) -> None:
+    with pytest.raises(UsageError, match=fault) as raised:
+        history(at=at)
+    assert raised.value.hint == f"say which is meant: --at {allowed[0]} or --at {allowed[1]}"
+    for moment in (*allowed, "2026-10-25T04:00", "2026-03-29T03:00"):
+        history(at=moment)
+
+
+def test_a_moment_that_is_to_come_is_said_to_be(filled: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    history(at="2126-01-01T00:00Z")
+    said = capsys.readouterr()
+    assert "2126-01-01T00:00Z is still to come: this is how it stands now" in said.err
+    assert "host/corridor" in said.out
+    history(at="2026-01-01T00:00Z")
+    assert "to come" not in capsys.readouterr().err

@@ -207,10 +207,14 @@ def test_what_an_interrupted_archive_left_is_no_archive_until_the_command_is_giv
     folder = tmp_path / "archive"
     archive(small_registry, folder)
     (folder / MANIFEST).unlink()  # a first one, ended before its last write
+    table = min((folder / "errors").iterdir())
+    rows = pl.read_parquet(table)
+    table.write_bytes(b"no manifest vouches for it")
     (folder / "artifacts" / ".x.onnx.12345678.staging").write_text("half")
     with pytest.raises(VortexError, match="has no manifest"):
         restore(blank_registry, folder)
     archive(small_registry, folder)
+    assert pl.read_parquet(table).equals(rows)
     (folder / "ledger" / "000000020-000000021.jsonl").write_text("{}\n")  # an addition, ended before its last write
     with pytest.raises(VortexError, match=r"000000020-000000021\.jsonl: is not in the manifest") as refusal:
         restore(blank_registry, folder)

@@ -47,11 +47,13 @@ def test_figures_meet_only_on_the_same_domain_camera_protocol_and_data(workspace
     measure(a, "kinect", 0.5)
     measure(b, "kinect", 0.4)
     measure(b, "d455", 0.3)
+    unlabelled = Metrics("rooms", "kinect", "val", "small", "0", {"rmse": 0.5, "miou": float("nan")}, 6)
+    hub(workspace).add_metrics(a, unlabelled, actor="test")
     comparison = compare(workspace, a, b)
     (measured,) = comparison.measured
     assert [(measured.camera, row.metric, row.a, row.b, row.change) for row in measured.rows] == [
         ("kinect", "rmse", 0.5, 0.4, pytest.approx(-0.1))
-    ]
+    ], "what is no number was not measured"
     assert [(line.version, line.camera, line.why) for line in comparison.unpaired] == [
         (b, "d455", f"{a} was measured otherwise: camera differs (d455 against kinect)")
     ]

@@ -46,7 +46,7 @@ def test_a_newcomer_learns_all_of_a_channel_from_the_first_page(lineage: Workspa
     assert "instead of v4, compared made from weights v6" in card
     assert "corridor · femto_bolt (corridor_eval): RMSE 1.5890 m (240 frames, val-pooled-10m/1)" in card
     assert "rooms, rmse: worse: forgotten, +199.2 % (0.5190 m → 1.5530 m)" in card
-    assert "what would replace it v7, by the figures of exams: v7 for corridor" in card
+    assert "what would replace it v7, by the figures of exams: v7 is the only candidate" in card
     assert "v7 is in candidate since" in card and "a rollback brings back v4" in card
 
 
