@@ -188,9 +188,9 @@ def _files(folder: Path) -> Sequence[Path]:
 
 
 def _senders(registry: Hub) -> dict[str, tuple[EnrolledDevice, Key]]:
-    """Id of the key → device, of all whose word counts."""
-    enrolled = [device for device in devices.devices(registry.ledger).values() if device.revoked_at is None]
-    return {device.keyid: (device, signature.public_key(device.key, f"device {device.name}")) for device in enrolled}
+    """Id of the key → device, also of those that were revoked."""
+    known = devices.devices(registry.ledger).values()
+    return {device.keyid: (device, signature.public_key(device.key, f"device {device.name}")) for device in known}
 
 
 def _take(ws: Workspace, registry: Hub, path: Path, senders: Mapping[str, tuple[EnrolledDevice, Key]]) -> Collected:
@@ -209,12 +209,13 @@ def _take(ws: Workspace, registry: Hub, path: Path, senders: Mapping[str, tuple[
 
 
 def _opened(path: Path, senders: Mapping[str, tuple[EnrolledDevice, Key]]) -> tuple[EnrolledDevice, dict[str, Any]]:
-    """Which enrolled device signed a report, and what it says. Raises VortexError for any other."""
+    """Which enrolled device signed a report, and what it says. Raises VortexError for any other, and for one that was revoked."""
     try:
         content = read_regular(path, LARGEST_REPORT)
     except OSError as error:
         raise VortexError(f"{path}: cannot be read ({error.strerror or error})", "look at the folder") from error
-    signed = signature.inspect(content, evidence.DEVICE_TYPE, (), path.name, keys=[key for _, key in senders.values()])
+    keys = [key for device, key in senders.values() if device.revoked_at is None]
+    signed = signature.inspect(content, evidence.DEVICE_TYPE, (), path.name, keys=keys)
     try:
         payload = json.loads(signed.payload)
     except (ValueError, RecursionError) as error:
@@ -222,6 +223,12 @@ def _opened(path: Path, senders: Mapping[str, tuple[EnrolledDevice, Key]]) -> tu
     if not isinstance(payload, dict):
         raise VortexError(f"{path.name} is no report", "it was not written by vortex-jetson")
     if not signed.trusted:
+        revoked = next((senders[keyid][0] for keyid in signed.signers if keyid in senders), None)
+        if revoked is not None and revoked.revoked_at is not None:
+            raise VortexError(
+                f"{path.name} bears the key of {revoked.name}, which was revoked on {revoked.revoked_at[:10]}: what it signs counts no more",
+                "leave it; a device that is to count again is set up anew, with a key that nobody else has",
+            )
         named = one_line(str(payload.get("device")))[:63]
         raise VortexError(
             f"{path.name} calls itself {named!r} and is signed by {', '.join(keyid[:12] for keyid in signed.signers) or 'nobody'},"

@@ -116,7 +116,12 @@ class Shadow:
             with self._lock:
                 self._comparison.skipped += 1
             return False
-        self._hand_over(frame, seen)
+        try:
+            self._hand_over(frame, seen)
+        except OSError:  # memory is short, which is no fault of the candidate, and none of the live answer's business
+            with self._lock:
+                self._comparison.skipped += 1
+            return False
         self._busy_since, self._handing = started, time.monotonic() - started
         if self.patient:
             self._wait()
@@ -147,8 +152,9 @@ class Shadow:
         places, size = _places(arrays)
         if size > len(self._memory):
             os.ftruncate(self._memory_file, size)
+            larger = mmap.mmap(self._memory_file, size)
             self._memory.close()
-            self._memory = mmap.mmap(self._memory_file, size)
+            self._memory = larger
         for place, values in zip(places, arrays, strict=True):
             if place is not None and values is not None:
                 self._memory[place[0] : place[0] + values.nbytes] = np.ascontiguousarray(values).data.cast("B")

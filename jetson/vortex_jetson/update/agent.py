@@ -166,7 +166,8 @@ def _proven(device: Device, slots: Slots, transfer: Transfer) -> Pulled:
         slots = device.write(slots.clear())  # nobody goes back to the damaged slot
         reason = f"{version} runs, fetched anew: its files here were damaged"
     else:
-        reason = f"{version} runs" + (f", after {before.version}" if before.version else "")
+        after = "in a new bundle" if version == before.version else f"after {before.version}"
+        reason = f"{version} runs, {after}" if before.version else f"{version} runs"
     return Pulled("committed", reason, changed=True, received=transfer.received, warnings=_swept(device, slots))
 
 

@@ -336,6 +336,13 @@ def test_a_stick_is_verified_as_the_network_is(device: Device, publisher: Publis
     assert device.slots().current.version == "v8"
 
 
+def test_a_version_that_is_sent_anew_is_told_from_another_one(device: Device, publisher: Publisher) -> None:
+    publisher.publish(publisher.bundle("v8"))
+    agent.pull(device)
+    publisher.publish(publisher.bundle("v8", padding=1))
+    assert agent.pull(device).reason == "v8 runs, in a new bundle"
+
+
 def test_a_bundle_that_says_it_is_another_version_is_refused(device: Device, publisher: Publisher) -> None:
     publisher.publish(replace(publisher.bundle("v8"), version="v9"))
     with pytest.raises(Untrusted, match="says that it is v8"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import mmap
 import os
 import shutil
 import signal
@@ -129,6 +131,23 @@ def test_it_sees_what_the_version_at_work_sees_and_nobody_waits_for_it(shadowing
             assert not shadow.offer(frames[0], live.see(frames[0].rgb))
             time.sleep(0.01)
         assert shadow.take().failure == "its process died of SIGSEGV"
+    finally:
+        shadow.close()
+
+
+def test_memory_that_is_short_for_a_frame_skips_that_one_alone(shadowing: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    def short(*_: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    shadow, live = Shadow(of(shadowing), beside="v8", patient=True), perception("v8")
+    frames = [Frame(str(number), number * FRAME_S, picture(number), None, None) for number in range(2)]
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(mmap, "mmap", short)
+            assert not shadow.offer(frames[0], live.see(frames[0].rgb))
+        assert shadow.offer(frames[1], live.see(frames[1].rgb))
+        comparison = shadow.take()
+        assert (comparison.frames, comparison.skipped, comparison.failure) == (1, 1, None)
     finally:
         shadow.close()
 
