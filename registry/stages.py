@@ -145,6 +145,13 @@ def newest_exam(source: Reader, channel: Channel) -> tuple[str, Mapping[str, int
     return "", {}
 
 
+def waived_checks(source: Reader, channel: Channel, version: str) -> frozenset[str]:
+    """The checks that a person answered for when the version was promoted on the channel."""
+    entries = source.entries(kinds=(ChannelPromoted.kind,), subject=str(channel))
+    promoted = (event for event in map(ChannelPromoted.parse, entries) if event.version == version)
+    return frozenset(str(check["name"]) for event in promoted for check in event.checks if check.get("waiver"))
+
+
 def newest_move(ledger: Ledger, channel: Channel) -> ChannelEvent | None:
     """What moved the channel last; None where nothing did."""
     entries = ledger.entries(without=reading.kinds(folds=False), subject=str(channel), last=1)
