@@ -34,10 +34,11 @@ from pipelines.hub.exports import FP32_PARTS, HOST, INT8_HOST, TASK, Form, TaskR
 from pipelines.hub.open import hub
 from pipelines.init import init
 from pipelines.ship.bench import bench
-from pipelines.ship.export import export, export_path, tensorrt_check
+from pipelines.ship.export import tensorrt_check
 from pipelines.ship.export.onnx import quiet
 from pipelines.ship.export.parity import noise
 from pipelines.ship.export.quantized import Frames, write_int8
+from pipelines.ship.export.run import export, export_path
 from pipelines.ship.promote import promote
 from pipelines.synthetic.dataset import synthesise
 from pipelines.validate.gate_run import validate

@@ -114,7 +114,7 @@ def ablate(folder: Path, size: Size, seeds: int, names: Sequence[str]) -> dict[s
     ws = _workspace(folder, size)
     base = _base(ws, size)
     base_path = folder / "scores" / "base.json"
-    scores = {"base": read_record(base_path, Scores) or _measure(ws, hub(ws).artifact_path(hub(ws).get(base).checkpoint))}
+    scores = {"base": read_record(base_path, Scores) or _measure(ws, hub(ws).artifacts.path(hub(ws).get(base).checkpoint))}
     write_record(base_path, scores["base"])
     for seed in range(seeds):
         for name in names:

@@ -278,7 +278,7 @@ def same(state: State, other: State) -> bool:
     return state | AT_THE_END == other | AT_THE_END
 
 
-def torment(folder: Path, name: str, points: int) -> tuple[int, Counter[str]]:
+def kill_at_writes(folder: Path, name: str, points: int) -> tuple[int, Counter[str]]:
     """How many writes a command has, and how the kills at some of them went."""
     command, began, root, note = COMMANDS[name], folder / "began", folder / "killed", folder / "note"
     shutil.copytree(folder / "pristine", began, symlinks=True)
@@ -338,7 +338,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--points", type=int, default=48, help="of each command, at most")
     parser.add_argument("--only", nargs="+", choices=COMMANDS, default=list(COMMANDS))
-    parser.add_argument("--smoke", action="store_true", help="two kills of a data set's renaming, to see that it runs")
+    parser.add_argument("--smoke", action="store_true", help="two kills of a dataset's renaming, to see that it runs")
     options = parser.parse_args()
     names, points = (["data rename"], 2) if options.smoke else (options.only, options.points)
     for module in (*IMPORTS, *MORE_IMPORTS):
@@ -350,7 +350,7 @@ def main() -> None:
         columns = ("kills", "before", "after", "right", "lost", "half", "stale")
         print(f"{'kill -9 of':<15}{'writes':>8}" + "".join(f"{column:>8}" for column in columns))
         for name in names:
-            writes, went = torment(folder, name, points)
+            writes, went = kill_at_writes(folder, name, points)
             print(f"{name:<15}{writes:>8}" + "".join(f"{went[column]:>8}" for column in columns), flush=True)
             total += went
         print(f"{'all':<15}{'':>8}" + "".join(f"{total[column]:>8}" for column in columns))

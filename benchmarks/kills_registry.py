@@ -90,7 +90,7 @@ def prepare(root: Path, data: bool) -> None:
     for number in (10, 11):
         hold(registry, f"v{number}")
     if data:
-        from pipelines.ship.export import export
+        from pipelines.ship.export.run import export
 
         export(ws, "v12", domain="rooms")
 
@@ -160,7 +160,7 @@ def do(command: str, ws: Workspace) -> None:
     from pipelines.hub.open import hub
     from pipelines.hub.published import import_lineage
     from pipelines.retention.removal import clean
-    from pipelines.ship.export import export
+    from pipelines.ship.export.run import export
     from pipelines.ship.promote import promote
     from pipelines.ship.rollback import rollback
     from pipelines.workspace import load

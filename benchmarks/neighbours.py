@@ -31,6 +31,8 @@ import numpy as np
 from core import environment
 from core.machine import cores
 
+Step = Callable[[], int]
+"""A piece of work, which says how many frames it did."""
 WORKS = ("training", "evaluation", "one thread", "labelling", "ray worker", "onnx runtime")
 BATCH = 8
 OURS, THEIRS = "vortex", "libraries"
@@ -58,7 +60,7 @@ def main() -> None:
         return
     if options.smoke:
         options.rounds, options.seconds, options.size = 1, 0.2, "64x96"
-    print(f"{cores()} cores, batches of {BATCH} at {options.size}, {options.rounds} rounds of {options.seconds:g} s")
+    print(f"{cores()} cores, {options.size}, training in batches of {BATCH}, {options.rounds} rounds of {options.seconds:g} s")
     print(
         f"{'work':13} {'waiting':24} {'alone: frames/s':>15} {'CPU ms':>7} {'beside: frames/s':>17} {'CPU ms':>7} {'ratio':>6} {'lost':>5}"
     )
@@ -136,12 +138,11 @@ def work(kind: str, size: tuple[int, int], seconds: float) -> tuple[int, float, 
     started, cpu = time.perf_counter(), time.process_time()
     frames = 0
     while time.perf_counter() - started < seconds:
-        step()
-        frames += BATCH
+        frames += step()
     return frames, time.perf_counter() - started, time.process_time() - cpu
 
 
-def _training(size: tuple[int, int]) -> Callable[[], None]:
+def _training(size: tuple[int, int]) -> Step:
     import torch
 
     from benchmarks.train import packed, real_batches, trainer
@@ -153,35 +154,38 @@ def _training(size: tuple[int, int]) -> Callable[[], None]:
         batch = next(real_batches(packed(Path(folder), 16, size, fast=True), BATCH, torch.device("cpu"), switches))
     turn = trainer(switches, repeat(batch), encoder="efficientvit_b1", device=torch.device("cpu"))
 
-    def step() -> None:
+    def step() -> int:
         turn(1)
+        return BATCH
 
     return step
 
 
-def _evaluation(size: tuple[int, int], threads: int = cores()) -> Callable[[], None]:
+def _evaluation(size: tuple[int, int], threads: int = cores()) -> Step:
     """As `vortex evaluate` runs a network, or, for the libraries' own waiting, a whole batch by all threads."""
     import torch
 
     from models.student import Student, StudentConfig
+    from pipelines.evaluate.student import frames_a_batch
     from pipelines.predict.runtimes import of_student
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    student, images = Student(StudentConfig(size=size)).eval(), np.zeros((BATCH, *size, 3), np.uint8)
+    student, images = Student(StudentConfig(size=size)).eval(), np.zeros((frames_a_batch(size), *size, 3), np.uint8)
     predict = of_student(student)
 
-    def step() -> None:
+    def step() -> int:
         if os.environ.get(UNPREPARED):
             with torch.inference_mode():
                 student(torch.from_numpy(images).permute(0, 3, 1, 2) / 255)
         else:
             predict(images)
+        return len(images)
 
     return step
 
 
-def _labelling(size: tuple[int, int]) -> Callable[[], None]:
+def _labelling(size: tuple[int, int]) -> Step:
     from models.teachers.contract import View
     from models.teachers.geometric import Geometric
     from pipelines.synthetic.shot import camera_at, shoot
@@ -193,19 +197,20 @@ def _labelling(size: tuple[int, int]) -> Callable[[], None]:
     view = View("frame", shot.rgb, camera_at(place, size, scene.walk(0.5)).pinhole, shot.depth, None)
     teacher = Geometric()
 
-    def step() -> None:
-        for _ in range(BATCH):
-            teacher.structure(view)
+    def step() -> int:
+        teacher.structure(view)
+        return 1
 
     return step
 
 
-def _onnx(size: tuple[int, int]) -> Callable[[], None]:
+def _onnx(size: tuple[int, int]) -> Step:
     """As `vortex evaluate` runs an export, or, for the libraries' own waiting, picture by picture by all threads."""
     import onnxruntime
     import torch
 
     from models.student import Student, StudentConfig
+    from pipelines.evaluate.student import frames_a_batch
     from pipelines.predict.runtimes import INPUT, of_file, scaled
     from pipelines.ship.export.onnx import write_onnx
 
@@ -217,19 +222,20 @@ def _onnx(size: tuple[int, int]) -> Callable[[], None]:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = cores()
         runtime = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    images = np.zeros((BATCH, *size, 3), np.uint8)
+    images = np.zeros((frames_a_batch(size), *size, 3), np.uint8)
 
-    def step() -> None:
+    def step() -> int:
         if os.environ.get(UNPREPARED):
             for image in images:
                 runtime.run(None, {INPUT: scaled(image)})
         else:
             predict(images)
+        return len(images)
 
     return step
 
 
-STEPS: Final[dict[str, Callable[[tuple[int, int]], Callable[[], None]]]] = {
+STEPS: Final[dict[str, Callable[[tuple[int, int]], Step]]] = {
     "training": _training,
     "evaluation": _evaluation,
     "one thread": partial(_evaluation, threads=1),

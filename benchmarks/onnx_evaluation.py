@@ -116,7 +116,7 @@ def write_student(folder: Path, size: tuple[int, int]) -> None:
 
 def by_file(folder: Path, size: tuple[int, int]) -> dict[str, object]:
     """Measure through the file; what it took without packing, and whether torch was imported."""
-    from pipelines.frame_arrays import load_arrays
+    from pipelines.pack.frame_arrays import load_arrays
 
     ref, frames = data(folder)
     load_arrays(folder / "packs", ref, frames, size)

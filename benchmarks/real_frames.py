@@ -23,8 +23,8 @@ import numpy as np
 
 from pipelines import workspace
 from pipelines.data import datasets
-from pipelines.frame_arrays import load_arrays
 from pipelines.init import init
+from pipelines.pack.frame_arrays import load_arrays
 from pipelines.pack.preparing import packs_folder
 from validation.manifest import load_manifest
 

@@ -370,7 +370,7 @@ def of_ledger(folder: Path) -> list[Reader]:
 
 
 def of_manifests(folder: Path) -> Reader:
-    """The manifest of a data set that somebody else made."""
+    """The manifest of a dataset that somebody else made."""
     row = {
         "id": "000", "domain": "rooms", "split": "train", "sequence": "s", "camera": "femto-bolt", "rgb": "rgb/000.png", "depth": "depth/000.png", "depth_unit": "mm",
         "tof": "tof/000.npy", "tof_unit": "m", "intrinsics": {"fx": 50.0, "fy": 50.0, "cx": 32.0, "cy": 24.0, "size": [48, 64]}, "supervision": "none",

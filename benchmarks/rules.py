@@ -60,7 +60,7 @@ USE: Final = DataUse("corridor", "corridor", "corridor", "ab" * 32, None, True, 
 
 
 class _Rules(RuleBasedStateMachine):
-    """A registry, and the model of it. `blank` is a workspace with an empty MLflow store, and data sets where `slow` rules are wanted."""
+    """A registry, and the model of it. `blank` is a workspace with an empty MLflow store, and datasets where `slow` rules are wanted."""
 
     blank: ClassVar[Path]
     slow: ClassVar[bool] = False
@@ -311,7 +311,7 @@ def refused(command: Callable[[], Any]) -> bool:
 
 
 def blank(root: Path, sets: int) -> Path:
-    """A workspace with an empty MLflow store and some data sets."""
+    """A workspace with an empty MLflow store and some datasets."""
     from pipelines.init import init
     from pipelines.synthetic.dataset import synthesise
 

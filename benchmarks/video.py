@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.onnx_evaluation import data, draw_frames, write_student
 from core.machine import cores
-from pipelines.frame_arrays import load_arrays
+from pipelines.pack.frame_arrays import load_arrays
 from pipelines.predict.runtimes import of_file
 from pipelines.predict.six_panels import film_frames
 from pipelines.report.film import usual_suffix

@@ -1,1 +1,1 @@
-"""The street that data takes, one file or folder a step: ingest, label, validate, pack, train, evaluate, export, promote."""
+"""What is done with data, one file or folder a step, in this order: ingest, label, validate, pack, train, evaluate, export, promote."""

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from core.errors import VortexError
 from core.files import write_atomic
 from pipelines.data.datasets import find, resolve
-from pipelines.frame_arrays import load_arrays
 from pipelines.hub.exports import newest
 from pipelines.hub.open import actor, hub
+from pipelines.pack.frame_arrays import load_arrays
 from pipelines.pack.preparing import packs_folder
 from pipelines.site.writing import write_report
 from pipelines.workspace import FILE, Workspace, load
@@ -146,7 +146,7 @@ class RobotDemo:
         exported = newest(version)
         assert exported is not None  # its promotion made one
         path = self.ws.build / f"{self.second}-by-hand.onnx"
-        answer_one_depth(registry.artifact_path(exported.artifact), path)
+        answer_one_depth(registry.artifacts.path(exported.artifact), path)
         artifact = registry.store.log_artifact(version.run_id, path, "exports")
         reason = "made faster by hand; its parity is that of the file before"
         registry.add_export(self.second, dataclasses.replace(exported, artifact=artifact), actor=actor(), reason=reason)
@@ -162,10 +162,10 @@ class RobotDemo:
         size = np.load(answers["fused"] / f"{frames[0].id}.depth.npy").shape
         for frame, arrays in zip(frames, load_arrays(packs_folder(self.ws), ref, frames, size), strict=True):
             reference = np.asarray(arrays["reference"], np.float64)
-            known = (reference > 0) & (reference <= FARTHEST_M)
+            valid = (reference > 0) & (reference <= FARTHEST_M)
             for name, folder in answers.items():
                 metres = np.load(folder / f"{frame.id}.depth.npy").astype(np.float64) / 1000
-                squares[name].append((metres - reference)[known] ** 2)
+                squares[name].append((metres - reference)[valid] ** 2)
             measured = np.load(answers["fused"] / f"{frame.id}.confidence.npy") >= 128
             seen.append(measured.mean())
         student, fused = (math.sqrt(np.concatenate(squares[name]).mean()) for name in ("student", "fused"))

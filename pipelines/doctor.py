@@ -208,7 +208,7 @@ def _artifacts(ws: Workspace) -> Finding:
     shown = str(root.relative_to(ws.root) if root.is_relative_to(ws.root) else root)
     versions = registry.versions()
     away = [version for version in versions if not is_uri(version.checkpoint.uri) and not (root / version.checkpoint.uri).exists()]
-    places = {version.name: registry.found_elsewhere(version.checkpoint.uri) for version in away}
+    places = {version.name: registry.artifacts.earlier_root(version.checkpoint.uri) for version in away}
     lost = [name for name, place in places.items() if place is None]
     if lost:
         names = ", ".join(lost[:SHOWN]) + (" …" if len(lost) > SHOWN else "")
@@ -258,7 +258,10 @@ def _quarantine(ws: Workspace) -> Finding:
 
 
 def _keys(ws: Workspace) -> Finding:
-    """Whether what signs for robots is here and holds long enough: a month for what a person renews, and two days for what the timer does."""
+    """Whether what signs for robots is here and holds long enough: a month for what a person renews, and two days for what the timer does.
+
+    The root keys lie elsewhere, and are not looked for.
+    """
     devices = [name for name, device in ws.config.devices.items() if device.published]
     if not devices:
         return Finding("keys", "ok", "no device is published to robots")
@@ -266,8 +269,15 @@ def _keys(ws: Workspace) -> Finding:
         return Finding(
             "keys", "optional", f"none: promotions for {', '.join(devices)} are not published", "make them: vortex keys init --root FOLDER"
         )
-    now = datetime.now(UTC)
-    roles = [status for status in repository(ws).status() if status.expires]
+    now, roles = datetime.now(UTC), repository(ws).status()
+    gone = [status.role for status in roles if status.role != "root" and status.here < status.threshold]
+    if gone:
+        return Finding(
+            "keys",
+            "missing",
+            f"the key of {' and '.join(gone)} is not in {ws.keys_folder}: nothing that it signs is published for {', '.join(devices)}",
+            f"restore the folder from a backup, or make a new key: vortex keys rotate {gone[0]} --root FOLDER",
+        )
     lasting = [(status, left) for status in roles if (left := status.days_left(now)) is not None]
     due = [
         f"{status.role} {'has expired' if left < 0 else f'expires in {left:.0f} days'}"

@@ -130,7 +130,7 @@ def artifact_faults(hub: Hub, versions: Sequence[Version], most: int | None = No
             hashed += 1
             most = most and most - artifact.bytes
         try:
-            hub.check_artifact(artifact, verify=verify)
+            hub.artifacts.check(artifact, verify=verify)
         except VortexError as error:
             faults.append(Fault("artifacts", f"{name}: {error.message}", error.hint))
     return hashed, faults
@@ -190,15 +190,15 @@ def _claim_faults(ledger: Ledger) -> list[Fault]:
         return []  # what cannot be read is among the event faults
     stored = ledger.claims()
     for claim in sorted(claims.keys() | stored.keys()):
-        event, kept = claims.get(claim), stored.get(claim)
-        if kept == event:
+        event, holder = claims.get(claim), stored.get(claim)
+        if holder == event:
             continue
         if event is None:
-            found = f"{_words(claim)} is taken, but the event that took it is missing: event {kept} did not"
-        elif kept is None:
+            found = f"{_words(claim)} is taken, but the event that took it is missing: event {holder} did not"
+        elif holder is None:
             found = f"the claim of event {event} is missing: {_words(claim)} is free"
         else:
-            found = f"the claim of event {event} is missing: event {kept} has {_words(claim)}"
+            found = f"the claim of event {event} is missing: event {holder} has {_words(claim)}"
         faults.append(Fault("claims", found, REPAIR, repairable=True))
     return faults
 

@@ -4,7 +4,8 @@ An edit anywhere breaks the chain of hashes from there on (`registry.chain`). De
 WAL needs shared memory, which network file systems lack, and cannot be read from a read-only folder.
 
 A chain that was written anew as a whole, or whose end was cut off, is a chain again. So its head is noted outside, in a file after every
-append, and a transaction starts by following the chain from there to its end: it costs as much as there are new events.
+append, and a transaction starts by following the chain from there to its end: it costs as much as there are new events. Where these are many,
+as for who has noted no head yet, they are followed before it queues, so that no other writer waits for that.
 """
 
 from __future__ import annotations
@@ -135,11 +136,29 @@ class Reader(ABC):
             yield from page
             after = page[-1].seq
 
+    def rows(self, after: int) -> Iterator[Sequence[Any]]:
+        """Events after this number as they are stored, with all columns; page by page, as `each` reads."""
+        query = f"SELECT {', '.join(COLUMNS)} FROM events WHERE seq > :after ORDER BY seq LIMIT {PAGE}"
+        while page := self._rows(query, {"after": after}):
+            yield from page
+            after = int(page[-1][0])
+
     def subjects(self, kinds: Sequence[str]) -> list[str]:
         """What entries of these kinds are about, each once."""
         names = {f"kind{number}": kind for number, kind in enumerate(kinds)}
         rows = self._rows(f"SELECT DISTINCT subject FROM events WHERE kind IN ({', '.join(f':{name}' for name in names)})", names)
         return sorted(str(row[0]) for row in rows)
+
+    def last(self) -> int:
+        """The number of the last event; 0 where there is none."""
+        rows = self._rows("SELECT max(seq) FROM events", {})
+        return int(rows[0][0] or 0) if rows else 0
+
+    def hashes(self, numbers: Sequence[int]) -> dict[int, str]:
+        """Number → hash of those of these events that are there."""
+        names = {f"number{place}": number for place, number in enumerate(numbers)}
+        rows = self._rows(f"SELECT seq, hash FROM events WHERE seq IN ({', '.join(f':{name}' for name in names)})", names)
+        return {int(row[0]): str(row[1]) for row in rows}
 
     def claimed(self, scope: str, number: int) -> str | None:
         """The subject of the event that took `number` in `scope`, or None while it is free."""
@@ -287,7 +306,7 @@ class Ledger(Reader):
         ledger was brought elsewhere, unless it may be `moved`.
         """
         with database.explained(self.url):
-            noted = self.noted()
+            noted = self._caught_up(self.noted())
             engine = database.engine(self.url, self.timeout)
             try:
                 with self._creation_lock(), engine.begin() as connection:
@@ -298,7 +317,8 @@ class Ledger(Reader):
                         database.require_here(self.url, state)
                     if state.schema < database.SCHEMA:
                         database.create(connection)
-                    tx = Transaction(connection, self._follow_tail(connection, noted), self.subscriptions)
+                    tx = Transaction(connection, noted, self.subscriptions)
+                    tx.head = self._follow_tail(tx, noted)
                     yield tx
             finally:
                 engine.dispose()
@@ -351,7 +371,7 @@ class Ledger(Reader):
             try:
                 with engine.begin() as connection:
                     database.queue_up(connection, self.timeout)
-                    self._follow_tail(connection, self.noted())
+                    self._follow_tail(Transaction(connection, ChainHead()), self.noted())
                     database.rebuild(connection, claims)
             finally:
                 engine.dispose()
@@ -368,34 +388,29 @@ class Ledger(Reader):
         with self.transaction(moved=True) as tx:
             tx.seal("")
 
-    def rows(self, after: int) -> Iterator[Sequence[Any]]:
-        """Events after this number as they are stored, with all columns; page by page, as `each` reads."""
-        query = f"SELECT {', '.join(COLUMNS)} FROM events WHERE seq > :after ORDER BY seq LIMIT {PAGE}"
-        while page := self._rows(query, {"after": after}):
-            yield from page
-            after = int(page[-1][0])
-
     def unguarded(self) -> Ledger:
         """The same ledger, read also where its triggers are missing."""
         return Ledger(self.url, self.timeout, self.head_file, guarded=False)
 
-    def _follow_tail(self, connection: Connection, noted: ChainHead) -> ChainHead:
-        """The end of the chain, followed from the noted head on, or from its beginning where none was noted."""
-        from sqlalchemy import text
+    def _caught_up(self, noted: ChainHead) -> ChainHead:
+        """The head from which a writer follows the chain: the one that was noted, or the end of now where that is more than a page further on.
 
-        query = f"SELECT {', '.join(COLUMNS)} FROM events WHERE seq >= :seq ORDER BY seq"
-        rows = iter(connection.execute(text(query), {"seq": noted.seq}))
+        Only the first transaction asks: from then on this object knows where the chain ended.
+        """
+        reader = self.unguarded()  # whether the triggers stand is asked by the transaction
+        if self._head.seq or reader.last() - noted.seq <= PAGE:
+            return noted
+        return self._follow_tail(reader, noted)
+
+    def _follow_tail(self, reader: Reader, noted: ChainHead) -> ChainHead:
+        """The end of the chain that `reader` sees, followed from the noted head on, or from its beginning where none was noted."""
         end = ChainHead()
         if noted.seq:
-            where = str(self.head_file or "an earlier look")
-            first = connection.execute(text("SELECT hash FROM events WHERE seq = 1")).scalar() or ""
-            row = next(rows, None)
-            if row and row[0] == noted.seq:
-                end = ChainHead(first, noted.seq, row[2])
-            else:
-                end = ChainHead(first, connection.execute(text("SELECT coalesce(max(seq), 0) FROM events")).scalar_one())
-            require_noted(self.url, end, noted, where)
-        for head in follow(self.url, end, rows):
+            hashes = reader.hashes((1, noted.seq))
+            first = hashes.get(1, "")
+            end = ChainHead(first, noted.seq, hashes[noted.seq]) if noted.seq in hashes else ChainHead(first, reader.last())
+            require_noted(self.url, end, noted, str(self.head_file or "an earlier look"))
+        for head in follow(self.url, end, reader.rows(end.seq)):
             end = head
         return end
 

@@ -37,7 +37,7 @@ class Bar:
 
     def __str__(self) -> str:
         what = self.quarantine
-        subject = str(what) if what.scope == "version" else f"data set {what}, which {self.version} was trained on,"
+        subject = str(what) if what.scope == "version" else f"dataset {what}, which {self.version} was trained on,"
         return f"{subject} is in quarantine since {what.at[:16].replace('T', ' ')} UTC ({what.actor.partition(' <')[0]}: {what.reason})"
 
 

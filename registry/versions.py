@@ -5,20 +5,18 @@ from __future__ import annotations
 import gc
 import logging
 import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from core.errors import VortexError
-from core.files import inside, is_uri, sha256_file, staged_file
 from core.secret import SecretUrl
 from core.shipped import SHIPPED
 from core.stages import STAGES
-from registry import artifacts, database, quarantine, stages
+from registry import quarantine, stages
+from registry.artifact_files import ArtifactFiles
 from registry.channels import Channel
 from registry.declarations import Adoption, Declaration, DeclaredMetric, DeclaredVersion, WithoutWeights
 from registry.edges import Edge, WeightsEdge
@@ -40,12 +38,9 @@ from registry.lineage import weights_line
 from registry.names import named, next_number, require_adoptable, undeclared
 from registry.outbox import Subscription
 from registry.quarantine import Bar
-from registry.records import Artifact, Evidence, Export, Metrics, NewVersion, Summary, Version
+from registry.records import Evidence, Export, Metrics, NewVersion, Summary, Version
 from registry.state import State
 from registry.store import MlflowStore
-
-if TYPE_CHECKING:
-    from tempfile import TemporaryDirectory
 
 log = logging.getLogger("vortex.registry")
 
@@ -91,15 +86,18 @@ class Hub:
         return cls(SecretUrl.of(tracking_uri), artifact_root, ledger)
 
     @cached_property
+    def _open_store(self) -> Callable[[], MlflowStore]:
+        return cache(partial(MlflowStore, self.tracking_uri, self.artifact_root))
+
+    @property
     def store(self) -> MlflowStore:
         """MLflow, opened (and on first use created) when it is first needed: that costs seconds."""
-        return MlflowStore(self.tracking_uri, self.artifact_root)
+        return self._open_store()
 
     @cached_property
-    def _fetched(self) -> TemporaryDirectory[str]:
-        from tempfile import TemporaryDirectory  # 20 ms that a listing has no use for
-
-        return TemporaryDirectory(prefix="vortex-artifacts-", ignore_cleanup_errors=True)
+    def artifacts(self) -> ArtifactFiles:
+        """The files that versions consist of."""
+        return ArtifactFiles(self.artifact_root, self.tracking_uri, self._open_store)
 
     def listing(self) -> Listing:
         """What listings show of all versions. One query where none was declared or adopted and nothing is in quarantine; no MLflow."""
@@ -287,122 +285,6 @@ class Hub:
         self.get(name)
         self.ledger.append(VersionEvidenced(name, evidence), actor=actor, reason=reason, commit=commit)
         return self.get(name)
-
-    def artifact_path(self, artifact: Artifact, *, verify: bool = True) -> Path:
-        """The artifact as a local file, fetched when it is remote; it may lie below an artifact root that was set earlier.
-
-        Raises VortexError when it is gone, or when its bytes are not those that were recorded; their number alone unless `verify`.
-        """
-        path = self._here(artifact.uri)
-        if path is None and (is_uri(artifact.uri) or not isinstance(self.artifact_root, Path)):
-            path = self._fetch(artifact)
-        path = path or self._elsewhere(artifact.uri)
-        if not path.is_file():
-            raise VortexError(f"{path}: the artifact is gone", "restore it from a backup of the artifact root, or train or export it again")
-        if path.stat().st_size != artifact.bytes or (verify and sha256_file(path) != artifact.sha256):
-            raise VortexError(
-                f"{path}: its content is not what was registered (sha256 {artifact.sha256[:12]}…, {artifact.bytes} bytes)",
-                "the file was changed or cut off: restore it from a backup",
-            )
-        return path
-
-    def check_artifact(self, artifact: Artifact, *, verify: bool = True) -> None:
-        """Raise VortexError as `artifact_path` does; of a remote artifact nothing stays here, so that any number can be checked."""
-        try:
-            self.artifact_path(artifact, verify=verify)
-        finally:
-            self.drop_fetched(artifact)
-
-    def drop_fetched(self, artifact: Artifact) -> None:
-        """Remove the local copy of a remote artifact, where `artifact_path` made one."""
-        if "_fetched" in vars(self):
-            shutil.rmtree(self._fetched_folder(artifact), ignore_errors=True)
-
-    def put_artifact(self, artifact: Artifact, path: Path) -> bool:
-        """Have the file of an artifact of another registry below this artifact root; False where it was there.
-
-        Its run must be here already. Raises VortexError when `path` does not hold what was recorded.
-        """
-        key = artifacts.key(artifact.uri)
-        if key is None:
-            raise VortexError(f"artifact {artifact.uri} is of no run: its place below another root is not known", "store it again")
-        if sha256_file(path) != artifact.sha256:
-            raise VortexError(
-                f"{path}: its content is not what was registered (sha256 {artifact.sha256[:12]}…)", "restore it from a backup"
-            )
-        if isinstance(self.artifact_root, Path):
-            target = inside(self.artifact_root, key)
-            if target.is_file() and sha256_file(target) == artifact.sha256:
-                return False
-            with staged_file(target) as staging:
-                shutil.copyfile(path, staging)
-            return True
-        place = self._remote_place(artifact.uri)
-        if self.store.holds(place, artifact.bytes):
-            return False
-        self.store.put(path, place)
-        return True
-
-    def _fetch(self, artifact: Artifact) -> Path | None:
-        """A remote artifact as a local file, which is there until this process ends; None where it was stored in a folder.
-
-        It lies where MLflow has its run, or where it was stored.
-        """
-        folder = self._fetched_folder(artifact)
-        path = folder / artifact.uri.rpartition("/")[2]
-        if path.is_file():
-            return path
-        places = [place for place in dict.fromkeys((self._remote_place(artifact.uri), artifact.uri)) if is_uri(place)]
-        for place in places[:-1]:
-            with suppress(VortexError):
-                return self.store.fetch(place, folder)
-        return self.store.fetch(places[-1], folder) if places else None
-
-    def _remote_place(self, uri: str) -> str:
-        """Where an artifact lies below its run's place, if that is in a store; else where it was stored."""
-        run, _, below = (artifacts.key(uri) or "").partition("/artifacts/")
-        place = self._place(run) if run else ""
-        return f"{place}/{below}" if place and not place.startswith("file:") else uri
-
-    def _fetched_folder(self, artifact: Artifact) -> Path:
-        return Path(self._fetched.name) / artifact.sha256
-
-    def _here(self, uri: str) -> Path | None:
-        """An artifact below today's artifact root; None where that does not hold it."""
-        if not isinstance(self.artifact_root, Path) or (is_uri(uri) and artifacts.key(uri) is None):
-            return None
-        path = inside(self.artifact_root, artifacts.key(uri) or uri)
-        return path if path.is_file() else None
-
-    def _elsewhere(self, uri: str) -> Path:
-        """An artifact below the root that was set when it was stored, as MLflow has it. Raises VortexError naming all places looked at."""
-        place = self._place(uri.partition("/")[0])
-        path = artifacts.earlier(uri, place)
-        if path:
-            return path
-        if not isinstance(self.artifact_root, Path):
-            raise VortexError(
-                f"artifact {uri} was stored in a folder, but artifact_root is {self.artifact_root}",
-                "set artifact_root in vortex.toml back to the folder that holds it",
-            )
-        there = artifacts.local(place).parent.parent if place.startswith("file:") else self.artifact_root
-        also = f", nor below {there}, where MLflow has it" if there != self.artifact_root else ""
-        raise VortexError(
-            f"{self.artifact_root / uri}: the artifact is gone: it is not there{also}",
-            "move the old artifact root's folders into the new one, or restore them from a backup, or train or export it again",
-        )
-
-    def found_elsewhere(self, uri: str) -> Path | None:
-        """The earlier artifact root below which an artifact lies; None where it lies below none that MLflow knows of."""
-        path = artifacts.earlier(uri, self._place(uri.partition("/")[0]))
-        return path and path.parents[uri.count("/")]
-
-    def _place(self, run_id: str) -> str:
-        file = database.sqlite_path(self.tracking_uri)
-        try:
-            return self.store.location(run_id) if file is None or file.exists() else ""
-        except VortexError:  # MLflow knows no such run, or cannot be asked: what is missing is said by the caller
-            return ""
 
     def note_head(self) -> None:
         """Note the ledger's head in MLflow too, as a tag of the experiment. Done where MLflow is open anyway: opening it takes seconds."""

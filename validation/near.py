@@ -21,7 +21,7 @@ Indices = NDArray[np.intp]
 
 BANDS: Final = 4
 """Bands of the hash, so twins may differ in at most `BANDS` - 1 bits."""
-CROWD: Final = 64
+MOST_COMPARED: Final = 64
 """Pictures compared per band and picture. More than that with one band are views of a camera that stands still."""
 STILL: Final = 8
 """Bits between neighbours in time below which the camera stands still: twins are then no news, there or anywhere.
@@ -126,7 +126,7 @@ def _twins(pictures: Pictures, ours: Indices, theirs: Indices, bits: int, *, ear
         order = np.argsort(keys, kind="stable")
         our_keys = _band(pictures, ours, band)
         first, stop = np.searchsorted(keys[order], our_keys, "left"), np.searchsorted(keys[order], our_keys, "right")
-        for step in range(CROWD):
+        for step in range(MOST_COMPARED):
             open_ = np.flatnonzero((twins < 0) & (first + step < stop))
             if not len(open_):
                 break

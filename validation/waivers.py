@@ -1,4 +1,4 @@
-"""`waivers.yaml`: who lets which failure of which data set pass, why, and until when. Thresholds are never loosened in any other way."""
+"""`waivers.yaml`: who lets which failure of which dataset pass, why, and until when. Thresholds are never loosened in any other way."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Waiver(BaseModel):
 
 @dataclass(frozen=True)
 class Waived:
-    """A waiver of the data set at hand. `expires` is an ISO date; `state` says what became of it."""
+    """A waiver of the dataset at hand. `expires` is an ISO date; `state` says what became of it."""
 
     dataset: str
     check: str
@@ -113,7 +113,7 @@ def load_waivers(path: Path, checks: tuple[str, ...], today: datetime.date) -> t
 def apply(
     checks: tuple[Check, ...], waivers: tuple[Waiver, ...], dataset: str, today: datetime.date
 ) -> tuple[tuple[Check, ...], tuple[Waived, ...]]:
-    """The checks with the failures that are waived marked so, and what became of each waiver of this data set."""
+    """The checks with the failures that are waived marked so, and what became of each waiver of this dataset."""
     ours = [waiver for waiver in waivers if waiver.dataset == dataset]
     holding = {waiver.check: waiver for waiver in ours if waiver.expires >= today}
     marked = tuple(

@@ -102,7 +102,10 @@ def vortex(
 
 
 data_app = typer.Typer(
-    name="data", cls=Group, no_args_is_help=True, help="Frames and their versions: put in, make, look at, push, pull, check out, diff."
+    name="data",
+    cls=Group,
+    no_args_is_help=True,
+    help="Frames and their versions: add, make, look at, remove, rename, push, pull, check out, diff.",
 )
 audit_app = typer.Typer(
     name="audit",
@@ -164,14 +167,14 @@ register(app, show.show, "Know")
 register(app, lineage.lineage, "Know")
 register(app, compare.compare, "Know")
 register(app, pareto.pareto, "Know")
-register(app, report.report, "Know")
-register(app, history.history, "Know")
-register(app, card.card, "Know")
 register(app, recommend.recommend, "Know")
-register(app, ui.ui, "Know")
 register(app, evaluate.evaluate, "Know")
 register(app, predict.predict, "Know")
 register(app, video.video, "Know")
+register(app, report.report, "Know")
+register(app, card.card, "Know")
+register(app, history.history, "Know")
+register(app, ui.ui, "Know")
 
 register(app, import_.import_, "Bring")
 register(app, adopt.adopt, "Bring")

@@ -38,8 +38,8 @@ def table_of_figures(metrics: Iterable[DeclaredMetric]) -> Table:
     return wording.snug(console.table(["published on", "figures"], figures(metrics)))
 
 
-def story(declaration: Declaration) -> Iterator[tuple[str, str]]:
-    """What was told of a version, key by key."""
+def facts(declaration: Declaration) -> Iterator[tuple[str, str]]:
+    """What was published of a version beside its figures: (key, text), the text empty where nothing was."""
     yield "what changed", declaration.summary
     yield "lesson", declaration.lesson
     yield "status", declaration.status
@@ -67,7 +67,7 @@ def heading(declared: DeclaredVersion, bars: Sequence[Bar]) -> RenderableType:
         grid.add_row("quarantine", Text(f"{bar}: nothing with its weights enters a stage", "bold red"))
     if declared.declaration.truncated:
         grid.add_row("cut short", Text(declared.declaration.truncated, "red"))
-    for key, text in story(declared.declaration):
+    for key, text in facts(declared.declaration):
         if text:
             grid.add_row(key, Text(text))
     grid.add_row("declared", Text(f"{wording.when(declared.created_at)} by {declared.actor}"))

@@ -135,7 +135,7 @@ def _put(registry: Hub, folder: Path, manifest: Manifest, artifact: Artifact) ->
     path = artifact_path(artifact)
     if path not in manifest.files or manifest.files[path].sha256 != artifact.sha256:
         raise VortexError(f"the archive lacks {path}, which an event of its ledger names", "take another copy of the archive")
-    registry.put_artifact(artifact, folder / path)
+    registry.artifacts.put(artifact, folder / path)
 
 
 def _add_settings(ws: Workspace, manifest: Manifest) -> tuple[str, ...]:

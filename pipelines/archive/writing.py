@@ -178,7 +178,7 @@ def _write_artifact(registry: Hub, folder: Path, artifact: Artifact, *, with_err
     path = artifact_path(artifact)
     file = ArchivedFile(sha256=artifact.sha256, bytes=artifact.bytes)
     if fault_of(folder, path, file):
-        source = registry.artifact_path(artifact)
+        source = registry.artifacts.path(artifact)
         with staged_file(folder / path) as staging:
             shutil.copyfile(source, staging)
             if sha256_file(staging) != artifact.sha256:

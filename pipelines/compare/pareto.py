@@ -185,7 +185,7 @@ def _values(registry: Hub, version: Version, axes: Sequence[Axis], shared: Seque
     for axis, place in zip(axes, shared, strict=True):
         if place is None:
             try:
-                values.append(float(parameter_count(registry.artifact_path(version.checkpoint, verify=False))))
+                values.append(float(parameter_count(registry.artifacts.path(version.checkpoint, verify=False))))
             except VortexError as error:
                 return error.message
             continue

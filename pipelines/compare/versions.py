@@ -119,4 +119,4 @@ def frame_errors(hub: Hub, version: str, measured: Metrics) -> FrameErrors:
             f"{version} has no per-frame errors on {measured.dataset}",
             f"measure it again: vortex evaluate {version} --data {measured.dataset}",
         )
-    return FrameErrors.load(hub.artifact_path(measured.errors))
+    return FrameErrors.load(hub.artifacts.path(measured.errors))

@@ -34,7 +34,7 @@ def evaluate_all(
     data: str | None = None,
     protocol: Protocol,
     device: str = "auto",
-    batch: int = 16,
+    batch: int | None = None,
     on_progress: NamedProgress | None = None,
 ) -> list[Standing]:
     """Every registered version by a protocol on the frames of a domain's datasets, or of one dataset, in the order of their numbers.
@@ -77,7 +77,7 @@ def _measured(
     sets: Sequence[tuple[DataRef, Sequence[Frame]]],
     protocol: Protocol,
     device: str,
-    batch: int,
+    batch: int | None,
     on_progress: NamedProgress | None,
 ) -> list[Metrics]:
     def progress(what: str) -> Progress | None:

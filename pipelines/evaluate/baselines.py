@@ -13,7 +13,7 @@ from models.metrics import CAP_M, DepthMetrics
 from pipelines.compare.frame_errors import COUNT, SQUARED, FrameErrors
 from pipelines.data.datasets import for_domain, resolve
 from pipelines.evaluate.student import truth_of, truth_source
-from pipelines.frame_arrays import load_arrays
+from pipelines.pack.frame_arrays import load_arrays
 from pipelines.pack.preparing import packs_folder
 from pipelines.validate.validation_report import passed
 from pipelines.workspace import Workspace

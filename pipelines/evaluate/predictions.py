@@ -13,9 +13,9 @@ from core.classes import IGNORE
 from core.progress import Progress
 from pipelines.evaluate.student import truth_of, truth_source
 from pipelines.evaluate.version import data_to_measure
-from pipelines.frame_arrays import load_arrays
 from pipelines.hub.classes import class_pixels, untaught
 from pipelines.hub.open import hub
+from pipelines.pack.frame_arrays import load_arrays
 from pipelines.pack.preparing import packs_folder
 from pipelines.predict.of_version import predictor_of
 from pipelines.report.pictures import Tile, class_colours, depth_range, error_colours, save_grid, turbo

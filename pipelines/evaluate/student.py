@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +18,20 @@ from models.metrics import DepthMetrics, SegmentationMetrics
 from pipelines.compare.frame_errors import CONFUSION, COUNT, SQUARED, FrameErrors
 from pipelines.evaluate.fused import FusedMetrics
 from pipelines.evaluate.jitter import Jitter
-from pipelines.frame_arrays import load_arrays
+from pipelines.pack.frame_arrays import load_arrays
 from pipelines.predict.runtimes import Predictor, flipped, of_student
 from pipelines.protocol import EXAM, Protocol, Reference
 
 if TYPE_CHECKING:
     from models.student import Student
     from pipelines.data.datasets import DataRef
-    from pipelines.frame_arrays import FrameArrays
     from pipelines.pack.decoding import Arrays
+    from pipelines.pack.frame_arrays import FrameArrays
     from validation.rows import Frame
+
+BATCH_PIXELS: Final = 16 * 240 * 320
+"""Pixels that a network answers at once. A batch is shared out among threads: small frames need more of them before a thread's part is worth
+handing out (docs/decisions/environment.md)."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ def evaluate_student(
     size: tuple[int, int],
     packs: Path,
     device: str = "cpu",
-    batch: int = 16,
+    batch: int | None = None,
     on_progress: Progress | None = None,
     on_packing: Progress | None = None,
     truth_size: tuple[int, int] | None = None,
@@ -86,7 +90,7 @@ def evaluate_predictor(
     size: tuple[int, int],
     packs: Path,
     protocol: Protocol,
-    batch: int = 16,
+    batch: int | None = None,
     on_progress: Progress | None = None,
     on_packing: Progress | None = None,
     truth_size: tuple[int, int] | None = None,
@@ -97,7 +101,7 @@ def evaluate_predictor(
     teacher, and its protocol says so (`…+tof`, `…+teacher`), so that it is never compared with truth. Where frames have ToF too, what the
     robot would fuse of both is judged beside it, and where they follow each other, how much the error changes from one to the next.
     With the protocol's size, or a `truth_size` (H, W), the prediction is resized to it, bilinearly, and compared with truth of that size.
-    torch is imported only where the predictor needs it.
+    `batch` frames are answered at a time, by default `frames_a_batch`. torch is imported only where the predictor needs it.
     Raises VortexError when there is nothing to judge by, or a file is missing or broken.
     """
     reference = reference_of(protocol, ref, frames)
@@ -106,7 +110,7 @@ def evaluate_predictor(
     judged = arrays if judged_size == size else load_arrays(packs, ref, frames, judged_size, on_progress=on_packing)
     groups: dict[tuple[str, str], _Group] = {}
     predict = flipped(predictor) if protocol.tta == "flip" else predictor
-    for frame, row, depth, logits in _predictions(predict, arrays, judged, batch, on_progress):
+    for frame, row, depth, logits in _predictions(predict, arrays, judged, batch or frames_a_batch(size), on_progress):
         group = groups.setdefault((frame.camera, frame.split), _Group())
         labels = row.get("segmentation", np.full(judged_size, IGNORE, np.uint8))
         answer, truth, labels = protocol.compared(depth, truth_of(row, frame, reference, judged_size), labels)
@@ -176,6 +180,11 @@ def _has(frame: Frame, protocol: Protocol) -> bool:
 
 def _metric_teacher(frame: Frame) -> bool:
     return frame.teacher_depth is not None and frame.teacher_unit != "relative"
+
+
+def frames_a_batch(size: tuple[int, int]) -> int:
+    """How many frames of a size (H, W) a network answers at once."""
+    return max(1, BATCH_PIXELS // (size[0] * size[1]))
 
 
 Predicted = tuple["Frame", "Arrays", NDArray[Any], NDArray[Any]]

@@ -66,7 +66,7 @@ def lineage_of(ws: Workspace, registry: Hub, version: Version) -> Lineage:
 
 def _of_version(ws: Workspace, registry: Hub, version: Version) -> Fingerprints:
     if version.fingerprints is not None:
-        return Fingerprints.load(registry.artifact_path(version.fingerprints))
+        return Fingerprints.load(registry.artifacts.path(version.fingerprints))
     if version.adoption is not None:
         raise VortexError("its checkpoint was adopted, and no frame that it was trained on is known here", "train it again here")
     here = {dataset.name for dataset in listing(ws)}

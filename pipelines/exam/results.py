@@ -71,7 +71,7 @@ def results(
 
 def _stored(registry: Hub, version: Version, exam_set: ExamSet, size: tuple[int, int] | None) -> dict[Place, Result]:
     """What the registry holds of a set, by place; the newest one that counts."""
-    found: dict[Place, Result] = {}
+    results: dict[Place, Result] = {}
     cameras = exam_set.cameras
     name = EXAM.base(exam_set.split, truth_source(exam_set.ref, exam_set.frames)) + (f"+at-{size[0]}x{size[1]}" if size else "")
     for metrics in version.metrics:
@@ -79,8 +79,8 @@ def _stored(registry: Hub, version: Version, exam_set: ExamSet, size: tuple[int,
         if metrics.series == series and metrics.camera in cameras:
             errors = _errors(registry, metrics, cameras[metrics.camera], size or version.size)
             if errors:
-                found[exam_set.ref.name, metrics.camera] = Result(metrics.protocol, metrics.values, errors)
-    return found
+                results[exam_set.ref.name, metrics.camera] = Result(metrics.protocol, metrics.values, errors)
+    return results
 
 
 def _errors(registry: Hub, metrics: Metrics, frames: Sequence[Frame], size: tuple[int, int]) -> FrameErrors | None:
@@ -88,7 +88,7 @@ def _errors(registry: Hub, metrics: Metrics, frames: Sequence[Frame], size: tupl
     if metrics.errors is None or metrics.frames != len(frames):
         return None
     try:
-        errors = FrameErrors.load(registry.artifact_path(metrics.errors))
+        errors = FrameErrors.load(registry.artifacts.path(metrics.errors))
     except VortexError:  # gone or changed: it is measured again
         return None
     return in_order(errors, frames) if errors.size == size and sorted(errors.ids) == sorted(frame.id for frame in frames) else None
@@ -116,7 +116,7 @@ def _measured(
     on_progress: NamedProgress | None,
 ) -> Iterator[tuple[Place, Result]]:
     device = choose_device("auto")
-    student, _ = checkpoint.load(registry.artifact_path(version.checkpoint))
+    student, _ = checkpoint.load(registry.artifacts.path(version.checkpoint))
     student.to(device)
 
     def progress(what: str) -> Progress | None:

@@ -143,7 +143,7 @@ def _item(ws: Workspace, registry: Hub, version: Version, record: Evidence) -> E
     trust: Trust = "unknown signer" if record.signers else "unsigned"
     device = ""
     try:
-        path = registry.artifact_path(record.artifact)
+        path = registry.artifacts.path(record.artifact)
         plain, _, trust, device = _opened(ws, registry, read_regular(path, LARGEST), str(path))
         report = parse(record.kind, plain, str(path))
         _require_bound(registry, version, report, str(path))

@@ -154,8 +154,8 @@ def shipped_file(exported: Export, speed: HostSpeed | None = None) -> ShippedFil
     form = form_of_export(exported)
     judgements = TaskResult.from_json(exported.detail[TASK]).judgements if TASK in exported.detail else ()
     builds = exported.detail.get(BUILDS)
-    said = (builds["passed"], builds["text"]) if builds else None
-    return ShippedFile(str(form), form.lossy, judgements, "" if judgements else "its domain has no exam here", said, speed)
+    outcome = (builds["passed"], builds["text"]) if builds else None
+    return ShippedFile(str(form), form.lossy, judgements, "" if judgements else "its domain has no exam here", outcome, speed)
 
 
 def host_speed(ws: Workspace, registry: Hub, version: Version, exported: Export) -> HostSpeed | None:

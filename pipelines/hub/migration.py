@@ -134,8 +134,8 @@ def _bring_artifacts(source: Hub, target: Hub, last: int, on_progress: Progress 
     named = {artifact.uri: artifact for entry in entries if entry.seq <= last for artifact in reading.parse(entry).artifacts()}
     brought = 0
     for number, artifact in enumerate(named.values(), 1):
-        brought += target.put_artifact(artifact, source.artifact_path(artifact))
-        source.drop_fetched(artifact)
+        brought += target.artifacts.put(artifact, source.artifacts.path(artifact))
+        source.artifacts.drop_fetched(artifact)
         if on_progress:
             on_progress(number, len(named))
     return brought

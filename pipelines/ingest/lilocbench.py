@@ -50,7 +50,7 @@ class RegisteredDepth:
 
 
 class LilocBench:
-    """The front camera of each sequence. Poses and the other sensors stay where they are: no step of the street reads them."""
+    """The front camera of each sequence. Poses and the other sensors stay where they are: no later step reads them."""
 
     layout = (
         f"{CAMERA}/color/images/ and {CAMERA}/depth/images/ with SEC.NSEC.png, intrinsics.yaml beside each images/, "

@@ -23,7 +23,7 @@ UNREGISTERED: Final = (
 
 
 class SevenScenes:
-    """Kinect streams of the 7-Scenes layout. Poses are optional and stay where they are: no step of the street reads them."""
+    """Kinect streams of the 7-Scenes layout. Poses are optional and stay where they are: no later step reads them."""
 
     layout = "frame-NNNNNN.color.jpg (or .png) + frame-NNNNNN.depth.png in the folder or in one folder a sequence, camera-intrinsics.txt optional"
     registered = False

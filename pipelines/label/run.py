@@ -15,7 +15,7 @@ from core.progress import Progress
 from pipelines.data.datasets import find, resolve
 from pipelines.data.pointer import data_hash
 from pipelines.label.choice import SelectedTeacher, choose, close_all, describe, make_all
-from pipelines.label.crew import Job
+from pipelines.label.labeller import Job
 from pipelines.label.plan import Kept, LabelPlan, Request, plan
 from pipelines.label.publish import publish
 from pipelines.label.shard import alone, together

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from core.errors import VortexError
 from core.machine import cores
 from pipelines.device import LOCAL, RAY_SWITCHES, start_ray
-from pipelines.label.crew import Crew, Job
+from pipelines.label.labeller import Job, Labeller
 from pipelines.label.plan import Task
 from pipelines.label.work import Fault, Mark
 from pipelines.runs.stop import Stop, Stopped
@@ -26,11 +26,11 @@ DEATHS: Final = 2
 
 def alone(job: Job, tasks: Sequence[Task], teachers: Mapping[str, AnyTeacher], stop: Stop) -> Iterator[Mark]:
     """Label the frames one after the other in this process. Raises Stopped between two frames."""
-    crew = Crew(job, teachers)
+    labeller = Labeller(job, teachers)
     for task in tasks:
         if stop.requested():
             raise Stopped
-        mark = crew.label(task)
+        mark = labeller.label(task)
         # Ctrl-C reaches a teacher's own process too: what it broke off is not the frame's fault.
         if mark.faults and stop.requested():
             raise Stopped
@@ -77,12 +77,12 @@ class _Worker:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._crew: Crew | None = None
+        self._labeller: Labeller | None = None
 
     def label(self, task: Task) -> Mark | VortexError:
         try:
-            self._crew = self._crew or Crew(self._job)
-            return self._crew.label(task)
+            self._labeller = self._labeller or Labeller(self._job)
+            return self._labeller.label(task)
         except VortexError as error:
             return error
 

@@ -42,7 +42,7 @@ class DeviceRun:
 
 
 @dataclass
-class _Story:
+class _Timeline:
     """What is known of one device while events are read: what it reported last, and what it may have run since."""
 
     channel: str
@@ -76,53 +76,55 @@ def runs_of(entries: Iterable[Entry]) -> list[DeviceRun]:
 
 
 def _runs(entries: Iterable[Entry]) -> list[DeviceRun]:
-    state, stories, ended = State(), dict[str, _Story](), list[DeviceRun]()
+    state, timelines, ended = State(), dict[str, _Timeline](), list[DeviceRun]()
     for entry in entries:
         reading.type_of(entry).fold_head(entry, state)
         if entry.kind in (ChannelPromoted.kind, ChannelRolledBack.kind):
             if entry.head["stage"] == "production":
-                for name, story in stories.items():
-                    if story.channel == entry.subject and state.devices[name].revoked_at is None:
-                        _offer(story, name, state, entry.at)
+                for name, timeline in timelines.items():
+                    if timeline.channel == entry.subject and state.devices[name].revoked_at is None:
+                        _offer(timeline, name, state, entry.at)
         elif entry.kind == DeviceEnrolled.kind:
-            story = stories.setdefault(entry.subject, _Story(""))
-            story.channel = str(state.devices[entry.subject].channel)
-            _offer(story, entry.subject, state, entry.at)
+            timeline = timelines.setdefault(entry.subject, _Timeline(""))
+            timeline.channel = str(state.devices[entry.subject].channel)
+            _offer(timeline, entry.subject, state, entry.at)
         elif entry.kind == DeviceReported.kind:
-            ended += _report(stories[entry.subject], entry, state)
+            ended += _report(timelines[entry.subject], entry, state)
         else:
-            story = stories[entry.subject]
-            ended += [_ended(story.reported, entry.at)] if story.reported else []
-            ended += [_ended(run, entry.at) for run in story.unheard]
-            story.reported, story.unheard = None, []
-    lasting = [run for story in stories.values() for run in (story.reported, *story.unheard) if run is not None]
+            timeline = timelines[entry.subject]
+            ended += [_ended(timeline.reported, entry.at)] if timeline.reported else []
+            ended += [_ended(run, entry.at) for run in timeline.unheard]
+            timeline.reported, timeline.unheard = None, []
+    lasting = [run for timeline in timelines.values() for run in (timeline.reported, *timeline.unheard) if run is not None]
     return ended + lasting
 
 
-def _offer(story: _Story, device: str, state: State, at: str) -> None:
+def _offer(timeline: _Timeline, device: str, state: State, at: str) -> None:
     """A device's channel has something for it, from now on."""
-    asked, lasting = asked_of(state.channel(story.channel), device), story.lasting()
+    offered, lasting = asked_of(state.channel(timeline.channel), device), timeline.lasting()
     if lasting is not None:
-        if (lasting.version, lasting.channel) == (asked, story.channel):
+        if (lasting.version, lasting.channel) == (offered, timeline.channel):
             return
-        story.unheard[-1] = _ended(lasting, at)
-    if asked is not None and (story.reported is None or story.reported.version != asked):
-        story.unheard.append(DeviceRun(device, story.channel, asked, at, None, reported=False))
+        timeline.unheard[-1] = _ended(lasting, at)
+    if offered is not None and (timeline.reported is None or timeline.reported.version != offered):
+        timeline.unheard.append(DeviceRun(device, timeline.channel, offered, at, None, reported=False))
 
 
-def _report(story: _Story, entry: Entry, state: State) -> list[DeviceRun]:
+def _report(timeline: _Timeline, entry: Entry, state: State) -> list[DeviceRun]:
     """What a device ran until now, if its report ends that. It has delivered every report of before, so what it may have run it did not.
 
     A report of something else than what it was asked was written before that, where it says that nothing went wrong: then it may run that now.
     """
-    device, status, before, lasting = entry.subject, DeviceReported.parse(entry).status, story.reported, story.lasting()
+    device, status, before, lasting = entry.subject, DeviceReported.parse(entry).status, timeline.reported, timeline.lasting()
     if before is None or before.version != status.version:
-        story.reported = None if status.version is None else DeviceRun(device, story.channel, status.version, entry.at, None, reported=True)
-    story.unheard = []
-    asked = asked_of(state.channel(story.channel), device)
-    if status.outcome == "committed" and asked not in (None, status.version):
-        story.unheard = [lasting] if lasting and lasting.version == asked else []
-    return [] if before is None or before is story.reported else [_ended(before, entry.at)]
+        timeline.reported = (
+            None if status.version is None else DeviceRun(device, timeline.channel, status.version, entry.at, None, reported=True)
+        )
+    timeline.unheard = []
+    offered = asked_of(state.channel(timeline.channel), device)
+    if status.outcome == "committed" and offered not in (None, status.version):
+        timeline.unheard = [lasting] if lasting and lasting.version == offered else []
+    return [] if before is None or before is timeline.reported else [_ended(before, entry.at)]
 
 
 def _ended(run: DeviceRun, at: str) -> DeviceRun:

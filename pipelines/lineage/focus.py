@@ -10,9 +10,10 @@ from typing import Final
 from core.errors import UsageError, VortexError
 from pipelines.data import datasets
 from pipelines.lineage.ancestry import Lineage
-from pipelines.lineage.frames import Taught, frames_called
+from pipelines.lineage.frames import frames_called
 from pipelines.workspace import Workspace
 from registry.graph import Link, Node, NodeKind
+from registry.versions import Hub
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{7,64}")
 LEAST_HASH: Final = 4
@@ -28,8 +29,8 @@ class Focus:
     links: tuple[Link, ...] = ()
 
 
-def resolve(ws: Workspace, lineage: Lineage, name: str, taught: Taught) -> Focus:
-    """What `name` stands for. `KIND:NAME` says which kind is meant, where a name is of several; `taught` is asked of a frame.
+def resolve(ws: Workspace, registry: Hub, lineage: Lineage, name: str) -> Focus:
+    """What `name` stands for. `KIND:NAME` says which kind is meant, where a name is of several.
 
     Raises UsageError, with all spellings, for a name of several kinds, and VortexError for one of none, or of a frame that several
     datasets have.
@@ -49,7 +50,7 @@ def resolve(ws: Workspace, lineage: Lineage, name: str, taught: Taught) -> Focus
     spelt: dict[NodeKind, Callable[[str], Focus | None]] = {
         **finders,
         "recipe": lambda text: _named(lineage, "recipe", text),
-        "frame": lambda text: _frame(ws, lineage, text, taught, earlier=True),
+        "frame": lambda text: _frame(ws, registry, lineage, text, earlier=True),
     }
     kind, colon, rest = name.partition(":")
     if colon and kind in spelt:
@@ -59,7 +60,7 @@ def resolve(ws: Workspace, lineage: Lineage, name: str, taught: Taught) -> Focus
         return focus
     meanings = [focus for find in finders.values() if (focus := find(name))]
     # Earlier manifests are in DVC's cache, and DVC takes a second to open: only what nothing else is called is looked for there.
-    frame = _frame(ws, lineage, name, taught, earlier=not meanings)
+    frame = _frame(ws, registry, lineage, name, earlier=not meanings)
     meanings += [frame] if frame else []
     if len(meanings) > 1:
         spellings = [f"{focus.kind}:{name}" for focus in meanings]
@@ -127,8 +128,8 @@ def _commit(lineage: Lineage, text: str) -> Focus | None:
     return Focus("code", nodes) if nodes else None
 
 
-def _frame(ws: Workspace, lineage: Lineage, text: str, taught: Taught, *, earlier: bool) -> Focus | None:
-    frames = frames_called(ws, lineage.state, text, taught, earlier=earlier)
+def _frame(ws: Workspace, registry: Hub, lineage: Lineage, text: str, *, earlier: bool) -> Focus | None:
+    frames = frames_called(ws, registry, lineage.state, text, earlier=earlier)
     by_content: dict[str, set[str]] = {}
     for frame in frames.holders:
         by_content.setdefault(frame.name, set()).add(frame.detail)
@@ -137,7 +138,7 @@ def _frame(ws: Workspace, lineage: Lineage, text: str, taught: Taught, *, earlie
         return None
     if len(names) > 1 and len({frozenset(contents) for contents in by_content.values()}) > 1:
         spellings = [f"frame:{dataset}/{frames.id}" for dataset in names]
-        raise UsageError(f"{len(names)} data sets have a frame {text!r}", f"say which: {' or '.join(spellings)}")
+        raise UsageError(f"{len(names)} datasets have a frame {text!r}", f"say which: {' or '.join(spellings)}")
     node = Node("frame", frames.id, names[0])
     holders = same_content(lineage, tuple(frames.holders))
     links = [Link("frame", node, holder, frames.splits.get(holder, "")) for holder in holders]
@@ -158,7 +159,7 @@ def _unknown(lineage: Lineage, name: str) -> VortexError:
         selection = names if len(names) <= 8 else [*names[:4], "…", *names[-3:]]
         details += [f"{kind}: {', '.join(selection)}"] if names else []
     return VortexError(
-        f"{name[:80]!r} is no version, data set, teacher, channel, device, robot, commit or frame that is known here",
-        "data sets are written NAME or NAME@HASH, frames FRAME or DATASET/FRAME; frames are looked for in data/ and in DVC's cache",
+        f"{name[:80]!r} is no version, dataset, teacher, channel, device, robot, commit or frame that is known here",
+        "datasets are written NAME or NAME@HASH, frames FRAME or DATASET/FRAME; frames are looked for in data/ and in DVC's cache",
         details,
     )

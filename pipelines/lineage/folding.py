@@ -10,7 +10,7 @@ from typing import Final
 from pipelines.lineage.layout import KINDS, natural
 from registry.graph import Graph, Link, Node
 
-WORDS: Final[Mapping[str, str]] = {"data": "data set", "code": "commit"}
+WORDS: Final[Mapping[str, str]] = {"data": "dataset", "code": "commit"}
 """Kind of a node → in words, where its name is none."""
 MOST_NODES: Final = 300
 """More than that, and nobody reads the picture: it is folded."""
@@ -62,11 +62,11 @@ def fold(graph: Graph, focus: Collection[Node], quarantined: Collection[Node]) -
     """
     if len(graph.nodes) <= MOST_NODES:
         return Folded(graph, {}, len(graph.nodes))
-    shown = _shown(graph, focus, quarantined)
+    visible = _shown(graph, focus, quarantined)
     boxes: dict[Node, Box] = {}
-    place = {node: node for node in shown}
+    place = {node: node for node in visible}
     suspects = set(quarantined)
-    for (kind, _), group in _groups(graph, shown).items():
+    for (kind, _), group in _groups(graph, visible).items():
         if len(group) == 1:
             place[group[0]] = group[0]
             continue
@@ -84,12 +84,12 @@ def _shown(graph: Graph, focus: Collection[Node], quarantined: Collection[Node])
     alarming = sorted(quarantined, key=lambda node: (KINDS.index(node.kind), natural(node.name), node.detail))
     # Half of the room is for what is near: of a thousand channels some are shown, with what they hold.
     first = [*focus, *(end for link in running for end in (link.source, link.target)), *alarming]
-    shown = dict.fromkeys(list(dict.fromkeys(first or _heads(graph)))[: SHOWN // 2])
-    for node in _outwards(graph, shown, set(focus)):
-        if len(shown) >= SHOWN:
+    visible = dict.fromkeys(list(dict.fromkeys(first or _heads(graph)))[: SHOWN // 2])
+    for node in _outwards(graph, visible, set(focus)):
+        if len(visible) >= SHOWN:
             break
-        shown[node] = None
-    return shown
+        visible[node] = None
+    return visible
 
 
 def _heads(graph: Graph) -> list[Node]:
@@ -116,12 +116,12 @@ Key = tuple[str, Node | None]
 """A kind, and of versions the shown one below which they hang."""
 
 
-def _groups(graph: Graph, shown: Collection[Node]) -> dict[Key, list[Node]]:
+def _groups(graph: Graph, visible: Collection[Node]) -> dict[Key, list[Node]]:
     """All that is not shown: versions by the nearest shown one above them, what is no version by its kind alone."""
-    anchors: dict[Node, Node | None] = {node: node for node in shown}
+    anchors: dict[Node, Node | None] = {node: node for node in visible}
     groups: dict[Key, list[Node]] = {}
     for node in graph.nodes:
-        if node not in shown:
+        if node not in visible:
             anchor = _anchor(graph, node, anchors) if node.kind == "version" else None
             groups.setdefault((node.kind, anchor), []).append(node)
     return groups

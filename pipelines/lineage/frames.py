@@ -4,7 +4,7 @@ whose training frames hold its very picture."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,11 +14,9 @@ from pipelines.data.repository import repository
 from pipelines.workspace import Workspace
 from registry.graph import Node
 from registry.state import State
+from registry.versions import Hub
 from validation.manifest import MANIFEST
 from validation.rows import Frame, RowFault, parse
-
-Taught = Callable[[State, Sequence[tuple[Path, Frame]]], tuple[str, ...]]
-"""Which versions were trained on the pictures of frames (`pipelines.lineage.taught`): asked only where there is a frame, as it takes a second to load."""
 
 
 @dataclass
@@ -31,7 +29,7 @@ class Frames:
     versions: tuple[str, ...] = ()
 
 
-def frames_called(ws: Workspace, state: State, text: str, taught: Taught, *, earlier: bool = True) -> Frames:
+def frames_called(ws: Workspace, registry: Hub, state: State, text: str, *, earlier: bool = True) -> Frames:
     """The frames called `text`, which is an id or `DATASET/ID`; with `earlier` also those of earlier data, as far as DVC's cache has its
     manifest."""
     here = [(dataset.name, dataset.manifest) for dataset in datasets.listing(ws)]
@@ -49,7 +47,9 @@ def frames_called(ws: Workspace, state: State, text: str, taught: Taught, *, ear
     for node, split in _earlier(ws, state, frames, only) if earlier else ():
         frames.holders[node], frames.splits[node] = None, split
     if pictures:
-        frames.versions = taught(state, pictures)
+        from pipelines.lineage.taught import trained_on  # it decodes pictures: a second to load, which only a frame is worth
+
+        frames.versions = trained_on(registry, state, pictures)
     return frames
 
 

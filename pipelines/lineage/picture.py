@@ -71,7 +71,7 @@ def lineage_svg(
     bottom = EDGE + ROW * layout.size[1] + 22
     legend = _legend(graph, bottom)
     remark = f"{folded.words}: {REST}" if folded.words else ""
-    said = f'<text class="small" x="{EDGE}" y="{bottom + ROW / 2:.1f}">{escape(remark)}</text>' if remark else ""
+    note = f'<text class="small" x="{EDGE}" y="{bottom + ROW / 2:.1f}">{escape(remark)}</text>' if remark else ""
     width = max(EDGE * 2 + sum(widths) + GAP * max(columns - 1, 0), legend[1] + EDGE, 2 * EDGE + SMALL * _width(remark))
     height = EDGE + bottom + (ROW / 2 if remark else 0)
     links = [_drawn_link(pair, kinds, layout, lefts, widths) for pair, kinds in _pairs(graph).items()]
@@ -95,7 +95,7 @@ def lineage_svg(
         f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}">'
     )
     return "\n".join(
-        [head, f"<style>{STYLE}{ALONE if alone else ''}</style>", *links, *boxes, legend[0], *([said] if said else []), "</svg>", ""]
+        [head, f"<style>{STYLE}{ALONE if alone else ''}</style>", *links, *boxes, legend[0], *([note] if note else []), "</svg>", ""]
     )
 
 

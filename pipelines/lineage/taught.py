@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,10 @@ from numpy.typing import NDArray
 from core.errors import VortexError
 from pipelines.validate.fingerprints import Fingerprints
 from registry.records import Artifact
+from registry.state import State
 from registry.versions import Hub
+from validation.frames import measure
+from validation.rows import Frame
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,16 @@ def versions_taught(registry: Hub, fingerprints: Mapping[str, Artifact | None], 
     return Taught(tuple(versions), tuple(unknown))
 
 
+def trained_on(registry: Hub, state: State, frames: Sequence[tuple[Path, Frame]]) -> tuple[str, ...]:
+    """The versions that were trained on the pictures of these frames, each given with the folder of its dataset."""
+    fingerprints = {version.name: version.material.fingerprints for version in state.versions.values()}
+    return versions_taught(registry, fingerprints, (measure(root, frame).content for root, frame in frames)).versions
+
+
 def _holds(registry: Hub, artifact: Artifact, pictures: NDArray[np.uint64]) -> bool | None:
     """Whether one of the pictures is among the training frames; None where that cannot be told."""
     try:
-        trained = Fingerprints.load(registry.artifact_path(artifact))
+        trained = Fingerprints.load(registry.artifacts.path(artifact))
     except VortexError:  # gone or changed: `vortex audit verify` says so
         return None
     return bool(np.isin(pictures, trained.content).any())

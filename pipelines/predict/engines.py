@@ -60,7 +60,7 @@ def opened(registry: Hub, version: Version, runtime: str, form: Form, threads: i
 def _of_torch(registry: Hub, version: Version, threads: int) -> Iterator[OpenedEngine]:
     import torch
 
-    student, _ = checkpoint.load(registry.artifact_path(version.checkpoint))
+    student, _ = checkpoint.load(registry.artifacts.path(version.checkpoint))
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -76,7 +76,7 @@ def _file(registry: Hub, version: Version, form: Form) -> Path:
             f"{version.name} has no ONNX export of the form {form}",
             f"vortex export {version.name} --precision {form.precision} --target {form.target}",
         )
-    return registry.artifact_path(exported.artifact)
+    return registry.artifacts.path(exported.artifact)
 
 
 def _remark(form: Form) -> str:

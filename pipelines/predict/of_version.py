@@ -48,7 +48,7 @@ def predictor_of(registry: Hub, version: Version, wish: str = "auto", device: st
 
 def _of_network(registry: Hub, version: Version, device: str, remark: str = "") -> VersionPredictor:
     place = choose_device(device)
-    student, _ = checkpoint.load(registry.artifact_path(version.checkpoint))
+    student, _ = checkpoint.load(registry.artifacts.path(version.checkpoint))
     return VersionPredictor(of_student(student.to(place), place), "torch", place, remark)
 
 
@@ -61,4 +61,4 @@ def _of_export(registry: Hub, version: Version) -> VersionPredictor:
             f"the ONNX export of {version.name} is not known to answer as its network: {exported.parity_m} m apart on {exported.parity_on or 'nothing'}",
             f"vortex export {version.name}, and look at what it says",
         )
-    return VersionPredictor(of_file(registry.artifact_path(exported.artifact), cores()), "onnx", "cpu")
+    return VersionPredictor(of_file(registry.artifacts.path(exported.artifact), cores()), "onnx", "cpu")

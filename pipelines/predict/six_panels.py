@@ -16,8 +16,8 @@ from core.depth import TOF_CONFIDENT
 from core.errors import VortexError
 from core.progress import Progress
 from pipelines.data.datasets import resolve
-from pipelines.frame_arrays import load_arrays
 from pipelines.hub.open import hub
+from pipelines.pack.frame_arrays import load_arrays
 from pipelines.pack.preparing import packs_folder
 from pipelines.predict.of_version import predictor_of
 from pipelines.report.film import film, require_film, usual_suffix
@@ -26,8 +26,8 @@ from pipelines.workspace import Workspace
 from validation.manifest import load_manifest
 
 if TYPE_CHECKING:
-    from pipelines.frame_arrays import FrameArrays
     from pipelines.pack.decoding import Arrays
+    from pipelines.pack.frame_arrays import FrameArrays
     from pipelines.predict.runtimes import Predictor
     from validation.rows import Frame
 

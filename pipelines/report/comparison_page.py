@@ -41,9 +41,9 @@ def comparison_values(comparison: Comparison) -> Mapping[str, Any]:
     }
 
 
-def _rows(measured: Measured, asked: Collection[str]) -> list[tuple[MetricRow, tuple[str, ...], Markup, str]]:
+def _rows(measured: Measured, metrics: Collection[str]) -> list[tuple[MetricRow, tuple[str, ...], Markup, str]]:
     """Of each metric: the row, its two values and their change in words, the drawing of its interval, and the class of its verdict."""
-    reach = _reach(measured, asked)
+    reach = _reach(measured, metrics)
     return [(row, _figures(row), _interval(row, reach), row.verdict.word if row.verdict else "") for row in measured.rows]
 
 
@@ -53,7 +53,7 @@ def _figures(row: MetricRow) -> tuple[str, ...]:
     return tuple("–" if value is None else metric.text(value, sign) if metric else f"{value:{sign}.4f}" for value, sign in values)
 
 
-def _reach(measured: Measured, asked: Collection[str]) -> float:
+def _reach(measured: Measured, metrics: Collection[str]) -> float:
     """Half of what all drawings of a table span, as a share of the baseline: the farthest end of an interval, within bounds."""
     judged = [row.verdict for row in measured.rows if row.verdict and row.verdict.interval and row.verdict.b]
     ends = {
@@ -61,7 +61,7 @@ def _reach(measured: Measured, asked: Collection[str]) -> float:
         for verdict in judged
         if verdict.interval
     }
-    bounded = [end if metric in asked else min(end, _WIDEST) for metric, end in ends.items()]
+    bounded = [end if metric in metrics else min(end, _WIDEST) for metric, end in ends.items()]
     return 1.05 * max([0.02, *bounded, *(2 * verdict.margin_share for verdict in judged)])
 
 

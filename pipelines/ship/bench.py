@@ -28,8 +28,8 @@ from pipelines.pack.preparing import packs_folder
 from pipelines.predict.engines import opened
 from pipelines.predict.runtimes import Predictor
 from pipelines.protocol import EXAM
-from pipelines.ship.export import exam_of
 from pipelines.ship.export.parity import noise
+from pipelines.ship.export.run import exam_of
 from pipelines.workspace import Workspace
 from registry.records import Artifact, Version
 from validation.decode import read_rgb

@@ -93,7 +93,7 @@ def _does_its_task(registry: Hub, version: Version, channel: Channel, task: Task
 def pack(ws: Workspace, registry: Hub, version: Version, channel: Channel, keys: KeyFolder) -> PackedBundle:
     """Make the bundle of a version for a channel. Raises VortexError where an export, a key or the frames of the exam are missing."""
     exported = export_for(ws, registry, version, channel)
-    path, model = f"models/{version.name}-{exported.precision}.onnx", registry.artifact_path(exported.artifact)
+    path, model = f"models/{version.name}-{exported.precision}.onnx", registry.artifacts.path(exported.artifact)
     pixels = class_pixels(registry, version)
     task = health_task(ws, channel.domain, version.size, model, classes=not untaught(pixels))
     digests = {path: exported.artifact.sha256}

@@ -32,7 +32,8 @@ from pipelines.hub.exports import (
     shipped_file,
     task_rules,
 )
-from pipelines.ship.export import export, tensorrt_check
+from pipelines.ship.export import tensorrt_check
+from pipelines.ship.export.run import export
 from pipelines.workspace import Workspace
 from registry.channels import Channel
 from registry.devices import devices
@@ -248,8 +249,8 @@ def _on_exam(request: Request, sets: Sequence[ExamSet], rules: Sequence[Strict])
     answers = _results(request, request.version, sets)
     rival, missing = (None, "") if request.incumbent is None else _rival(request, request.incumbent, sets, rules)
     # All intervals of one promotion hold at once: each metric at each place is one more of them.
-    asked = {(rule.metric, rule.least) for rule in rules if isinstance(rule, NotWorse)}
-    judged = sum(share_of(answers[place].errors, metric) >= least for metric, least in asked for _, place in places)
+    criteria = {(rule.metric, rule.least) for rule in rules if isinstance(rule, NotWorse)}
+    judged = sum(share_of(answers[place].errors, metric) >= least for metric, least in criteria for _, place in places)
     first = any(isinstance(rule, (BetterThanNothing, IndependentFrames)) for rule in rules)
     gathered: list[Evidence] = []
     for exam_set, place in places:

@@ -17,7 +17,7 @@ from core.classes import IGNORE
 from core.errors import VortexError
 from models.metrics import CAP_M
 from pipelines.exam.sets import exam_sets
-from pipelines.frame_arrays import load_arrays
+from pipelines.pack.frame_arrays import load_arrays
 from pipelines.pack.preparing import packs_folder
 from pipelines.predict.runtimes import of_file
 from pipelines.workspace import Workspace
@@ -64,8 +64,8 @@ def health_task(ws: Workspace, domain: str, size: tuple[int, int], model: Path, 
     predict = of_file(model)
     for number, truth in enumerate(truths):
         answers = predict(truth.rgb[None])
-        known = truth.depth_mm > 0
-        squares.append((answers.depth[0][known] - truth.depth_mm[known].astype(np.float64) / 1000) ** 2)
+        valid = truth.depth_mm > 0
+        squares.append((answers.depth[0][valid] - truth.depth_mm[valid].astype(np.float64) / 1000) ** 2)
         labels = truth.classes if classes else None
         if labels is not None:
             labelled = labels != IGNORE
@@ -107,8 +107,8 @@ def _above(measured: float) -> float:
 
 def _blind(bounds: Bounds, truths: list[_Truth]) -> str:
     """Why a model that sees no better than one depth everywhere would pass; empty where it would not."""
-    known = np.concatenate([truth.depth_mm[truth.depth_mm > 0] for truth in truths]).astype(np.float64) / 1000
-    constant = float(np.sqrt(np.mean((known - known.mean()) ** 2)))
+    depths_m = np.concatenate([truth.depth_mm[truth.depth_mm > 0] for truth in truths]).astype(np.float64) / 1000
+    constant = float(np.sqrt(np.mean((depths_m - depths_m.mean()) ** 2)))
     if bounds.rmse_m < constant:
         return ""
     return f"its health frames allow {bounds.rmse_m:.2f} m, and one depth everywhere is off by {constant:.2f} m: what sees no better than that would pass"

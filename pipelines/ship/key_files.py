@@ -45,6 +45,11 @@ def load_private(path: Path, passphrase: str | None) -> CryptoSigner:
             f"{path}: the key is {'encrypted' if passphrase is None else 'not encrypted'}", "restore the file from a backup"
         ) from error
     except ValueError as error:
+        if passphrase is None:
+            raise VortexError(
+                f"{path}: holds no key that can be read",
+                "restore it from a backup of the keys' folder, or remove it, and make a new one: vortex keys rotate ROLE --root FOLDER",
+            ) from error
         raise VortexError(
             f"{path}: the passphrase does not open it, or it holds no key", "give the passphrase that it was made with"
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -66,7 +67,7 @@ class PromotionReport:
 
     @property
     def already(self) -> bool:
-        """Whether the version held the stage before, so that nothing was entry."""
+        """Whether the version held the stage before, so that there was nothing to judge."""
         return all(report.state == "held" for report in self.stages)
 
     def sentence(self) -> str:
@@ -104,58 +105,29 @@ def promote(
     Raises ChannelMoved, recording nothing, when another promotion came first; VortexError for an unknown version, domain or device, for
     a domain without an exam, and for a checkpoint or an export whose bytes are gone or are not those that were recorded.
     """
-    if stage not in STAGES:
-        raise UsageError(f"unknown stage {stage!r}; the stages are: {', '.join(STAGES)}", "name one of them with --stage")
-    if override and not reason.strip():
-        raise UsageError("--override without a reason", "say why with --reason: it is kept in the ledger")
-    if share is not None and not (stage == "production" and 0 < share <= 1):
-        raise UsageError(
-            f"--devices {share:.0%} for {stage}, allowed: above 0 % to 100 %, for production", "leave --devices out for all devices"
-        )
+    _check_options(stage, override, reason, share)
     registry = hub(ws)
     registry.ledger.verify()
     version = registry.get(name)
     channel = _channel(ws, version, device, domain)
-    forms = dict.fromkeys((HOST, form_of(ws.config.devices[channel.device])))
-    exports = [exported for form in forms if (exported := newest(version, form))]
-    for artifact in (version.checkpoint, *(exported.artifact for exported in exports)):
-        registry.artifact_path(artifact)  # hashed again: what is shipped is what was registered
-    policy = load_policies().promotion
+    _require_whole(ws, registry, version, channel)
     state = channel_state(registry.ledger, channel)
-    stages = STAGES[: STAGES.index(stage) + 1]
-    highest = state.stage_of(version.name)
-    reports = [StageReport(step, "held") for step in stages if highest and STAGES.index(step) <= STAGES.index(highest)]
-    remaining = stages[len(reports) :]
-    place = Place(channel.device, ws.config.devices[channel.device].runtime, channel.domain)
-    rules = [rule for step in remaining for rule in policy.stage(step, place)]
     incumbent = registry.get(state.production) if state.production and state.production != version.name else None
-    evidence = gather(Request(ws, registry, version, incumbent, channel, dry_run, on_step, on_progress), rules)
     waiver = f"overridden by {actor()}: {reason}" if override else ""
-    for step in remaining:
-        if reports and reports[-1].state in ("refused", "not reached"):
-            reports.append(StageReport(step, "not reached"))
-            continue
-        # What does not depend on the camera is asked once.
-        checks = dict.fromkeys(check for records in evidence for rule in policy.stage(step, place) for check in judge(rule, records))
-        answered = tuple(dataclasses.replace(check, waiver=waiver) if isinstance(check, Undecided) else check for check in checks)
-        reports.append(StageReport(step, "passed" if all(check.ok for check in answered) else "refused", answered))
     wider = 1.0 if share is None else share
-    if stage == "production" and not remaining and state.production == version.name and wider != state.share:
-        check = _rollout_check(registry, state, wider)
-        answered = (dataclasses.replace(check, waiver=waiver) if waiver and not check.passed else check,)
-        reports[-1] = StageReport(stage, "passed" if answered[0].ok else "refused", answered)
+    request = Request(ws, registry, version, incumbent, channel, dry_run, on_step, on_progress)
+    reports, exam = _judged(request, state, STAGES[: STAGES.index(stage) + 1], waiver)
+    if stage == "production" and reports[-1].state == "held" and state.production == version.name and wider != state.share:
+        reports[-1] = _answered(stage, [_rollout_check(registry, state, wider)], waiver)
     passed = reports[-1].state in ("passed", "held")
-    replaced = state.current.get(stage)
-    report = PromotionReport(version.name, str(channel), stage, passed, dry_run, False, replaced, tuple(reports))
-    exams = (record for records in evidence for record in records.values() if isinstance(record, Exam))
-    exam = {name: frames for record in exams for name, frames, _ in record.sets}
+    report = PromotionReport(version.name, str(channel), stage, passed, dry_run, False, state.current.get(stage), tuple(reports))
+    if dry_run:
+        return report
     judgements = [
         StageJudgement(entry.stage, entry.state == "passed", tuple(map(dataclasses.asdict, entry.checks)), exam)
         for entry in reports
         if entry.state in ("passed", "refused")
     ]
-    if dry_run:
-        return report
     reached = registry.reach_store()
     if judgements:
         record_promotion(
@@ -166,6 +138,52 @@ def promote(
     return dataclasses.replace(report, recorded=bool(judgements), published=publish_after(ws, on_step))
 
 
+def _check_options(stage: str, override: bool, reason: str, share: float | None) -> None:
+    if stage not in STAGES:
+        raise UsageError(f"unknown stage {stage!r}; the stages are: {', '.join(STAGES)}", "name one of them with --stage")
+    if override and not reason.strip():
+        raise UsageError("--override without a reason", "say why with --reason: it is kept in the ledger")
+    if share is not None and not (stage == "production" and 0 < share <= 1):
+        raise UsageError(
+            f"--devices {share:.0%} for {stage}, allowed: above 0 % to 100 %, for production", "leave --devices out for all devices"
+        )
+
+
+def _require_whole(ws: Workspace, registry: Hub, version: Version, channel: Channel) -> None:
+    """Hash what would be shipped again. Raises VortexError for what is gone or not what was registered."""
+    forms = dict.fromkeys((HOST, form_of(ws.config.devices[channel.device])))
+    exports = [exported for form in forms if (exported := newest(version, form))]
+    for artifact in (version.checkpoint, *(exported.artifact for exported in exports)):
+        registry.artifacts.path(artifact)
+
+
+def _judged(request: Request, state: ChannelState, stages: Sequence[str], waiver: str) -> tuple[list[StageReport], dict[str, int]]:
+    """A report of each stage: held already, judged, or not reached because one before it refuses; and the exam that judged, set → frames."""
+    policy, channel = load_policies().promotion, request.channel
+    place = Place(channel.device, request.ws.config.devices[channel.device].runtime, channel.domain)
+    highest = state.stage_of(request.version.name)
+    reports = [StageReport(stage, "held") for stage in stages if highest and STAGES.index(stage) <= STAGES.index(highest)]
+    remaining = stages[len(reports) :]
+    evidence = gather(request, [rule for stage in remaining for rule in policy.stage(stage, place)])
+    for stage in remaining:
+        if reports and reports[-1].state in ("refused", "not reached"):
+            reports.append(StageReport(stage, "not reached"))
+            continue
+        # What does not depend on the camera is asked once.
+        checks = dict.fromkeys(check for records in evidence for rule in policy.stage(stage, place) for check in judge(rule, records))
+        reports.append(_answered(stage, checks, waiver))
+    exams = (record for records in evidence for record in records.values() if isinstance(record, Exam))
+    return reports, {name: frames for exam in exams for name, frames, _ in exam.sets}
+
+
+def _answered(stage: str, checks: Iterable[Check], waiver: str) -> StageReport:
+    """The report of a judged stage; where there was too little to say, `waiver`, if any, lets it pass."""
+    answered = tuple(
+        dataclasses.replace(check, waiver=waiver) if isinstance(check, Undecided) and not check.passed else check for check in checks
+    )
+    return StageReport(stage, "passed" if all(check.ok for check in answered) else "refused", answered)
+
+
 def _rollout_check(registry: Hub, state: ChannelState, share: float) -> Check:
     """Whether a rollout may go to more devices: those that it went to run it. Raises UsageError where it would go to fewer."""
     if share < state.share:
@@ -174,11 +192,11 @@ def _rollout_check(registry: Hub, state: ChannelState, share: float) -> Check:
             "take it back with: vortex rollback",
         )
     failures, waiting = rollout_failures(registry, state, datetime.now(UTC))
-    said = [*failures, *(f"{name} has not said yet" for name in waiting)]
+    shortfalls = [*failures, *(f"{name} has not said yet" for name in waiting)]
     stopped = held(registry.ledger, state)
     asked = f"the devices of the first {state.share:.0%} run {state.production}"
-    answer = "; ".join([f"stopped: {stopped}"] if stopped else said) or "all that are enrolled do"
-    return Undecided("rollout", asked, answer, not said and not stopped)
+    answer = "; ".join([f"stopped: {stopped}"] if stopped else shortfalls) or "all that are enrolled do"
+    return Undecided("rollout", asked, answer, not shortfalls and not stopped)
 
 
 def _channel(ws: Workspace, version: Version, device: str | None, domain: str | None) -> Channel:

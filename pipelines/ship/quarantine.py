@@ -65,7 +65,7 @@ class QuarantineReport:
     def sentence(self) -> str:
         """The outcome in words."""
         name, at, content = self.subject.partition("@")
-        subject = f"{'data set ' if self.scope == 'data' else ''}{name}{at}{content[:12]}"
+        subject = f"{'dataset ' if self.scope == 'data' else ''}{name}{at}{content[:12]}"
         if self.lifted:
             return f"{subject} is out of quarantine"
         versions = ", ".join(self.barred if len(self.barred) <= 8 else [*self.barred[:4], "…", *self.barred[-3:]])
@@ -138,14 +138,14 @@ def _subject(ws: Workspace, lineage: Lineage, name: str) -> tuple[Scope, str, tu
     nodes = () if kind == "version" else data_states(ws, lineage, text)
     if kind != "data" and (text in lineage.state.versions or text in lineage.state.declared):
         if nodes:
-            raise UsageError(f"{text!r} is a version and a data set", f"say which: version:{text} or data:{text}")
+            raise UsageError(f"{text!r} is a version and a dataset", f"say which: version:{text} or data:{text}")
         return "version", text, ()
     if not nodes:
         versions = ", ".join([*lineage.summaries][-6:]) or "none yet"
         sets = ", ".join(dict.fromkeys(node.name for node in lineage.graph.nodes if node.kind == "data")) or "none yet"
         raise VortexError(
-            f"{name[:80]!r} is neither a version nor a data set; the newest versions: {versions}; data sets: {sets}",
-            "data sets are written NAME, or NAME@HASH for one content",
+            f"{name[:80]!r} is neither a version nor a dataset; the newest versions: {versions}; datasets: {sets}",
+            "datasets are written NAME, or NAME@HASH for one content",
         )
     dataset, at, _ = text.partition("@")
     contents = tuple(dict.fromkeys(node.detail for node in same_content(lineage, nodes) if node.detail))

@@ -25,7 +25,7 @@ BUILD: Final = "urn:vortex:training:1"
 def statement(version: Version, models: Mapping[str, str], ledger: str) -> dict[str, Any]:
     """The statement about these models, path → SHA-256; `ledger` is the hash of the ledger's first event, which tells one from another."""
     dependencies = [{"name": f"checkpoint of {version.name}", "digest": {"sha256": version.checkpoint.sha256}}]
-    dependencies += [{"name": f"data set {use.name}", "digest": {"vortex-content": use.digest}} for use in version.data]
+    dependencies += [{"name": f"dataset {use.name}", "digest": {"vortex-content": use.digest}} for use in version.data]
     dependencies += [{"name": f"weights of {edge.version}"} for edge in version.parents if isinstance(edge, WeightsEdge)]
     if version.commit:
         dependencies.append({"name": "code", "digest": {"gitCommit": version.commit.partition("-")[0]}})

@@ -242,7 +242,7 @@ def _data(version: Version) -> str:
         (use.name, use.domain, ", ".join(f"{count} {split}" for split, count in use.frames.items()), use.state, use.digest[:12])
         for use in version.data
     ]
-    return _table(("data set", "domain", "frames", "data gate", "content"), rows) if rows else "No data set is recorded."
+    return _table(("dataset", "domain", "frames", "data gate", "content"), rows) if rows else "No dataset is recorded."
 
 
 def _classes(pixels: dict[str, int] | None) -> str:
@@ -263,7 +263,7 @@ def _results(tables: Sequence[Results]) -> str:
 
 def _limits(version: Version, forgot: Sequence[Forgetting], pixels: dict[str, int] | None, bars: Sequence[Bar]) -> Iterator[str]:
     for bar in bars:
-        what = f"the data set {bar.quarantine}" if bar.quarantine.scope == "data" else str(bar.quarantine)
+        what = f"the dataset {bar.quarantine}" if bar.quarantine.scope == "data" else str(bar.quarantine)
         yield plain(f"Do not deploy it: {what} is in quarantine since {bar.quarantine.at[:10]}: {bar.quarantine.reason}.")
     exams = _exams(version)
     if exams:

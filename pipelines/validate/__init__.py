@@ -1,1 +1,1 @@
-"""`vortex validate`: run the data gate on a data set and remember the answer, which training asks for."""
+"""`vortex validate`: run the data gate on a dataset and remember the answer, which training asks for."""

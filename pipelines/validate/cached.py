@@ -59,7 +59,7 @@ def statistics_of(
 
 
 class _Digests:
-    """What a frame's statistics depend on, from the digests that naming the data set has just brought up to date."""
+    """What a frame's statistics depend on, from the digests that naming the dataset has just brought up to date."""
 
     def __init__(self, root: Path, cache: Path) -> None:
         self.base = str(root.resolve())

@@ -60,10 +60,10 @@ class Fingerprints:
 
     def leaks_from(self, trained: Fingerprints, bits: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Which of these frames are among `trained`, [n] each: the very picture, and one that differs in at most `bits` bits of 128."""
-        known = (self.content != 0) & np.isin(self.content, trained.content)
+        hits = (self.content != 0) & np.isin(self.content, trained.content)
         ours, theirs = self._pictures(), trained._pictures()
         alike = (twins_across(ours, theirs, bits) >= 0) & self.moving if len(trained) and len(self) else np.zeros(len(self), bool)
-        return known, alike & ~known
+        return hits, alike & ~hits
 
     def _pictures(self) -> Pictures:
         numbers = (np.asarray(values, np.float64) for values in (self.brightness, self.contrast, self.depth))

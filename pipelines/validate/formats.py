@@ -12,7 +12,7 @@ from pipelines.validate.validation_report import DataReport
 
 
 def junit(reports: Sequence[DataReport]) -> str:
-    """Reports as one JUnit document: a suite a data set, a case a check; a failure that is waived is a skipped case that says by whom."""
+    """Reports as one JUnit document: a suite a dataset, a case a check; a failure that is waived is a skipped case that says by whom."""
     root = ElementTree.Element("testsuites", name="vortex validate")
     root.extend([_suite(report) for report in reports])
     ElementTree.indent(root)

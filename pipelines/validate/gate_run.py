@@ -40,7 +40,7 @@ def validate(
     progress: Progress | None = None,
     workers: int = 1,
 ) -> DataReport:
-    """Judge a data set by the bounds of its kind and keep the report in the workspace's build folder.
+    """Judge a dataset by the bounds of its kind and keep the report in the workspace's build folder.
 
     `kind` judges by other bounds for once; such a report is kept apart and never lets the set into training. With `as_reference` a
     set that passes becomes what later sets of its domain are compared with (`references/DOMAIN.json`). `progress` is called with the

@@ -1,4 +1,4 @@
-"""Several data sets judged in one go: each gets its report or its error, and a page; in the end one refusal names them all."""
+"""Several datasets judged in one go: each gets its report or its error, and a page; in the end one refusal names them all."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Rows:
 def named(ws: Workspace, names: Sequence[str], every: bool) -> list[str]:
     """The sets to judge: those that are named, or `every` one of the workspace. Raises UsageError for neither and for both."""
     if every == bool(names):
-        raise UsageError("name the data sets to judge, or give --all", "for example: vortex validate rooms")
+        raise UsageError("name the datasets to judge, or give --all", "for example: vortex validate rooms")
     return list(names) or [dataset.name for dataset in datasets.listing(ws)]
 
 
@@ -102,7 +102,7 @@ def require_passed(judged: Judged) -> None:
         for report in refused
     ]
     raise GateRefused(
-        parts[0] if len(parts) == 1 else f"{len(refused)} of {len(judged.reports)} data sets are refused",
+        parts[0] if len(parts) == 1 else f"{len(refused)} of {len(judged.reports)} datasets are refused",
         "mend or drop the frames named above, correct what the manifest declares, or answer for it in waivers.yaml (docs/data-gate.md); "
         "`vortex train --allow-unvalidated` trains anyway, and its versions can never be promoted",
         parts if len(parts) > 1 else (),
@@ -115,4 +115,4 @@ def raise_all(errors: Sequence[VortexError]) -> None:
         raise errors[0]
     if errors:
         details = [line for error in errors for line in (error.message, *error.details)]
-        raise type(errors[0])(f"{len(errors)} data sets could not be judged", errors[0].hint, details)
+        raise type(errors[0])(f"{len(errors)} datasets could not be judged", errors[0].hint, details)

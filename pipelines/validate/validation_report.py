@@ -42,7 +42,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class DataReport:
-    """What the gate said about one data set, under which policy.
+    """What the gate said about one dataset, under which policy.
 
     `use` is what a passed set may be used for: a set whose every frame is of split `test` is for evaluation only. `labelled` counts
     frames with at least one labelled pixel. `read` counts frames whose files were read now; of the others the statistics were kept.

@@ -54,7 +54,7 @@ class DataQuarantined(DataEvent, kind="data.quarantined"):
 
     def sentence(self) -> Sentence:
         """That it is in quarantine."""
-        return "data set ", (_data_name(self.data), "name"), " ", ("quarantined", "quarantined")
+        return "dataset ", (_data_name(self.data), "name"), " ", ("quarantined", "quarantined")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class DataReleased(DataEvent, kind="data.released"):
 
     def sentence(self) -> Sentence:
         """That its quarantine ended."""
-        return "data set ", (_data_name(self.data), "name"), " released from quarantine"
+        return "dataset ", (_data_name(self.data), "name"), " released from quarantine"
 
 
 def _data_name(subject: str) -> str:

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.preloaded import Preloaded
+
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if path.stem != "__init__")
+
+DEAR = (
+    *("torch", "torchvision", "timm", "onnx", "onnxscript", "albumentations", "cv2", "pandas", "scipy.stats", "dvc.repo"),
+    *("alembic.command", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"),
+)
+"""What the benchmarks import of others, and takes seconds. None of ours: each benchmark has to import what it needs."""
+
+
+@pytest.fixture(scope="module")
+def preloaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Preloaded]:
+    with Preloaded(DEAR, tmp_path_factory.mktemp("benchmarks")) as process:
+        yield process
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BENCHMARKS)
-def test_smoke(name: str, tmp_path: Path) -> None:
+def test_smoke(name: str, preloaded: Preloaded, tmp_path: Path) -> None:
     extra = ["--folder", str(tmp_path)] if name == "real_frames" else []
-    command = [sys.executable, "-m", f"benchmarks.{name}", "--smoke", *extra]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=240, check=False)
+    result = preloaded.run(f"benchmarks.{name}", "--smoke", *extra, timeout=240)
     assert result.returncode == 0, result.stderr[-2000:]
     if result.stdout.startswith("skipped"):
         pytest.skip(result.stdout.strip())

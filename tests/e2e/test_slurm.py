@@ -93,7 +93,7 @@ def training(ws: Workspace, run: str) -> listing.Run:
 
 def weights(ws: Workspace, name: str) -> dict[str, torch.Tensor]:
     registry = hub(ws)
-    return read_tensors(registry.artifact_path(registry.get(name).checkpoint))[0]
+    return read_tensors(registry.artifacts.path(registry.get(name).checkpoint))[0]
 
 
 def test_a_job_that_meets_its_wall_is_requeued_and_ends_as_if_it_had_met_none(cluster: Cluster, ws: Workspace) -> None:

@@ -148,7 +148,7 @@ def test_a_registry_moves_to_the_servers_and_back_and_nothing_is_lost(member: Se
     assert (report.faults, report.artifacts) == ((), 2)
     assert theirs.store.export_run(run) == record
     assert theirs.store.run_behind(channel.alias("candidate")) == run
-    assert theirs.artifact_path(theirs.get(name).checkpoint).read_text() == "first"
+    assert theirs.artifacts.path(theirs.get(name).checkpoint).read_text() == "first"
     second = register(other, "second")
 
     # The first one brings it all back, what was recorded there included; once more changes nothing.
@@ -157,7 +157,7 @@ def test_a_registry_moves_to_the_servers_and_back_and_nothing_is_lost(member: Se
     assert migrate(load(ws.root), tmp_path / "back.toml").events == 0
     own = hub(load(ws.root))
     assert own.ledger.verify() == theirs.ledger.verify()
-    assert own.artifact_path(own.get(second).checkpoint).read_text() == "second"
+    assert own.artifacts.path(own.get(second).checkpoint).read_text() == "second"
     assert audit.verify(load(ws.root), mlflow=True).faults == ()
     assert own.store.export_run(own.get(second).run_id).params == {"optimizer.lr": "0.0003"}
 
@@ -184,7 +184,7 @@ def test_what_is_recorded_while_files_are_copied_comes_with_its_own(tmp_path: Pa
     migrate(ws, places_file(tmp_path, "moved", moved), copied)
     shutil.rmtree(ws.root / "mlruns")
     registry = hub(load(ws.root))
-    assert [registry.artifact_path(registry.get(name).checkpoint).read_text() for name in names] == ["first", "second"]
+    assert [registry.artifacts.path(registry.get(name).checkpoint).read_text() for name in names] == ["first", "second"]
     assert audit.verify(load(ws.root), mlflow=True).faults == ()
 
 
@@ -220,7 +220,7 @@ def test_artifacts_lie_in_an_object_store_and_come_back_from_it(bucket: str, tmp
     shutil.rmtree(ws.root / "mlruns")
     registry = hub(load(ws.root))
     for name, text in ((first, "first"), (second, "second")):
-        assert registry.artifact_path(registry.get(name).checkpoint).read_text() == text
+        assert registry.artifacts.path(registry.get(name).checkpoint).read_text() == text
     assert (audit.verify(remote, mlflow=True).artifacts, audit.verify(remote, mlflow=True).faults) == (4, ())
 
     # What somebody changes or removes there is found, and named.
@@ -292,5 +292,5 @@ def test_an_archive_is_restored_into_an_object_store_with_its_curves(bucket: str
     registry = hub(load(other.root))
     assert run_content(registry.store.export_run(before.run_id)) == run_content(before)
     assert [point[1] for point in before.metrics if point[0] == "loss"] == [2.0, 1.0]
-    assert registry.artifact_path(registry.get(name).checkpoint).read_text() == "first"
+    assert registry.artifacts.path(registry.get(name).checkpoint).read_text() == "first"
     assert audit.verify(other, mlflow=True).faults == ()

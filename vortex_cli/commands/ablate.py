@@ -38,7 +38,7 @@ def ablate(
 
     Example: vortex ablate v9 --domain corridor --vary loss.weighting=kendall,fixed --seeds 3
     """
-    from pipelines.experiments.ablate import ablate as carry_out
+    from pipelines.experiments.ablate.run import ablate as carry_out
     from vortex_cli.commands.train import Display
 
     ws = console.workspace()

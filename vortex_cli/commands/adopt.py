@@ -9,6 +9,7 @@ import typer
 
 from vortex_cli import console, wording
 from vortex_cli.completion import complete_recipes, complete_versions
+from vortex_cli.parameters import Reason
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,7 +28,7 @@ def adopt(
         str, typer.Option("--recipe", metavar="RECIPE", help="The recipe that it was trained by.", autocompletion=complete_recipes)
     ],
     class_order: Annotated[
-        str, typer.Option("--class-order", metavar="A,B,…", help="The order of the file's logits; by itself that of the published ones.")
+        str, typer.Option("--class-order", metavar="A,B,…", help="The order of the file's logits; default: that of the published ones.")
     ] = "floor,wall,person,furniture,glass,other",
     metrics: Annotated[
         Path | None,
@@ -37,10 +38,10 @@ def adopt(
     parent: Annotated[
         list[str] | None,
         typer.Option(
-            "--parent", metavar="vN", help="A version whose weights it has; by itself the recipe's.", autocompletion=complete_versions
+            "--parent", metavar="VERSION", help="A version whose weights it has; default: the recipe's.", autocompletion=complete_versions
         ),
     ] = None,
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the history.")] = "",
+    reason: Reason = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and examine the file, and record nothing.")] = False,
 ) -> None:
     """Register a checkpoint that was trained elsewhere: examined tensor by tensor, stored as safetensors, its classes in Vortex's order.

@@ -9,12 +9,11 @@ import typer
 
 from core.errors import VortexError
 from vortex_cli import console
+from vortex_cli.parameters import SigningKey
 
 
 def head(
-    sign: Annotated[
-        Path | None, typer.Option("--sign", metavar="KEY", help="Sign it with this ed25519 key (PEM), as a DSSE envelope.")
-    ] = None,
+    sign: SigningKey = None,
 ) -> None:
     """Print where the ledger ends: keep it elsewhere, and `vortex audit verify --head FILE` finds a ledger that was cut off or rewritten.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vortex_cli import console, wording
-from vortex_cli.completion import complete_versions
+from vortex_cli.parameters import Precision, Target, VersionName
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,10 +19,10 @@ HEADINGS = {"rmse": "RMSE m", "rmse_near": "near m", "miou": "mIoU %", "iou_glas
 
 
 def bench(
-    version: Annotated[str, typer.Argument(metavar="VERSION", help="A registered version.", autocompletion=complete_versions)],
+    version: VersionName,
     runtime: Annotated[str, typer.Option("--runtime", help="torch, onnx, openvino or tensorrt.")] = "onnx",
-    precision: Annotated[str, typer.Option("--precision", help="Of the exported file: fp32, fp16 or int8.")] = "fp32",
-    target: Annotated[str, typer.Option("--target", help="What the exported file is made for: host or jetson.")] = "host",
+    precision: Precision = "fp32",
+    target: Target = "host",
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads that compute.")] = 1,
     frames: Annotated[int, typer.Option("--frames", min=1, help="How many are timed, after a warm-up of ten.")] = 200,
     task: Annotated[bool, typer.Option("--task/--no-task", help="Measure the exam of its domain on the same engine.")] = True,

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from vortex_cli import console
-from vortex_cli.completion import complete_versions
+from vortex_cli.parameters import VersionName
 
 
 def card(
-    version: Annotated[str, typer.Argument(metavar="VERSION", help="A registered version.", autocompletion=complete_versions)],
+    version: VersionName,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="The card; default: build/cards/VERSION/README.md.")
     ] = None,
@@ -21,7 +21,7 @@ def card(
     """Write a version's card for the Hugging Face hub: intended use, data, classes, results, limits, and the metadata that the hub reads.
 
     Exams are in the metadata; what was only published elsewhere stands apart in the text. `[huggingface]` in vortex.toml names the licence
-    and what versions and data sets are called on the hub; for these .eval_results is written beside the card. `--push` needs HF_TOKEN or
+    and what versions and datasets are called on the hub; for these .eval_results is written beside the card. `--push` needs HF_TOKEN or
     `hf auth login`, makes the repository private where there is none, and replaces its README.md.
 
     Example: vortex card v9

@@ -12,6 +12,7 @@ from core.errors import VortexError
 from core.stages import Stage
 from vortex_cli import console
 from vortex_cli.completion import complete_versions
+from vortex_cli.parameters import ChannelDevice, ChannelDomain
 
 
 class CiHost(StrEnum):
@@ -28,8 +29,8 @@ def ci(
         typer.Option("--version", metavar="VERSION", help="The version to judge; default: the newest.", autocompletion=complete_versions),
     ] = None,
     stage: Annotated[Stage, typer.Option("--stage", help="The stage that it is judged for.")] = "production",
-    device: Annotated[str | None, typer.Option("--device", metavar="X", help="Device of the channel; default: the only one.")] = None,
-    domain: Annotated[str | None, typer.Option("--domain", metavar="D", help="Domain of the channel; default: the version's own.")] = None,
+    device: ChannelDevice = None,
+    domain: ChannelDomain = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there, where nothing is yet; default: print it.")
     ] = None,

@@ -11,6 +11,7 @@ import typer
 from core.errors import UsageError
 from vortex_cli import console, published, wording
 from vortex_cli.completion import complete_recipes, complete_versions
+from vortex_cli.parameters import JudgedMetrics, Margin
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -28,12 +29,8 @@ def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="A version, a shipped recipe or a recipe file.", autocompletion=_complete)],
     b: Annotated[str, typer.Argument(metavar="B", help="Another one.", autocompletion=_complete)],
     domain: Annotated[str | None, typer.Option("--domain", metavar="D", help="Only what was measured on this domain.")] = None,
-    metric: Annotated[
-        list[str] | None, typer.Option("--metric", metavar="NAME", help="What B is judged against A by, again for more; default: rmse.")
-    ] = None,
-    margin: Annotated[
-        float, typer.Option("--margin", min=0.0, max=1.0, help="Share of A's value within which the two are equivalent.")
-    ] = 0.01,
+    metric: JudgedMetrics = None,
+    margin: Margin = 0.01,
     html: Annotated[Path | None, typer.Option("--html", metavar="PATH", help="Write the comparison as one HTML page, too.")] = None,
 ) -> None:
     """Show what differs between two versions in recipe and figures, whether B is better than A, and what each forgot of its parent.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vortex_cli import console, wording
+from vortex_cli.parameters import Reason
 
 if TYPE_CHECKING:
     from pipelines.ship.fleet import DeviceLine
@@ -64,7 +65,7 @@ def enroll(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What the device calls itself.")],
     key: Annotated[Path, typer.Option("--key", metavar="PUB", help="Its public key (PEM, ed25519).")],
     channel: Annotated[str, typer.Option("--channel", metavar="DEVICE/DOMAIN", help="The channel that it pulls.")],
-    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the ledger.")] = "",
+    reason: Reason = "",
 ) -> None:
     """Know a device by its key: what it signs from now on counts. With another key or channel, it has that one from now on.
 
@@ -79,7 +80,7 @@ def enroll(
 
 def revoke(
     name: Annotated[str, typer.Argument(metavar="NAME", help="An enrolled device.")],
-    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the ledger.")] = "",
+    reason: Reason = "",
 ) -> None:
     """Let what a device signs count no more; what it reported before stays in the history.
 

@@ -13,6 +13,7 @@ from core.depth import RANGES_M
 from core.errors import UsageError
 from vortex_cli import console, wording
 from vortex_cli.completion import complete_versions
+from vortex_cli.parameters import ComputeDevice, JudgedMetrics, Margin
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -62,14 +63,17 @@ def evaluate(
         typer.Option("--against", metavar="VERSION", help="Compare with this version, frame by frame.", autocompletion=complete_versions),
     ] = None,
     picture: Annotated[bool, typer.Option("--picture", help="Write a grid of input, truth, prediction, error and classes.")] = False,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Frames at a time; it changes the speed, not the figures.")] = 16,
-    metric: Annotated[
-        list[str] | None, typer.Option("--metric", metavar="NAME", help="What --against judges by, again for more; default: rmse.")
+    device: ComputeDevice = "auto",
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            "--batch-size",
+            min=1,
+            help="Frames at a time, else as many as 16 of 240x320 have pixels; it changes the speed, not the figures.",
+        ),
     ] = None,
-    margin: Annotated[
-        float, typer.Option("--margin", min=0.0, max=1.0, help="Share of the other's value within which the two are equivalent.")
-    ] = 0.01,
+    metric: JudgedMetrics = None,
+    margin: Margin = 0.01,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the resampling where there are eight sequences or more.")] = 0,
     allow_unvalidated: Annotated[
         bool, typer.Option("--allow-unvalidated", help="Measure on data that has not passed `vortex validate`.")

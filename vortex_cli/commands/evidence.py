@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vortex_cli import console, wording
-from vortex_cli.completion import complete_versions
+from vortex_cli.parameters import Reason, SigningKey, VersionName
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -19,13 +19,11 @@ KIND = "closed-loop, device-bench, shadow or field."
 
 
 def add(
-    version: Annotated[str, typer.Argument(metavar="VERSION", help="A registered version.", autocompletion=complete_versions)],
+    version: VersionName,
     report: Annotated[Path, typer.Argument(metavar="REPORT", help="The report as JSON, or a signed envelope around one.")],
     kind: Annotated[str, typer.Option("--kind", metavar="KIND", help=KIND)],
-    sign: Annotated[
-        Path | None, typer.Option("--sign", metavar="KEY", help="Sign it with this ed25519 key (PEM), as a DSSE envelope.")
-    ] = None,
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the history.")] = "",
+    sign: SigningKey = None,
+    reason: Reason = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and judge the report, and record nothing.")] = False,
 ) -> None:
     """Add a report about a version, bound to the SHA-256 of its checkpoint, and of the exported file where it is about one.
@@ -43,7 +41,7 @@ def add(
 
 
 def list_(
-    version: Annotated[str, typer.Argument(metavar="VERSION", help="A registered version.", autocompletion=complete_versions)],
+    version: VersionName,
 ) -> None:
     """List the evidence of a version, each report read again: its bytes, what it is about, who signed it, and what it comes to.
 

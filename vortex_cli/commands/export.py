@@ -8,7 +8,7 @@ import typer
 
 from core.errors import GateRefused, UsageError
 from vortex_cli import console, wording
-from vortex_cli.completion import complete_versions
+from vortex_cli.parameters import Precision, Target, VersionName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,9 +26,9 @@ ROWS = 8
 
 
 def export(
-    version: Annotated[str, typer.Argument(metavar="VERSION", help="A registered version.", autocompletion=complete_versions)],
-    precision: Annotated[str, typer.Option("--precision", help="fp32, fp16 or int8.")] = "fp32",
-    target: Annotated[str, typer.Option("--target", help="What runs the file: host or jetson.")] = "host",
+    version: VersionName,
+    precision: Precision = "fp32",
+    target: Target = "host",
     check: Annotated[bool, typer.Option("--check", help="Have NVIDIA's own parser and builder take it (TensorRT-RTX).")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Find the layers that need fp32, and export fp16 with the rest.")] = False,
 ) -> None:
@@ -42,9 +42,9 @@ def export(
     """
     from pipelines.hub.exports import file_checks, form_named, speed_checks
     from pipelines.hub.open import hub
-    from pipelines.ship.export import export as write
-    from pipelines.ship.export import export_path
     from pipelines.ship.export.layers import find_layers
+    from pipelines.ship.export.run import export as write
+    from pipelines.ship.export.run import export_path
 
     form = form_named(precision, target)
     if debug and form.precision != "fp16":

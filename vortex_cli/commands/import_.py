@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vortex_cli import console, published
+from vortex_cli.parameters import Reason
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,7 +19,7 @@ def import_(
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="A lineage file; lineage.yaml is the shipped one, unless a file of that name lies here.")
     ],
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the history.")] = "",
+    reason: Reason = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be recorded, and record nothing.")] = False,
 ) -> None:
     """Record versions that were published elsewhere: parents, data, lessons, jobs and published figures, without weights.

@@ -36,7 +36,7 @@ def label(
     workers: Annotated[int, typer.Option(min=1, max=256, help="Processes, each with teachers of its own; the labels are the same.")] = 1,
     relabel: Annotated[bool, typer.Option("--relabel", help="Replace labels of other teachers too; never ground truth.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many frames, spread over the dataset.")] = None,
-    split: Annotated[list[Split] | None, typer.Option(help="Only frames of this split; may be given again.")] = None,
+    split: Annotated[list[Split] | None, typer.Option(help="Only frames of this split; may be repeated.")] = None,
     max_quarantine: Annotated[float, typer.Option(metavar="SHARE", help="Share of frames that may fail (at least one frame).")] = 0.01,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="TEACHER.KEY=VALUE", help="A teacher's setting, for once.")] = None,
 ) -> None:

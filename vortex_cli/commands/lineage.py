@@ -5,8 +5,6 @@ from __future__ import annotations
 import gc
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
@@ -23,14 +21,13 @@ if TYPE_CHECKING:
     from pipelines.lineage.device_runs import DeviceRun
     from pipelines.lineage.focus import Focus
     from pipelines.lineage.metric_line import MetricHistory, MetricLine, Point
+    from pipelines.lineage.query import Answer, Step
     from pipelines.workspace import Workspace
     from registry import graph
     from registry.declarations import DeclaredVersion
     from registry.lineage import Node
     from registry.quarantine import Bar
     from registry.records import Summary
-    from registry.state import State
-    from validation.rows import Frame
 
 Form = Literal["tree", "json", "mermaid", "svg"]
 
@@ -42,8 +39,6 @@ PLOT: Final = 24
 """Columns of the longest bar."""
 TENURES: Final = {(True, True): "runs", (True, False): "ran", (False, True): "holds", (False, False): "held"}
 """Whether a stage is production, and whether it is held now → in a word."""
-LASTING: Final = ("channel", "device", "robot")
-"""Kinds that stand in a table below the tree, with their times, and not in it."""
 
 
 def lineage(
@@ -55,7 +50,7 @@ def lineage(
             autocompletion=complete_versions,
         ),
     ] = None,
-    data: Annotated[bool, typer.Option("--data/--no-data", help="Show teachers and data sets below each version.")] = True,
+    data: Annotated[bool, typer.Option("--data/--no-data", help="Show teachers and datasets below each version.")] = True,
     up: Annotated[bool, typer.Option("--up", help="What it was made from.")] = False,
     down: Annotated[
         bool, typer.Option("--down", help="What came of it, and every channel, device and robot that runs or ran that.")
@@ -133,55 +128,47 @@ def _forest(ws: Workspace, version: str | None, data: bool) -> None:
 def _graph(ws: Workspace, name: str | None, up: bool, down: bool, form: Form) -> None:
     """What leads to `name` and what came of it, as a tree with a table, as JSON, or as a picture; of all there is without a name."""
     from pipelines.hub.open import hub
-    from pipelines.lineage.ancestry import family, lineage_of, runs_of, setbacks_of, tenures
-    from pipelines.lineage.focus import resolve
-    from pipelines.lineage.picture import lineage_svg, mermaid
+    from pipelines.lineage.ancestry import lineage_of
+    from pipelines.lineage.query import ask, document
 
     registry = hub(ws)
     lineage = lineage_of(registry)
     gc.freeze()  # none of it becomes garbage before the end; looking for some took a seventh of the time (measured, 10,000 versions)
-
-    def taught(state: State, frames: Sequence[tuple[Path, Frame]]) -> tuple[str, ...]:
-        from pipelines.lineage.taught import versions_taught
-        from validation.frames import measure
-
-        fingerprints = {version.name: version.material.fingerprints for version in state.versions.values()}
-        return versions_taught(registry, fingerprints, (measure(root, frame).content for root, frame in frames)).versions
-
-    focus = resolve(ws, lineage, name, taught) if name else None
-    starts = focus.nodes if focus else ()
-    if focus:
-        lineage = lineage.joined(focus.nodes, focus.links)
-        up, down = (up, down) if up or down else (focus.kind in UPWARD, focus.kind not in FINAL)
-    directions: tuple[graph.Direction, ...] = (*(("up",) if up else ()), *(("down",) if down else ()))
-    running = tenures(lineage, starts) if focus and down else []
-    runs = runs_of(lineage, starts) if focus and down else []
-    setbacks = setbacks_of(registry, running)
-    part = (family(lineage, starts, directions) if focus else lineage.graph) if form != "tree" or console.session.json else None
-    if part and form in ("mermaid", "svg"):
-        quarantined = [node for node in part.nodes if lineage.quarantine_of(node)]
-        options: dict[str, Any] = {"label": lambda node: _node_words(lineage, node), "quarantined": quarantined}
-        text = lineage_svg(part, starts, alone=True, **options) if form == "svg" else mermaid(part, starts, **options)
+    answer = ask(ws, registry, lineage, name, up=up, down=down)
+    if form in ("mermaid", "svg"):
+        text = _picture(answer, form)
         console.emit({"format": form, "text": text})
         if not console.session.json:
             console.write(text)
-        return
-    if part:
-        console.emit(_graph_payload(lineage, part, starts, running) | {"robots": runs, "setbacks": setbacks})
-        return
-    for direction in directions:
-        _print_tree(lineage, starts, direction, both=len(directions) > 1)
-    if down and focus:
-        _print_tenures(focus, running)
-        _print_runs(runs)
-        for setback in setbacks:
-            console.emit([], f"{setback.device} on {setback.channel}: {setback.version} {setback.outcome}: {setback.reason}")
+    elif console.session.json:
+        console.emit(document(answer))
+    else:
+        _print_answer(answer)
 
 
-UPWARD: Final = ("version", "channel", "device", "robot")
-"""Kinds that are asked for what they come from, unless --down is said."""
-FINAL: Final = ("channel", "device", "robot")
-"""Kinds that nothing comes of."""
+def _picture(answer: Answer, form: Form) -> str:
+    """The part of the graph that answers, as SVG or Mermaid."""
+    from pipelines.lineage.picture import lineage_svg, mermaid
+
+    lineage, part = answer.lineage, answer.part()
+    quarantined = [node for node in part.nodes if lineage.quarantine_of(node)]
+
+    def label(node: graph.Node) -> str:
+        return _node_words(lineage, node)
+
+    if form == "svg":
+        return lineage_svg(part, answer.starts, alone=True, label=label, quarantined=quarantined)
+    return mermaid(part, answer.starts, label=label, quarantined=quarantined)
+
+
+def _print_answer(answer: Answer) -> None:
+    for direction in answer.directions:
+        _print_tree(answer.lineage, answer.starts, direction, both=len(answer.directions) > 1)
+    if answer.focus and "down" in answer.directions:
+        _print_tenures(answer.focus, answer.tenures)
+        _print_runs(answer.runs)
+    for setback in answer.setbacks:
+        console.emit([], f"{setback.device} on {setback.channel}: {setback.version} {setback.outcome}: {setback.reason}")
 
 
 def _metric(ws: Workspace, version: str, metric: str, form: Form) -> None:
@@ -278,20 +265,12 @@ def _others(node: Node) -> Text:
     return line
 
 
-@dataclass
-class Step:
-    """A node in a tree of the graph, with the links that tie it to the one above it, and to others that the tree has elsewhere."""
-
-    node: graph.Node
-    links: list[graph.Link] = field(default_factory=list)
-    elsewhere: list[graph.Link] = field(default_factory=list)
-    children: list[Step] = field(default_factory=list)
-
-
 def _print_tree(lineage: Lineage, starts: Sequence[graph.Node], direction: graph.Direction, *, both: bool) -> None:
     from rich.text import Text
 
-    steps = _steps(lineage, starts, direction)
+    from pipelines.lineage.query import steps as tree_of
+
+    steps = tree_of(lineage, starts, direction)
     if both:
         console.emit([], Text("Made from" if direction == "up" else "\nWhat came of it", "bold"))
 
@@ -302,29 +281,6 @@ def _print_tree(lineage: Lineage, starts: Sequence[graph.Node], direction: graph
     roots = [steps[start] for start in starts if start in steps]
     focused = set(starts)
     _print_lines(len(steps), branches.lines(roots, lambda step: _step_label(lineage, step, direction, step.node in focused), elsewhere))
-
-
-def _steps(lineage: Lineage, starts: Sequence[graph.Node], direction: graph.Direction) -> dict[graph.Node, Step]:
-    """Every node that is reached, each hanging below the one that led to it first."""
-    from pipelines.lineage.ancestry import followed
-    from registry.graph import LINK_KINDS
-
-    kinds = followed(tuple(starts)) if direction == "down" else LINK_KINDS
-    kinds = tuple(kind for kind in kinds if kind not in LASTING or any(start.kind in LASTING for start in starts))
-    reached = lineage.graph.reached(starts, direction, kinds)
-    steps = {node: Step(node) for node in reached}
-    for node, first in reached.items():
-        links = lineage.graph.above[node] if direction == "down" else lineage.graph.below[node]
-        above = (first.source if direction == "down" else first.target) if first else None
-        for link in links:
-            end = link.source if direction == "down" else link.target
-            if end == above:
-                steps[node].links.append(link)
-            elif end in steps and link.kind in kinds:
-                steps[node].elsewhere.append(link)
-        if above is not None:
-            steps[above].children.append(steps[node])
-    return steps
 
 
 def _step_label(lineage: Lineage, step: Step, direction: graph.Direction, focused: bool) -> Text:
@@ -353,6 +309,8 @@ def _step_label(lineage: Lineage, step: Step, direction: graph.Direction, focuse
 
 def _note(link: graph.Link) -> str:
     """What a link says beside its kind, where it ties something else than two versions."""
+    from pipelines.lineage.query import LASTING
+
     if link.kind in LASTING:
         return f"{link.note} since {wording.when(link.since)}" + (f" until {wording.when(link.until)}" if link.until else "")
     if link.kind == "data":
@@ -361,7 +319,7 @@ def _note(link: graph.Link) -> str:
 
 
 def _kind(node: graph.Node) -> str:
-    return {"data": "data set", "code": "commit"}.get(node.kind, node.kind)
+    return {"data": "dataset", "code": "commit"}.get(node.kind, node.kind)
 
 
 def _node_words(lineage: Lineage, node: graph.Node) -> str:
@@ -417,47 +375,6 @@ def _print_runs(runs: Sequence[DeviceRun]) -> None:
         console.write(wording.aligned([(str(column), "left") for column in columns], [[cell or "–" for cell in row] for row in rows]))
         return
     console.emit([], "", wording.snug(console.fitting(columns, rows, ("channel",), title=title)))
-
-
-def _graph_payload(lineage: Lineage, part: graph.Graph, starts: Sequence[graph.Node], running: Sequence[Tenure]) -> dict[str, Any]:
-    ids = {node: f"{node.kind}:{node.detail}/{node.name}" if node.kind == "frame" else _id(node) for node in part.nodes}
-    return {
-        "focus": [ids[start] for start in starts],
-        "nodes": [
-            {
-                "id": ids[node],
-                "kind": node.kind,
-                "name": node.name,
-                "detail": node.detail,
-                "declared": part.declared(node),
-                "quarantined": _why_barred(lineage, node),
-            }
-            for node in part.nodes
-        ],
-        "links": [
-            {
-                "kind": link.kind,
-                "from": ids[link.source],
-                "to": ids[link.target],
-                "note": link.note,
-                "since": link.since or None,
-                "until": link.until,
-            }
-            for link in part.links
-        ],
-        "runs": running,
-    }
-
-
-def _id(node: graph.Node) -> str:
-    return f"{node.kind}:{node.name}" + (f"@{node.detail}" if node.detail else "")
-
-
-def _why_barred(lineage: Lineage, node: graph.Node) -> list[str]:
-    if node.kind == "version":
-        return [str(bar) for bar in lineage.bars.get(node.name, ())]
-    quarantine = lineage.quarantine_of(node)
-    return [quarantine.reason] if quarantine else []
 
 
 def _metric_tables(history: MetricHistory) -> Iterator[RenderableType]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vortex_cli import console, wording
+from vortex_cli.parameters import Margin
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -21,9 +22,7 @@ def pareto(
         str, typer.Option("--axes", metavar="AXIS,AXIS", help="DOMAIN.METRIC, DATASET.METRIC, params or latency@DEVICE; two or more.")
     ],
     any_protocol: Annotated[bool, typer.Option("--any-protocol", help="Figures of other protocols than an exam's, too.")] = False,
-    margin: Annotated[
-        float, typer.Option("--margin", min=0.0, max=1.0, help="Share of a value within which two versions are equivalent.")
-    ] = 0.01,
+    margin: Margin = 0.01,
     svg: Annotated[Path | None, typer.Option("--svg", metavar="PATH", help="Write the drawing as SVG, too.")] = None,
 ) -> None:
     """Show which versions are on the Pareto front over two axes or more, and which version dominates each of the others, by how much.

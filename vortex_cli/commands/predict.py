@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vortex_cli import console
-from vortex_cli.completion import complete_versions
+from vortex_cli.parameters import ComputeDevice, Every, PredictionRuntime, VersionName
 
 if TYPE_CHECKING:
     from pipelines.predict.run import Predictions
 
 
 def predict(
-    version: Annotated[str, typer.Argument(metavar="VERSION", help="A registered version.", autocompletion=complete_versions)],
+    version: VersionName,
     source: Annotated[
         str, typer.Argument(metavar="IMAGE|FOLDER|VIDEO|DATASET", help="A PNG or JPEG, a folder of them, a video, a dataset.")
     ],
@@ -24,11 +24,9 @@ def predict(
     ] = None,
     format_: Annotated[str, typer.Option("--format", help="Of depth: png, 16-bit millimetres, or npy, float32 metres.")] = "png",
     split: Annotated[str | None, typer.Option("--split", help="Of a dataset: train, gap, val or test; default: all its frames.")] = None,
-    every: Annotated[int, typer.Option("--every", metavar="N", min=1, help="Take one picture of N.")] = 1,
-    runtime: Annotated[
-        str, typer.Option("--runtime", help="onnx, torch, or auto: ONNX where an export that answers alike is there.")
-    ] = "auto",
-    device: Annotated[str, typer.Option("--device", help="For torch: auto, cpu or cuda.")] = "auto",
+    every: Every = 1,
+    runtime: PredictionRuntime = "auto",
+    device: ComputeDevice = "auto",
     pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Also draw picture, depth and classes side by side.")] = True,
 ) -> None:
     """Run a version over pictures: write depth, classes, and both beside the picture.

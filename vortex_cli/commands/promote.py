@@ -10,7 +10,7 @@ import typer
 from core.errors import GateRefused, UsageError
 from core.stages import Stage
 from vortex_cli import console
-from vortex_cli.completion import complete_versions
+from vortex_cli.parameters import ChannelDevice, ChannelDomain, Reason, VersionName
 
 if TYPE_CHECKING:
     from pipelines.ship.promote import PromotionReport
@@ -22,16 +22,16 @@ UNJUDGED = {"held": "held already", "not reached": "not asked, for a stage befor
 
 
 def promote(
-    version: Annotated[str, typer.Argument(metavar="VERSION", help="A registered version.", autocompletion=complete_versions)],
+    version: VersionName,
     stage: Annotated[Stage, typer.Option("--stage", help="How far; every stage on the way is judged too.")],
-    device: Annotated[str | None, typer.Option("--device", metavar="X", help="Device of the channel; default: the only one.")] = None,
-    domain: Annotated[str | None, typer.Option("--domain", metavar="D", help="Domain of the channel; default: the version's own.")] = None,
+    device: ChannelDevice = None,
+    domain: ChannelDomain = None,
     devices: Annotated[
         str | None,
         typer.Option("--devices", metavar="SHARE", help="Of production: to so many of the devices first, such as 10%; default: all."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge, and record nothing.")] = False,
-    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the ledger.")] = "",
+    reason: Reason = "",
     override: Annotated[
         bool, typer.Option("--override", help="Let it pass where there is too little to say; wants --reason, and is recorded.")
     ] = False,

@@ -9,6 +9,7 @@ import typer
 from core.errors import UsageError
 from vortex_cli import console, wording
 from vortex_cli.completion import complete_versions
+from vortex_cli.parameters import Reason
 
 if TYPE_CHECKING:
     from pipelines.ship.quarantine import QuarantineReport
@@ -21,7 +22,7 @@ def quarantine(
             metavar="NAME", help="A version, DATASET or DATASET@HASH; without one: what is in quarantine.", autocompletion=complete_versions
         ),
     ] = None,
-    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the ledger.")] = "",
+    reason: Reason = "",
     lift: Annotated[bool, typer.Option("--lift", help="End the quarantine, which wants a --reason too.")] = False,
 ) -> None:
     """Keep a version or a dataset, all that has its weights and all that was trained on it from every stage, until that is lifted.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vortex_cli import console, wording
+from vortex_cli.parameters import Margin
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -26,9 +27,7 @@ class Use(StrEnum):
 def recommend(
     domain: Annotated[str, typer.Option("--domain", metavar="D", help="Where the version is to work.")],
     for_: Annotated[Use, typer.Option("--for", help="Deploy it there, or fine-tune from it on the domain's data.")] = Use.deploy,
-    margin: Annotated[
-        float, typer.Option("--margin", min=0.0, max=1.0, help="Share of a value within which two versions are equivalent.")
-    ] = 0.01,
+    margin: Margin = 0.01,
 ) -> None:
     """Say which version to deploy on a domain or to fine-tune from, with what speaks for it, and who was left out and why.
 

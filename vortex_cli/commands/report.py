@@ -15,7 +15,7 @@ def report(
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where to; default: build/report.")] = None,
     version: Annotated[
         list[str] | None,
-        typer.Option("--version", metavar="VERSION", help="Work this one out too, again for more.", autocompletion=complete_versions),
+        typer.Option("--version", metavar="VERSION", help="Work this one out too; may be repeated.", autocompletion=complete_versions),
     ] = None,
     pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Draw what versions that hold a stage see.")] = True,
 ) -> None:

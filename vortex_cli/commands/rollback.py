@@ -8,18 +8,19 @@ import typer
 
 from vortex_cli import console
 from vortex_cli.completion import complete_versions
+from vortex_cli.parameters import ChannelDevice, Reason
 
 
 def rollback(
-    device: Annotated[str | None, typer.Option("--device", help="Device of the channel; default: the only configured one.")] = None,
-    domain: Annotated[str | None, typer.Option("--domain", help="Domain of the channel; default: the only one in production.")] = None,
+    device: ChannelDevice = None,
+    domain: Annotated[
+        str | None, typer.Option("--domain", metavar="D", help="Domain of the channel; default: the only one in production.")
+    ] = None,
     to: Annotated[
         str | None,
-        typer.Option(
-            "--to", metavar="VERSION", help="Back to this one; can be repeated. Default: one step.", autocompletion=complete_versions
-        ),
+        typer.Option("--to", metavar="VERSION", help="Back to this one; default: one step.", autocompletion=complete_versions),
     ] = None,
-    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the ledger.")] = "",
+    reason: Reason = "",
 ) -> None:
     """Take a channel back to the version that was in production before; the history keeps both.
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from core.classes import CLASSES
 from vortex_cli import console, published, wording
 from vortex_cli.commands import evidence, history
-from vortex_cli.completion import complete_versions
+from vortex_cli.parameters import VersionName
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -42,7 +40,7 @@ SPLITS = ("train", "gap", "val", "test")
 
 
 def show(
-    version: Annotated[str, typer.Argument(metavar="VERSION", help="A registered version.", autocompletion=complete_versions)],
+    version: VersionName,
 ) -> None:
     """Show everything recorded about a version: parents, data, recipe, metrics, exports, stages, environment, history.
 
@@ -120,7 +118,7 @@ def _sections(
     own, of_recipe = _recipe(version)
     yield _titled("Recipe", _settings(own))
     if version.declaration:
-        yield _titled("What was published of it", _settings(dict(published.story(version.declaration))))
+        yield _titled("What was published of it", _settings(dict(published.facts(version.declaration))))
     elif of_recipe:
         yield _titled("What the recipe was published with (not what this version is)", _settings(of_recipe))
     if version.environment:
@@ -187,7 +185,7 @@ def _lineage(edge: Edge) -> tuple[str, str, str | None]:
 
 
 def _data(version: Version) -> RenderableType:
-    columns: list[console.Column] = ["data set", "domain", "kind", "frames", "validated", "content", "data.dvc"]
+    columns: list[console.Column] = ["dataset", "domain", "kind", "frames", "validated", "content", "data.dvc"]
     return _table(
         columns,
         [

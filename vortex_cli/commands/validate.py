@@ -1,4 +1,4 @@
-"""`vortex validate`: are these data sets fit to train on?"""
+"""`vortex validate`: are these datasets fit to train on?"""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Format(StrEnum):
 
 
 def validate(
-    data: Annotated[list[str] | None, typer.Argument(metavar="NAME|MANIFEST", help="Data sets, or paths of a manifest.jsonl.")] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Every data set of the workspace.")] = False,
+    data: Annotated[list[str] | None, typer.Argument(metavar="NAME|MANIFEST", help="Datasets, or paths of a manifest.jsonl.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every dataset of the workspace.")] = False,
     kind: Annotated[str | None, typer.Option(metavar="KIND", help="Judge by the bounds of this kind instead of the domain's own.")] = None,
     rows_only: Annotated[bool, typer.Option("--rows-only", help="Read the manifests' rows and no frame: for a commit hook.")] = False,
     as_reference: Annotated[
@@ -49,7 +49,7 @@ def validate(
     junit: Annotated[Path | None, typer.Option(metavar="XML", help="Write a JUnit report there too.")] = None,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Threads that read frames.")] = 2,
 ) -> None:
-    """Judge data sets before anything is trained on them, frame by frame; exit 3 when the gate says no.
+    """Judge datasets before anything is trained on them, frame by frame; exit 3 when the gate says no.
 
     The answer is remembered for exactly this content and these policies; training asks for it. A page with the frames that speak
     against a set is written to build/validation/NAME.html.
@@ -90,7 +90,7 @@ def _nothing(ws: Workspace) -> None:
     from pipelines.data.pointer import FETCH, unfetched
 
     missing = f"data.dvc records frames that are not here, {FETCH}"
-    console.note(missing if unfetched(ws) else "this workspace has no data sets yet: nothing to judge")
+    console.note(missing if unfetched(ws) else "this workspace has no datasets yet: nothing to judge")
 
 
 def _rows(rows: Rows) -> None:

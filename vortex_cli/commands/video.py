@@ -9,23 +9,23 @@ from typing import Annotated
 import typer
 
 from vortex_cli import console, wording
-from vortex_cli.completion import complete_versions
+from vortex_cli.parameters import ComputeDevice, Every, PredictionRuntime, VersionName
 
 
 def video(
-    version: Annotated[str, typer.Argument(metavar="VERSION", help="A registered version.", autocompletion=complete_versions)],
+    version: VersionName,
     data: Annotated[str, typer.Option("--data", metavar="NAME|MANIFEST", help="The frames, in the order of their manifest.")],
     out: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="An .mp4 or .webm; default: build/videos/VERSION/NAME-SPLIT.mp4."),
     ] = None,
     fps: Annotated[float, typer.Option("--fps", min=0.1, max=240.0, help="Frames a second.")] = 10.0,
-    split: Annotated[str | None, typer.Option("--split", help="val, test, train or gap; default: val, or test where all are.")] = None,
-    every: Annotated[int, typer.Option("--every", metavar="N", min=1, help="Take one frame of N.")] = 1,
-    runtime: Annotated[
-        str, typer.Option("--runtime", help="onnx, torch, or auto: ONNX where an export that answers alike is there.")
-    ] = "auto",
-    device: Annotated[str, typer.Option("--device", help="For torch: auto, cpu or cuda.")] = "auto",
+    split: Annotated[
+        str | None, typer.Option("--split", help="Which frames: val, test, train or gap; default: val, or test where all are.")
+    ] = None,
+    every: Every = 1,
+    runtime: PredictionRuntime = "auto",
+    device: ComputeDevice = "auto",
 ) -> None:
     """Film a version on a sequence: RGB, raw ToF and reference above; student, ToF with reference and ToF with student below.
 

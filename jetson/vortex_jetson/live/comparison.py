@@ -57,7 +57,7 @@ def compare(live: Seen, candidate: Seen, glass: int | None) -> Counts:
     difference = np.abs(theirs - ours)
     near = ours <= NEAR_M
     both = (live.classes != UNTAUGHT) & (candidate.classes != UNTAUGHT)
-    one, two = (seen.classes == (UNTAUGHT if glass is None else glass) for seen in (live, candidate))
+    live_glass, candidate_glass = (seen.classes == (UNTAUGHT if glass is None else glass) for seen in (live, candidate))
     return Counts(
         ours.size,
         int((difference <= 0.1 * ours).sum()),
@@ -65,8 +65,8 @@ def compare(live: Seen, candidate: Seen, glass: int | None) -> Counts:
         float(difference[near].sum(dtype=np.float64)),
         int(both.sum()),
         int((both & (live.classes == candidate.classes)).sum()),
-        0 if glass is None else int((one & two).sum()),
-        0 if glass is None else int((one | two).sum()),
+        0 if glass is None else int((live_glass & candidate_glass).sum()),
+        0 if glass is None else int((live_glass | candidate_glass).sum()),
     )
 
 

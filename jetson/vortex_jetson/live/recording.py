@@ -82,12 +82,14 @@ class Recording:
                 self._writer.add_message(self._channels[topic], at, image_cdr(at, encoding, pixels), at)
 
     def close(self) -> None:
-        """Write the index, so that readers need not look through the file; where no frame came nothing stays."""
+        """Write the index, so that readers need not look through the file; where no frame came nothing stays. Raises DiskFull and RobotError."""
         try:
             with writing(self._path):
-                self._writer.finish()
+                try:
+                    self._writer.finish()
+                finally:
+                    self._stream.close()  # which writes what still waits
         finally:
-            self._stream.close()
             if not self._version:
                 self._path.unlink(missing_ok=True)
 

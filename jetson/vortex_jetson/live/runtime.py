@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -12,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from vortex_jetson.errors import RobotError
-from vortex_jetson.files import writing
+from vortex_jetson.files import STAGING, writing
 from vortex_jetson.live.recording import millimetres
 from vortex_jetson.live.sources import Frame
 from vortex_jetson.perception.perception import Perception, Seen
@@ -155,7 +157,21 @@ def into_folder(path: Path) -> Output:
         with writing(path):
             path.mkdir(parents=True, exist_ok=True)
         for role, values in (("depth", millimetres(seen.depth)), ("classes", seen.classes), ("confidence", seen.confidence)):
-            with writing(path):
-                np.save(path / f"{frame.name}.{role}.npy", values)
+            content = io.BytesIO()
+            np.save(content, values)
+            _put(path / f"{frame.name}.{role}.npy", content.getvalue())
 
     return write
+
+
+def _put(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, without waiting for the disk, since frames come thirty times a second. Raises DiskFull and RobotError."""
+    staging = path.with_name(f".{path.name}{STAGING}")
+    with writing(path):
+        try:
+            staging.write_bytes(content)
+            os.replace(staging, path)
+        except BaseException:
+            with suppress(OSError):
+                staging.unlink()
+            raise

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +19,8 @@ from numpy.typing import NDArray
 
 from vortex_jetson.errors import RobotError, UsageError
 
+CAMERA: Final = "camera:"
+"""What a camera's name begins with; its number follows."""
 _PICTURES: Final = (".png", ".jpg", ".jpeg")
 _NUMPY_RGB: Final = ".rgb.npy"
 _LARGEST_PIXELS: Final = 4096 * 4096
@@ -37,6 +42,29 @@ class Frame:
     rgb: NDArray[np.uint8]
     tof: NDArray[np.float32] | None = None
     confidence: NDArray[np.float32] | None = None
+
+
+def named(source: str, count: int | None) -> Iterator[Frame]:
+    """The first `count` frames, or all, of `camera:N`, a folder or a video. Raises UsageError for what is none of them, RobotError as those do."""
+    if source.startswith(CAMERA):
+        number = source[len(CAMERA) :]
+        if not re.fullmatch("[0-9]{1,4}", number):
+            raise UsageError(f"{source}: is no camera", "name it by its number, as camera:0")
+        frames = newest(camera(int(number)))
+    elif Path(source).is_dir():
+        frames = folder(Path(source))
+    elif Path(source).is_file():
+        frames = video(Path(source))
+    else:
+        raise UsageError(f"{source}: is no file, folder or camera", "name a folder of frames, a video, or camera:0")
+    return islice(frames, count)
+
+
+def kind(source: str) -> str:
+    """A source as a report names it: nothing of where it lies leaves the device."""
+    if source == "ros" or source.startswith(CAMERA):
+        return "ROS" if source == "ros" else "a camera"
+    return "a folder" if Path(source).is_dir() else "a video"
 
 
 def folder(path: Path) -> Iterator[Frame]:
@@ -194,8 +222,11 @@ def _array(path: Path, dimensions: int) -> NDArray[Any] | None:
         with open(path, "rb") as stream:
             np.lib.format.read_magic(stream)
             shape, _, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=1000)
-            if len(shape) != dimensions or dtype.hasobject or int(np.prod(shape[:2])) > _LARGEST_PIXELS:
+            if len(shape) != dimensions or dtype.hasobject or math.prod(shape[:2]) > _LARGEST_PIXELS:
                 raise ValueError(f"{dtype} {shape}")
+            expected, there = math.prod(shape) * dtype.itemsize, os.fstat(stream.fileno()).st_size - stream.tell()
+            if there != expected:
+                raise ValueError(f"{dtype} {shape} has {expected:,} bytes, {there:,} are there")
         array: NDArray[Any] = np.load(path, allow_pickle=False)
     except FileNotFoundError:
         return None

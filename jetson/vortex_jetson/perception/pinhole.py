@@ -59,8 +59,8 @@ def cloud(depth: NDArray[np.float32], rays: NDArray[np.float32]) -> NDArray[np.f
     """
     if depth.shape != rays.shape[:2]:
         raise ValueError(f"depth is {depth.shape}, the camera's picture {rays.shape[:2]}")
-    known = np.where((depth > 0) & (depth < np.inf), depth, np.float32(np.nan))
-    points: NDArray[np.float32] = known[..., None] * rays
+    measured = np.where((depth > 0) & (depth < np.inf), depth, np.float32(np.nan))
+    points: NDArray[np.float32] = measured[..., None] * rays
     return points
 
 

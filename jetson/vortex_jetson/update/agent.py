@@ -17,6 +17,7 @@ from vortex_jetson.errors import (
     DiskFull,
     EngineFailed,
     HealthFailed,
+    Interrupted,
     LibraryMissing,
     MemoryShort,
     RobotError,
@@ -37,6 +38,8 @@ from vortex_jetson.update.transfer import Transfer, source_of
 
 FORMAT: Final = 1
 Outcome = Literal["committed", "held", "rolled back", "failed"]
+_OF_THE_MOMENT: Final = (Interrupted, WrongClock)
+"""Errors that say nothing about a version, and are over with the next pull."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,8 @@ def pull(device: Device, place: str | None = None) -> Pulled:
             _tell(device, Pulled("rolled back", error.message), attempt.bundle)
             raise
         except RobotError as error:
-            # A server that is away for a while says nothing about a version, and a channel stops a rollout where one failed.
-            if not isinstance(error, TransferFailed) or error.final:
+            # A server that is away for a while says nothing about a version either, and a channel stops a rollout where one failed.
+            if not isinstance(error, _OF_THE_MOMENT) and (not isinstance(error, TransferFailed) or error.final):
                 with _best_effort(device):
                     _tell(device, Pulled("failed", error.message), attempt.bundle)
             raise
@@ -135,8 +138,7 @@ def _pull(device: Device, transfer: Transfer, attempt: _Attempt) -> Pulled:
     if isinstance(decision, Keep):
         if slots.trial:
             slots = device.write(slots.clear())
-        warnings = _renew(device, slots)
-        sweep(device, slots)
+        warnings = [*_renew(device, slots), *_swept(device, slots)]
         word: Outcome = "held" if decision.held else "committed"
         rolled_back = decision.held and release and release.bundle in slots.barred
         return Pulled("rolled back" if rolled_back else word, decision.reason, received=transfer.received, warnings=warnings)
@@ -152,9 +154,7 @@ def _beside(device: Device, belief: trust.Belief | None, transfer: Transfer, pul
         words = candidate.follow(device, belief.channel, device.slots(), transfer, belief.release_keys)
     except RobotError as error:
         words = f"no shadow: {error.message}"
-    with _best_effort(device) as faults:
-        sweep(device, device.slots())
-    pulled.warnings.extend(faults)
+    pulled.warnings.extend(_swept(device, device.slots()))
     return replace(pulled, reason=f"{pulled.reason}; {words}" if words else pulled.reason, received=transfer.received)
 
 
@@ -167,8 +167,7 @@ def _proven(device: Device, slots: Slots, transfer: Transfer) -> Pulled:
         reason = f"{version} runs, fetched anew: its files here were damaged"
     else:
         reason = f"{version} runs" + (f", after {before.version}" if before.version else "")
-    sweep(device, slots)
-    return Pulled("committed", reason, changed=True, received=transfer.received)
+    return Pulled("committed", reason, changed=True, received=transfer.received, warnings=_swept(device, slots))
 
 
 def recover(device: Device) -> Slots:
@@ -249,7 +248,7 @@ def prove(device: Device, slots: Slots) -> Slots:
     times = f" ({slots.crashes_of(boot)} times)" if result.crashed else ""
     slots = device.write(slots.reject(f"{result.reason}{times}"))
     device.journal("rolled back", version=trial.version, bundle=trial.bundle, reason=result.reason)
-    sweep(device, slots)
+    _swept(device, slots)
     runs = f"{slots.current.version} runs on" if slots.current.version else "nothing runs"
     raise HealthFailed(
         f"{trial.version} does not do its task: {result.reason}{times}; {runs}", "it is barred here; promote another version"
@@ -323,7 +322,9 @@ def engine_name(device: Device, slots: Slots) -> str | None:
 
 
 def roll_back(device: Device, reason: str) -> Slots:
-    """Go back to what ran before, by hand; what runs is barred here. Raises UsageError where there is nothing to go back to."""
+    """Go back to what ran before, by hand; what runs is barred here. Raises UsageError without a reason, and where there is nothing to go back to."""
+    if not reason.strip():
+        raise UsageError("a rollback without a reason", "say why with --reason: the report and the status of this device tell it")
     with device.locked():
         slots = recover(device)
         before, spare = slots.current, slots.slot(slots.spare)
@@ -335,7 +336,7 @@ def roll_back(device: Device, reason: str) -> Slots:
         verified(device, slots.spare, spare.bundle)
         slots = device.write(slots.roll_back(reason))
         device.journal("rolled back", version=before.version, bundle=before.bundle, reason=reason)
-        sweep(device, slots)
+        _swept(device, slots)
         _tell(device, Pulled("rolled back", f"{before.version} was rolled back by hand: {reason}"), before.bundle)
         return slots
 
@@ -400,6 +401,13 @@ def sweep(device: Device, slots: Slots) -> None:
     builds.sweep(device.engines, named)
 
 
+def _swept(device: Device, slots: Slots) -> list[str]:
+    """Sweep, and say why not where that failed: what runs runs all the same."""
+    with _best_effort(device) as faults:
+        sweep(device, slots)
+    return faults
+
+
 def _remember(device: Device, belief: trust.Belief) -> None:
     """Note until when what was believed holds, and what the channel asked for, for `status`."""
     channel = belief.channel
@@ -426,7 +434,7 @@ def _tell(device: Device, pulled: Pulled, about: str | None) -> Pulled:
 
 @contextmanager
 def _best_effort(device: Device) -> Iterator[list[str]]:
-    """Take an error for a warning, and note it where that still works: reporting never changes what was done."""
+    """Take an error for a warning: reporting and tidying never change what was done."""
     faults: list[str] = []
     try:
         yield faults

@@ -7,14 +7,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Final
 
 from vortex_jetson.engines.engine import SETTINGS
-from vortex_jetson.errors import BadDocument, RobotError, UsageError
+from vortex_jetson.errors import BadDocument, RobotError, Untrusted, UsageError
 from vortex_jetson.files import locked, point, read_plain, reading, write_all, write_whole, writing
 from vortex_jetson.formats.document import CHANNEL, NAME, Fields
 from vortex_jetson.limits import LIMITS, Limits
@@ -78,13 +78,16 @@ class Device:
         return self.folder / "slots" / name
 
     def root(self) -> bytes:
-        """The root of TUF that is pinned on this device. Raises RobotError."""
+        """The root of TUF that is pinned on this device. Raises RobotError where it is not there whole."""
+        path, hint = self.folder / "root.json", "copy it there again, from whom you trust; what runs is kept"
         try:
-            return read_plain(self.folder / "root.json", LARGEST_ROOT)
+            content = read_plain(path, LARGEST_ROOT)
+            check_root(content)
         except OSError as error:
-            raise RobotError(
-                f"{self.folder / 'root.json'}: cannot be read ({error.strerror})", "copy it there again, from whom you trust"
-            ) from error
+            raise RobotError(f"{path}: cannot be read ({error.strerror})", hint) from error
+        except Untrusted as error:
+            raise RobotError(f"{path} is damaged: {error.message}", hint) from error
+        return content
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -113,7 +116,11 @@ class Device:
             point(self.folder / "current", f"slots/{slots.running}")
 
     def journal(self, event: str, **detail: Any) -> None:
-        """Add a line to what happened, with the time as the clock says."""
+        """Add a line to what happened, with the time as the clock says; one that the disk does not take is lost, for what happened has happened."""
+        with suppress(RobotError):
+            self._journal(event, detail)
+
+    def _journal(self, event: str, detail: dict[str, Any]) -> None:
         path = self.folder / "journal.jsonl"
         line = json.dumps({"at": stamp(self.now()), "event": event, **detail}).encode() + b"\n"
         with writing(path):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from vortex_jetson import child
 from vortex_jetson.engines import builds
 from vortex_jetson.engines.engine import Engine, open_engine
-from vortex_jetson.errors import BadBundle, Interrupted, LibraryMissing, MemoryShort, RobotError
+from vortex_jetson.errors import BadBundle, EngineFailed, Interrupted, LibraryMissing, MemoryShort, RobotError
 from vortex_jetson.files import read_plain
 from vortex_jetson.formats import bundle as bundles
 from vortex_jetson.formats.bundle import Bounds, Bundle, HealthFrame
@@ -72,9 +72,9 @@ def measure(engine: Engine, frames: Iterable[Frame]) -> Measured:
     spread, change, first = 0.0, None, None
     for frame in frames:
         depth, logits = engine.run(frame.rgb)
-        known = (frame.depth > 0) & (frame.depth <= FARTHEST_M)
-        squares.append(float(np.square(depth[known].astype(np.float64) - frame.depth[known]).sum()))
-        counts.append(int(known.sum()))
+        valid = (frame.depth > 0) & (frame.depth <= FARTHEST_M)
+        squares.append(float(np.square(depth[valid].astype(np.float64) - frame.depth[valid]).sum()))
+        counts.append(int(valid.sum()))
         spread = float(np.maximum(spread, np.ptp(depth)))  # NaN stays NaN, which max() would lose
         if first is None:
             first = depth
@@ -109,6 +109,15 @@ def verdict(measured: Measured, bounds: Bounds) -> str | None:
     if bounds.class_agreement is not None and not (measured.class_agreement or 0.0) >= bounds.class_agreement:
         return f"{100 * (measured.class_agreement or 0.0):.1f} % of the classes are right, allowed: {100 * bounds.class_agreement:.1f} % and more"
     return None
+
+
+def require_declared(engine: Engine, frame: Frame, bundle: Bundle) -> None:
+    """See that a model has the size and the classes by which a robot will ask it. Raises EngineFailed."""
+    size, answered = frame.rgb.shape[:2], len(engine.run(frame.rgb)[1])
+    if size != bundle.size:
+        raise EngineFailed(f"its size is {size[0]}x{size[1]}, the manifest says {bundle.size[0]}x{bundle.size[1]}", "publish it again")
+    if answered != len(bundle.classes):
+        raise EngineFailed(f"it answers {answered} classes, the manifest names {len(bundle.classes)}", "publish it again")
 
 
 @dataclass(frozen=True)
@@ -184,7 +193,9 @@ def main(slot: str, runtime: str, engine: str | None = None) -> str:
     try:
         bundle = bundles.parse(Path(slot, "manifest.json").read_bytes())
         built = builds.read(Path(engine), bundle) if engine is not None else None
-        measured = asdict(measure(open_engine(runtime, folder, bundle, built), (load(folder, frame) for frame in bundle.health.frames)))
+        model = open_engine(runtime, folder, bundle, built)
+        require_declared(model, load(folder, bundle.health.frames[0]), bundle)
+        measured = asdict(measure(model, (load(folder, frame) for frame in bundle.health.frames)))
     except RobotError as error:
         return child.refusal(error)
     # JSON has no word for what is not finite: null.

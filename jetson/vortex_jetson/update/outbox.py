@@ -18,6 +18,7 @@ import urllib3
 from vortex_jetson.errors import RobotError, TransferFailed, plain
 from vortex_jetson.files import read_plain, write_whole, writing
 from vortex_jetson.formats.document import LONGEST_LINE, canonical
+from vortex_jetson.update import connections
 from vortex_jetson.update.device import Device, stamp
 from vortex_jetson.update.transfer import is_web
 
@@ -133,9 +134,8 @@ def _name(device: Device, path: Path, content: bytes) -> str:
 
 
 def _put(device: Device, url: str, content: bytes) -> None:
-    timeout = urllib3.Timeout(connect=device.limits.connect_s, read=device.limits.read_s)
     try:
-        with urllib3.PoolManager(timeout=timeout, retries=False) as pool:
+        with connections.pool(device.limits) as pool:
             response = pool.request(
                 "PUT", url, body=content, headers={"Content-Type": "application/json"}, redirect=False, preload_content=False
             )

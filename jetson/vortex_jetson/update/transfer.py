@@ -10,6 +10,7 @@ import hashlib
 import os
 import random
 import re
+import socket
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ import urllib3
 from vortex_jetson.errors import TransferFailed, Untrusted, UsageError
 from vortex_jetson.files import flush, write_all, writing
 from vortex_jetson.limits import LIMITS, Limits
+from vortex_jetson.update import connections
+from vortex_jetson.update.connections import Watch
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -88,7 +91,7 @@ class WebSource:
 
     def __init__(self, url: str, limits: Limits = LIMITS) -> None:
         self.url, self.limits = url, limits
-        self.pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=limits.connect_s, read=limits.read_s), retries=False)
+        self.pool = connections.pool(limits)
 
     def open(self, path: str, start: int = 0) -> Answer:
         """See `Source`. Redirections are not followed: the address that was given is the one that is asked."""
@@ -99,12 +102,20 @@ class WebSource:
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise TransferFailed(f"{self.url}: does not answer ({_why(error)})", "check the network and the server") from error
-        if response.status == 206 and start:
+        encoding = response.headers.get("Content-Encoding", "identity")
+        if response.status in (200, 206) and encoding != "identity":
+            response.close()
+            raise TransferFailed(
+                f"{self.url}/{path}: comes encoded as {encoding:.20}, and was asked for as it is",
+                "have the server, and any proxy before it, send files as they are",
+                final=True,
+            )
+        if response.status == 206:
             begins = re.match(r"bytes (\d{1,15})-", response.headers.get("Content-Range", ""))
             if begins and int(begins[1]) == start:
-                return _WebAnswer(self.url, response, start, self.limits)
+                return _WebAnswer(self.url, response, connections.socket_of(response), start, self.limits)
         if response.status == 200:
-            return _WebAnswer(self.url, response, 0, self.limits)
+            return _WebAnswer(self.url, response, connections.socket_of(response), 0, self.limits)
         response.close()
         if response.status == 416 or response.status == 206:
             raise _WrongRange(f"{self.url}/{path}: cannot go on from byte {start:,}", "it is fetched from its start")
@@ -123,21 +134,31 @@ class _WrongRange(TransferFailed):
 class _WebAnswer:
     url: str
     response: urllib3.BaseHTTPResponse
+    connection: socket.socket
+    """By which it comes."""
     start: int
     limits: Limits
 
     def chunks(self, most: int) -> Iterator[bytes]:
         begun, count = time.monotonic(), 0
         try:
-            while count < most and (chunk := self.response.read1(min(self.limits.chunk_bytes, most - count))):
-                count += len(chunk)
-                yield chunk
-                elapsed = time.monotonic() - begun
-                if elapsed > self.limits.slow_after_s and count < self.limits.slowest_bytes_per_s * elapsed:
-                    raise TransferFailed(
-                        f"{self.url}: sends {count / elapsed:.0f} bytes/s, allowed: {self.limits.slowest_bytes_per_s:g} and more",
-                        "it is asked again later",
-                    )
+            with Watch(self.connection, self.limits.read_s) as watch:
+                while count < most:
+                    watch.begin()
+                    chunk = self.response.read1(min(self.limits.chunk_bytes, most - count))
+                    if watch.late:
+                        raise TimeoutError(f"nothing of the file for {self.limits.read_s:g} s")
+                    watch.rest()  # whoever takes the bytes may take their time
+                    if not chunk:
+                        return
+                    count += len(chunk)
+                    yield chunk
+                    elapsed = time.monotonic() - begun
+                    if elapsed > self.limits.slow_after_s and count < self.limits.slowest_bytes_per_s * elapsed:
+                        raise TransferFailed(
+                            f"{self.url}: sends {count / elapsed:.0f} bytes/s, allowed: {self.limits.slowest_bytes_per_s:g} and more",
+                            "it is asked again later",
+                        )
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise TransferFailed(f"{self.url}: stopped in the middle of an answer ({_why(error)})", "it goes on from there") from error
         finally:
@@ -146,7 +167,7 @@ class _WebAnswer:
 
 def _why(error: Exception) -> str:
     """An error of the network in a few words, without addresses of objects."""
-    text = re.sub(r"<[^>]*>:? ?|^HTTPS?Connection(Pool)?\([^)]*\): |\(?Caused by.*", "", str(error)) or type(error).__name__
+    text = re.sub(r"<[^>]*>:? ?|^\w*(Connection|Pool)\([^)]*\): |\(?Caused by.*", "", str(error)) or type(error).__name__
     return text.strip("()', ")[:120]
 
 

@@ -69,7 +69,8 @@ def check_clock(now: float, floor: Floor) -> None:
     if now < earliest:
         raise WrongClock(
             f"the clock says {_day(now)}, and it was {_day(max(EARLIEST, floor.seen))} already: it is wrong, nothing has expired",
-            "set the clock (timedatectl), and pull again; what runs is kept",
+            "set the clock (timedatectl), and pull again; what runs is kept. Where it is right, and was ahead before, pulls go on from"
+            f" {_day(earliest)}",
         )
 
 

@@ -12,7 +12,7 @@ from models.metrics import CAP_M
 from pipelines.data.datasets import DataRef, resolve
 from pipelines.evaluate.student import Evaluation, evaluate_student, truth_of, truth_source
 from pipelines.experiments.replay.sets import judged_frames
-from pipelines.frame_arrays import load_arrays
+from pipelines.pack.frame_arrays import load_arrays
 from pipelines.pack.preparing import packs_folder
 from pipelines.train.worker.checkpoints import STUDENT, Checkpoints
 from pipelines.workspace import Workspace

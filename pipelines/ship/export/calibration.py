@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from core.errors import VortexError
 from pipelines.data.datasets import DataRef, listing, resolve
-from pipelines.frame_arrays import load_arrays
+from pipelines.pack.frame_arrays import load_arrays
 from pipelines.pack.preparing import packs_folder
 from pipelines.workspace import Workspace
 from registry.records import Version

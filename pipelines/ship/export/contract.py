@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from vortex_jetson.perception.fusion import CONFIDENT, TOF_FARTHEST_M, TOF_NEAREST_M
 
 from core.classes import CLASSES, INFLATION_M
 from models.metrics import CAP_M
 from pipelines.hub.classes import untaught
-from pipelines.hub.exports import Form
+from pipelines.hub.exports import Form, Precision
 from registry.records import Version
+
+FP32_PARTS: Final[dict[Precision, str]] = {"fp32": "all", "fp16": "none", "int8": "all but dense convolutions"}
+"""What stays in fp32 in a file of each precision where no part is named."""
 
 
 def contract(
@@ -43,7 +47,7 @@ def contract(
         "vortex.precision": form.precision,
         "vortex.target": form.target,
         "vortex.calibration": calibration,
-        "vortex.fp32_parts": ",".join(fp32_parts) or ("none" if form.lossy else "all"),
+        "vortex.fp32_parts": ",".join(fp32_parts) or FP32_PARTS[form.precision],
         "vortex.fusion": f"confident={CONFIDENT:g},nearest_m={TOF_NEAREST_M:g},farthest_m={TOF_FARTHEST_M:g}",
         "vortex.inflation_m": ",".join(f"{name}={metres:g}" for name, metres in INFLATION_M.items()),
     }

@@ -26,12 +26,12 @@ from pipelines.hub.open import hub
 from pipelines.pack.preparing import packs_folder
 from pipelines.predict.runtimes import Predictor, of_file
 from pipelines.protocol import EXAM
-from pipelines.ship.export import exam_of, fp32_file
 from pipelines.ship.export.calibration import TrainingFrames, training_frames
 from pipelines.ship.export.half import half_model, rounded
 from pipelines.ship.export.parity import measure_task
 from pipelines.ship.export.parts import OTHER, nodes_by_part
 from pipelines.ship.export.ranges import FRAMES, TensorRange, modules_in_fp32, tensor_ranges
+from pipelines.ship.export.run import exam_of, fp32_file
 from pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def find_layers(
         raise VortexError(
             f"{name} has no exam to pass: --debug ends in a file that passes one", "name a domain that has frames to judge by"
         )
-    student, _ = checkpoint.load(registry.artifact_path(version.checkpoint))
+    student, _ = checkpoint.load(registry.artifacts.path(version.checkpoint))
     source = fp32_file(ws, registry, version, student, report)
     report(f"ranges of every tensor over {frames.text}")
     ranges = tensor_ranges(source, frames.pictures(ws, version.size))

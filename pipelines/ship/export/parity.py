@@ -107,8 +107,8 @@ def measure_task(
             errors = in_order(evaluation.errors, exam_set.cameras[evaluation.camera])
             place = f"{exam_set.ref.name}, {evaluation.camera}"
             answers.append((place, Result(expected.protocol, evaluation.values, errors), expected))
-    asked = [(metric, place, ours, theirs) for place, ours, theirs in answers for metric in _metrics(theirs, pixels)]
-    judgements = tuple((metric, place, _judged(ours, theirs, metric, rule, len(asked))) for metric, place, ours, theirs in asked)
+    questions = [(metric, place, ours, theirs) for place, ours, theirs in answers for metric in _metrics(theirs, pixels)]
+    judgements = tuple((metric, place, _judged(ours, theirs, metric, rule, len(questions))) for metric, place, ours, theirs in questions)
     return TaskResult(sets[0].ref.domain, tuple(exam_set.name for exam_set in sets), rule.margin, rule.iou, rule.least, judgements)
 
 

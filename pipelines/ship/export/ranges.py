@@ -62,11 +62,11 @@ def tensor_ranges(source: Path, pictures: Sequence[NDArray[np.uint8]]) -> tuple[
                 largest[place] = np.fmax(largest[place], size.max(initial=0.0)) if np.isfinite(size).all() else np.inf
                 small[place] += np.count_nonzero((size > 0) & (size < SMALLEST_NORMAL))
                 counted[place] += np.count_nonzero(size)
-    found = [
+    ranges = [
         TensorRange(name, part_of(makers[name]), makers[name].op_type, float(largest[place]), float(small[place] / max(counted[place], 1)))
         for place, name in enumerate(names)
     ]
-    return tuple(sorted(found, key=lambda each: -each.largest))
+    return tuple(sorted(ranges, key=lambda each: -each.largest))
 
 
 def modules_in_fp32(source: Path, ranges: Sequence[TensorRange]) -> tuple[str, ...]:

@@ -122,7 +122,7 @@ def _quarantine_remarks(registry: Hub, parent: Version | None, datasets: tuple[D
     """What of the weights and the data is in quarantine, before hours are spent on what enters no stage."""
     bars = [str(bar) for bar in bars_of(registry.ledger, parent.name)] if parent else []
     held = [
-        f"data set {quarantine} is in quarantine: {quarantine.reason}"
+        f"dataset {quarantine} is in quarantine: {quarantine.reason}"
         for quarantine in standing(registry.ledger)
         if any(quarantine.holds_data(ref.name, ref.digest) for ref in datasets)
     ]

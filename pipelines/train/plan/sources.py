@@ -65,7 +65,7 @@ class DataPlan(BaseModel):
 
     @property
     def ref(self) -> DataRef:
-        """The dataset again, as every step of the street takes it."""
+        """The dataset again, as every other step takes it."""
         return DataRef(self.name, self.manifest, self.root, self.domain, self.kind, self.digest, self.dvc)
 
     def training_ids(self) -> set[str]:
@@ -145,11 +145,11 @@ def version_start(registry: Hub, name: str) -> tuple[Start, Version]:
         )
     version = registry.get(name)
     try:
-        registry.artifact_path(version.checkpoint, verify=False)
+        registry.artifacts.path(version.checkpoint, verify=False)
     except VortexError as error:
         message = f"the weights of {name} cannot be used: {error.message}"
         raise VortexError(message, f"{error.hint}; or bring its weights: vortex adopt CHECKPOINT", error.details) from error
-    path = registry.artifact_path(version.checkpoint)
+    path = registry.artifacts.path(version.checkpoint)
     return Start(kind="version", ref=name, path=path), version
 
 

@@ -22,11 +22,10 @@ def evaluations(
     plan: TrainPlan, data: list[DataPlan], student: Student, device: str, on_progress: Callable[[int, int], None] | None = None
 ) -> list[tuple[DataRef, Evaluation]]:
     """Measure a student on the validation frames of `data`, at the plan's size."""
-    batch = plan.recipe.optimizer.batch_size
     return [
         (item.ref, evaluation)
         for item in data
-        for evaluation in evaluate_student(student, item.ref, item.load()["val"], plan.size, plan.packs, device, batch, on_progress)
+        for evaluation in evaluate_student(student, item.ref, item.load()["val"], plan.size, plan.packs, device, on_progress=on_progress)
     ]
 
 

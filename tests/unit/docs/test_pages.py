@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import typer
 
+from pipelines.workspace import WorkspaceConfig
 from vortex_cli.app import app
 
 ROOT = Path(__file__).parents[3]
@@ -161,3 +162,9 @@ def test_the_page_of_data_lists_every_format() -> None:
 
     table = (ROOT / "docs" / "data.md").read_text(encoding="utf-8").partition("| `--format` |")[2].partition("\n\n")[0]
     assert sorted(re.findall(r"^\| `([a-z0-9-]+)` \|", table, re.MULTILINE)) == sorted(ADAPTERS)
+
+
+def test_every_setting_of_a_workspace_is_in_the_table_of_vortex_toml() -> None:
+    rows = [line for line in (ROOT / "docs" / "start.md").read_text().splitlines() if line.startswith("| `")]
+    keys = {key.strip("[]").partition(".")[0] for row in rows for key in re.findall(r"`([^`]+)`", row.split("|")[1])}
+    assert keys == set(WorkspaceConfig.model_fields)

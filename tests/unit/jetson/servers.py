@@ -38,6 +38,15 @@ SITE = """
 """
 
 
+DRIPS = {
+    "headers": (b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+    "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "sizes of chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=", b"x"),
+    "trailers": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n0\r\n", b"X: x\r\n"),
+}
+"""Answers that go on for ever and send nothing of a file: how each begins, and what comes of it ten times a second."""
+
+
 class Told(ThreadingHTTPServer):
     """Answers each request with the next of its orders; the last one stays."""
 
@@ -60,6 +69,9 @@ class _Answers(BaseHTTPRequestHandler):
         if order.isdigit():
             self.send_error(int(order))
             return
+        if order in DRIPS:
+            self._drip(*DRIPS[order])
+            return
         path = self.server.root / self.path.lstrip("/")
         if not path.is_file():
             self.send_error(404)
@@ -68,8 +80,10 @@ class _Answers(BaseHTTPRequestHandler):
         if order == "other":
             content = bytes(len(content))
         start = int(self.headers.get("Range", "bytes=0-")[6:-1])
-        self.send_response(206 if start else 200)
-        if start:
+        self.send_response(206 if start or order == "partial" else 200)
+        if order == "gzip":
+            self.send_header("Content-Encoding", "gzip")
+        if start or order == "partial":
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         content = content[start:]
         if order != "endless":
@@ -85,9 +99,23 @@ class _Answers(BaseHTTPRequestHandler):
         except OSError:  # the client has had enough
             return
 
+    def _drip(self, beginning: bytes, drop: bytes) -> None:
+        self.close_connection = True
+        end = time.monotonic() + 10
+        try:
+            self.wfile.write(beginning)
+            while time.monotonic() < end:
+                self.wfile.write(drop)
+                time.sleep(0.1)
+        except OSError:  # the client has had enough
+            return
+
     def do_PUT(self) -> None:
         order = self.server.orders.pop(0) if len(self.server.orders) > 1 else self.server.orders[0]
         content = self.rfile.read(int(self.headers["Content-Length"]))
+        if order in DRIPS:
+            self._drip(*DRIPS[order])
+            return
         if order.isdigit():
             self.send_error(int(order))
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -10,7 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from vortex_jetson.errors import BadBundle, BadDocument, DiskFull, HealthFailed, RobotError, TransferFailed, Untrusted, UsageError
+from vortex_jetson.errors import (
+    BadBundle,
+    BadDocument,
+    DiskFull,
+    HealthFailed,
+    Interrupted,
+    RobotError,
+    TransferFailed,
+    Untrusted,
+    UsageError,
+    WrongClock,
+)
 from vortex_jetson.formats.channel import Channel, Release, Rollout
 from vortex_jetson.update import agent, outbox
 from vortex_jetson.update import device as devices
@@ -238,6 +250,71 @@ def test_a_damaged_report_that_waits_stops_no_pull(content: bytes, device: Devic
     outbox.add(device, "committed", "v8 runs", "v8", A.bundle)
     outbox.add(device, "committed", "v8 runs", "v8", A.bundle)
     assert [path.name for path in outbox.waiting(device)] == ["000000000.json", "000000002.json"]
+
+
+def test_what_follows_a_commit_never_undoes_what_is_said_of_it(
+    device: Device, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full for the journal, or that removes nothing, once the version runs."""
+
+    def full(descriptor: int, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def stuck(device: Device, slots: Slots) -> None:
+        raise RobotError("files: cannot be written (Read-only file system)")
+
+    monkeypatch.setattr(devices, "write_all", full)
+    monkeypatch.setattr(agent, "sweep", stuck)
+    v8, v9 = publisher.bundle("v8"), publisher.bundle("v9", "half")
+    publisher.publish(v8)
+    pulled = agent.pull(device)
+    assert (pulled.outcome, pulled.reason) == ("committed", "v8 runs")
+    assert pulled.warnings == ["files: cannot be written (Read-only file system)"]
+    publisher.publish(v9)
+    with pytest.raises(HealthFailed, match="v9 does not do its task: depth is off"):
+        agent.pull(device)
+    publisher.publish(publisher.bundle("v10", padding=1))
+    assert agent.pull(device).reason == "v10 runs, after v8"
+    assert agent.roll_back(device, "stops before doors").current.version == "v8"
+    assert [(report["outcome"], report["version"]) for report in reports(device, publisher)] == [
+        ("committed", "v8"),
+        ("rolled back", "v8"),
+        ("committed", "v10"),
+        ("rolled back", "v8"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("step", "error"),
+    [("task.tried", Interrupted("the health check was ended from outside")), ("trust.refresh", WrongClock("the clock says 1970"))],
+)
+def test_what_is_of_the_moment_is_reported_of_no_version(
+    step: str, error: RobotError, device: Device, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A channel would stop a rollout because somebody ended the agent, or because a clock was not set yet."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    publisher.publish(publisher.bundle("v8"))
+    with monkeypatch.context() as patch:
+        patch.setattr(f"vortex_jetson.update.{step}", fail)
+        with pytest.raises(type(error)):
+            agent.pull(device)
+    assert not reports(device, publisher) and not outbox.waiting(device)
+    assert agent.pull(device).outcome == "committed"
+
+
+def test_a_damaged_root_is_told_of_this_device_and_not_of_the_publisher(device: Device, publisher: Publisher) -> None:
+    publisher.publish(publisher.bundle("v8"))
+    root = device.folder / "root.json"
+    for content in (b"", b"{}", root.read_bytes()[:-3]):
+        root.write_bytes(content)
+        with pytest.raises(RobotError, match=r"device/root\.json is damaged: ") as error:
+            agent.pull(device)
+        assert error.value.hint.startswith("copy it there again, from whom you trust")
+    root.write_bytes(publisher.root)
+    assert agent.pull(device).outcome == "committed"
 
 
 def test_a_stick_is_verified_as_the_network_is(device: Device, publisher: Publisher, tmp_path: Path) -> None:

@@ -56,6 +56,8 @@ def test_run_says_why_there_was_no_scale(at_work: Device, tmp_path: Path, capsys
     [
         ("nowhere", "nowhere: is no file, folder or camera"),
         ("camera:front", "camera:front: is no camera"),
+        ("camera:99999999999999999999", "camera:99999999999999999999: is no camera"),
+        ("camera:\u0663", "camera:\u0663: is no camera"),
         ("ros", "rclpy is not installed here"),
     ],
 )
@@ -63,6 +65,16 @@ def test_run_refuses_what_is_no_source(at_work: Device, source: str, words: str,
     assert main(["run", "--state", str(at_work.folder), "--source", source]) == 2
     error = capsys.readouterr().err.splitlines()
     assert error[0].startswith(f"error: {words}") and error[1].startswith("  ")
+
+
+def test_answers_are_not_written_over_the_frames(at_work: Device, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = frames(tmp_path / "in", 1)
+    before = (source / "000.depth.npy").read_bytes()
+    (tmp_path / "link").symlink_to(source)
+    for out in (source, tmp_path / "in/../in", tmp_path / "link"):
+        assert main(["run", "--state", str(at_work.folder), "--source", str(source), "--out", str(out)]) == 2
+        assert capsys.readouterr().err.startswith(f"error: --out {out} is the folder of the frames, whose depth would be written over\n")
+    assert (source / "000.depth.npy").read_bytes() == before and len(list(source.iterdir())) == 2
 
 
 def test_a_run_that_answered_no_frame_leaves_nothing(at_work: Device, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,4 +155,7 @@ def test_nav2_params_are_those_of_the_version_that_runs(at_work: Device, tmp_pat
     assert text.startswith("# Costmap layers for the classes of v8") and "inflation_radius: 0.5" in text
     assert main(["nav2-params", *state, "--out", str(tmp_path / "costmap.yaml")]) == 0
     assert (tmp_path / "costmap.yaml").read_text() == text
+    capsys.readouterr()
+    assert main(["nav2-params", *state, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"version": "v8", "parameters": text}
     assert METRES == 5.0  # the rule that the greys above rest on

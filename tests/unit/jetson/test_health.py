@@ -12,7 +12,9 @@ import pytest
 from numpy.typing import NDArray
 from vortex_jetson.engines.engine import OnnxEngine, open_engine
 from vortex_jetson.errors import BadBundle, EngineFailed, HealthFailed, Interrupted, LibraryMissing, Untrusted, UsageError
+from vortex_jetson.formats import bundle as bundles
 from vortex_jetson.formats.bundle import Bounds, HealthFrame
+from vortex_jetson.formats.channel import Release
 from vortex_jetson.update import agent, health
 from vortex_jetson.update.device import Device
 from vortex_jetson.update.health import Frame, Measured, measure, verdict
@@ -202,3 +204,25 @@ def test_a_device_without_its_library_bars_nothing(
     with pytest.raises(LibraryMissing, match=r"libcuda\.so\.1 is missing"):
         agent.prove(device, device.slots())
     assert device.slots() == Slots()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"size": (HEIGHT, WIDTH + 2)}, f"its size is {HEIGHT}x{WIDTH}, the manifest says {HEIGHT}x{WIDTH + 2}"),
+        ({"classes": ("floor", "wall", "glass")}, "it answers 6 classes, the manifest names 3"),
+    ],
+)
+def test_a_model_of_another_size_or_other_classes_than_a_robot_asks_for_does_not_do_its_task(
+    change: dict[str, object], words: str, device: Device, publisher: Publisher
+) -> None:
+    """It would answer its frames well here, and none of the robot's."""
+    v8 = publisher.bundle("v8")
+    manifest = bundles.parse((publisher.folder / "files" / v8.bundle[:2] / v8.bundle).read_bytes())
+    content = bundles.dump(replace(manifest, inflation={}, **change))  # type: ignore[arg-type]
+    digest = bundles.digest(content)
+    publisher.put(f"files/{digest[:2]}/{digest}", content)
+    publisher.publish(Release("v8", digest, len(content)))
+    with pytest.raises(HealthFailed, match=words):
+        agent.pull(device)
+    assert device.slots().running is None and digest in device.slots().barred

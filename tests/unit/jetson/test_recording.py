@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import resource
 import struct
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
-from vortex_jetson.errors import UsageError
+from vortex_jetson.errors import RobotError, UsageError
 from vortex_jetson.live.recording import Recording, image_cdr, millimetres
 from vortex_jetson.live.runtime import Current, work
 from vortex_jetson.live.sources import Frame
@@ -48,6 +50,22 @@ def test_a_recording_holds_what_was_seen_and_by_which_version(tmp_path: Path) ->
         np.frombuffer(depth[-2 * HEIGHT * WIDTH :], np.uint16).reshape(HEIGHT, WIDTH),
         millimetres(perception("v9").see(picture(0)).depth),
     )
+
+
+@pytest.mark.parametrize("room", [1000, 700_000])
+def test_a_disk_that_takes_no_more_is_told_in_words(tmp_path: Path, room: int) -> None:
+    """Also where the stream still has something to write when it is closed, after the error."""
+    noise = np.random.default_rng(0)
+    pictures = [Frame(str(n), 0.0, noise.integers(0, 256, (240, 320, 3), np.uint8)) for n in range(12)]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    recording = Recording(tmp_path / "run.mcap")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        with pytest.raises(RobotError, match=r"run\.mcap: cannot be written \(File too large\)"), closing(recording):
+            work(pictures, Current(perception("v9")), recording.add)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (tmp_path / "run.mcap").stat().st_size <= room
 
 
 def test_a_file_that_is_there_is_never_written_over(tmp_path: Path) -> None:

@@ -67,6 +67,10 @@ def test_from_setting_up_to_going_back(run: Run, publisher: Publisher, tmp_path:
     status = json.loads(run("status", "--json")[1])
     assert (status["version"], status["asked"], status["metadata"], status["reports_waiting"]) == ("v8", "v9", "fresh", 0)
 
+    assert run("rollback", "--reason", " ")[::2] == (
+        2,
+        "error: a rollback without a reason\n  say why with --reason: the report and the status of this device tell it\n",
+    )
     code, _, error = run("rollback", "--reason", "stops before doors")
     assert code == 2 and "nothing to go back to" in error
     assert run("report") == (0, "0 reports sent\n", "")

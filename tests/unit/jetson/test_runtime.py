@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from vortex_jetson.engines.engine import OnnxEngine
-from vortex_jetson.errors import RobotError, UsageError
+from vortex_jetson.errors import DiskFull, RobotError, UsageError
 from vortex_jetson.live.runtime import Current, Follower, Output, Summary, into_folder, put_out, work
 from vortex_jetson.live.sources import CameraStopped, Frame, folder, newest
 from vortex_jetson.perception.perception import UNTAUGHT, Perception, Seen
@@ -188,6 +189,27 @@ def test_frames_of_another_kind_are_named(tmp_path: Path, name: str, array: NDAr
         list(folder(tmp_path / "in"))
     with pytest.raises(UsageError, match="holds no frames"):
         list(folder(tmp_path))
+
+
+@pytest.mark.parametrize("shape", ["(4000, 4000, 3000000)", "(12, 16, 3)", "(-12, -16, 3)"])
+def test_an_array_that_its_file_does_not_hold_takes_no_memory(tmp_path: Path, shape: str) -> None:
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}".ljust(117).encode() + b"\n"
+    (tmp_path / "000.rgb.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + b"few")
+    with pytest.raises(RobotError, match=r"000\.rgb\.npy: is no array of 3 dimensions .*, 3 are there"):
+        list(folder(tmp_path))
+
+
+def test_an_answer_that_the_disk_does_not_take_is_not_there_by_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: bytes) -> int:
+        with open(path, "wb") as stream:
+            stream.write(content[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    seen = perception("v9").see(picture(0))
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(DiskFull, match=r"000\.depth\.npy: no space is left on the disk"):
+        into_folder(tmp_path / "out")(Frame("000", 0.0, picture(0)), seen)
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_the_likeliest_class_is_argmax_and_its_confidence_softmax() -> None:

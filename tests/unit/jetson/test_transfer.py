@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from vortex_jetson.update.transfer import PARTIAL, FolderSource, NotThere, Trans
 
 from tests.unit.jetson.conftest import HASTY
 from tests.unit.jetson.publisher import Publisher
-from tests.unit.jetson.servers import NGINX, Told, serving
+from tests.unit.jetson.servers import DRIPS, NGINX, Told, serving
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -121,6 +122,53 @@ def test_a_server_that_crawls_or_falls_silent_is_left(read_s: float, words: str,
     with pytest.raises(TransferFailed, match=words) as error:
         Transfer(WebSource(web[0] + "/crawl", limits), limits).file("file", DIGEST, len(CONTENT), tmp_path / "file")
     assert not error.value.final
+
+
+def direct(told: Told) -> str:
+    """The address of a server without nginx before it, which would not pass on what is no answer."""
+    return f"http://127.0.0.1:{told.server_address[1]}"
+
+
+@needs_nginx
+@pytest.mark.parametrize("drip", DRIPS)
+def test_a_server_that_keeps_reads_alive_without_a_byte_of_the_file_is_left(drip: str, web: tuple[str, Told], tmp_path: Path) -> None:
+    web[1].orders = [drip]
+    limits, started = replace(HASTY, attempts=1), time.monotonic()
+    with pytest.raises(TransferFailed, match=r"does not answer|stopped in the middle of an answer") as error:
+        Transfer(WebSource(direct(web[1]), limits), limits).file("file", DIGEST, len(CONTENT), tmp_path / "file")
+    assert not error.value.final and time.monotonic() - started < 5, "the server goes on for ten seconds"
+
+
+@needs_nginx
+def test_a_place_for_reports_that_never_ends_its_answer_is_left(device: Device, web: tuple[str, Told]) -> None:
+    outbox.add(device, "committed", "v8 runs", "v8", "0" * 64)
+    web[1].orders, started = ["headers"], time.monotonic()
+    with pytest.raises(TransferFailed, match="reports wait"):
+        outbox.send(device, direct(web[1]))
+    assert time.monotonic() - started < 5 and len(outbox.waiting(device)) == 1
+
+
+@needs_nginx
+def test_whoever_takes_the_bytes_may_take_their_time(web: tuple[str, Told]) -> None:
+    limits = replace(HASTY, read_s=0.3, chunk_bytes=200_000)
+    sizes = []
+    for chunk in WebSource(web[0], limits).open("file").chunks(len(CONTENT)):
+        time.sleep(0.5 if not sizes else 0)
+        sizes.append(len(chunk))
+    assert sum(sizes) == len(CONTENT)
+
+
+@needs_nginx
+def test_what_a_server_makes_of_a_file_on_the_way_is_named(web: tuple[str, Told], tmp_path: Path) -> None:
+    web[1].orders, web[1].asked[:] = ["gzip"], []
+    Fetch(web[0] + "/told", tmp_path / "file").fails(TransferFailed, "comes encoded as gzip, and was asked for as it is")
+    assert web[1].asked == ["gzip"]
+
+
+@needs_nginx
+def test_a_part_that_is_the_whole_is_taken_though_nobody_asked_for_a_part(web: tuple[str, Told], tmp_path: Path) -> None:
+    web[1].orders = ["partial"]
+    assert Fetch(web[0] + "/told", tmp_path / "file").run() == len(CONTENT)
 
 
 @needs_nginx

@@ -67,7 +67,7 @@ def test_files_and_aliases_of_a_channel_are_compared_with_the_ledger(workspace: 
     assert found["aliases"].found == "MLflow's aliases of 1 channel are where the ledger says"
     assert found["artifacts"].found.startswith("mlruns/artifacts; 1 files of versions on a channel hashed again")
     registry.store.set_alias(channel.alias("production"), registry.get(other).mlflow_version)
-    path = registry.artifact_path(registry.get(name).checkpoint)
+    path = registry.artifacts.path(registry.get(name).checkpoint)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
@@ -138,3 +138,30 @@ def test_keys_that_expire_are_named_a_month_ahead(workspace: Workspace, tmp_path
     refresh(ws, now - timedelta(days=8))
     assert findings(ws)["keys"].state == "missing" and "timestamp has expired" in findings(ws)["keys"].found
     assert findings(ws)["keys"].remedy == "vortex keys refresh --root FOLDER"
+
+
+def test_a_key_that_is_gone_or_damaged_is_named_with_the_way_to_a_new_one(
+    workspace: Workspace, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    settings = workspace.root / "vortex.toml"
+    settings.write_text(settings.read_text() + '\n[devices.orin]\nruntime = "tensorrt"\n')
+    ws, stick = load(workspace.root), [tmp_path_factory.mktemp("stick")]
+    keys.init(ws, stick, "a stable passphrase")
+    refresh(ws)
+    assert findings(ws)["keys"].state == "ok"
+    release = ws.keys_folder / "release.pem"
+    release.write_bytes(release.read_bytes()[:40])
+    finding = findings(ws)["keys"]
+    assert finding.state == "missing" and finding.found == f"{release}: holds no key that can be read"
+    assert finding.remedy.endswith("or remove it, and make a new one: vortex keys rotate ROLE --root FOLDER")
+    release.unlink()
+    [timestamp] = (ws.keys_folder / "online").glob("timestamp-*.pem")
+    timestamp.unlink()
+    finding = findings(ws)["keys"]
+    assert finding.state == "missing"
+    assert finding.found == f"the key of timestamp and release is not in {ws.keys_folder}: nothing that it signs is published for orin"
+    assert finding.remedy.endswith("or make a new key: vortex keys rotate timestamp --root FOLDER")
+    keys.rotate(ws, "timestamp", stick, "a stable passphrase")
+    assert findings(ws)["keys"].found.startswith("the key of release is not in ")
+    keys.rotate_release(ws, stick, "a stable passphrase")
+    assert findings(ws)["keys"].state == "ok"

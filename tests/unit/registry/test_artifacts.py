@@ -29,7 +29,7 @@ def register(hub: Hub, make_new: New, text: str, place: Path) -> Version:
 
 
 def content(hub: Hub, version: Version) -> bytes:
-    return hub.artifact_path(version.checkpoint).read_bytes()
+    return hub.artifacts.path(version.checkpoint).read_bytes()
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_what_was_stored_below_an_earlier_root_stays_usable_and_new_runs_go_belo
     hub = opened(folder, disk)
     assert (content(hub, old), content(hub, new)) == (b"old", b"new")
     assert (disk / new.checkpoint.uri).is_file() and (folder / "artifacts" / old.checkpoint.uri).is_file()
-    assert hub.found_elsewhere(old.checkpoint.uri) == folder / "artifacts"
+    assert hub.artifacts.earlier_root(old.checkpoint.uri) == folder / "artifacts"
     again = opened(folder, tmp_path / "a third")
     assert (content(again, old), content(again, new)) == (b"old", b"new")
     back = opened(folder)
@@ -72,7 +72,7 @@ def test_a_copy_of_a_repository_uses_its_own_artifacts(folder: Path, tmp_path: P
     hub = opened(copy)
     run = old.checkpoint.uri.partition("/")[0]
     assert artifacts.local(hub.store.location(run)) == copy / "artifacts" / run / "artifacts"
-    assert hub.artifact_path(old.checkpoint) == copy / "artifacts" / old.checkpoint.uri
+    assert hub.artifacts.path(old.checkpoint) == copy / "artifacts" / old.checkpoint.uri
 
 
 def test_one_that_is_nowhere_is_named_with_every_place_that_was_looked_at(folder: Path, tmp_path: Path, make_new: New) -> None:
@@ -81,7 +81,7 @@ def test_one_that_is_nowhere_is_named_with_every_place_that_was_looked_at(folder
     os.remove(folder / "artifacts" / old.checkpoint.uri)
     disk = tmp_path / "disk"
     with pytest.raises(VortexError, match="the artifact is gone") as caught:
-        opened(folder, disk).artifact_path(old.checkpoint)
+        opened(folder, disk).artifacts.path(old.checkpoint)
     assert str(disk) in caught.value.message and str(folder / "artifacts") in caught.value.message
     assert content(opened(folder, disk), kept) == b"kept"
 

@@ -209,7 +209,7 @@ def test_keys_that_are_none_are_named(
 
 
 def test_a_stored_file_that_was_changed_is_found(place: Workspace, registry: Hub) -> None:
-    path = registry.artifact_path(registry.get("v10").checkpoint)
+    path = registry.artifacts.path(registry.get("v10").checkpoint)
     path.write_bytes(path.read_bytes()[::-1])
     ((words,)) = faults(place)
     assert words.startswith("artifacts: v10: ") and "its content is not what was registered" in words
@@ -224,7 +224,7 @@ def test_the_errors_of_a_measurement_that_a_later_one_replaced_are_evidence_too(
         stored.append(artifact)
     assert [metrics.errors for metrics in registry.get("v10").metrics if metrics.errors] == stored[1:]
     assert faults(place) == []
-    registry.artifact_path(stored[0]).unlink()
+    registry.artifacts.path(stored[0]).unlink()
     ((words,)) = faults(place)
     assert words.startswith("artifacts: v10: ") and stored[0].sha256 in words
 

@@ -338,6 +338,34 @@ def test_a_writer_follows_new_events_only(both: Ledger) -> None:
         assert followed == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("noted", [0, 1])
+def test_nobody_waits_while_a_writer_follows_a_long_chain(both: Ledger, tmp_path: Path, noted: int) -> None:
+    head_file = tmp_path / "ledger.head"
+    add(Ledger(both.url, head_file=head_file), noted)
+    with both.transaction() as tx:
+        for number in range(2 * ledger_module.PAGE):
+            tx.append(Note(f"subject {number}"), actor="Ada")
+    original = ledger_module.follow
+    walks: list[list[int]] = []
+
+    def one_appends_meanwhile(url: str, head: ChainHead, rows: Iterable[Any]) -> Iterator[ChainHead]:
+        walks.append([])
+        for each in original(url, head, rows):
+            walks[-1].append(each.seq)
+            yield each
+        if len(walks) == 1:
+            add(Ledger(both.url, timeout=0.2))  # its own walk is the second; it raises where somebody holds the lock
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledger_module, "follow", one_appends_meanwhile)
+        add(Ledger(both.url, head_file=head_file))
+    end = noted + 2 * ledger_module.PAGE
+    before, others, others_tail, tail = walks
+    assert (before, others, others_tail, tail) == (list(range(noted + 1, end + 1)), list(range(1, end + 1)), [], [end + 1])
+    assert both.verify() == Ledger(both.url, head_file=head_file).noted()
+    assert both.last() == end + 2
+
+
 def test_a_head_file_that_holds_something_else_is_named(ledger: Ledger, tmp_path: Path) -> None:
     (tmp_path / "ledger.head").write_text("event 7")
     noting = Ledger(ledger.url, head_file=tmp_path / "ledger.head")

@@ -103,7 +103,7 @@ def test_artifacts_beyond_a_local_folder_keep_their_full_uri(tmp_path: Path, mig
     artifact = hub.store.log_artifact(run_id, file, "checkpoint")
     assert artifact.uri == f"{root}/{run_id}/artifacts/checkpoint/{artifact.sha256}/best.safetensors"
     made = hub.register(make_new(run_id, checkpoint=artifact), actor="Ada")
-    assert hub.artifact_path(made.checkpoint).read_bytes() == b"weights"
+    assert hub.artifacts.path(made.checkpoint).read_bytes() == b"weights"
 
 
 def test_a_store_whose_making_broke_off_is_made_anew(tmp_path: Path) -> None:
@@ -147,13 +147,13 @@ def test_what_is_stored_is_never_overwritten(tmp_path: Path, hub: Hub) -> None:
     run_id, file = hub.store.start_run("twice"), tmp_path / "best.safetensors"
     file.write_bytes(b"first")
     first = hub.store.log_artifact(run_id, file, "checkpoint")
-    stored = hub.artifact_path(first)
+    stored = hub.artifacts.path(first)
     inode = stored.stat().st_ino
     assert hub.store.log_artifact(run_id, file, "checkpoint") == first and stored.stat().st_ino == inode
     file.write_bytes(b"second")
     second = hub.store.log_artifact(run_id, file, "checkpoint")
     assert first.sha256 in first.uri and second.sha256 in second.uri
-    assert [hub.artifact_path(artifact).read_bytes() for artifact in (first, second)] == [b"first", b"second"]
+    assert [hub.artifacts.path(artifact).read_bytes() for artifact in (first, second)] == [b"first", b"second"]
     stored.write_bytes(b"FIRST")
     file.write_bytes(b"first")
     with pytest.raises(VortexError, match="holds other bytes than those that it is named after"):

@@ -70,7 +70,7 @@ def test_everything_that_was_registered_comes_back(hub: Hub, finished: New) -> N
         assert getattr(made, field) == getattr(new, field), field
     assert hub.get("v6") == made
     assert hub.versions() == [made]
-    assert hub.artifact_path(made.checkpoint).read_text() == new.run_id
+    assert hub.artifacts.path(made.checkpoint).read_text() == new.run_id
 
 
 def test_metrics_and_exports_are_added_and_the_newest_of_the_same_kind_counts(hub: Hub, finished: New) -> None:
@@ -162,17 +162,17 @@ def test_a_kill_after_mlflow_and_before_the_ledgers_commit_leaves_no_version(hub
 
 def test_an_artifact_that_was_changed_or_lost_is_not_handed_out(hub: Hub, finished: New) -> None:
     checkpoint = hub.register(finished(), actor="Ada").checkpoint
-    path = hub.artifact_path(checkpoint)
+    path = hub.artifacts.path(checkpoint)
     content = path.read_bytes()
     path.write_bytes(content[::-1])
     with pytest.raises(VortexError, match="not what was registered"):
-        hub.artifact_path(checkpoint)
-    assert hub.artifact_path(checkpoint, verify=False) == path
+        hub.artifacts.path(checkpoint)
+    assert hub.artifacts.path(checkpoint, verify=False) == path
     path.unlink()
     with pytest.raises(VortexError, match="is gone"):
-        hub.artifact_path(checkpoint)
+        hub.artifacts.path(checkpoint)
     with pytest.raises(VortexError, match="leaves"):
-        hub.artifact_path(replace(checkpoint, uri="../../etc/passwd"))
+        hub.artifacts.path(replace(checkpoint, uri="../../etc/passwd"))
 
 
 def test_a_moved_repository_keeps_its_versions_and_artifacts(hub: Hub, finished: New, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_moved_repository_keeps_its_versions_and_artifacts(hub: Hub, finished:
         shutil.move(tmp_path / name, there / name)
     moved = Hub.open(f"sqlite:///{there / 'mlflow.db'}", there / "artifacts", f"sqlite:///{there / 'ledger.db'}")
     assert moved.get("v6") == made
-    assert moved.artifact_path(made.checkpoint).is_relative_to(there)
+    assert moved.artifacts.path(made.checkpoint).is_relative_to(there)
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{there / 'mlflow.db'}")

@@ -56,6 +56,18 @@ def test_a_bad_policy_file_is_one_clear_error(tmp_path: Path, old: str, new: str
     assert says in error.value.message + "".join(error.value.details)
 
 
+def test_a_file_is_parsed_once_until_it_says_something_else(tmp_path: Path) -> None:
+    path = policies(tmp_path, "most_share: 0.98", "most_share: 0.9")
+    first = load_policies(path)
+    assert load_policies(path) is first and first.data.most_share == 0.9
+    policies(tmp_path, "most_share: 0.98", "most_share: 0.8")
+    assert load_policies(path).data.most_share == 0.8
+    path.write_text("data: [")
+    for _ in range(2):
+        with pytest.raises(VortexError, match="not readable as YAML"):
+            load_policies(path)
+
+
 def test_a_missing_policy_file_says_how_to_restore_it(tmp_path: Path) -> None:
     with pytest.raises(VortexError, match="does not exist"):
         load_policies(tmp_path / "policies.yaml")

@@ -17,7 +17,7 @@ from pipelines.evaluate.all_versions import evaluate_all
 from pipelines.evaluate.version import evaluate
 from pipelines.hub.open import hub
 from pipelines.protocol import EXAM, Protocol
-from pipelines.ship.export import export
+from pipelines.ship.export.run import export
 from pipelines.workspace import Workspace
 
 PROGRAM = """
@@ -71,7 +71,7 @@ def test_all_versions_are_measured_once(
     monkeypatch.setattr("pipelines.evaluate.all_versions.require_passed", lambda ws, ref: None)
     registry = hub(workspace)
     evaluate(workspace, second, data=str(small_set), allow_unvalidated=True, device="cpu")
-    registry.artifact_path(registry.get(third).checkpoint).unlink()
+    registry.artifacts.path(registry.get(third).checkpoint).unlink()
     steps: list[str] = []
 
     def measure_all(protocol: Protocol = EXAM) -> list[tuple[str, int, bool, bool]]:

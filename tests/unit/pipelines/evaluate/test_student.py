@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ from core.errors import VortexError
 from models.metrics import PROTOCOL, frame_errors
 from models.student import Prediction, Student, StudentConfig
 from pipelines.data.datasets import resolve
-from pipelines.evaluate.student import evaluate_predictor, evaluate_student, pooled_rmse
-from pipelines.frame_arrays import load_arrays
+from pipelines.evaluate.student import evaluate_predictor, evaluate_student, frames_a_batch, pooled_rmse
+from pipelines.pack.frame_arrays import load_arrays
 from pipelines.pack.preparing import packs_folder
 from pipelines.predict.runtimes import of_student
 from pipelines.protocol import Crop, Protocol
@@ -47,9 +48,8 @@ def val(ws: Workspace, manifest: Path):
 def test_metrics_are_those_of_the_frames(workspace: Workspace, small_set: Path):
     ref, frames = val(workspace, small_set)
     seen: list[tuple[int, int]] = []
-    (evaluation,) = evaluate_student(
-        Oracle(2.0, 1), ref, frames, SIZE, packs_folder(workspace), batch=4, on_progress=lambda *at: seen.append(at)
-    )  # type: ignore[arg-type]
+    oracle: Any = Oracle(2.0, 1)
+    (evaluation,) = evaluate_student(oracle, ref, frames, SIZE, packs_folder(workspace), batch=4, on_progress=lambda *at: seen.append(at))
     truth = np.stack([row["reference"] for row in load_arrays(packs_folder(workspace), ref, frames, SIZE)])
     valid = truth > 0
     assert evaluation.values["rmse"] == pytest.approx(np.sqrt(np.mean((truth[valid] - 2) ** 2)), rel=1e-6)
@@ -70,10 +70,14 @@ def test_metrics_are_those_of_the_frames(workspace: Workspace, small_set: Path):
 def test_batches_and_mode_do_not_matter(workspace: Workspace, small_set: Path):
     ref, frames = val(workspace, small_set)
     network = student().train()
-    one, many = (evaluate_student(network, ref, frames, SIZE, packs_folder(workspace), batch=batch)[0].values for batch in (1, 4))
+    one, many = (evaluate_student(network, ref, frames, SIZE, packs_folder(workspace), batch=batch)[0].values for batch in (1, None))
     assert network.training
     assert one.keys() == many.keys()
     assert all(one[name] == pytest.approx(many[name], rel=1e-4) for name in one)
+
+
+def test_a_batch_has_about_as_many_pixels_whatever_the_size():
+    assert [frames_a_batch(size) for size in ((240, 320), (96, 128), (480, 640), (4000, 6000))] == [16, 100, 4, 1]
 
 
 def test_each_camera_is_measured_by_itself(workspace: Workspace, tmp_path: Path):

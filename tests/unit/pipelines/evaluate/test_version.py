@@ -25,7 +25,7 @@ def test_evaluate_records_metrics_and_errors(workspace: Workspace, small_set: Pa
     (recorded,) = evaluate(workspace, name, data=str(small_set), allow_unvalidated=True, device="cpu")
     (kept,) = hub(workspace).get(name).metrics
     assert kept == recorded and kept.digest == resolve(workspace, name_or_manifest=str(small_set)).digest
-    errors = FrameErrors.load(hub(workspace).artifact_path(kept.errors))
+    errors = FrameErrors.load(hub(workspace).artifacts.path(kept.errors))
     assert len(errors.ids) == 6 and errors.size == SIZE
     assert np.sqrt(errors.sums["squared"].sum() / errors.sums["count"].sum()) == pytest.approx(kept.values["rmse"], rel=1e-5)
     json.dumps(kept.values, allow_nan=False)
@@ -48,7 +48,7 @@ def test_evaluate_names_what_is_wrong(workspace: Workspace, small_set: Path, mak
     with pytest.raises(VortexError, match="'v99' is not registered"):
         evaluate(workspace, "v99", data=str(small_set))
     registry = hub(workspace)
-    path = registry.artifact_path(registry.get(name).checkpoint)
+    path = registry.artifacts.path(registry.get(name).checkpoint)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(VortexError, match="not what was registered"):
         evaluate(workspace, name, data=str(small_set), allow_unvalidated=True)

@@ -65,7 +65,7 @@ def test_an_adopted_checkpoint_is_a_version_to_work_with_that_no_gate_takes(ws: 
     assert [use.state for use in version.data] == ["declared"] and TeacherEdge("da3-metric-large", "declared") in version.parents
     assert not (ws.build / "adopted" / report.adoption.sha256[:16]).exists()
 
-    student, meta = checkpoint.load(hub(ws).artifact_path(version.checkpoint))
+    student, meta = checkpoint.load(hub(ws).artifacts.path(version.checkpoint))
     torch.manual_seed(5)
     old, rgb = Student(TINY).eval(), torch.rand(1, 3, *SIZE)
     with torch.no_grad():

@@ -128,7 +128,7 @@ def test_signatures_are_believed_by_the_keys_of_the_workspace(bench: Bench) -> N
     assert [item.trust for item in bench.items()] == ["trusted", "unknown signer"]
     assert bench.items()[1].signature.endswith(", not trusted here")
 
-    envelope = json.loads(hub(ws).artifact_path(hub(ws).get("v10").evidence[0].artifact).read_text())
+    envelope = json.loads(hub(ws).artifacts.path(hub(ws).get("v10").evidence[0].artifact).read_text())
     added = add(ws, "v10", bench.file(envelope, "sent.json"), "field")
     assert not added.already or added.item.trust == "trusted"  # the envelope as a lab sends it
     with pytest.raises(UsageError, match="is signed already"):
@@ -140,7 +140,7 @@ def test_signatures_are_believed_by_the_keys_of_the_workspace(bench: Bench) -> N
 
 def test_a_file_that_was_changed_is_found(bench: Bench) -> None:
     bench.add(reports(bench.checkpoint)["closed-loop"])
-    path = hub(bench.ws).artifact_path(hub(bench.ws).get("v10").evidence[0].artifact)
+    path = hub(bench.ws).artifacts.path(hub(bench.ws).get("v10").evidence[0].artifact)
     path.write_text(path.read_text().replace("gazebo", "webots"))
     (item,) = bench.items()
     assert item.report is None and "its content is not what was registered" in item.fault
@@ -164,7 +164,7 @@ def test_an_old_report_that_is_sent_in_again_is_not_the_newest(bench: Bench) -> 
     bad = {**good, "made_at": "2026-03-02T00:30:00+01:00", "episodes": [{**each, "student": drive(False)} for each in good["episodes"]]}
     add(ws, "v10", bench.file(good), "closed-loop", sign=lab)
     add(ws, "v10", bench.file(bad), "closed-loop", sign=lab)
-    envelope = json.loads(hub(ws).artifact_path(hub(ws).get("v10").evidence[0].artifact).read_text())
+    envelope = json.loads(hub(ws).artifacts.path(hub(ws).get("v10").evidence[0].artifact).read_text())
     (bench.folder / "again.json").write_text(json.dumps(envelope, indent=4))  # other bytes, the same report and signature
     assert add(ws, "v10", bench.folder / "again.json", "closed-loop").already
     late = bench.file({**good, "remarks": "signed late"}, "late.json")

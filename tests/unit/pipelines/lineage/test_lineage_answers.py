@@ -106,7 +106,7 @@ def test_a_dataset_is_all_its_contents_and_one_by_either_hash(ask: Callable[...,
     assert nodes(ask("lineage", f"rooms@{OLD[:6]}", "--json")) == nodes(ask("lineage", "rooms@0101", "--json")) == {"rooms", "v11"}
     assert "v11" not in nodes(ask("lineage", f"rooms@{digest[:12]}", "--json"))
     text = ask("lineage", "rooms").stdout
-    assert text.index("data set rooms@abababababab") < text.index("data → v11")
+    assert text.index("dataset rooms@abababababab") < text.index("data → v11")
     assert "runs  host/rooms  production  v9" in text and "ran   host/rooms  production  v6" in text
 
 
@@ -119,7 +119,7 @@ def test_up_ends_in_recipes_teachers_data_and_commits(ask: Callable[..., Result]
 @pytest.mark.parametrize(
     ("words", "exit_code", "message"),
     [
-        (["lineage", "nothing"], 1, "'nothing' is no version, data set, teacher, channel, device, robot, commit or frame"),
+        (["lineage", "nothing"], 1, "'nothing' is no version, dataset, teacher, channel, device, robot, commit or frame"),
         (["lineage", "rooms@999999"], 1, "rooms has no content '999999'"),
         (["lineage", "rooms@0"], 1, "rooms has no content '0'"),
         (["lineage", "--down"], 2, "start from something"),
@@ -127,8 +127,8 @@ def test_up_ends_in_recipes_teachers_data_and_commits(ask: Callable[..., Result]
         (["lineage", "v9", "--metric", "speed@rooms"], 1, "no metric 'speed' was measured on rooms, allowed: rmse"),
         (["lineage", "v9", "--metric", "rmse", "--up"], 2, "--metric follows the ancestors"),
         (["quarantine", "v9"], 2, "without a reason"),
-        (["quarantine", "attic", "--reason", "x"], 1, "'attic' is neither a version nor a data set"),
-        (["quarantine", "v5", "--reason", "x"], 1, "'v5' is neither a version nor a data set"),
+        (["quarantine", "attic", "--reason", "x"], 1, "'attic' is neither a version nor a dataset"),
+        (["quarantine", "v5", "--reason", "x"], 1, "'v5' is neither a version nor a dataset"),
         (["quarantine", "--lift"], 2, "a quarantine of nothing"),
     ],
 )
@@ -203,17 +203,18 @@ def test_a_name_of_two_things_is_refused_with_both_spellings(made: Workspace, tm
     ws = load(shutil.copytree(made.root, tmp_path / "workspace", symlinks=True))
     for name in ("v9", "da3", "more"):
         publish(ws, name, train=1, val=1, seed=7 if name == "more" else 0)
-    asked = lineage_of(hub(ws))
+    registry = hub(ws)
+    asked = lineage_of(registry)
     for name, spellings in (("v9", "version:v9 or data:v9"), ("da3", "data:da3 or teacher:da3")):
         with pytest.raises(UsageError, match="is the name of 2 things here") as refused:
-            what(ws, asked, name, lambda *_: ())
+            what(ws, registry, asked, name)
         assert refused.value.hint == f"say which: {spellings}"
-    assert what(ws, asked, "data:da3", lambda *_: ()).kind == "data"
-    assert what(ws, asked, "version:v9", lambda *_: ()).nodes == (Node("version", "v9"),)
-    with pytest.raises(UsageError, match="data sets have a frame 'rooms-000'") as refused:
-        what(ws, asked, "rooms-000", lambda *_: ())
+    assert what(ws, registry, asked, "data:da3").kind == "data"
+    assert what(ws, registry, asked, "version:v9").nodes == (Node("version", "v9"),)
+    with pytest.raises(UsageError, match="datasets have a frame 'rooms-000'") as refused:
+        what(ws, registry, asked, "rooms-000")
     assert "frame:more/rooms-000" in refused.value.hint and "frame:rooms/rooms-000" in refused.value.hint
-    with pytest.raises(UsageError, match="'v9' is a version and a data set"):
+    with pytest.raises(UsageError, match="'v9' is a version and a dataset"):
         quarantine(ws, "v9", reason="x")
 
 
@@ -240,17 +241,17 @@ def test_a_quarantine_is_told_everywhere_and_names_what_runs(made: Workspace, tm
     assert [name for name, bars in rows.items() if bars] == ["v6", "v9", "v10"]
     assert "quarantined: data hall" in run("versions")
     assert "quarantined: data hall" in run("lineage")
-    assert "data set hall, which v6 was trained on," in json.loads(run("show", "v6", "--json"))["quarantined"][0]
+    assert "dataset hall, which v6 was trained on," in json.loads(run("show", "v6", "--json"))["quarantined"][0]
     assert "quarantined: half scale" in run("lineage", "hall")
-    assert "data set hall quarantined" in run("history")
+    assert "dataset hall quarantined" in run("history")
     ws = load(root)
     assert set(recommend(made, "rooms").excluded) == {"v10", "v11"}
     with pytest.raises(VortexError, match="no version can be recommended for rooms") as refused:
         recommend(ws, "rooms")
-    assert any(detail.startswith("v9: data set hall, which v9 was trained on,") for detail in refused.value.details)
+    assert any(detail.startswith("v9: dataset hall, which v9 was trained on,") for detail in refused.value.details)
     finding = _quarantine(ws)
     assert (finding.state, finding.remedy) == ("missing", channel["remedy"])
-    assert finding.found.startswith("host/rooms runs v9: data set hall, which v9 was trained on, is in quarantine")
+    assert finding.found.startswith("host/rooms runs v9: dataset hall, which v9 was trained on, is in quarantine")
     remarks = _quarantine_remarks(hub(ws), hub(ws).get("v9"), (resolve(ws, name_or_manifest="rooms"),))
     assert len(remarks) == 1 and remarks[0].endswith("half scale); a version of it enters no stage")
     assert [each["subject"] for each in json.loads(run("quarantine", "--json"))] == ["hall"]

@@ -19,9 +19,9 @@ import pytest
 
 from core.errors import UsageError, VortexError
 from pipelines.data.datasets import DataRef, resolve
-from pipelines.frame_arrays import load_arrays
 from pipelines.pack.decoding import decode_frame
 from pipelines.pack.filling import Filler
+from pipelines.pack.frame_arrays import load_arrays
 from pipelines.pack.layout import FORMAT, INDEX, PackError, check_size, is_folder_of, is_staging_of
 from pipelines.pack.preparing import pack, packs_folder, prepare
 from pipelines.pack.reading import Pack, Selection

@@ -18,7 +18,7 @@ from pipelines.pack.decoding import resized
 from pipelines.predict.run import predict
 from pipelines.predict.runtimes import flipped, of_student
 from pipelines.predict.sources import source_of
-from pipelines.ship.export import export
+from pipelines.ship.export.run import export
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.conftest import SIZE
 from validation.decode import read_rgb
@@ -41,7 +41,7 @@ def answers(ws: Workspace, name: str, picture: Path) -> np.ndarray:
     from models import checkpoint
 
     registry = hub(ws)
-    student, _ = checkpoint.load(registry.artifact_path(registry.get(name).checkpoint))
+    student, _ = checkpoint.load(registry.artifacts.path(registry.get(name).checkpoint))
     rgb = read_rgb(picture)
     return resized(of_student(student)(resized(rgb, SIZE)[None]).depth[0], rgb.shape[:2])
 
@@ -184,7 +184,7 @@ def test_the_export_answers_where_it_is_whole_and_alike(
     assert (predictions.runtime, predictions.remark) == ("onnx", "")
     metres = np.load(predictions.folder / "depth" / "größe.npy")
     assert np.abs(metres - answers(workspace, name, album / "größe.png")).max() < 1e-4
-    path = registry.artifact_path(exported.artifact)
+    path = registry.artifacts.path(exported.artifact)
     path.write_bytes(path.read_bytes() + b"0")
     assert "not what was registered" in predict(workspace, name, str(album)).remark
 

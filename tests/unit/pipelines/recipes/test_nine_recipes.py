@@ -107,7 +107,7 @@ def test_a_specialist_starts_where_its_parent_ended(lineage: Lineage) -> None:
         plan = lineage.plans[child]
         start, _ = checkpoint.load(plan.stage_folder(plan.folder(lineage.ws), 0) / "start.safetensors")
         registry = hub(lineage.ws)
-        ended, _ = checkpoint.load(registry.artifact_path(registry.get(parent).checkpoint))
+        ended, _ = checkpoint.load(registry.artifacts.path(registry.get(parent).checkpoint))
         assert (start.neck[0].weight == ended.neck[0].weight).all(), child  # type: ignore[union-attr, operator]
 
 

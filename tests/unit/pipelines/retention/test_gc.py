@@ -69,7 +69,7 @@ def test_it_is_shown_first_and_removed_when_told(small_registry: Workspace, tmp_
     taken = json.loads(CliRunner().invoke(app, ["gc", "--apply", *options]).stdout)
     assert taken["bytes"] == shown["bytes"] == 33
     assert not stored.parent.exists()
-    assert hub(small_registry).artifact_path(hub(small_registry).get("v9").exports[0].artifact).is_file()
+    assert hub(small_registry).artifacts.path(hub(small_registry).get("v9").exports[0].artifact).is_file()
     assert json.loads(CliRunner().invoke(app, ["gc", "--apply", *options]).stdout)["going"] == []
 
 
@@ -124,7 +124,7 @@ def test_checkpoints_go_when_the_run_has_become_its_version(small_registry: Work
 def test_checkpoints_stay_where_the_stored_weights_are_gone(small_registry: Workspace) -> None:
     version = hub(small_registry).get("v9")
     folder = run_folder(small_registry, version.run, status="finished")
-    hub(small_registry).artifact_path(version.checkpoint).unlink()
+    hub(small_registry).artifacts.path(version.checkpoint).unlink()
     cleaning = clean(small_registry, apply=True)
     assert cleaning.going == () and len(list(folder.rglob(WEIGHTS))) == 2
     assert {item.stays for item in cleaning.staying if item.kind == "checkpoint"} == {"the stored weights of v9 are gone"}

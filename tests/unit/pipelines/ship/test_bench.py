@@ -15,7 +15,7 @@ from pipelines.hub.open import hub
 from pipelines.predict.engines import RUNTIMES
 from pipelines.ship.bench import METRICS, bench
 from pipelines.ship.bundle import export_for
-from pipelines.ship.export import export, export_path
+from pipelines.ship.export.run import export, export_path
 from registry.channels import Channel
 from registry.stages import StageJudgement, record_promotion
 from tests.unit.pipelines.ship.conftest import SIZE, Arena, failed

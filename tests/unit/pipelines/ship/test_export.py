@@ -18,10 +18,10 @@ from pipelines.data.datasets import DatasetCard, new_dataset
 from pipelines.hub.exports import HOST, PARITY_DOMAIN, newest, on_too_few_frames, parity_checks
 from pipelines.hub.open import hub
 from pipelines.predict.runtimes import DEPTH, INPUT, LOGITS, of_file, session
-from pipelines.ship.export import export, export_path, parity_frames
 from pipelines.ship.export.contract import contract
 from pipelines.ship.export.onnx import OPSET, holds, write_onnx
 from pipelines.ship.export.parity import measure_parity, noise
+from pipelines.ship.export.run import export, export_path, parity_frames
 from pipelines.workspace import Workspace, load
 from registry.records import Artifact, DataUse, Export, Metrics
 from tests.unit.pipelines.conftest import SIZE, write_frames
@@ -143,11 +143,11 @@ def test_export_is_recorded(workspace: Workspace, make_version: Callable[..., st
     assert newest(version) == made and made.size == SIZE and made.opset == OPSET
     assert made.parity_m is not None and made.parity_m < 1e-4 and (made.parity_on, made.frames) == ("noise", 4)
     assert made.detail["host_only"] is True
-    properties = session(hub(workspace).artifact_path(made.artifact)).get_modelmeta().custom_metadata_map
+    properties = session(hub(workspace).artifacts.path(made.artifact)).get_modelmeta().custom_metadata_map
     assert properties["vortex.version"] == name and properties["vortex.checkpoint_sha256"] == version.checkpoint.sha256
     assert properties["vortex.classes"].split(",") == list(CLASSES)
     # Only the recorded file is kept.
-    path, stored = export_path(workspace, hub(workspace).get(name)), hub(workspace).artifact_path(made.artifact)
+    path, stored = export_path(workspace, hub(workspace).get(name)), hub(workspace).artifacts.path(made.artifact)
     steps: list[str] = []
     inode = path.stat().st_ino
     export(workspace, name, on_step=steps.append)
@@ -159,7 +159,7 @@ def test_export_is_recorded(workspace: Workspace, make_version: Callable[..., st
     assert holds(path, {entry.key: entry.value for entry in model.metadata_props})
     again = export(workspace, name, on_step=steps.append)
     assert steps[-2] == f"exporting {name} at {SIZE[0]}x{SIZE[1]}"
-    assert again.artifact.sha256 == sha256_file(path) == sha256_file(hub(workspace).artifact_path(again.artifact))
+    assert again.artifact.sha256 == sha256_file(path) == sha256_file(hub(workspace).artifacts.path(again.artifact))
     assert sha256_file(stored) == made.artifact.sha256, "what the first event names is still there"
     assert properties["vortex.colour_order"] == "RGB" and properties["vortex.normalisation"].startswith("inside")
     assert properties["vortex.domain"] == version.domain and properties["vortex.camera"] == "not recorded"

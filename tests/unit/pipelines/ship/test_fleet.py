@@ -236,7 +236,7 @@ def test_a_device_vouches_for_its_own_speed_and_for_nothing_else(robots: Fleet) 
 
     assert runs(CHANNEL) == [(12.5, 1000, "orin-0")]
     assert runs(Channel("host", "rooms")) == [(12.5, 1000, "")], "another kind of device is as fast as it is"
-    registry.artifact_path(item.record.artifact).write_text("{}")
+    registry.artifacts.path(item.record.artifact).write_text("{}")
     with pytest.raises(VortexError, match=f"evidence of {name}: "):
         runs(CHANNEL)
 

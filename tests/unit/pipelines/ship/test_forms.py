@@ -18,13 +18,14 @@ from pipelines.exam.results import Result
 from pipelines.hub.exports import FP32_PARTS, HOST, TASK, Form, TaskResult, file_checks, newest
 from pipelines.hub.open import hub
 from pipelines.predict.runtimes import of_file
-from pipelines.ship.export import CALIBRATION, export, export_path, parity
+from pipelines.ship.export import parity
 from pipelines.ship.export.half import half_model, rounded
 from pipelines.ship.export.layers import find_layers
 from pipelines.ship.export.onnx import write_onnx
 from pipelines.ship.export.parity import noise, predictor_of_form
 from pipelines.ship.export.parts import OTHER
 from pipelines.ship.export.ranges import TensorRange, modules_in_fp32
+from pipelines.ship.export.run import CALIBRATION, export, export_path
 from tests.unit.pipelines.ship.conftest import SIZE, Arena, failed
 from validation.promotion.gates.task_parity import TaskParity
 
@@ -109,7 +110,7 @@ def test_an_overflow_is_refused_named_and_worked_round(arena: Arena):
     report = arena.promote(name, "staging", device="arm")
     mixed = newest(hub(arena.ws).get(name), form)
     assert mixed is not None and mixed.detail[FP32_PARTS] == list(modules)
-    properties = {entry.key: entry.value for entry in onnx.load(hub(arena.ws).artifact_path(mixed.artifact)).metadata_props}
+    properties = {entry.key: entry.value for entry in onnx.load(hub(arena.ws).artifacts.path(mixed.artifact)).metadata_props}
     assert properties["vortex.fp32_parts"] == ",".join(modules) and properties["vortex.precision"] == "fp16"
     # Few of the ten frames show something near, or a person, on pixels that are many: too little to say, and somebody's decision.
     assert failed(report) == ["task-parity-rmse_near", "task-parity-iou_person"] and report.undecided
@@ -153,6 +154,8 @@ def test_8_bits_are_calibrated_on_training_frames_or_not_at_all(arena: Arena, ca
     assert quantised and all(values[point].dtype == np.int8 and not values[point].any() for point in points), "signed and symmetric"
     assert not any(weights.dtype == np.int32 for weights in values.values()), "no bias in 32 bits"
     assert any(values[point].size > 1 for point in points), "by channel"
+    weights = [values[node.input[0]] for node in model.graph.node if node.op_type == "DequantizeLinear" and node.input[0] in values]
+    assert all(each.min() >= -64 and each.max() <= 64 for each in weights), "two products of 8 by 7 bits fit into 16"
     assert TASK in exported.detail and newest(hub(arena.ws).get(name), HOST) is not None
     arena.export(name)
     with pytest.raises(VortexError, match=rf"{arena.register(data=())} has no training frames of rooms here: its data names none"):

@@ -144,7 +144,7 @@ def test_an_export_that_answers_otherwise_is_refused(arena: Arena, parity: float
 def test_what_would_be_shipped_is_hashed_again(arena: Arena, what: str, damage: str):
     name = arena.version(0.4)
     version = hub(arena.ws).get(name)
-    path = hub(arena.ws).artifact_path(version.checkpoint if what == "checkpoint" else version.exports[-1].artifact)
+    path = hub(arena.ws).artifacts.path(version.checkpoint if what == "checkpoint" else version.exports[-1].artifact)
     if damage == "gone":
         path.unlink()
     else:

@@ -210,7 +210,7 @@ def nothing_is_known_of_the_one_in_production_and_its_weights_are_gone(arena: Ar
     holder = hub(arena.ws).get(str(channel_state(hub(arena.ws).ledger, Channel("host", "rooms")).production))
     film_another(arena.ws)
     name = arena.version(0.1)
-    hub(arena.ws).artifact_path(holder.checkpoint).unlink()
+    hub(arena.ws).artifacts.path(holder.checkpoint).unlink()
     return name
 
 

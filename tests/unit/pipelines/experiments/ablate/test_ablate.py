@@ -18,10 +18,10 @@ from pipelines import workspace as workspaces
 from pipelines.compare.frame_errors import CONFUSION, COUNT, SQUARED, FrameErrors
 from pipelines.compare.intervals import level_of_each
 from pipelines.compare.verdict import judge_frames, judge_seeds
-from pipelines.experiments.ablate import ablate
 from pipelines.experiments.ablate.arm_runs import ArmRun, run_name
 from pipelines.experiments.ablate.effects import Ablation, effect, judge
 from pipelines.experiments.ablate.factor import Factor, arms
+from pipelines.experiments.ablate.run import ablate
 from pipelines.hub.open import hub
 from pipelines.runs.events import Diverged, Journal, TrainEvent, failure, raised
 from pipelines.train.plan.options import TrainOptions

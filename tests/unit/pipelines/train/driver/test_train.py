@@ -58,7 +58,7 @@ def test_a_finished_run_is_a_version_that_knows_where_it_came_from(ws: Workspace
     assert (use.name, use.validated, use.frames, use.digest) == ("small", False, {"train": 8, "val": 4}, plan.stages[0].data[0].digest)
     assert use.dvc and use.dvc.endswith(".dir")
     assert {"python", "torch", "timm", "ray", "platform", "device", "seed"} <= set(version.environment)
-    student, meta = checkpoint.load(hub(ws).artifact_path(version.checkpoint))
+    student, meta = checkpoint.load(hub(ws).artifacts.path(version.checkpoint))
     assert student.config.size == plan.size and meta["run"] == plan.run
     metrics = version.metrics_for("rooms", "kinect")
     assert metrics and metrics.frames == 4 and metrics.errors

@@ -1,6 +1,6 @@
-"""How calm the code is, counted over its syntax trees: words that bindings are called by, circles, imports inside functions, ways through it.
+"""The structure of the code, counted over its syntax trees: words that bindings are called by, circles, imports inside functions, ways through it.
 
-    make bench-house           (benchmarks/house.py [--smoke])
+    make bench-structure           (benchmarks/structure.py [--smoke])
 
 It reads the packages of the product; nothing is imported or run.
 """

@@ -42,7 +42,7 @@ class Job:
 
 
 @dataclass
-class Crew:
+class Labeller:
     """The teachers of one process; without any it makes its own. `label` is the whole work on a frame."""
 
     job: Job
