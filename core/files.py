@@ -273,6 +273,12 @@ def open_regular(path: Path) -> BufferedReader:
         raise
 
 
+def require_regular(path: Path) -> None:
+    """Raise OSError where something lies at `path` that is no plain file, which a library would open and wait for; nothing may lie there."""
+    with suppress(FileNotFoundError):
+        _refuse_special(os.stat(path), path)
+
+
 def _refuse_special(state: os.stat_result, path: Path) -> None:
     kind = SPECIAL.get(stat.S_IFMT(state.st_mode))
     if kind:

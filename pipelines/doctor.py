@@ -18,7 +18,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from core.errors import VortexError
-from core.files import is_uri
+from core.files import is_uri, require_regular
 from core.machine import cores
 from core.secret import SecretUrl
 from pipelines import git, workspace
@@ -302,10 +302,12 @@ def _reach(ws: Workspace, name: str, url: SecretUrl, when: str) -> Finding:
         if not os.access(path, os.W_OK):
             return Finding(name, "missing", f"{place} cannot be written", "check the file's owner and permissions")
         try:
+            require_regular(path)
             with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=3)) as connection:
                 connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except sqlite3.Error as error:
-            return Finding(name, "missing", f"{place} cannot be read ({error})", "restore it from a backup")
+        except (sqlite3.Error, OSError) as error:
+            reason = getattr(error, "strerror", None) or error
+            return Finding(name, "missing", f"{place} cannot be read ({reason})", "restore it from a backup")
         return Finding(name, "ok", place)
     try:
         host, port = parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme, 5432)

@@ -390,7 +390,7 @@ def load(root: Path) -> Workspace:
         raise VortexError(f"{path} does not exist", f"make a workspace there with: vortex init {root}") from error
     except NotADirectoryError as error:
         raise VortexError(f"{root} is a file, allowed: a folder that holds {FILE}", "name the workspace's folder") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # tomllib bounds neither the depth nor the digits of a number
         raise VortexError(
             f"{path}: not readable as TOML ({error})", "mend the file; `vortex init` in an empty folder shows a good one"
         ) from error

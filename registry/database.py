@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, unquote
 
 from core.errors import VortexError
+from core.files import require_regular
 from core.printable import clean, one_line
 from core.secret import SecretUrl
 
@@ -399,7 +400,7 @@ def explained(url: SecretUrl) -> Iterator[None]:
             f"ledger {shown(url)}: the database driver {error.name!r} is not installed", "install it with: uv sync --extra postgres"
         ) from error
     except (sqlite3.Error, OSError) as error:
-        raise _in_words(url, str(error)) from error
+        raise _in_words(url, getattr(error, "strerror", None) or str(error)) from error
     except UnicodeDecodeError as error:
         raise _in_words(url, f"malformed text ({error})") from error
     except Exception as error:
@@ -412,6 +413,7 @@ def explained(url: SecretUrl) -> Iterator[None]:
 def _open_sqlite(path: Path, timeout: float, create: bool = False) -> sqlite3.Connection:
     if create:
         path.parent.mkdir(parents=True, exist_ok=True)
+    require_regular(path)
     # `rw` falls back to reading alone where the file is write-protected, and never creates.
     uri = f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
     connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
@@ -504,6 +506,8 @@ def _in_words(url: SecretUrl, message: str) -> VortexError:
             f"{where}: the connection broke off ({message})",
             "what was being recorded is there as a whole or not at all: `vortex history` shows which; the same command completes it",
         )
+    if "is not a file" in low:
+        return VortexError(f"{where}: {message}", "move it away, or mend the `ledger` setting in vortex.toml")
     if "full" in low or "no space" in low:
         return VortexError(f"{where}: the disk is full; nothing was recorded", "free some space and run the command again")
     if "readonly" in low or "read-only" in low or "unable to open" in low or "permission" in low:

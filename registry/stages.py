@@ -138,11 +138,20 @@ def newest_production_move(source: Reader, channel: Channel) -> Entry | None:
 
 def newest_exam(source: Reader, channel: Channel) -> tuple[str, Mapping[str, int]]:
     """The version that came into production last by an exam that was recorded, and that exam: set → frames. "" and none where nothing did."""
-    for entry in reversed(source.entries(kinds=(ChannelPromoted.kind,), subject=str(channel))):
-        promoted = ChannelPromoted.parse(entry)
-        if promoted.stage == "production" and promoted.exam:
-            return promoted.version, promoted.exam
-    return "", {}
+    judged = (promoted for promoted in reversed(_promoted(source, channel)) if promoted.stage == "production" and promoted.exam)
+    return next(((promoted.version, promoted.exam) for promoted in judged), ("", {}))
+
+
+def waived_checks(source: Reader, channel: Channel, version: str) -> frozenset[str]:
+    """The checks that a person answered for when the version was promoted on the channel."""
+    checks = (check for promoted in _promoted(source, channel) if promoted.version == version for check in promoted.checks)
+    return frozenset(str(check["name"]) for check in checks if check.get("waiver"))
+
+
+def _promoted(source: Reader, channel: Channel) -> list[ChannelPromoted]:
+    """Every promotion on a channel, the oldest first. Raises NotUnderstood for one that this vortex does not understand."""
+    events = map(reading.parse, source.entries(kinds=(ChannelPromoted.kind,), subject=str(channel)))
+    return [event for event in events if isinstance(event, ChannelPromoted)]
 
 
 def newest_move(ledger: Ledger, channel: Channel) -> ChannelEvent | None:

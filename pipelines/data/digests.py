@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
-from core.files import inside, sha256_file
+from core.files import inside, require_regular, sha256_file
 from core.machine import cores
 
 _TABLE: Final = "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, sha256 TEXT) WITHOUT ROWID"
@@ -62,10 +62,11 @@ def _read(cache: Path, base: str) -> dict[str, _Entry]:
     if not cache.exists():
         return {}
     try:
+        require_regular(cache)
         with closing(sqlite3.connect(f"{cache.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as store:
             rows = store.execute("SELECT path, size, mtime_ns, sha256 FROM files WHERE path >= ? AND path < ?", (f"{base}/", f"{base}0"))
             return {row[0]: row for row in rows}
-    except (sqlite3.Error, UnicodeEncodeError):  # the latter for a path that is no text
+    except (sqlite3.Error, OSError, UnicodeEncodeError):  # the last for a path that is no text
         # A cache that cannot be used costs time and nothing else.
         return {}
 
@@ -73,6 +74,7 @@ def _read(cache: Path, base: str) -> dict[str, _Entry]:
 def _write(cache: Path, entries: list[_Entry]) -> None:
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
+        require_regular(cache)
         with closing(sqlite3.connect(cache, timeout=10)) as store, store:
             store.execute(_TABLE)
             store.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", entries)

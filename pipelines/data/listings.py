@@ -60,7 +60,7 @@ def parse(content: bytes, hash_: str, where: str) -> dict[str, str]:
     try:
         files = {entry["relpath"]: entry["md5"] for entry in json.loads(content)}
         good = all(_is_below(name) and _MD5.fullmatch(md5) for name, md5 in files.items())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(where, "it is no list of paths and MD5s") from error
     if not good:
         raise _damaged(where, "a path in it leaves data/, or an MD5 is none")

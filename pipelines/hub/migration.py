@@ -39,7 +39,7 @@ def read_places(file: Path) -> dict[str, str]:
     """The three settings of `vortex.toml` that say where a registry is, from a TOML file that holds them alone. Raises VortexError."""
     try:
         places = tomllib.loads(read_text_of_user(file))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise VortexError(f"{file}: not readable as TOML ({error})", f"write into it, each as in {FILE}: {', '.join(PLACES)}") from error
     if set(places) != set(PLACES) or not all(isinstance(value, str) for value in places.values()):
         raise VortexError(

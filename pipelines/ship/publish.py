@@ -177,7 +177,7 @@ def _release(
     if name is None:
         return None, ""
     version = registry.get(name)
-    export = export_for(ws, registry, version, ws.config.devices[channel.device]).artifact.sha256
+    export = export_for(ws, registry, version, channel).artifact.sha256
     made = [bundled for bundled in bundles(registry.ledger, channel) if (bundled.version, bundled.export) == (name, export)]
     if made and _is_whole(target, made[-1]) and _is_signed(target, made[-1]):
         return Release(name, made[-1].bundle, made[-1].bytes), ""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import VortexError
+from core.files import require_regular
 from core.progress import Progress
 from validation.frames import VERSION
 from validation.manifest import count_rows, read_manifest
@@ -64,8 +65,9 @@ class _Digests:
         self.base = str(root.resolve())
         self.store: sqlite3.Connection | None = None
         try:
+            require_regular(cache)
             self.store = sqlite3.connect(f"{cache.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
-        except sqlite3.Error:
+        except (sqlite3.Error, OSError):
             self.store = None  # without digests every frame is read: that costs time and nothing else
 
     def close(self) -> None:

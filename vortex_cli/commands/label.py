@@ -103,7 +103,7 @@ def _value(key: str, text: str) -> object:
 
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text
     if isinstance(value, float) and not math.isfinite(value):
         value = text  # TOML reads the word nan as a number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -84,6 +85,10 @@ def _spoil_ledger(root: Path) -> None:
     (root / "mlruns" / "ledger.db").write_bytes(b"x" * 9000)
 
 
+def _pipe_in_the_place_of_the_ledger(root: Path) -> None:
+    os.mkfifo(root / "mlruns" / "ledger.db")
+
+
 def _spoil_dvc(root: Path) -> None:
     (root / ".dvc" / "config").write_text("[core")
 
@@ -105,6 +110,7 @@ def _misname_remote(root: Path) -> None:
     [
         (_spoil_store, "registry", "not a database"),
         (_spoil_ledger, "ledger", "not a database"),
+        (_pipe_in_the_place_of_the_ledger, "ledger", "a named pipe is not a file"),
         (_spoil_dvc, "dvc remote", "DVC cannot read its settings"),
         (_spoil_port, "registry", "address"),
         (_forget_frames, "data", "frames that are not here"),

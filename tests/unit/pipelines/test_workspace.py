@@ -35,7 +35,11 @@ def test_every_fault_is_reported_together(workspace: Workspace) -> None:
     assert any("onnxruntime" in detail for detail in caught.value.details)
 
 
-@pytest.mark.parametrize("content", ["not = [toml", "\x00", b"\xff\xff"])
+@pytest.mark.parametrize(
+    "content",
+    ["not = [toml", "\x00", b"\xff\xff", "data = " + "[" * 100_000, "data = " + "1" * 5_000],
+    ids=["broken", "null", "no-text", "too-deep", "too-long-a-number"],
+)
 def test_unreadable_file_is_one_clear_error(workspace: Workspace, content: str | bytes) -> None:
     (workspace.root / FILE).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(VortexError, match="not readable as TOML"):

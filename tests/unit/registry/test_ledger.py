@@ -556,6 +556,16 @@ def test_a_damaged_file_ends_in_one_line(ledger: Ledger) -> None:
     assert ledger.path.read_bytes().startswith(b"this is not")
 
 
+@pytest.mark.timeout(60)
+def test_a_pipe_in_the_place_of_the_ledger_is_named_and_not_waited_for(ledger: Ledger) -> None:
+    assert ledger.path is not None
+    ledger.path.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(ledger.path)
+    for attempt in (ledger.entries, ledger.verify, lambda: add(ledger)):
+        with pytest.raises(VortexError, match=r"ledger\.db: a named pipe is not a file$"):
+            attempt()
+
+
 def test_a_locked_ledger_says_so(ledger: Ledger) -> None:
     add(ledger)
     assert ledger.path is not None

@@ -222,6 +222,9 @@ def test_a_digest_follows_the_bytes(workspace: Workspace) -> None:
     assert datasets.resolve(workspace, name_or_manifest=str(ref.manifest)) == ref
     (workspace.build / "digests.sqlite").write_bytes(b"not a database")
     assert datasets.resolve(workspace, name_or_manifest="one").digest == ref.digest
+    (workspace.build / "digests.sqlite").unlink(missing_ok=True)
+    os.mkfifo(workspace.build / "digests.sqlite")
+    assert datasets.resolve(workspace, name_or_manifest="one").digest == ref.digest
     picture = ref.root / "rgb" / "1.png"
     picture.write_bytes(b"other bytes")
     changed = datasets.resolve(workspace, name_or_manifest="one").digest

@@ -16,9 +16,13 @@ from pipelines.predict.engines import RUNTIMES
 from pipelines.ship.bench import METRICS, bench
 from pipelines.ship.bundle import export_for
 from pipelines.ship.export.run import export, export_path
+from registry.channels import Channel
+from registry.stages import StageJudgement, record_promotion
 from tests.unit.pipelines.ship.conftest import SIZE, Arena, failed
 from validation.evidence.reports import parse
 from validation.promotion.evidence import Comparison
+
+ARM = Channel("arm", "rooms")
 
 
 def test_a_file_is_timed_measured_and_recorded(arena: Arena):
@@ -97,7 +101,7 @@ def test_an_int8_file_is_sent_to_a_host_only_where_the_newest_report_says_that_i
     (unmeasured,) = speed_checks(arena.ws, registry, version, exported)
     assert not unmeasured.passed and "vortex bench --precision int8 --record" in unmeasured.found
     with pytest.raises(VortexError, match=f"{name} is not sent as int8 for host: not measured"):
-        export_for(arena.ws, registry, version, arena.ws.config.devices["arm"])
+        export_for(arena.ws, registry, version, ARM)
     assert reported(2.6, 20) == "True 2.60 times (host (a CPU), 2026-11-20)"
     assert reported(2.4, 21) == "False 2.40 times (host (a CPU), 2026-11-21)"
     for beside in ({"threads": 8}, {"runtime": "openvino 2026.4"}):
@@ -105,4 +109,31 @@ def test_an_int8_file_is_sent_to_a_host_only_where_the_newest_report_says_that_i
     assert reported(9.0, 19).startswith("False 2.40"), "an old report that is added late stays old"
     assert "int8-speed" in failed(arena.promote(name, "staging", device="arm"))
     assert reported(2.5, 22).startswith("True")
-    assert export_for(arena.ws, registry, registry.get(name), arena.ws.config.devices["arm"]) == exported
+    assert export_for(arena.ws, registry, registry.get(name), ARM) == exported
+
+
+def test_a_precision_that_came_after_the_promotion_is_held_to_the_exam_of_its_own_channel(arena: Arena):
+    """fp32 was promoted; then vortex.toml names fp16, and what lies there of it was never judged for this channel."""
+    arena.configure('[devices.arm]\nprecision = "fp16"\n[domains.attic]\nkind = "room"\n')
+    name, (rule,), registry = arena.register(), task_rules(), hub(arena.ws)
+
+    def exported(word: str, domain: str = "rooms") -> str:
+        """Of a file on which the exam of a domain came to this word."""
+        judgements = (("rmse", domain, Comparison(word, word)),)  # type: ignore[arg-type]
+        task = TaskResult(domain, ("rooms@123",), rule.margin, rule.iou, rule.least, judgements)
+        arena.export(name, precision="fp16", detail={PARITY_DOMAIN: domain, TASK: task.as_json()})
+        try:
+            return export_for(arena.ws, registry, registry.get(name), ARM).precision
+        except VortexError as error:
+            return error.message
+
+    refusal = f"the file of {name} as fp16 for host does not answer as its network does, or that was not measured on frames of rooms"
+    assert exported("equivalent") == "fp16"
+    assert exported("equivalent", "attic") == exported("worse") == exported("open") == refusal
+    passed = {"name": "task-parity-rmse", "asked": "within 1 %", "found": "too little to say", "passed": False}
+    record_promotion(registry.ledger, ARM, name, [StageJudgement("staging", True, (passed,))], 0, actor="Ada")
+    assert exported("open") == refusal
+    record_promotion(
+        registry.ledger, ARM, name, [StageJudgement("staging", True, ({**passed, "waiver": "overridden by Ada: it is"},))], 1, actor="Ada"
+    )
+    assert exported("open") == "fp16" and exported("worse") == refusal
