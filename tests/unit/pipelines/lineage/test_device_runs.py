@@ -26,7 +26,7 @@ class Story:
     def promote(self, version: str, share: float = 1.0) -> None:
         for stage in STAGES:
             self.seq += 1
-            self.ledger.append(ChannelPromoted(CHANNEL, version, stage, self.seq, None, (), share), actor="test")
+            self.ledger.append(ChannelPromoted(CHANNEL, version, stage, self.seq, None, share=share), actor="test")
 
     def roll_back(self, version: str) -> None:
         self.seq += 1
