@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import gc
 import json
 import os
 import socket
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +29,7 @@ from validation.manifest import load_manifest
 from validation.policies import load_policies
 from validation.waivers import load_waivers
 
-
-@pytest.fixture(autouse=True)
-def others_garbage() -> Iterator[None]:
-    """What other tests of this process left is not searched for garbage while one is timed: that took 2 s once."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
+pytestmark = pytest.mark.usefixtures("others_garbage")
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from core.strict_yaml import DEEPEST, LONGEST, MOST_VALUES, faults, parse
 from pipelines.recipes.recipe import FOLDER
 from validation.policies import FILE
 
+pytestmark = pytest.mark.usefixtures("others_garbage")
+
 LOOKS_LIKE_A_VALUE = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+e[-+]?\d+)(e[-+]?\d+)?|yes|no|on|off|true|false|null", re.IGNORECASE)
 
 

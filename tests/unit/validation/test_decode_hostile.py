@@ -19,6 +19,8 @@ from validation import headers
 from validation.decode import read_depth, read_mask, read_rgb, read_segmentation, read_steps
 from validation.headers import FrameFileError, read_header
 
+pytestmark = pytest.mark.usefixtures("others_garbage")
+
 SIZE = (24, 32)
 DEPTH = np.arange(24 * 32, dtype=np.uint16).reshape(SIZE) * 80
 ROWS = b"".join(b"\0" + row.astype(">u2").tobytes() for row in DEPTH)

@@ -12,6 +12,8 @@ import pytest
 from validation.near import Pictures, in_motion, near_copies, near_leaks, twins_across
 from validation.pixels import look
 
+pytestmark = pytest.mark.usefixtures("others_garbage")
+
 
 def pictures(across: np.ndarray[Any, Any], down: np.ndarray[Any, Any], depth: float | np.ndarray[Any, Any] = np.nan) -> Pictures:
     count = len(across)

@@ -16,6 +16,8 @@ from pipelines.workspace import Workspace
 from tests.unit.pipelines import tiny_sets
 from tests.unit.pipelines.tiny_sets import row
 
+pytestmark = pytest.mark.usefixtures("others_garbage")
+
 
 @pytest.fixture
 def changed(workspace: Workspace) -> tuple[Workspace, str, str]:

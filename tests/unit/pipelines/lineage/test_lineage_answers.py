@@ -31,6 +31,8 @@ from registry.versions import append_registration
 from tests.unit.pipelines.training_set import publish
 from vortex_cli.app import app
 
+pytestmark = pytest.mark.usefixtures("others_garbage")
+
 OLD, HALL = "ab" * 32, "ef" * 32
 CHANNEL = Channel("host", "rooms")
 

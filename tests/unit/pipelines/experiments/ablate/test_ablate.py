@@ -198,7 +198,7 @@ def test_too_few_validation_frames_are_told_of_before_anything_is_trained(ws: Wo
     def interrupted(*_: object) -> None:
         raise Interrupted("stopped", "go on")
 
-    monkeypatch.setattr("pipelines.experiments.ablate.carry_out", interrupted)
+    monkeypatch.setattr("pipelines.experiments.ablate.run.carry_out", interrupted)
     with pytest.raises(Interrupted):
         ablate(ws, tiny(ws), vary="loss.weighting=kendall,fixed", on_event=heard.append)
     assert [event.message for event in heard] == ["4 validation frames will be too little to say anything: 10 independent ones are needed"]
