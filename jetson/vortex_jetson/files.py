@@ -56,8 +56,8 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Write a file so that a reader finds the old one or the new one, on the disk. Raises DiskFull and RobotError."""
+def write_whole(path: Path, content: bytes, mode: int = 0o644, *, flushed: bool = True) -> None:
+    """Write a file so that a reader finds the old one or the new one, on the disk, unless that is not waited for. Raises DiskFull and RobotError."""
     staging = path.with_name(f".{path.name}{STAGING}")
     with writing(path):
         try:
@@ -65,11 +65,13 @@ def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:
             descriptor = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
             try:
                 write_all(descriptor, content)
-                os.fsync(descriptor)
+                if flushed:
+                    os.fsync(descriptor)
             finally:
                 os.close(descriptor)
             os.replace(staging, path)
-            flush(path.parent)
+            if flushed:
+                flush(path.parent)
         except BaseException:
             with suppress(OSError):
                 staging.unlink()

@@ -6,6 +6,7 @@ of all pixels. So a metric of a set is no mean of the frames' own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -39,7 +40,9 @@ class Metric:
     weight: Callable[[Sums], NDArray[np.float64]]
 
     def text(self, value: float, sign: str = "") -> str:
-        """A value of it, or with `sign` "+" a difference, as a person reads it: metres, or percent."""
+        """A value of it, or with `sign` "+" a difference, as a person reads it: metres, or percent; of a network that answered NaN it is no number."""
+        if not math.isfinite(value):
+            return "not finite"
         return f"{value:{sign}z.4f} m" if self.unit == "m" else f"{100 * value:{sign}z.2f} %"
 
 

@@ -222,16 +222,16 @@ def _nothing_common(
 def _measured(registry: Hub, a: tuple[str, Metrics], b: tuple[str, Metrics], asked: Sequence[str], margin: float, seed: int) -> Measured:
     """One thing that both were measured on, with the verdicts by what was asked and by its parts."""
     (_, of_a), (_, of_b) = a, b
-    # What has no number there, as the IoU of a class without a labelled pixel, was not measured.
-    values_a, values_b = ({name: value for name, value in of.values.items() if math.isfinite(value)} for of in (of_a, of_b))
-    names = [name for name in dict.fromkeys((*SHOWN, *asked)) if name in values_a or name in values_b]
-    common = [name for name in names if name in values_a and name in values_b]
+    names = [name for name in dict.fromkeys((*SHOWN, *asked)) if name in of_a.values or name in of_b.values]
+    common = [name for name in names if name in of_a.values and name in of_b.values]
     families = ([name for name in common if name in asked], [name for name in common if name in PARTS and name not in asked])
     verdicts = _verdicts(registry, b, a, families, margin, seed)
     rows = []
     for name in names:
-        value_a, value_b = values_a.get(name), values_b.get(name)
+        value_a, value_b = of_a.values.get(name), of_b.values.get(name)
         change = value_b - value_a if value_a is not None and value_b is not None else None
+        if change is not None and not math.isfinite(change):
+            change = None
         verdict = verdicts.get(name)
         rows.append(
             MetricRow(name, value_a, value_b, change, None, verdict)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vortex_jetson.errors import RobotError
-from vortex_jetson.files import STAGING, writing
+from vortex_jetson.files import write_whole
 from vortex_jetson.live.recording import millimetres
 from vortex_jetson.live.sources import Frame
 from vortex_jetson.perception.perception import Perception, Seen
@@ -154,24 +153,10 @@ def into_folder(path: Path) -> Output:
     """
 
     def write(frame: Frame, seen: Seen) -> None:
-        with writing(path):
-            path.mkdir(parents=True, exist_ok=True)
         for role, values in (("depth", millimetres(seen.depth)), ("classes", seen.classes), ("confidence", seen.confidence)):
             content = io.BytesIO()
             np.save(content, values)
-            _put(path / f"{frame.name}.{role}.npy", content.getvalue())
+            # Frames come thirty times a second: the disk is not waited for.
+            write_whole(path / f"{frame.name}.{role}.npy", content.getvalue(), flushed=False)
 
     return write
-
-
-def _put(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, without waiting for the disk, since frames come thirty times a second. Raises DiskFull and RobotError."""
-    staging = path.with_name(f".{path.name}{STAGING}")
-    with writing(path):
-        try:
-            staging.write_bytes(content)
-            os.replace(staging, path)
-        except BaseException:
-            with suppress(OSError):
-                staging.unlink()
-            raise

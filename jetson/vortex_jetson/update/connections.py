@@ -73,12 +73,16 @@ class _Connection(HTTPConnection):
         with Watch(self.sock, self.timeout) as watch:
             try:
                 response = super().getresponse()
-            except Exception:
-                if not watch.late:
-                    raise
+            except Exception as error:  # a cut socket raises errors of urllib3, of http.client and of the system
+                if watch.late:
+                    raise self._late() from error
+                raise
         if watch.late:  # headers that were cut off read like all of them
-            raise TimeoutError
+            raise self._late()
         return response
+
+    def _late(self) -> TimeoutError:
+        return TimeoutError(f"no whole head of an answer within {self.timeout:g} s")
 
 
 class _TLSConnection(_Connection, HTTPSConnection):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -200,13 +201,12 @@ def test_an_array_that_its_file_does_not_hold_takes_no_memory(tmp_path: Path, sh
 
 
 def test_an_answer_that_the_disk_does_not_take_is_not_there_by_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(path: Path, content: bytes) -> int:
-        with open(path, "wb") as stream:
-            stream.write(content[:10])
+    def full(descriptor: int, content: bytes) -> None:
+        os.write(descriptor, content[:10])
         raise OSError(errno.ENOSPC, "No space left on device")
 
     seen = perception("v9").see(picture(0))
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("vortex_jetson.files.write_all", full)
     with pytest.raises(DiskFull, match=r"000\.depth\.npy: no space is left on the disk"):
         into_folder(tmp_path / "out")(Frame("000", 0.0, picture(0)), seen)
     assert not list((tmp_path / "out").iterdir())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import UsageError, VortexError
+from pipelines.compare.pooled import METRICS
 from pipelines.compare.side_by_side import compare
 from pipelines.evaluate.version import evaluate
 from pipelines.hub.open import hub
@@ -37,6 +39,16 @@ def test_shipped_recipes_differ_in_what_makes_them_not_in_what_is_told_of_them(w
     assert not {"codename", "summary", "lesson"} & set(lines)
 
 
+def test_a_network_that_answered_nan_is_shown_as_that(workspace: Workspace, make_version: Callable[..., str]) -> None:
+    a, b = make_version(), make_version(seed=1)
+    for name, rmse in ((a, 0.5), (b, float("nan"))):
+        hub(workspace).add_metrics(name, Metrics("rooms", "kinect", "val", "small", "0", {"rmse": rmse}, 6), actor="test")
+    (measured,) = compare(workspace, a, b).measured
+    (row,) = measured.rows
+    assert row.a == 0.5 and row.b is not None and math.isnan(row.b) and row.change is None
+    assert METRICS["rmse"].text(row.b) == METRICS["miou"].text(float("inf")) == "not finite"
+
+
 def test_figures_meet_only_on_the_same_domain_camera_protocol_and_data(workspace: Workspace, make_version: Callable[..., str]) -> None:
     a, b = make_version(), make_version(seed=1)
 
@@ -47,13 +59,11 @@ def test_figures_meet_only_on_the_same_domain_camera_protocol_and_data(workspace
     measure(a, "kinect", 0.5)
     measure(b, "kinect", 0.4)
     measure(b, "d455", 0.3)
-    unlabelled = Metrics("rooms", "kinect", "val", "small", "0", {"rmse": 0.5, "miou": float("nan")}, 6)
-    hub(workspace).add_metrics(a, unlabelled, actor="test")
     comparison = compare(workspace, a, b)
     (measured,) = comparison.measured
     assert [(measured.camera, row.metric, row.a, row.b, row.change) for row in measured.rows] == [
         ("kinect", "rmse", 0.5, 0.4, pytest.approx(-0.1))
-    ], "what is no number was not measured"
+    ]
     assert [(line.version, line.camera, line.why) for line in comparison.unpaired] == [
         (b, "d455", f"{a} was measured otherwise: camera differs (d455 against kinect)")
     ]
