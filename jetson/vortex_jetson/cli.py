@@ -99,7 +99,9 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_source(run, "ros, camera:N, a video, or a folder of frames", required=True)
     run.add_argument("--out", type=Path, metavar="DIR", help="write depth, classes and confidence of every frame there, as .npy")
-    run.add_argument("--record", type=Path, metavar="FILE", help="record frames and answers there, as MCAP")
+    run.add_argument(
+        "--record", type=Path, metavar="PLACE", help="record frames and answers in this file, or a new one of this folder, as MCAP"
+    )
     run.add_argument("--frames", type=_count, metavar="N", help="stop after so many frames")
     run.add_argument("--confidence", metavar="TOPIC", help="with ros: the ToF camera's confidence; without it a depth is believed")
     run.add_argument("--rectified", action="store_true", help="with ros: the pictures are undistorted, their matrix is P")

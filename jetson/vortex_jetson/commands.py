@@ -56,7 +56,7 @@ def pull(arguments: argparse.Namespace) -> int:
     pulled = agent.pull(device.load(arguments.state), arguments.place)
     _say(arguments, asdict(pulled), pulled.reason, *(f"{pulled.received:,} bytes came" for _ in range(pulled.changed)))
     for warning in pulled.warnings:
-        print(f"note: {warning}", file=sys.stderr)
+        _note(warning)
     return HealthFailed.exit_code if pulled.outcome == "rolled back" else 0
 
 
@@ -129,10 +129,12 @@ def run(arguments: argparse.Namespace) -> int:
     current, summary, heartbeat = Current(deployment.perception(here)), Summary(), Heartbeat()
     recorded = arguments.source != "ros" and not arguments.source.startswith(sources.CAMERA)
     shadows = ShadowRuns(deployment.DeviceShadows(here, sources.kind(arguments.source)), patient=recorded)
-    outputs: list[Output] = [runtime.into_folder(arguments.out)] if arguments.out else []
-    outputs.append(lambda frame, seen: heartbeat())
     recording = Recording(arguments.record) if arguments.record else None
-    outputs += [recording.add] if recording else []
+    files: list[Output] = [runtime.into_folder(arguments.out)] if arguments.out else []
+    files += [recording.add] if recording else []
+    # Who answers recorded frames wants the files; a robot at work is not stopped by a full disk.
+    spared = [] if recorded else [runtime.Spared(output, _note) for output in files]
+    outputs: list[Output] = [*(spared or files), lambda frame, seen: heartbeat()]
 
     def put_out(frame: Frame, seen: Seen) -> None:
         runtime.put_out(frame, seen, outputs, summary, shadows)
@@ -146,7 +148,11 @@ def run(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         pass  # a camera has no other end
     _say_run(arguments, summary, shadows)
-    return 0
+    return int(any(output.failed for output in spared))
+
+
+def _note(words: str) -> None:
+    print(f"note: {words}", file=sys.stderr)
 
 
 def _say_run(arguments: argparse.Namespace, summary: Summary, shadows: ShadowRuns) -> None:

@@ -113,9 +113,15 @@ def collect(
 
     ws = console.workspace()
     collection = take(ws, folder_of(ws, place))
-    styles = {"taken": "green", "old": "dim", "refused": "bold red"}
+    styles = {"taken": "green", "refused": "bold red"}
     console.emit_checks(
-        collection, [console.CheckLine(each.outcome, styles[each.outcome], f"{each.file}: {each.text}") for each in collection.reports]
+        collection,
+        # Every report that ever came may lie there still: those that were taken before are counted below.
+        [
+            console.CheckLine(each.outcome, styles[each.outcome], f"{each.file}: {each.text}")
+            for each in collection.reports
+            if each.outcome in styles
+        ],
     )
     if not console.session.json:
         console.write(collection.sentence())

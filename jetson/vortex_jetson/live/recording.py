@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 import time
+from contextlib import suppress
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,16 +43,23 @@ class Recording:
     """An open file. `add` is an output of the robot's loop; `close` makes the file whole, and what a power cut left can be recovered."""
 
     def __init__(self, path: Path) -> None:
-        """Begin a file. Raises UsageError where mcap is not installed or the file exists, RobotError where it cannot be written."""
+        """Begin a file, in a folder one named after the time. A service that is started again records so beside what it has.
+
+        Raises UsageError where mcap is not installed or the file exists, RobotError where it cannot be written.
+        """
         try:
             from mcap.writer import Writer
         except ImportError as error:
             raise UsageError("recording needs mcap, which is not installed", "pip install mcap") from error
-        self._path = path
+        if path.is_dir():
+            path = _named_after_now(path)
+        self._path, self._broken = path, False
         try:
             self._stream = open(path, "xb")  # noqa: SIM115 (closed by `close`)
         except FileExistsError as error:
-            raise UsageError(f"{path}: is there already", "name another file") from error
+            raise UsageError(
+                f"{path}: is there already", "name another file, or a folder, where every run has a file of its own"
+            ) from error
         except OSError as error:
             raise RobotError(f"{path}: cannot be written ({error.strerror})", "name a file in a folder that exists") from error
         self._epoch = time.time() - time.monotonic()
@@ -74,15 +83,24 @@ class Recording:
         }
         if frame.tof is not None:
             images["depth_registered/image_raw"] = ("16UC1", millimetres(frame.tof))
+        self._broken = True  # until all of it is written
         with writing(self._path):
             if seen.version != self._version:
                 self._writer.add_message(self._versions, at, b"\0\1\0\0" + _text(seen.version, 0), at)
                 self._version = seen.version
             for topic, (encoding, pixels) in images.items():
                 self._writer.add_message(self._channels[topic], at, image_cdr(at, encoding, pixels), at)
+        self._broken = False
 
     def close(self) -> None:
-        """Write the index, so that readers need not look through the file; where no frame came nothing stays. Raises DiskFull and RobotError."""
+        """Write the index, so that readers need not look through the file; where no frame came nothing stays.
+
+        A file that `add` could not go on with stays as it is, without a word more. Raises DiskFull and RobotError.
+        """
+        if self._broken:
+            with suppress(OSError):
+                self._stream.close()
+            return
         try:
             with writing(self._path):
                 try:
@@ -92,6 +110,13 @@ class Recording:
         finally:
             if not self._version:
                 self._path.unlink(missing_ok=True)
+
+
+def _named_after_now(folder: Path) -> Path:
+    """A file of the folder that is not there yet: the clock of a robot may start anew with every boot."""
+    stem = time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime())
+    names = chain([stem], (f"{stem}-{number}" for number in count(2)))
+    return next(path for name in names if not (path := folder / f"{name}.mcap").exists())
 
 
 def millimetres(metres: NDArray[np.float32]) -> NDArray[np.uint16]:

@@ -146,6 +146,23 @@ def put_out(frame: Frame, seen: Seen, outputs: Sequence[Output], summary: Summar
         shadow(frame, seen)
 
 
+class Spared:
+    """An output that a robot can do without: the first time that it cannot be written is told, and the run goes on without it."""
+
+    def __init__(self, output: Output, tell: Callable[[str], None]) -> None:
+        self._output, self._tell = output, tell
+        self.failed = False
+
+    def __call__(self, frame: Frame, seen: Seen) -> None:
+        if self.failed:
+            return
+        try:
+            self._output(frame, seen)
+        except RobotError as error:
+            self.failed = True
+            self._tell(f"{error}; the run goes on without it")
+
+
 def into_folder(path: Path) -> Output:
     """Writes NAME.depth.npy (uint16 mm, 0 unknown), NAME.classes.npy and NAME.confidence.npy (uint8) of every frame.
 

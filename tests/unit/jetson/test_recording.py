@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from vortex_jetson.errors import RobotError, UsageError
 from vortex_jetson.live.recording import Recording, image_cdr, millimetres
-from vortex_jetson.live.runtime import Current, work
+from vortex_jetson.live.runtime import Current, Spared, work
 from vortex_jetson.live.sources import Frame
+from vortex_jetson.perception.perception import Seen
 
 from tests.unit.jetson.models import HEIGHT, WIDTH, picture
 from tests.unit.jetson.versions import frames, perception
@@ -66,6 +67,38 @@ def test_a_disk_that_takes_no_more_is_told_in_words(tmp_path: Path, room: int) -
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert (tmp_path / "run.mcap").stat().st_size <= room
+
+
+def test_a_robot_at_work_goes_on_where_its_recording_cannot(tmp_path: Path) -> None:
+    noise, told, answered = np.random.default_rng(0), [], []
+    pictures = [Frame(str(n), 0.0, noise.integers(0, 256, (240, 320, 3), np.uint8)) for n in range(12)]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    recording = Recording(tmp_path / "run.mcap")
+    spared = Spared(recording.add, told.append)
+
+    def output(frame: Frame, seen: Seen) -> None:
+        spared(frame, seen)
+        answered.append(frame.name)
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (700_000, hard))
+    try:
+        with closing(recording):
+            work(pictures, Current(perception("v9")), output)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert answered == [str(n) for n in range(12)]
+    assert told == [f"{tmp_path / 'run.mcap'}: cannot be written (File too large); the run goes on without it"]
+    assert spared.failed
+
+
+def test_in_a_folder_every_run_has_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.gmtime", lambda: (1970, 1, 1, 0, 0, 7, 3, 1, 0))  # a clock that every boot sets back
+    for _ in range(3):
+        with closing(Recording(tmp_path)) as recording:
+            work(frames(1), Current(perception("v9")), recording.add)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "1970-01-01T00-00-07Z-2.mcap", "1970-01-01T00-00-07Z-3.mcap", "1970-01-01T00-00-07Z.mcap",
+    ]  # fmt: skip
 
 
 def test_a_file_that_is_there_is_never_written_over(tmp_path: Path) -> None:
