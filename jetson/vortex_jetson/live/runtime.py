@@ -154,6 +154,7 @@ class Spared:
         self.failed = False
 
     def __call__(self, frame: Frame, seen: Seen) -> None:
+        """Put an answer out, unless one could not be."""
         if self.failed:
             return
         try:
