@@ -3,6 +3,8 @@ PYTHON ?= python3
 UV     := .tools/bin/uv
 RUN    := .venv/bin/
 export UV_COMPILE_BYTECODE := 1
+# Where a shell forbids bytecode, each of the hundreds of commands that the tests start would compile the project anew.
+unexport PYTHONDONTWRITEBYTECODE
 export NO_ALBUMENTATIONS_UPDATE := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1

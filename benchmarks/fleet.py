@@ -273,12 +273,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--devices", type=int, default=60)
     parser.add_argument("--together", type=int, default=4, help="agents that are at work at a time")
-    parser.add_argument("--smoke", action="store_true", help="six devices, to see that it runs")
+    parser.add_argument("--smoke", action="store_true", help="three devices, to see that it runs")
     options = parser.parse_args()
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder:
         if options.smoke:
-            faults = simulate(Path(folder), 6, options.together, 0.4, 4, 1)
+            faults = simulate(Path(folder), 3, options.together, 0.4, 2, 1)
         else:
             faults = simulate(Path(folder), options.devices, options.together, 0.1, 20, 3)
     print(f"{len(faults)} faults, {time.monotonic() - begun:.0f} s")

@@ -72,7 +72,7 @@ def main() -> None:
         print(f"skipped: real frames are absent; set VORTEX_FRAMES to the folder that holds {', '.join(missing)}")
         return
     if options.smoke:
-        options.epochs, options.size, options.sets = 1, "48x64", options.sets[:1]
+        options.epochs, options.size, options.sets = 1, "48x64", options.sets[-1:]  # the smaller one
     height, width = (int(side) for side in options.size.split("x"))
     folder = options.folder / time.strftime("%Y%m%d-%H%M%S")
     init(folder)

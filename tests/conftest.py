@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import functools
 import gc
+import hashlib
 import importlib.util
 import os
 import shutil
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.testing
 
+from pipelines.ship.export import onnx as onnx_export
 from pipelines.workspace import Workspace
 
 # Two test processes with two torch threads each on two cores spend their time waiting for each other.
@@ -27,6 +30,32 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 # A process of `vortex` makes its commands from the app once. Typer's runner makes all seventy anew for each line that it is given, which
 # was a third of the CPU of the tests of commands (measured).
 typer.testing._get_command = functools.cache(typer.testing._get_command)  # type: ignore[attr-defined]
+
+
+def _remembered(translate: Callable[..., None]) -> Callable[..., None]:
+    """The exporter, which takes 6 to 10 s of CPU, asked once a process for each student's weights and size."""
+    files: dict[tuple[str, tuple[int, int]], bytes] = {}
+
+    def once(student: Any, size: tuple[int, int], path: Path) -> None:
+        from models.student import Student
+
+        if not isinstance(student, Student):
+            translate(student, size, path)
+            return
+        digest = hashlib.sha256(repr(student.config).encode())
+        for name, values in student.state_dict().items():
+            digest.update(name.encode() + values.numpy().tobytes())
+        key = (digest.hexdigest(), size)
+        if key in files:
+            path.write_bytes(files[key])
+        else:
+            translate(student, size, path)
+            files[key] = path.read_bytes()
+
+    return once
+
+
+onnx_export._translate = _remembered(onnx_export._translate)
 
 
 @pytest.fixture(autouse=True)

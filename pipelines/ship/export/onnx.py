@@ -30,33 +30,36 @@ def write_onnx(student: Student, size: tuple[int, int], path: Path, metadata: Ma
     Raises VortexError when the exporter fails or the file is not what was asked for.
     """
     import onnx
+
+    with staged_file(path) as staging:
+        _translate(student.cpu().eval(), size, staging)
+        save(onnx.load(str(staging)), size, staging, metadata)
+
+
+def _translate(student: Student, size: tuple[int, int], path: Path) -> None:
     import torch
 
-    student = student.cpu().eval()
-    example = torch.zeros(1, 3, *size)
-    with staged_file(path) as staging:
-        try:
-            with quiet():
-                torch.onnx.export(
-                    student,
-                    (example,),
-                    str(staging),
-                    input_names=[INPUT],
-                    output_names=[DEPTH, LOGITS],
-                    opset_version=OPSET,
-                    dynamo=True,
-                    external_data=False,
-                    verbose=False,
-                )
-        except OSError:
-            raise  # a full disk is `staged_file`'s to explain
-        except Exception as error:
-            first = (str(error).strip().splitlines() or ["no message"])[0]
-            raise VortexError(
-                f"the ONNX exporter could not translate the student: {type(error).__name__}: {first}",
-                "run it again with --traceback; a layer without an ONNX form is the usual cause",
-            ) from error
-        save(onnx.load(str(staging)), size, staging, metadata)
+    try:
+        with quiet():
+            torch.onnx.export(
+                student,
+                (torch.zeros(1, 3, *size),),
+                str(path),
+                input_names=[INPUT],
+                output_names=[DEPTH, LOGITS],
+                opset_version=OPSET,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+    except OSError:
+        raise  # a full disk is for who keeps the file to explain
+    except Exception as error:
+        first = (str(error).strip().splitlines() or ["no message"])[0]
+        raise VortexError(
+            f"the ONNX exporter could not translate the student: {type(error).__name__}: {first}",
+            "run it again with --traceback; a layer without an ONNX form is the usual cause",
+        ) from error
 
 
 def save(model: Any, size: tuple[int, int], path: Path, metadata: Mapping[str, str]) -> None:
