@@ -168,6 +168,7 @@ def test_all_that_is_known_of_a_frame(workspace: Workspace, tmp_path: Path) -> N
     files = {file["role"]: file for file in shown["files"]}
     assert files["rgb"]["sha256"] == hashlib.sha256((workspace.data / "brought" / files["rgb"]["path"]).read_bytes()).hexdigest()
     assert shown["row"]["split"] == "train" and shown["statistics"]["depth_valid"] == pytest.approx(1 - 8 / 96, abs=0.01)
+    assert [name for name, value in shown["statistics"].items() if value is None] == [], "what was not measured is left out"
     assert shown["trained"] == [] and Path(shown["picture"]).read_bytes().startswith(b"\x89PNG")
     wrong = run(app, ["data", "show", "brought", "--frame", f"{id_}9", *options])
     assert wrong.exception and id_ in getattr(wrong.exception, "hint", "")
