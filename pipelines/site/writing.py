@@ -7,14 +7,13 @@ import re
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from core.errors import VortexError
 from core.environment import writable
+from core.errors import VortexError
 from core.files import locked, swapped_directory
 from core.printable import clean
 from core.progress import NamedProgress
