@@ -69,11 +69,11 @@ def socket_folder() -> Path:
     import hashlib  # this module is loaded by every command, `--help` too
 
     named = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR", "")
-    place = Path(named).absolute() if named and _writable(Path(named)) else Path(_temporary_root())
+    place = Path(named).absolute() if named and writable(Path(named)) else Path(_temporary_root())
     if len(os.fsencode(place)) + RAY_NEEDS <= LONGEST_SOCKET:
         return place
     for short in map(Path, SHORT_PLACES):
-        if not _writable(short):
+        if not writable(short):
             continue
         link = _private(short / f"vortex-{os.getuid()}") / hashlib.sha256(os.fsencode(place)).hexdigest()[:6]
         with suppress(FileExistsError):
@@ -115,17 +115,17 @@ def _give_a_home() -> None:
     home = os.path.expanduser("~")
     if not os.path.isabs(home):
         os.environ["HOME"] = str(_private(temporary() / "home"))
-    elif not _writable(Path(home)):
+    elif not writable(Path(home)):
         os.environ.setdefault("MPLCONFIGDIR", str(temporary() / "matplotlib"))
         os.environ.setdefault("TRITON_CACHE_DIR", str(temporary() / "triton"))
 
 
 def _give_dvc_a_place() -> None:
-    if not os.environ.get("DVC_SITE_CACHE_DIR") and not _writable(Path(DVC_PLACE)):
+    if not os.environ.get("DVC_SITE_CACHE_DIR") and not writable(Path(DVC_PLACE)):
         os.environ["DVC_SITE_CACHE_DIR"] = str(temporary() / "dvc")
 
 
-def _writable(folder: Path) -> bool:
+def writable(folder: Path) -> bool:
     """Whether files can be made in `folder`, or the folder itself in what is there of the way to it."""
     existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(place))
     return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)

@@ -72,6 +72,7 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 def staged_file(path: Path) -> Iterator[Path]:
     """Yield the name of a file beside `path`, to be written; on a clean exit it is flushed and replaces `path`, otherwise it is removed.
 
+    A file that is replaced keeps its permissions, whatever the writer's umask: who shares it can go on to read and write it.
     What a killed process left there is taken up by the next one that writes `path`.
     """
     if not path.name:
@@ -81,6 +82,7 @@ def staged_file(path: Path) -> Iterator[Path]:
         with _staging(path) as staging:
             try:
                 yield staging
+                _keep_mode(path, staging)
                 flush(staging)
                 os.replace(staging, path)
             except BaseException:
@@ -91,6 +93,13 @@ def staged_file(path: Path) -> Iterator[Path]:
         flush(path.parent)
     except OSError as error:
         raise _cannot_write(path, error) from error
+
+
+def _keep_mode(path: Path, staging: Path) -> None:
+    with suppress(OSError):  # there is nothing to replace, or a file system that has no permissions
+        before = os.lstat(path)
+        if stat.S_ISREG(before.st_mode) and before.st_mode & stat.S_IWUSR:  # one that nobody may write is replaced by one like any new
+            os.chmod(staging, stat.S_IMODE(before.st_mode))
 
 
 @contextmanager

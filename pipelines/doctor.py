@@ -28,6 +28,7 @@ from pipelines.data.pointer import FETCH, unfetched
 from pipelines.data.repository import unreadable_settings
 from pipelines.data.versioning import unversioned_changes
 from pipelines.hooks.log import states, undelivered
+from pipelines.hooks.subscriptions import subscriptions
 from pipelines.hub.open import hub
 from pipelines.lineage.ancestry import lineage_of
 from pipelines.runs.slurm.queue import missing_programs
@@ -100,6 +101,7 @@ def _slurm() -> Finding:
 def _workspace(folder: Path | None) -> Iterator[Finding]:
     try:
         ws = workspace.load(folder) if folder else workspace.find()
+        subscriptions(ws)
     except VortexError as error:
         yield Finding("workspace", "missing", "; ".join((error.message, *error.details)), error.hint)
         return
@@ -201,7 +203,7 @@ def _ledger(ws: Workspace) -> Finding:
 def _artifacts(ws: Workspace) -> Finding:
     """Whether every version's checkpoint lies below today's artifact root, and the files of those on a channel are what was registered."""
     registry, root = hub(ws), ws.artifact_root
-    if _reach(ws, "ledger", ws.ledger_url, "").state != "ok":
+    if not _ledger_readable(ws):
         return Finding("artifacts", "optional", "not looked at, for the ledger cannot be read")
     if not isinstance(root, Path):
         return Finding("artifacts", "ok", f"at {root}")
@@ -243,7 +245,7 @@ def _aliases(ws: Workspace) -> Finding:
 
 def _quarantine(ws: Workspace) -> Finding:
     """Whether a channel has in production what is in quarantine, by itself or by what it was made from."""
-    if _reach(ws, "ledger", ws.ledger_url, "").state != "ok":
+    if not _ledger_readable(ws):
         return Finding("quarantine", "optional", "not looked at, for the ledger cannot be read")
     registry = hub(ws)
     if not registry.barred():
@@ -291,7 +293,11 @@ def _keys(ws: Workspace) -> Finding:
     return Finding("keys", "ok", f"{first[0].role} expires first, in {first[1]:.0f} days")
 
 
-def _reach(ws: Workspace, name: str, url: SecretUrl, when: str) -> Finding:
+def _ledger_readable(ws: Workspace) -> bool:
+    return _reach(ws, "ledger", ws.ledger_url, "", to_write=False).state == "ok"
+
+
+def _reach(ws: Workspace, name: str, url: SecretUrl, when: str, *, to_write: bool = True) -> Finding:
     uri = url.reveal()
     parts = urlsplit(uri)
     if parts.scheme.startswith("sqlite"):
@@ -299,7 +305,7 @@ def _reach(ws: Workspace, name: str, url: SecretUrl, when: str) -> Finding:
         place = str(path.relative_to(ws.root) if path.is_relative_to(ws.root) else path)
         if not path.exists():
             return Finding(name, "ok", f"{place} does not exist yet; {when}")
-        if not os.access(path, os.W_OK):
+        if to_write and not os.access(path, os.W_OK):
             return Finding(name, "missing", f"{place} cannot be written", "check the file's owner and permissions")
         try:
             require_regular(path)
@@ -322,6 +328,8 @@ def _reach(ws: Workspace, name: str, url: SecretUrl, when: str) -> Finding:
 
 
 def _hooks(ws: Workspace) -> Finding:
+    if not _ledger_readable(ws):
+        return Finding("hooks", "optional", "not looked at, for the ledger cannot be read")
     hooks = states(ws)
     if lines := undelivered(hooks):
         stuck = any(state.failing or state.refused for state in hooks)

@@ -34,7 +34,7 @@ class Setting:
 
 
 def settings(ws: Workspace, key: str | None = None) -> list[Setting]:
-    """Every setting, or those at and below `key`. Raises UsageError for a key that there is not, naming those like it."""
+    """Every setting, or those at and below `key`: none of a table that the file lacks. Raises UsageError for a key that there is not, naming those like it."""
     written = dict(_leaves(tomllib.loads(read_text_of_user(ws.root / FILE))))
     values = dict(_leaves(ws.config.model_dump(mode="json")))
     defaults = dict(_leaves(WorkspaceConfig().model_dump(mode="json")))
@@ -42,9 +42,8 @@ def settings(ws: Workspace, key: str | None = None) -> list[Setting]:
     if key is None:
         return every
     below = [setting for setting in every if setting.key == key or setting.key.startswith(f"{key}.")]
-    if not below:
-        names = [setting.key for setting in every]
-        alike = get_close_matches(key, names, 3) or names[:5]
+    if not below and key not in WorkspaceConfig.model_fields:
+        alike = get_close_matches(key, [*values, *WorkspaceConfig.model_fields], 3) or WorkspaceConfig.model_fields
         raise UsageError(f"no setting {key[:80]!r}; there is: {', '.join(alike)}", "list all with: vortex config")
     return below
 

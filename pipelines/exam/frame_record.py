@@ -87,4 +87,4 @@ def _files(dataset: Dataset, frame: Frame) -> list[FrameFile]:
 
 
 def _nothing(value: object) -> bool:
-    return value is None or value == "" or (isinstance(value, float) and bool(np.isnan(value)))
+    return value is None or value == "" or (isinstance(value, float | np.floating) and bool(np.isnan(value)))

@@ -6,11 +6,13 @@ import inspect
 import re
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from core.environment import writable
 from core.errors import VortexError
 from core.files import locked, swapped_directory
 from core.printable import clean
@@ -142,7 +144,8 @@ def write_report(
     them. Raises VortexError for an unknown version, for a folder that holds something else than a report, and for a broken ledger.
     """
     folder = (folder or ws.build / "report").resolve()
-    with locked(ws.build / "report.lock"):
+    # In a workspace that this user can only read there is no lock to take, and no other report of this user to wait for.
+    with locked(ws.build / "report.lock") if writable(ws.build) else nullcontext():
         if folder.exists() and not (folder / MARKER).exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise VortexError(f"{folder} is not empty and no report", "name a new folder with -o")
         register = read(ws)

@@ -41,6 +41,8 @@ def config(
         console.emit(listed[0], _words(listed[0].value))
         return
     console.emit(listed, *(f"{setting.key} = {_words(setting.value)}   # {_source(setting)}" for setting in listed))
+    if not listed:
+        console.note(f"vortex.toml says nothing of {key}")
 
 
 def _source(setting: Setting) -> str:

@@ -203,14 +203,11 @@ def show(
     if frame is not None:
         _show_frame(ws, dataset, frame, output)
         return
-    with console.progress() as display:
-        task = display.add_task("drawing", total=frames)
-        sheet = contact_sheet(
-            dataset,
-            output or ws.build / "sheets" / f"{name}.png",
-            frames=frames,
-            on_frame=lambda count, total: display.update(task, completed=count, total=total),
-        )
+    sheet = _place_of_sheet(ws, output, name)
+    if sheet is not None:
+        with console.progress() as display:
+            task = display.add_task("drawing", total=frames)
+            contact_sheet(dataset, sheet, frames=frames, on_frame=lambda count, total: display.update(task, completed=count, total=total))
     changed = unversioned_changes(ws)
     if changed:
         console.note(_changed(ws))
@@ -218,7 +215,7 @@ def show(
     fields = {**{key: value for key, value in card.items() if key not in ("name", "settings")}, **card["settings"]}
     facts = [(key.replace("_", " "), _text(value)) for key, value in fields.items() if value not in ("", [], {}, None)]
     payload = {**card, "sheet": sheet, "unversioned_changes": changed}
-    console.emit(payload, console.table(("dataset", name), [*facts, ("contact sheet", sheet)]))
+    console.emit(payload, console.table(("dataset", name), [*facts, ("contact sheet", sheet or "–")]))
 
 
 def remove(name: Annotated[str, typer.Argument(metavar="NAME", help="A dataset of `vortex data list`.")]) -> None:
@@ -266,6 +263,17 @@ def _note_users(change: CatalogueChange) -> None:
         console.note(f"begun with it, and not to be resumed without it: {', '.join(change.runs)}")
 
 
+def _place_of_sheet(ws: Workspace, output: Path | None, name: str) -> Path | None:
+    """Where a contact sheet goes; None, with a remark, where nobody named a place and this user cannot write to the build folder."""
+    from core.environment import writable
+
+    folder = ws.build / "sheets"
+    if output is None and not writable(folder):
+        console.note(f"nothing is drawn, for {folder} cannot be written; name a file with -o")
+        return None
+    return output or folder / f"{name}.png"
+
+
 def _show_frame(ws: Workspace, dataset: Dataset, id_: str, output: Path | None) -> None:
     from pipelines.exam.frame_record import find, frame_record
     from pipelines.report.contact_sheet import contact_sheet
@@ -273,7 +281,9 @@ def _show_frame(ws: Workspace, dataset: Dataset, id_: str, output: Path | None) 
     frame = find(dataset, id_)
     record = frame_record(ws, dataset, frame)
     slug = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in id_)[-100:]
-    picture = contact_sheet(dataset, output or ws.build / "sheets" / f"{dataset.name}-{slug}.png", only=frame)
+    picture = _place_of_sheet(ws, output, f"{dataset.name}-{slug}")
+    if picture is not None:
+        contact_sheet(dataset, picture, only=frame)
     roles = {file.role for file in record.files}
     facts = [(key.replace("_", " "), _text(value)) for key, value in record.row.items() if key not in roles]
     files = [
@@ -288,7 +298,7 @@ def _show_frame(ws: Workspace, dataset: Dataset, id_: str, output: Path | None) 
         trained.append(("cannot be told of", ", ".join(record.unknown)))
     console.emit(
         {**console.plain(record), "picture": picture},
-        console.table((dataset.name, id_), [*facts, *files, *measured, *trained, ("picture", picture)]),
+        console.table((dataset.name, id_), [*facts, *files, *measured, *trained, ("picture", picture or "–")]),
     )
 
 

@@ -22,14 +22,18 @@ def migrate(
     Example: vortex migrate --to team.toml
     """
     from pipelines.hub.migration import migrate as bring
+    from pipelines.workspace import load
 
     with console.progress() as display:
         task = display.add_task("bringing runs and files", total=None)
-        migration = bring(console.workspace(), to, lambda count, total: display.update(task, completed=count, total=total), dry_run=dry_run)
+        before = console.workspace()
+        migration = bring(before, to, lambda count, total: display.update(task, completed=count, total=total), dry_run=dry_run)
     counts = f"{migration.runs} runs, {migration.artifacts} files, {migration.events} events"
     counts += f", {migration.deliveries} deliveries that hooks wait for" if migration.deliveries else ""
     console.emit(
         migration, f"{'to bring' if dry_run else 'brought'}: {counts}; the ledger ends at event {migration.seq}, {migration.hash[:12]}"
     )
-    if not dry_run:
+    if not dry_run and load(before.root).config == before.config:
+        console.note("vortex.toml named these places before; nothing was changed in it")
+    elif not dry_run:
         console.note("vortex.toml names the new places; commit it, so that everyone who works here records there")

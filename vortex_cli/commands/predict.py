@@ -59,10 +59,11 @@ def predict(
 
 def _show(predictions: Predictions, pictures: bool) -> None:
     medians = [entry.median_m for entry in predictions.pictures if entry.median_m is not None]
-    depth = f", median depth {min(medians):.2f} to {max(medians):.2f} m" if medians else ""
+    depths = list(dict.fromkeys(f"{metres:.2f}" for metres in (min(medians), max(medians)))) if medians else []
+    depth = f", median depth {' to '.join(depths)} m" if depths else ""
     console.emit(
         predictions,
-        f"{predictions.version} on {predictions.source}: {len(predictions.pictures)} pictures in {predictions.seconds:.1f} s by"
+        f"{predictions.version} on {predictions.source}: {_counted(len(predictions.pictures), 'picture')} in {predictions.seconds:.1f} s by"
         f" {'ONNX Runtime' if predictions.runtime == 'onnx' else 'torch'}{depth}",
     )
     if predictions.remark:
@@ -70,5 +71,10 @@ def _show(predictions: Predictions, pictures: bool) -> None:
     if not predictions.classes:
         console.note(f"no class maps: no class of {predictions.version} was ever trained")
     if predictions.others:
-        console.note(f"{len(predictions.others)} files are no PNG or JPEG, for example {predictions.others[0]}")
+        others, are = _counted(len(predictions.others), "file"), "is" if len(predictions.others) == 1 else "are"
+        console.note(f"{others} {are} no PNG or JPEG, for example {predictions.others[0]}")
     console.note(f"files: {predictions.folder}" + ("; look at pictures/ first" if pictures else ""))
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"

@@ -76,6 +76,9 @@ def decide(channel: Channel, slots: Slots, device: str) -> Release | Keep:
     release = channel.release_for(device)
     current = slots.current
     runs = f"{current.version} runs on" if current.version else "nothing runs"
+    # First of all: a hold that follows from this very rollback would be told as its reason, by a device that has a better one.
+    if release and release.bundle in slots.barred and release.bundle != current.bundle:
+        return Keep(f"{runs}: rolled back here was {slots.barred[release.bundle]}")
     if channel.hold is not None:
         return Keep(f"{runs}: devices hold, {channel.hold}")
     if release is None:
@@ -84,8 +87,6 @@ def decide(channel: Channel, slots: Slots, device: str) -> Release | Keep:
         return Keep(f"{runs}: {release.version} is barred")
     if release.bundle == current.bundle:
         return Keep(f"{release.version} runs", held=False)
-    if release.bundle in slots.barred:
-        return Keep(f"{runs}: rolled back here was {slots.barred[release.bundle]}")
     return release
 
 

@@ -24,6 +24,21 @@ def test_write_atomic_replaces_whole_content(tmp_path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
 
 
+@pytest.mark.parametrize("mode", [0o664, 0o640, 0o600])
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "ledger.head"
+    path.write_text("before")
+    path.chmod(mode)
+    umask = os.umask(0o077)
+    try:
+        write_atomic(path, "after")
+        write_atomic(tmp_path / "new", "")
+    finally:
+        os.umask(umask)
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("after", mode)
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o600
+
+
 def test_failed_write_keeps_the_previous_file(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     write_atomic(path, "kept")

@@ -58,6 +58,11 @@ def reports(device: Device, publisher: Publisher) -> list[dict[str, object]]:
             RUNS_8.stage("v9", B.bundle).try_out().reject("constant"),
             "v8 runs on: rolled back here was v9: constant",
         ),
+        (
+            Channel(CHANNEL, 1, B, hold="robot-7 rolled back: constant"),
+            RUNS_8.stage("v9", B.bundle).try_out().reject("constant"),
+            "v8 runs on: rolled back here was v9: constant",
+        ),
     ],
 )
 def test_a_device_keeps_what_it_has_and_says_why(channel: Channel, slots: Slots, words: str) -> None:

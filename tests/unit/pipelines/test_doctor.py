@@ -97,6 +97,11 @@ def _spoil_port(root: Path) -> None:
     (root / "vortex.toml").write_text('tracking_uri = "http://127.0.0.1:999999"\n')
 
 
+def _misname_kinds(root: Path) -> None:
+    with (root / "vortex.toml").open("a") as file:
+        file.write('\n[hooks.ci]\nurl = "https://ci.lab"\nkinds = ["version.lifted"]\n')
+
+
 def _forget_frames(root: Path) -> None:
     (root / "data.dvc").write_text(f"outs:\n- md5: {'0' * 32}.dir\n  path: data\n")
 
@@ -114,6 +119,7 @@ def _misname_remote(root: Path) -> None:
         (_spoil_dvc, "dvc remote", "DVC cannot read its settings"),
         (_spoil_port, "registry", "address"),
         (_forget_frames, "data", "frames that are not here"),
+        (_misname_kinds, "workspace", "hooks.ci.kinds has 'version.lifted', which no kind of event fits"),
         (_misname_remote, "dvc remote", "the default is nowhere, which DVC does not know"),
     ],
 )
@@ -122,6 +128,24 @@ def test_what_is_spoilt_is_a_line_with_a_remedy(workspace: Workspace, spoil: obj
     spoil(workspace.root)
     finding = findings(workspace)[name]
     assert finding.state == "missing" and shown in finding.found and finding.remedy
+
+
+def test_a_ledger_that_can_only_be_read_is_read(
+    workspace: Workspace, make_version: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_version()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    found = findings(workspace)
+    assert found["ledger"].found == "mlruns/ledger.db cannot be written"
+    assert [found[name].state for name in ("artifacts", "quarantine", "hooks")] == ["ok"] * 3
+
+
+def test_a_server_that_is_away_is_named_once(workspace: Workspace) -> None:
+    settings = workspace.root / "vortex.toml"
+    settings.write_text(settings.read_text().replace("sqlite:///mlruns/ledger.db", "postgresql+psycopg://vortex@127.0.0.1:9/ledger"))
+    found = findings(workspace)
+    assert [name for name, finding in found.items() if finding.state == "missing"] == ["ledger"]
+    assert found["hooks"].found == "not looked at, for the ledger cannot be read"
 
 
 def test_keys_that_expire_are_named_a_month_ahead(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -68,3 +68,10 @@ def test_one_setting_is_its_value_alone(configured: Workspace) -> None:
 def test_a_key_that_there_is_not(configured: Workspace) -> None:
     with pytest.raises(UsageError, match=r"no setting 'artefact_root'; there is: artifact_root"):
         settings(configured, "artefact_root")
+    with pytest.raises(UsageError, match=r"there is: .*, domains, devices, .*, hooks, "):
+        settings(configured, "zzzz")
+
+
+def test_a_table_that_the_file_does_not_have(configured: Workspace) -> None:
+    shown = CliRunner().invoke(app, ["config", "hooks", "--workspace", str(configured.root)])
+    assert (shown.exit_code, shown.stdout.strip(), shown.stderr.strip()) == (0, "", "vortex.toml says nothing of hooks")

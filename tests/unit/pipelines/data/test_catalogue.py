@@ -168,6 +168,22 @@ def test_all_that_is_known_of_a_frame(workspace: Workspace, tmp_path: Path) -> N
     files = {file["role"]: file for file in shown["files"]}
     assert files["rgb"]["sha256"] == hashlib.sha256((workspace.data / "brought" / files["rgb"]["path"]).read_bytes()).hexdigest()
     assert shown["row"]["split"] == "train" and shown["statistics"]["depth_valid"] == pytest.approx(1 - 8 / 96, abs=0.01)
+    assert [name for name, value in shown["statistics"].items() if value is None] == [], "what was not measured is left out"
     assert shown["trained"] == [] and Path(shown["picture"]).read_bytes().startswith(b"\x89PNG")
     wrong = run(app, ["data", "show", "brought", "--frame", f"{id_}9", *options])
     assert wrong.exception and id_ in getattr(wrong.exception, "hint", "")
+
+
+def test_what_is_known_is_shown_where_nothing_can_be_drawn(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, options = CliRunner().invoke, ["--workspace", str(workspace.root)]
+    write_frames(tmp_path / "frames", val=6)
+    assert run(app, ["data", "add", "brought", str(tmp_path / "frames"), "--domain", "rooms", "--unit", "mm", *options]).exit_code == 0
+    id_ = json.loads((workspace.data / "brought" / "manifest.jsonl").read_text().splitlines()[0])["id"]
+    monkeypatch.setattr("core.environment.writable", lambda _: False)
+    for words in ([], ["--frame", id_]):
+        shown = run(app, ["data", "show", "brought", *words, *options])
+        assert shown.exit_code == 0 and "rooms" in shown.stdout, shown.output
+        assert "sheets cannot be written; name a file with -o" in shown.stderr
+    assert not (workspace.build / "sheets").exists()
+    assert run(app, ["data", "show", "brought", "-o", str(tmp_path / "sheet.png"), *options]).exit_code == 0
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")

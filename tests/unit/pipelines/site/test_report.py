@@ -151,3 +151,11 @@ def test_a_large_registry_is_paged_and_not_worked_out(workspace: Workspace) -> N
     assert "the newest 50 of" in (site / "index.html").read_text()
     assert "vortex report --version v11" in text_of(site / "versions" / "v11.html")
     assert "Against what it was made from" in text_of(site / "versions" / "v12.html")
+
+
+def test_who_can_only_read_the_workspace_writes_a_report_elsewhere(
+    lineage: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.site.writing.writable", lambda _: False)
+    monkeypatch.setattr("pipelines.site.writing.locked", None)
+    assert write_report(lineage, tmp_path / "report", pictures=False).index.is_file()
