@@ -46,7 +46,9 @@ def holds(path: Path, student: Student) -> bool:
             if weights.keys() - set(file.keys()):
                 return False
             # The smallest first: they differ where anything was trained, so that little is read of other weights.
-            return all(torch.equal(file.get_tensor(name), weights[name]) for name in sorted(weights, key=lambda name: weights[name].numel()))
+            return all(
+                torch.equal(file.get_tensor(name), weights[name]) for name in sorted(weights, key=lambda name: weights[name].numel())
+            )
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: not readable ({error})", "restore the file from its artifact or a backup") from error
 

@@ -139,9 +139,7 @@ def _twins(registry: Hub, network: legacy.LegacyCheckpoint, name: str) -> tuple[
     return tuple(found)
 
 
-def _edges(
-    registry: Hub, recipe: Recipe, name: str, claim: str | None, parents: Sequence[str], twins: Sequence[str]
-) -> tuple[Edge, ...]:
+def _edges(registry: Hub, recipe: Recipe, name: str, claim: str | None, parents: Sequence[str], twins: Sequence[str]) -> tuple[Edge, ...]:
     """Typed edges to what the checkpoint is declared to come from, and to `twins`, whose weights it has.
 
     Raises VortexError for a parent that is neither registered nor declared.
