@@ -23,6 +23,7 @@ FORMAT: Final = 1
 FAULTS_SHOWN: Final = 15
 """Of each kind, when tensors do not fit."""
 _KEY: Final = "vortex"
+CLASS_HEAD: Final = "seg_head."
 BUFFERS: Final = ("running_mean", "running_var", "num_batches_tracked")
 """Tensors of a batch normalisation that are no parameters."""
 
@@ -32,6 +33,24 @@ def save(path: Path, student: Student, meta: Mapping[str, Any]) -> None:
     config = student.config
     header = {"format": FORMAT, "encoder": config.encoder, "size": list(config.size), "classes": list(config.classes), "meta": dict(meta)}
     write_tensors(path, student.state_dict(), {_KEY: json.dumps(header)})
+
+
+def holds(path: Path, student: Student) -> bool:
+    """Whether a checkpoint has the very weights of `student`, whatever the order of its classes. Raises CheckpointError for a damaged file."""
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    weights = {name: tensor for name, tensor in student.state_dict().items() if not name.startswith(CLASS_HEAD)}
+    try:
+        with safe_open(path, "pt") as file:
+            if weights.keys() - set(file.keys()):
+                return False
+            # The smallest first: they differ where anything was trained, so that little is read of other weights.
+            return all(
+                torch.equal(file.get_tensor(name), weights[name]) for name in sorted(weights, key=lambda name: weights[name].numel())
+            )
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: not readable ({error})", "restore the file from its artifact or a backup") from error
 
 
 def read_header(path: Path) -> dict[str, Any]:

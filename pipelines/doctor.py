@@ -38,7 +38,8 @@ from pipelines.ship.tuf_repository import repository
 from pipelines.workspace import Workspace
 from registry import database
 from registry.audit import alias_faults, artifact_faults, ledger_faults
-from registry.stages import channel_states
+from registry.stages import channel_states, production_judgement
+from validation.policies import load_policies
 
 NEEDED = ("torch", "torchvision", "timm", "ray", "mlflow", "dvc", "great-expectations", "albumentations", "onnx", "onnxruntime")
 SHOWN = 5
@@ -114,6 +115,7 @@ def _workspace(folder: Path | None) -> Iterator[Finding]:
         ("ledger", _ledger),
         ("artifacts", _artifacts),
         ("aliases", _aliases),
+        ("judged", _judged),
         ("quarantine", _quarantine),
         ("hooks", _hooks),
         ("keys", _keys),
@@ -241,6 +243,23 @@ def _aliases(ws: Workspace) -> Finding:
         return Finding("aliases", "missing", f"alias {faults[0].found}{more}", faults[0].remedy)
     count = f"{len(channels)} channel{'s' if len(channels) > 1 else ''}"
     return Finding("aliases", "ok", f"MLflow's aliases of {count} are where the ledger says")
+
+
+def _judged(ws: Workspace) -> Finding:
+    """Whether what is in production was judged by the policies that this vortex has: another copy of it may ask less."""
+    if _reach(ws, "ledger", ws.ledger_url, "").state != "ok":
+        return Finding("judged", "optional", "not looked at, for the ledger cannot be read")
+    registry, today = hub(ws), load_policies().digest
+    others = []
+    for state in channel_states(registry.ledger):
+        event = production_judgement(registry.ledger, state.channel, state.production or "")
+        if event and event.policies not in ("", today):
+            asked = ", ".join(dict.fromkeys(str(check["name"]) for check in event.checks))
+            others.append(f"{state.production} on {state.channel} by {event.policies[:12]}, which asked {asked}")
+    if others:
+        found = f"came into production by other policies than those here ({today[:12]}): {'; '.join(others[:SHOWN])}"
+        return Finding("judged", "due", found, "see what was found: vortex history --json; what comes next is judged by those here")
+    return Finding("judged", "ok", "nothing is in production that other policies than those here let pass")
 
 
 def _quarantine(ws: Workspace) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -102,13 +103,21 @@ def weights_line(version: Known, find: Callable[[str], Known | None]) -> dict[st
 
 def unproven(summaries: Iterable[Summary]) -> dict[str, str]:
     """Of each version with weights of data that had not passed its gate: on which data whose weights were trained, and what the gate had said."""
+    children: dict[str, list[str]] = {}
     remarks: dict[str, str] = {}
-    for version in sorted(summaries, key=lambda version: version.created_at):
-        inherited = [remarks[edge.version] for edge in version.parents if isinstance(edge, WeightsEdge) and edge.version in remarks]
+    for version in summaries:
         if version.unproven:
             remarks[version.name] = f"{version.name} was trained on {', '.join(map(_without_pass, version.unproven))}"
-        elif inherited:
-            remarks[version.name] = inherited[0]
+        for edge in version.parents:
+            if isinstance(edge, WeightsEdge):
+                children.setdefault(edge.version, []).append(version.name)
+    waiting = deque(remarks)
+    while waiting:
+        parent = waiting.popleft()
+        for child in children.get(parent, ()):
+            if child not in remarks:
+                remarks[child] = remarks[parent]
+                waiting.append(child)
     return remarks
 
 

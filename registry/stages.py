@@ -36,13 +36,14 @@ class ChannelMoved(VortexError):
 class StageJudgement:
     """What a gate asked and found for one stage; `checks` are plain objects (name, asked, found, passed).
 
-    `exam` has the sets that judged, each by its name and content, and their frames.
+    `exam` has the sets that judged, each by its name and content, and their frames; `policies` is the digest of the file that asked.
     """
 
     stage: str
     passed: bool
     checks: tuple[Mapping[str, Any], ...] = ()
     exam: Mapping[str, int] = field(default_factory=dict)
+    policies: str = ""
 
 
 def channel_state(source: Ledger | Transaction, channel: Channel) -> ChannelState:
@@ -105,7 +106,7 @@ def record_promotion(
         for judgement in stages:
             seq += judgement.passed
             replaced = state.current.get(judgement.stage)
-            parts = (channel, version, judgement.stage, seq, replaced, tuple(judgement.checks), judgement.exam)
+            parts = (channel, version, judgement.stage, seq, replaced, tuple(judgement.checks), judgement.exam, judgement.policies)
             of_stage = share if judgement.stage == "production" else 1.0
             recorded.append(ChannelPromoted(*parts, of_stage) if judgement.passed else ChannelRefused(*parts))
             tx.append(recorded[-1], actor=actor, reason=reason, commit=commit)
@@ -140,6 +141,12 @@ def newest_exam(source: Reader, channel: Channel) -> tuple[str, Mapping[str, int
     """The version that came into production last by an exam that was recorded, and that exam: set → frames. "" and none where nothing did."""
     judged = (promoted for promoted in reversed(_promoted(source, channel)) if promoted.stage == "production" and promoted.exam)
     return next(((promoted.version, promoted.exam) for promoted in judged), ("", {}))
+
+
+def production_judgement(source: Reader, channel: Channel, version: str) -> ChannelPromoted | None:
+    """By what `version` came into production on the channel last; None where it never did."""
+    judged = (event for event in reversed(_promoted(source, channel)) if (event.stage, event.version) == ("production", version))
+    return next(judged, None)
 
 
 def waived_checks(source: Reader, channel: Channel, version: str) -> frozenset[str]:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import gc
 import io
 import os
+import shutil
 import sys
+from typing import Final
 
 from core import ending, environment, secret
 from core.errors import Interrupted, VortexError
 from vortex_cli import console
+
+NARROWEST: Final = 40
+"""Columns that every table has: with fewer, its cells would have no letter. A narrower terminal breaks its lines."""
 
 
 def main() -> None:
@@ -17,6 +22,7 @@ def main() -> None:
     gc.disable()  # what loads and what the help is made of is no garbage; a command enables it (`vortex_cli.options.as_command`)
     try:
         _mend_streams()
+        _widen()
         _refuse_nowhere()
         environment.prepare()
         secret.remember_environment()
@@ -54,6 +60,12 @@ def _mend_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _widen() -> None:
+    """Have every library write for the narrowest terminal that shows anything, where this one, or `COLUMNS`, is narrower still."""
+    if shutil.get_terminal_size().columns < NARROWEST:
+        os.environ["COLUMNS"] = str(NARROWEST)
 
 
 def _refuse_nowhere() -> None:

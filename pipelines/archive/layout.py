@@ -36,6 +36,7 @@ OURS: Final = re.compile(
 )
 """Paths that writing an archive makes. What else lies there is somebody's own, and never touched."""
 HEX: Final = r"^[0-9a-f]{64}$"
+RUN_ID: Final = re.compile(r"[0-9a-f]{32}")
 _RUN: Final = TypeAdapter(RunRecord)
 
 README_TEXT: Final = """\
@@ -200,9 +201,14 @@ def run_content(record: RunRecord) -> bytes:
 
 
 def run_of(content: bytes, where: str) -> RunRecord:
-    """The run in a file. Raises VortexError naming `where` it is."""
+    """The run in a file. Raises VortexError naming `where` it is, also where its id is none: artifacts lie in a folder of that name."""
     try:
-        return _RUN.validate_json(content)
+        run = _RUN.validate_json(content)
+        if not RUN_ID.fullmatch(run.run_id):
+            raise VortexError(
+                f"{where}: {run.run_id[:80]!r} is no id of a run, allowed: 32 hexadecimal digits", "take another copy of the archive"
+            )
+        return run
     except ValidationError as error:
         raise VortexError(f"{where}: is no run ({str(error.errors()[0]['msg'])[:200]})", "take another copy of the archive") from error
 

@@ -53,15 +53,16 @@ def restore(ws: Workspace, folder: Path, on_file: Progress | None = None) -> Res
     registry = hub(ws)
     entries = _understood(registry, rows, manifest)
     artifacts = list(dict.fromkeys(artifact for entry in entries for artifact in reading.parse(entry).artifacts()))
+    _require_artifacts(manifest, artifacts)
+    runs = _runs(folder, manifest)
     with locked(ws.build / "archive.lock"):
         filled = _require_empty(registry, manifest.chain_head, artifacts)
         added = _add_settings(ws, manifest)
         versions = reading.fold(entries).whole_versions()
-        runs = _runs(folder, manifest)
         for run in [*runs.values(), *(run_record(version) for version in versions if version.run_id not in runs)]:
             registry.store.import_run(run)
         for artifact in artifacts:
-            _put(registry, folder, manifest, artifact)
+            registry.artifacts.put(artifact, folder / artifact_path(artifact))
         if not filled:
             claims, _ = audit.taken(entry for entry in entries if entry.kind in audit.claiming_kinds())
             with registry.ledger.transaction() as tx:
@@ -130,12 +131,12 @@ def _require_empty(registry: Hub, head: ChainHead, artifacts: list[Artifact]) ->
     return bool(end.seq)
 
 
-def _put(registry: Hub, folder: Path, manifest: Manifest, artifact: Artifact) -> None:
-    """Copy an artifact to where the ledger says that it lies, unless it is there. Raises VortexError where the archive lacks it."""
-    path = artifact_path(artifact)
-    if path not in manifest.files or manifest.files[path].sha256 != artifact.sha256:
-        raise VortexError(f"the archive lacks {path}, which an event of its ledger names", "take another copy of the archive")
-    registry.artifacts.put(artifact, folder / path)
+def _require_artifacts(manifest: Manifest, artifacts: list[Artifact]) -> None:
+    """Raise VortexError where the archive lacks a file that an event names, or has another one in its place."""
+    for artifact in artifacts:
+        path = artifact_path(artifact)
+        if path not in manifest.files or manifest.files[path].sha256 != artifact.sha256:
+            raise VortexError(f"the archive lacks {path}, which an event of its ledger names", "take another copy of the archive")
 
 
 def _add_settings(ws: Workspace, manifest: Manifest) -> tuple[str, ...]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from core.classes import CLASSES
 from core.errors import UsageError, VortexError
+from core.files import is_uri
 from core.shipped import SHIPPED
 from models import checkpoint, legacy
 from models.student import StudentConfig
@@ -45,6 +47,8 @@ class AdoptionReport:
     already: bool
     dry_run: bool
     version: Version | None
+    twins: tuple[str, ...] = ()
+    """Versions that have the very weights: of these it is a copy."""
 
 
 def adopt(
@@ -63,9 +67,9 @@ def adopt(
     """Register the checkpoint in `file` as version `name`, a student of this recipe, and store it as safetensors.
 
     Its logits are put into Vortex's class order. `parents` are versions whose weights it was trained on from; without them it has the
-    recipe's parents. What it was trained on, and `metrics`, are declared, not proven: no gate takes them. Adopting the same file under
-    the same name again changes nothing. Raises VortexError for a name that is not free, UsageError for a class order that is none,
-    CheckpointError for a file that is not a student of this recipe.
+    recipe's parents. A version that has the very weights is a parent too, so that what bars it bars this one. What it was trained on, and
+    `metrics`, are declared, not proven: no gate takes them. Adopting the same file under the same name again changes nothing.
+    Raises VortexError for a name that is not free, UsageError for a class order that is none, CheckpointError for a file that is not a student of this recipe.
     """
     shape = recipes.load(recipe)
     _require_order(class_order)
@@ -79,12 +83,15 @@ def adopt(
         require_adoptable(registry.ledger, name, claim)
     network = legacy.load(file, StudentConfig(encoder=shape.student.encoder, size=shape.student.size), class_order)
     adoption = Adoption(file.name, network.sha256, network.key, tuple(class_order), declared_metrics)
-    edges = _edges(registry, shape, name, claim, parents)
+    twins = _twins(registry, network, name)
+    if before and before.adoption:  # a copy of it that came later is none of its parents
+        twins = tuple(twin for twin in twins if WeightsEdge(twin) in before.parents)
+    edges = _edges(registry, shape, name, claim, parents, twins)
     data = tuple(dict.fromkeys(data.dataset for stage in shape.stages for data in stage.data))
     truncated = shape.truncated if name == claim else None
     if before and before.adoption:
         _require_same(before, adoption, shape.name, domain, edges, parents)
-        return AdoptionReport(name, shape.name, before.adoption, before.parents, data, before.truncated, True, dry_run, before)
+        return AdoptionReport(name, shape.name, before.adoption, before.parents, data, before.truncated, True, dry_run, before, twins)
     version = None
     if not dry_run:
         run_id, artifact = _store(ws, registry, network, name, shape)
@@ -103,7 +110,7 @@ def adopt(
             codename=shape.codename if name == claim else "",
         )
         version = registry.adopt(name, new, adoption, actor=actor(), reason=reason or f"adopted from {file.name}", commit=commit(ws))
-    return AdoptionReport(name, shape.name, adoption, edges, data, truncated, False, dry_run, version)
+    return AdoptionReport(name, shape.name, adoption, edges, data, truncated, False, dry_run, version, twins)
 
 
 def _store(ws: Workspace, registry: Hub, network: legacy.LegacyCheckpoint, name: str, recipe: Recipe) -> tuple[str, Artifact]:
@@ -120,8 +127,23 @@ def _store(ws: Workspace, registry: Hub, network: legacy.LegacyCheckpoint, name:
     return run_id, artifact
 
 
-def _edges(registry: Hub, recipe: Recipe, name: str, claim: str | None, parents: Sequence[str]) -> tuple[Edge, ...]:
-    """Typed edges to what the checkpoint is declared to come from. Raises VortexError for a parent that is neither registered nor declared."""
+def _twins(registry: Hub, network: legacy.LegacyCheckpoint, name: str) -> tuple[str, ...]:
+    """Versions whose checkpoint has the very weights of this one. One that is gone, or lies in a remote store, is not looked at."""
+    found = []
+    for version in registry.versions():
+        if version.name == name or is_uri(version.checkpoint.uri) or not isinstance(registry.artifact_root, Path):
+            continue
+        with suppress(VortexError):
+            if checkpoint.holds(registry.artifacts.path(version.checkpoint, verify=False), network.student):
+                found.append(version.name)
+    return tuple(found)
+
+
+def _edges(registry: Hub, recipe: Recipe, name: str, claim: str | None, parents: Sequence[str], twins: Sequence[str]) -> tuple[Edge, ...]:
+    """Typed edges to what the checkpoint is declared to come from, and to `twins`, whose weights it has.
+
+    Raises VortexError for a parent that is neither registered nor declared.
+    """
     recorded = registry.recorded() if parents else {}
     unknown = [parent for parent in parents if parent not in recorded]
     if unknown:
@@ -129,6 +151,7 @@ def _edges(registry: Hub, recipe: Recipe, name: str, claim: str | None, parents:
     edges: list[Edge] = [WeightsEdge(parent) for parent in parents]
     if not parents:
         edges = [(WeightsEdge if parent.kind == "weights" else RecipeEdge)(parent.version) for parent in recipe.parents]
+    edges += [WeightsEdge(twin) for twin in twins]
     if claim and name != claim:
         edges = [RecipeEdge(claim), *(edge for edge in edges if isinstance(edge, WeightsEdge))]
     data = [DataEdge(data.dataset) for stage in recipe.stages for data in stage.data]

@@ -31,6 +31,8 @@ class Moment:
 
     channels: list[Holder]
     robots: list[DeviceRun]
+    dated_later: list[int]
+    """Events that count, because one after them is dated before the moment, and are themselves dated after it: a clock was put back."""
 
 
 def moment(ledger: Ledger, at: datetime, *, version: str | None = None, domain: str | None = None, device: str | None = None) -> Moment:
@@ -56,7 +58,8 @@ def moment(ledger: Ledger, at: datetime, *, version: str | None = None, domain: 
         return version in (None, of.version) and domain in (None, channel.domain) and device in (None, channel.device)
 
     robots = sorted((run for run in runs if run.until is None), key=lambda run: natural(run.device))
-    return Moment([*filter(concerned, holders)], [*filter(concerned, robots)])
+    dated_later = [entry.seq for entry in happened if entry.at > stamp]
+    return Moment([*filter(concerned, holders)], [*filter(concerned, robots)], dated_later)
 
 
 def _holders(entries: Sequence[Entry]) -> list[Holder]:

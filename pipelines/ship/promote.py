@@ -124,7 +124,7 @@ def promote(
     if dry_run:
         return report
     judgements = [
-        StageJudgement(entry.stage, entry.state == "passed", tuple(map(dataclasses.asdict, entry.checks)), exam)
+        StageJudgement(entry.stage, entry.state == "passed", tuple(map(dataclasses.asdict, entry.checks)), exam, load_policies().digest)
         for entry in reports
         if entry.state in ("passed", "refused")
     ]

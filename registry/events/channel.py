@@ -53,23 +53,26 @@ class ChannelEvent(Event):
 class ChannelJudged(ChannelEvent):
     """A gate judged a version for a stage; `checks` are plain objects (name, asked, found, passed).
 
-    `exam` has the sets that it was judged by, each by its name and content, and their frames; it is empty in events of before 2026-11-29.
+    `exam` has the sets that it was judged by, each by its name and content, and their frames; `policies` is the digest of the file that asked.
+    Both are empty in events of before 2026-11-29.
     """
 
     checks: tuple[Mapping[str, Any], ...] = ()
     exam: Mapping[str, int] = field(default_factory=dict)
+    policies: str = ""
 
     def body(self) -> dict[str, Any]:
-        """What was asked and found, and the exam."""
+        """What was asked and found, the exam, and who asked."""
         exam = [{"set": name, "frames": frames} for name, frames in self.exam.items()]
-        return {"checks": self.checks} | ({"exam": exam} if exam else {})
+        return {"checks": self.checks} | ({"exam": exam} if exam else {}) | ({"policies": self.policies} if self.policies else {})
 
     @classmethod
     def parse(cls, entry: Entry) -> Self:
         """The event that was stored as this entry of the ledger."""
         body = entry.body or {}
         exam = {record["set"]: record["frames"] for record in map(records.mapping, body.get("exam", ()))}
-        return dataclasses.replace(super().parse(entry), checks=tuple(map(records.mapping, body["checks"])), exam=exam)
+        checks = tuple(map(records.mapping, body["checks"]))
+        return dataclasses.replace(super().parse(entry), checks=checks, exam=exam, policies=body.get("policies", ""))
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,8 @@ def adopt(
         dry_run=dry_run,
     )  # fmt: skip
     console.emit(report, _table(report))
+    if report.twins:
+        console.note(f"its weights are those of {wording.several(report.twins)}: what holds of these, a quarantine too, holds of {name}")
     if report.already:
         console.note(f"{name} was adopted from this file before: nothing was changed")
     elif not dry_run:

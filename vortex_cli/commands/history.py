@@ -90,6 +90,11 @@ def _at(ledger: Ledger, at: str, version: str | None, domain: str | None, device
     if time > datetime.now(UTC):
         console.note(f"{at} is still to come: this is how it stands now")
     then = moment(ledger, time, version=version, domain=domain, device=device)
+    if then.dated_later:
+        console.note(
+            f"a clock was put back: counted, since something after it is dated before {at}, but itself dated later:"
+            f" {wording.several([f'event {seq}' for seq in then.dated_later], 3)}; which date is wrong, the ledger cannot tell"
+        )
     if not then.channels:
         console.note(f"nothing held a channel at {at}; who holds one since when: vortex history")
     rows = [(each.channel, each.stage, each.version, wording.when(each.since), wording.who(each.actor)) for each in then.channels]

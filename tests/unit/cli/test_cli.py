@@ -45,6 +45,19 @@ def test_every_command_has_help_with_an_example_of_itself(name: str) -> None:
     assert command.epilog.startswith(f"Example: {name}")
 
 
+@pytest.mark.parametrize("columns", ["1", "20"])
+def test_on_the_narrowest_terminal_a_table_still_has_its_letters(
+    columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(sys, "argv", ["vortex", "recipes"])
+    with pytest.raises(SystemExit, match="0"):
+        main.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("v9") for line in lines) and max(map(len, lines)) == main.NARROWEST
+
+
 @pytest.mark.parametrize(
     ("width", "shown", "gone"),
     [(200, ("job", "age", "RMSE m"), ()), (76, ("epoch", "version"), ("age", "job")), (40, ("state",), ("RMSE m",))],

@@ -18,6 +18,7 @@ from pipelines.ship.tuf_repository import refresh
 from pipelines.workspace import Workspace, load
 from registry.channels import Channel
 from registry.stages import StageJudgement, record_promotion
+from validation.policies import load_policies
 
 
 def findings(ws: Workspace) -> dict[str, Finding]:
@@ -35,6 +36,7 @@ def test_a_fresh_workspace_lacks_nothing_needed(workspace: Workspace) -> None:
         "ledger": "ok",
         "artifacts": "ok",
         "aliases": "ok",
+        "judged": "ok",
         "quarantine": "ok",
         "hooks": "ok",
         "keys": "ok",
@@ -75,6 +77,21 @@ def test_files_and_aliases_of_a_channel_are_compared_with_the_ledger(workspace: 
     assert found["aliases"].state == "missing" and found["aliases"].remedy.endswith("vortex audit verify --repair")
     assert found["aliases"].found == f"alias production-ON-host-FOR-rooms points at {other}, the ledger has {name} there"
     assert found["artifacts"].state == "missing" and "its content is not what was registered" in found["artifacts"].found
+
+
+def test_production_that_other_policies_let_pass_is_named(workspace: Workspace, make_version: Callable[..., str]) -> None:
+    name, registry, channel = make_version(), hub(workspace), Channel("host", "rooms")
+    weak, own = "f00d" * 16, load_policies().digest
+    for seq, (policies, asked) in enumerate((("", "rmse"), (weak, "not-quarantined"), (own, "no-leak"))):
+        judged = StageJudgement("production", True, ({"name": asked},), policies=policies)
+        record_promotion(registry.ledger, channel, name, [judged], seq, actor="test")
+        found = findings(workspace)["judged"]
+        if policies != weak:
+            assert (found.state, found.found) == ("ok", "nothing is in production that other policies than those here let pass")
+        else:
+            assert found.state == "due" and found.found == (
+                f"came into production by other policies than those here ({own[:12]}): {name} on host/rooms by f00df00df00d, which asked not-quarantined"
+            )
 
 
 def _spoil_store(root: Path) -> None:

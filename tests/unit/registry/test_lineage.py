@@ -9,7 +9,8 @@ from rich.text import Text
 
 from core.errors import VortexError
 from registry.edges import Edge, EdgeKind, edges
-from registry.lineage import Node, branch, tree
+from registry.lineage import Node, branch, tree, unproven
+from registry.records import Summary
 
 
 @dataclass
@@ -128,3 +129,20 @@ def test_every_version_is_drawn_at_any_depth_and_no_line_is_far_to_the_right(sid
 def test_a_bushy_tree_is_at_most_as_wide_as_the_logarithm_of_its_size() -> None:
     versions = [one(f"v{number}", ("weights", f"v{number // 2}")) for number in range(2, 4096)]
     assert max(line.count("│") for line in text_of(tree(versions))) <= 11
+
+
+def summary(name: str, registered: str, *parents: tuple[EdgeKind, str], said: tuple[str, ...] = ()) -> Summary:
+    found = edges((kind, ref, "") for kind, ref in parents)
+    return Summary(name, int(name[1:]), "", None, found, "rooms", (64, 96), None, said, (), 0, (), registered, "Ada", "", None)
+
+
+def test_weights_of_refused_data_are_marked_whatever_the_clock_said_when_a_child_was_registered() -> None:
+    family = [
+        summary("v12", "2026-03-01T00:00:00.000Z", said=("bad: failed",)),
+        summary("v13", "2020-01-01T00:00:00.000Z", ("weights", "v12")),
+        summary("v14", "2019-01-01T00:00:00.000Z", ("weights", "v13"), said=("other: declared",)),
+        summary("v15", "2018-01-01T00:00:00.000Z", ("recipe", "v13")),
+    ]
+    bad, other = "v12 was trained on bad (failed)", "v14 was trained on other (declared, not proven)"
+    assert unproven(family) == {"v12": bad, "v13": bad, "v14": other}
+    assert unproven(reversed(family)) == {"v12": bad, "v13": bad, "v14": other}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from multiprocessing.queues import Queue
+from typing import Self
 
 import pytest
 
@@ -16,7 +17,7 @@ from registry.channels import Channel
 from registry.events.channel import ChannelRolledBack
 from registry.ledger import Contradiction, Ledger
 from registry.records import NewVersion
-from registry.stages import ChannelMoved, StageJudgement, channel_state, newest_exam, record_promotion, rollback
+from registry.stages import ChannelMoved, StageJudgement, channel_state, newest_exam, production_judgement, record_promotion, rollback
 from registry.versions import append_registration
 
 CHANNEL = Channel("host", "corridor")
@@ -81,6 +82,32 @@ def test_what_held_a_channel_at_a_moment_is_told_to_the_millisecond(filled: Ledg
     assert held(now, version="v12") == {"candidate": "v12", "staging": "v12"} and held(now, domain="attic") == held(now, device="x") == {}
     production = next(holder for holder in moment(filled, now).channels if holder.stage == "production")
     assert (production.channel, datetime.fromisoformat(production.since), production.actor) == (str(CHANNEL), moves[-1][0], "Ada")
+
+
+def test_a_clock_that_was_put_back_between_two_moves_is_named(filled: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    promote(filled, "v10")
+
+    class Back(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return cls(2020, 1, 1, tzinfo=tz)
+
+    asked = datetime(2021, 1, 1, tzinfo=UTC)
+    assert moment(filled, asked).channels == [] and moment(filled, asked).dated_later == []
+    monkeypatch.setattr("registry.ledger.datetime", Back)
+    promote(filled, "v11", "candidate")
+    then = moment(filled, asked)
+    assert {holder.stage: holder.version for holder in then.channels} == {"candidate": "v11", "staging": "v10", "production": "v10"}
+    assert then.dated_later == [5, 6, 7]
+
+
+def test_by_which_policies_production_was_judged_is_kept(filled: Ledger) -> None:
+    promote(filled, "v10", "staging")
+    judged = StageJudgement("production", True, ({"name": "no-leak"},), {"hall@abc": 12}, "f00d" * 16)
+    record_promotion(filled, CHANNEL, "v10", [judged], 2, actor="Grace")
+    event = production_judgement(filled, CHANNEL, "v10")
+    assert event is not None and (event.policies, event.exam, event.checks) == ("f00d" * 16, {"hall@abc": 12}, ({"name": "no-leak"},))
+    assert production_judgement(filled, CHANNEL, "v11") is None
 
 
 def test_a_refusal_is_recorded_and_moves_nothing(filled: Ledger) -> None:

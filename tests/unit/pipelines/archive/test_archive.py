@@ -191,6 +191,39 @@ def test_an_event_that_was_edited_with_its_file_recorded_anew_breaks_the_chain(
         restore(blank_registry, tmp_path / "archive")
 
 
+def record_anew(folder: Path, path: Path, content: bytes) -> None:
+    """Have the manifest vouch for other content of a file."""
+    path.write_bytes(content)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    recorded = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    manifest["files"][path.relative_to(folder).as_posix()] = recorded
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+def test_a_file_that_was_exchanged_with_its_hash_is_none_that_the_ledger_names(
+    small_registry: Workspace, blank_registry: Workspace, tmp_path: Path
+) -> None:
+    archive(small_registry, tmp_path / "archive")
+    path = min((tmp_path / "archive" / "artifacts").glob("*.onnx"))
+    record_anew(tmp_path / "archive", path, path.read_bytes() + b"x")
+    settings = (blank_registry.root / "vortex.toml").read_text()
+    with pytest.raises(VortexError, match=f"lacks artifacts/{path.name}, which an event of its ledger names"):
+        restore(blank_registry, tmp_path / "archive")
+    # Nothing was written before that was seen, in MLflow and settings neither.
+    assert not (blank_registry.root / "mlruns" / "artifacts").exists() and not hub(blank_registry).store.runs()
+    assert (blank_registry.root / "vortex.toml").read_text() == settings
+
+
+def test_a_run_whose_id_leads_out_of_the_artifacts_is_refused(small_registry: Workspace, blank_registry: Workspace, tmp_path: Path) -> None:
+    archive(small_registry, tmp_path / "archive")
+    path = min((tmp_path / "archive" / "runs").iterdir())
+    run = json.loads(path.read_text())
+    record_anew(tmp_path / "archive", path, json.dumps({**run, "run_id": "../../elsewhere"}).encode())
+    with pytest.raises(VortexError, match=r"'\.\./\.\./elsewhere' is no id of a run, allowed: 32 hexadecimal digits"):
+        restore(blank_registry, tmp_path / "archive")
+    assert not hub(blank_registry).store.runs()
+
+
 def test_only_an_empty_registry_takes_an_archive(small_registry: Workspace, blank_registry: Workspace, tmp_path: Path) -> None:
     archive(small_registry, tmp_path / "archive")
     measure(small_registry, tmp_path, "v10", 0.41)

@@ -14,17 +14,17 @@ EARLIER = {"lobby@123": 9, "hall@abc": 12}
     ("sets", "answer"),
     [
         ((("hall@abc", 12, True), ("lobby@123", 9, True)), "all of it"),
-        ((("hall@abd", 13, True), ("lobby@123", 9, True), ("attic@9", 5, True)), "all of it"),
+        ((("hall@abd", 13, True), ("lobby@123", 9, True), ("attic@9", 5, True)), "all of it; hall has other content than then"),
         ((("hall@abc", 12, True), ("foyer@123", 9, True)), "all of it"),
         ((("lobby@123", 9, True),), "hall does not judge any more"),
-        ((("hall@abd", 5, True), ("lobby@123", 9, True)), "hall judges by 5 of 12 frames"),
+        ((("hall@abd", 5, True), ("lobby@123", 9, True)), "hall judges by 5 of 12 frames; hall has other content than then"),
         ((("attic@9", 40, True),), "lobby does not judge any more; hall does not judge any more"),
     ],
 )
 def test_every_set_that_judged_judges_again_by_as_many_frames(sets: tuple[tuple[str, int, bool], ...], answer: str) -> None:
     check = judge(RULE, Exam("corridor", sets, holder="v9", earlier=EARLIER))
     assert check.asked == "the exam of corridor asks no less than it asked of v9: lobby@123 (9 frames), hall@abc (12 frames)"
-    assert (check.found, check.passed) == (answer, answer == "all of it")
+    assert (check.found, check.passed) == (answer, answer.startswith("all of it"))
     assert isinstance(check, Undecided) != check.passed
 
 
