@@ -247,7 +247,7 @@ def _aliases(ws: Workspace) -> Finding:
 
 def _judged(ws: Workspace) -> Finding:
     """Whether what is in production was judged by the policies that this vortex has: another copy of it may ask less."""
-    if _reach(ws, "ledger", ws.ledger_url, "").state != "ok":
+    if not _ledger_readable(ws):
         return Finding("judged", "optional", "not looked at, for the ledger cannot be read")
     registry, today = hub(ws), load_policies().digest
     others = []
