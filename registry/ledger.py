@@ -287,10 +287,14 @@ class Ledger(Reader):
     def _rows(self, query: str, values: Mapping[str, object]) -> list[Sequence[Any]]:
         try:
             with database.explained(self.url):
-                return list(database.read(self.url, query, values, self.timeout, self.guarded))
+                rows: list[Sequence[Any]] = list(database.read(self.url, query, values, self.timeout, self.guarded))
         except database.Unguarded:
             self.verify()  # names the event, where one was changed
             raise
+        if not rows and self.path and not self.path.exists():
+            # A file that is gone is not an empty registry, which nothing would stand in quarantine in.
+            require_noted(self.url, ChainHead(), self.noted(), str(self.head_file or "an earlier look"))
+        return rows
 
     @property
     def moved(self) -> str:

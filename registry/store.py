@@ -247,7 +247,7 @@ class MlflowStore:
             versions = self._client.search_model_versions(f"name = '{MODEL}' and run_id = '{own}'")
             if versions:
                 number = int(versions[0].version)
-                self.set_version_tags(number, cut)
+                self.set_version_tags(number, {key: value for key, value in cut.items() if versions[0].tags.get(key) != value})
                 return number
             version = self._client.create_model_version(MODEL, f"runs:/{own}/checkpoint", run_id=own, tags=cut, await_creation_for=0)
             return int(version.version)

@@ -17,7 +17,6 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from core.classes import CLASSES, IGNORE
 from core.depth import TOF_CONFIDENT
@@ -251,6 +250,8 @@ def _ratio_and_rank(depth: Map, sensor: Map) -> tuple[float, float]:
     near, far = np.percentile(theirs, (5, 95))
     if far < FLAT * near:
         return ratio, math.nan
+    from scipy.stats import rankdata  # a second of CPU, and most commands that need this module measure no frame
+
     stride = -(-ours.size // RANKED)
     # Ties share their mean rank: depth in millimetres has many.
     our_ranks, their_ranks = rankdata(ours[::stride]), rankdata(theirs[::stride])

@@ -69,10 +69,10 @@ class ChannelJudged(ChannelEvent):
     @classmethod
     def parse(cls, entry: Entry) -> Self:
         """The event that was stored as this entry of the ledger."""
-        body = entry.body or {}
+        body, parsed = entry.body or {}, super().parse(entry)
         exam = {record["set"]: record["frames"] for record in map(records.mapping, body.get("exam", ()))}
         checks = tuple(map(records.mapping, body["checks"]))
-        return dataclasses.replace(super().parse(entry), checks=checks, exam=exam, policies=body.get("policies", ""))
+        return dataclasses.replace(parsed, checks=checks, exam=exam, policies=body.get("policies", ""))
 
 
 @dataclass(frozen=True)

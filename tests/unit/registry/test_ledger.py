@@ -366,6 +366,19 @@ def test_nobody_waits_while_a_writer_follows_a_long_chain(both: Ledger, tmp_path
     assert both.last() == end + 2
 
 
+def test_a_ledger_file_that_is_gone_is_no_empty_ledger(tmp_path: Path) -> None:
+    path, head_file = tmp_path / "ledger.db", tmp_path / "ledger.head"
+    assert Ledger(f"sqlite:///{path}", head_file=head_file).entries() == []
+    add(Ledger(f"sqlite:///{path}", head_file=head_file))
+    path.rename(tmp_path / "away.db")
+    for attempt in (lambda each: each.entries(), lambda each: each.last(), add):
+        with pytest.raises(
+            VortexError, match=r"ledger.db: the chain breaks at event 1: it is missing: .* event 1 was noted in .*ledger.head"
+        ):
+            attempt(Ledger(f"sqlite:///{path}", head_file=head_file))
+    assert not path.exists()
+
+
 def test_a_head_file_that_holds_something_else_is_named(ledger: Ledger, tmp_path: Path) -> None:
     (tmp_path / "ledger.head").write_text("event 7")
     noting = Ledger(ledger.url, head_file=tmp_path / "ledger.head")

@@ -164,9 +164,28 @@ def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def arena(exam_template: Path, random_checkpoint: Path, tmp_path: Path) -> Arena:
     """A copy of the template."""
-    shutil.copytree(exam_template, tmp_path / "workspace", symlinks=True)
-    path = shutil.copy(random_checkpoint, tmp_path / "student.safetensors")
-    return Arena(load(tmp_path / "workspace"), Path(path))
+    return _copied(exam_template, random_checkpoint, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def held_template(exam_template: Path, random_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template with v10, which has 0.4 m, in production."""
+    arena = _copied(exam_template, random_checkpoint, tmp_path_factory.mktemp("held"))
+    assert arena.promote(arena.version(0.4)).passed
+    return arena.ws.root
+
+
+@pytest.fixture
+def held_arena(held_template: Path, random_checkpoint: Path, tmp_path: Path) -> Arena:
+    """A workspace with v10, which has 0.4 m, in production."""
+    arena = _copied(held_template, random_checkpoint, tmp_path)
+    arena.count = 1
+    return arena
+
+
+def _copied(template: Path, checkpoint: Path, folder: Path) -> Arena:
+    shutil.copytree(template, folder / "workspace", symlinks=True)
+    return Arena(load(folder / "workspace"), Path(shutil.copy(checkpoint, folder / "student.safetensors")))
 
 
 def failed(report: PromotionReport) -> list[str]:
