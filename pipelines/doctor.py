@@ -187,9 +187,10 @@ def _tracking(ws: Workspace) -> Finding:
 
 def _ledger(ws: Workspace) -> Finding:
     finding = _reach(ws, "ledger", ws.ledger_url, "the first registered version makes it")
+    ledger = hub(ws).ledger
+    ledger.require_file()
     if finding.state != "ok" or "does not exist" in finding.found:
         return finding
-    ledger = hub(ws).ledger
     if place := ledger.moved:
         moved = database.moved(ledger.url, place)
         return Finding("ledger", "missing", moved.message, moved.hint)
@@ -232,8 +233,8 @@ def _artifacts(ws: Workspace) -> Finding:
 def _aliases(ws: Workspace) -> Finding:
     """Whether MLflow's aliases are where the ledger says. MLflow takes seconds to open, so only where there are channels."""
     registry = hub(ws)
-    if any(_reach(ws, name, uri, "").state != "ok" for name, uri in (("registry", ws.tracking_uri), ("ledger", ws.ledger_url))):
-        return Finding("aliases", "optional", "not looked at, for the registry or the ledger cannot be reached or written")
+    if not _ledger_readable(ws) or _reach(ws, "registry", ws.tracking_uri, "").state != "ok":
+        return Finding("aliases", "optional", "not looked at, for the registry or the ledger cannot be reached")
     channels = channel_states(registry.ledger)
     if not channels:
         return Finding("aliases", "ok", "no channel holds a version yet")
@@ -313,6 +314,10 @@ def _keys(ws: Workspace) -> Finding:
 
 
 def _ledger_readable(ws: Workspace) -> bool:
+    try:
+        hub(ws).ledger.require_file()
+    except VortexError:
+        return False  # which is the ledger's finding
     return _reach(ws, "ledger", ws.ledger_url, "", to_write=False).state == "ok"
 
 

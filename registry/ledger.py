@@ -291,10 +291,17 @@ class Ledger(Reader):
         except database.Unguarded:
             self.verify()  # names the event, where one was changed
             raise
-        if not rows and self.path and not self.path.exists():
-            # A file that is gone is not an empty registry, which nothing would stand in quarantine in.
-            require_noted(self.url, ChainHead(), self.noted(), str(self.head_file or "an earlier look"))
+        if not rows:
+            self.require_file()
         return rows
+
+    def require_file(self) -> None:
+        """Raise VortexError where the ledger's file is gone, which a head was noted of: that is no empty registry, in which nothing is in quarantine."""
+        if self.path and not self.path.exists() and (noted := self.noted()).seq:
+            raise VortexError(
+                f"{database.shown(self.url)}: is not there, but its event {noted.seq} was noted in {self.head_file or 'an earlier look'}",
+                "put the file back, or restore it from a backup; `ledger` in vortex.toml says where it lies",
+            )
 
     @property
     def moved(self) -> str:

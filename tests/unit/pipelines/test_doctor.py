@@ -157,6 +157,16 @@ def test_a_ledger_that_can_only_be_read_is_read(
     assert [found[name].state for name in ("artifacts", "quarantine", "hooks")] == ["ok"] * 3
 
 
+def test_a_ledger_whose_file_is_gone_is_named_once(workspace: Workspace, make_version: Callable[..., str]) -> None:
+    make_version()
+    (workspace.root / "mlruns" / "ledger.db").unlink()
+    found = findings(workspace)
+    assert [name for name, finding in found.items() if finding.state == "missing"] == ["ledger"]
+    assert "ledger.db: is not there, but its event 1 was noted in" in found["ledger"].found and found["ledger"].remedy.startswith(
+        "put the file back"
+    )
+
+
 def test_a_server_that_is_away_is_named_once(workspace: Workspace) -> None:
     settings = workspace.root / "vortex.toml"
     settings.write_text(settings.read_text().replace("sqlite:///mlruns/ledger.db", "postgresql+psycopg://vortex@127.0.0.1:9/ledger"))
