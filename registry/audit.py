@@ -78,18 +78,9 @@ def repair(ledger: Ledger) -> None:
 
 
 def mlflow_faults(hub: Hub, versions: Sequence[Version]) -> list[Fault]:
-    """Versions that MLflow no longer has or the ledger never had, and aliases that MLflow has otherwise than the ledger says."""
+    """Versions that MLflow no longer has, and aliases that it has otherwise than the ledger says."""
     runs, deleted = hub.store.model_versions(), hub.store.deleted_runs()
-    known = {version.run_id for version in versions}
-    faults = [
-        Fault(
-            "mlflow",
-            f"version {number} of the MLflow model is of run {run}, which is of no version here",
-            "repeat the command that was interrupted, if one was: it takes it up; otherwise whoever made it beside vortex deletes it in MLflow",
-        )
-        for number, run in sorted(runs.items())
-        if run not in known
-    ]
+    faults = []
     for version in versions:
         if version.run_id in deleted:
             command = f"mlflow runs restore --run-id {version.run_id}"
