@@ -296,8 +296,8 @@ class Ledger(Reader):
         return rows
 
     def require_file(self) -> None:
-        """Raise VortexError where the ledger's file is gone, which a head was noted of: that is no empty registry, in which nothing is in quarantine."""
-        if self.path and not self.path.exists() and (noted := self.noted()).seq:
+        """Raise VortexError where the ledger's file is gone or without a byte, and an event of it was noted: nothing would be in quarantine."""
+        if self.path and not (self.path.exists() and self.path.stat().st_size) and (noted := self.noted()).seq:
             raise VortexError(
                 f"{database.shown(self.url)}: is not there, but its event {noted.seq} was noted in {self.head_file or 'an earlier look'}",
                 "put the file back, or restore it from a backup; `ledger` in vortex.toml says where it lies",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -28,6 +28,8 @@ class Listed(Protocol):
 
 
 Known = TypeVar("Known", bound=Listed)
+Passed = TypeVar("Passed")
+"""What passes from a version to all that have its weights."""
 
 
 @dataclass
@@ -103,22 +105,36 @@ def weights_line(version: Known, find: Callable[[str], Known | None]) -> dict[st
 
 def unproven(summaries: Iterable[Summary]) -> dict[str, str]:
     """Of each version with weights of data that had not passed its gate: on which data whose weights were trained, and what the gate had said."""
+    every = tuple(summaries)
+    own = {
+        version.name: f"{version.name} was trained on {', '.join(map(_without_pass, version.unproven))}"
+        for version in every
+        if version.unproven
+    }
+    return passed_on(own, children_by_weights(every))
+
+
+def children_by_weights(versions: Iterable[Listed]) -> dict[str, list[str]]:
+    """Every version → those that its weights went into at once, in whatever order they were registered."""
     children: dict[str, list[str]] = {}
-    remarks: dict[str, str] = {}
-    for version in summaries:
-        if version.unproven:
-            remarks[version.name] = f"{version.name} was trained on {', '.join(map(_without_pass, version.unproven))}"
+    for version in versions:
         for edge in version.parents:
             if isinstance(edge, WeightsEdge):
                 children.setdefault(edge.version, []).append(version.name)
-    waiting = deque(remarks)
+    return children
+
+
+def passed_on(own: Mapping[str, Passed], children: Mapping[str, Iterable[str]]) -> dict[str, Passed]:
+    """What versions have of their own, and of the nearest one whose weights are in them."""
+    everyone = dict(own)
+    waiting = deque(everyone)
     while waiting:
         parent = waiting.popleft()
         for child in children.get(parent, ()):
-            if child not in remarks:
-                remarks[child] = remarks[parent]
+            if child not in everyone:
+                everyone[child] = everyone[parent]
                 waiting.append(child)
-    return remarks
+    return everyone
 
 
 def _without_pass(use: str) -> str:

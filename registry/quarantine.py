@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from core.errors import VortexError
 from registry.declarations import DeclaredVersion
-from registry.edges import DataEdge, Edge, WeightsEdge
+from registry.edges import DataEdge, Edge
 from registry.events import reading
 from registry.events.data import DataQuarantined, DataReleased
 from registry.events.event import Event
 from registry.events.version import VersionQuarantined, VersionReleased
 from registry.ledger import Ledger, Reader
-from registry.lineage import weights_line
+from registry.lineage import children_by_weights, passed_on, weights_line
 from registry.names import named
 from registry.records import DataUse, Quarantine, Version
 from registry.state import State, VersionState
@@ -107,25 +106,14 @@ def bars_of_all(state: State) -> dict[str, tuple[Bar, ...]]:
     every = tuple(state.quarantines.values())
     barred: dict[str, tuple[Bar, ...]] = {}
     own: dict[Quarantine, list[Bar]] = {quarantine: [] for quarantine in every}
-    children: dict[str, list[str]] = {}
     without_weights = [version for version in state.declared.values() if not version.adopted]
     versions: list[VersionState | DeclaredVersion] = [*state.versions.values(), *without_weights]
     for version in versions if every else ():
         for bar in _own(version.name, version.parents, () if isinstance(version, DeclaredVersion) else version.material.data, every):
             own[bar.quarantine].append(bar)
-        for edge in version.parents:
-            if isinstance(edge, WeightsEdge):
-                children.setdefault(edge.version, []).append(version.name)
+    children = children_by_weights(versions if every else ())
     for bars in own.values():
-        bar_of = {bar.version: bar for bar in bars}
-        waiting = deque(bar_of)
-        while waiting:
-            parent = waiting.popleft()
-            for child in children.get(parent, ()):
-                if child not in bar_of:
-                    bar_of[child] = bar_of[parent]
-                    waiting.append(child)
-        for name, bar in bar_of.items():
+        for name, bar in passed_on({bar.version: bar for bar in bars}, children).items():
             barred[name] = (*barred.get(name, ()), bar)
     return barred
 

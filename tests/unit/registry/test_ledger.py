@@ -375,6 +375,9 @@ def test_a_ledger_file_that_is_gone_is_no_empty_ledger(tmp_path: Path) -> None:
         with pytest.raises(VortexError, match=r"ledger.db: is not there, but its event 1 was noted in .*ledger.head"):
             attempt(Ledger(f"sqlite:///{path}", head_file=head_file))
     assert not path.exists()
+    path.touch()  # as other tools leave one that they looked for
+    with pytest.raises(VortexError, match=r"ledger.db: is not there, but its event 1 was noted in .*ledger.head"):
+        Ledger(f"sqlite:///{path}", head_file=head_file).entries()
 
 
 def test_a_head_file_that_holds_something_else_is_named(ledger: Ledger, tmp_path: Path) -> None:
