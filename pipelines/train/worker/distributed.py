@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -10,13 +11,14 @@ import torch.distributed as dist
 from torch import nn
 
 from core.machine import cores
+from pipelines.train.worker import threads
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """This process's place among `size` processes, of which `local` are on its machine, and the device it computes on.
+    """This process's place among `size` processes, the device it computes on, and its place among the `local` of them on its machine.
 
     With `sync_batch_norm` batch normalisation sees the group's whole batch, not this process's part of it. Only GPUs can.
     """
@@ -26,6 +28,7 @@ class ProcessGroup:
     device: torch.device
     local: int = 1
     sync_batch_norm: bool = False
+    local_rank: int = 0
 
     @classmethod
     def current(cls, device: Literal["cpu", "cuda"], sync_batch_norm: bool = False) -> ProcessGroup:
@@ -34,14 +37,19 @@ class ProcessGroup:
             return cls(0, 1, torch.device(device))
         from ray.train import get_context
 
-        rank, size, local = dist.get_rank(), dist.get_world_size(), get_context().get_local_world_size()
+        rank, size, context = dist.get_rank(), dist.get_world_size(), get_context()
+        local, local_rank = context.get_local_world_size(), context.get_local_rank()
         if device == "cpu":
             # Ray gives a worker one thread; the machine's cores are ours to share out among those of the group that are on it.
             torch.set_num_threads(max(1, cores() // local))
-            return cls(rank, size, torch.device("cpu"), local)
+            return cls(rank, size, torch.device("cpu"), local, local_rank=local_rank)
         from ray.train.torch import get_device
 
-        return cls(rank, size, get_device(), local, sync_batch_norm)
+        return cls(rank, size, get_device(), local, sync_batch_norm, local_rank)
+
+    def apart(self) -> AbstractContextManager[None]:
+        """Within it each thread that computes a step on a CPU has cores of its own (see `threads.apart`)."""
+        return threads.apart(self.local_rank, self.local) if self.device.type == "cpu" else nullcontext()
 
     @property
     def leads(self) -> bool:

@@ -42,6 +42,11 @@ class StepResult:
 
 def train_step(learner: Learner, batch: Mapping[str, Tensor], group: ProcessGroup) -> StepResult:
     """Take one step on a batch that is on the device (see `Batch.to`), every process of the group on its part of it."""
+    with group.apart():
+        return _step(learner, batch, group)
+
+
+def _step(learner: Learner, batch: Mapping[str, Tensor], group: ProcessGroup) -> StepResult:
     learner.optimizer.zero_grad(set_to_none=True)
     learner.guard.save()
     terms: LossTerms = learner.network(batch)
