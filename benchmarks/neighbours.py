@@ -74,7 +74,7 @@ def _report(kind: str, options: argparse.Namespace) -> bool:
     for _ in range(options.rounds):
         for way in ways:
             for beside in (False, True):
-                with busy_loops(cores() if beside else 0):
+                with busy_loops((1 if options.smoke else cores()) if beside else 0):
                     turns.setdefault((way, beside), []).append(_turn(kind, way, options))
     median = {key: tuple(statistics.median(column) for column in zip(*of_way, strict=True)) for key, of_way in turns.items()}
     for way in ways:

@@ -51,7 +51,7 @@ def test_from_frames_to_production(vortex: Shell) -> None:
     vortex("validate rooms")
     vortex("validate corridor")
 
-    trained = vortex("train v6 --domain rooms --encoder-weights none --epochs 30 --size 48x64")
+    trained = vortex("train v6 --domain rooms --encoder-weights none --epochs 40 --size 48x64")
     assert "v6" in trained.stdout
     derived = vortex("train --from v6 --domain corridor --epochs 1")
     assert "v10" in derived.stdout
