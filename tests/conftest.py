@@ -58,6 +58,23 @@ def _remembered(translate: Callable[..., None]) -> Callable[..., None]:
 onnx_export._translate = _remembered(onnx_export._translate)
 
 
+THIRDS = (
+    ("test_benchmarks",),
+    ("test_main_job", "test_pipeline_stages", "test_team"),
+    ("test_slurm", "test_train_workers", "test_two_nodes"),
+)
+"""The runs from end to end, as three processes begin with them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin each third of the tests with runs from end to end: one process waits for SLURM or Ray while others compute, not at the end alone."""
+    parts = [[item for item in items if item.path.stem in third] for third in THIRDS]
+    others, third = [item for item in items if not any(item in part for part in parts)], len(items) // 3
+    ends = [max(third - len(parts[0]), 0), max(2 * third - len(parts[0]) - len(parts[1]), 0), None]
+    starts = [0, *ends[:2]]
+    items[:] = [item for part, start, end in zip(parts, starts, ends, strict=True) for item in (*part, *others[start:end])]
+
+
 @pytest.fixture(autouse=True)
 def fresh_session(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one test's command was called with is not what the next one's is: `--json` would silence it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -94,20 +95,21 @@ def evaluate(
     ws = console.workspace()
     if all_ or version is None:
         _require_no_version(version, against, picture)
-        _all(ws, all_, {"domain": domain, "data": data, "protocol": measured_by, "device": device, "batch": batch_size})
+        _require_all(all_)
+        _all(ws, domain, data, measured_by, device, batch_size)
         return
     _check(ws, version, against, measured_by, metric or [])
-    options = {
-        "domain": domain,
-        "data": data,
-        "protocol": measured_by,
-        "device": device,
-        "batch": batch_size,
-        "allow_unvalidated": allow_unvalidated,
-    }
-    judging = {"metrics": tuple(dict.fromkeys(metric or ["rmse"])), "margin": margin, "seed": seed}
-    measured = _measure(ws, version, options)
-    verdicts = [(metrics, _compare(ws, version, against, metrics, judging, options)) for metrics in measured] if against else []
+
+    def measure(name: str, domain: str | None) -> list[Metrics]:
+        return _measure(ws, name, domain, data, measured_by, device, batch_size, allow_unvalidated)
+
+    measured = measure(version, domain)
+    verdicts = []
+    if against is not None:
+        judge = partial(
+            _compare, ws, version, against, measure, domain, metrics=list(dict.fromkeys(metric or ["rmse"])), margin=margin, seed=seed
+        )
+        verdicts = [(metrics, judge(metrics)) for metrics in measured]
     picture_path = _draw(ws, version, measured[0], domain, data, measured_by) if picture else None
     leaks = _leaks(ws, version, measured)
     payload = {
@@ -150,16 +152,23 @@ def _require_no_version(version: str | None, against: str | None, picture: bool)
         raise UsageError("--against and --picture are of one version", "name the version, without --all")
 
 
-def _all(ws: Workspace, all_: bool, options: dict[str, Any]) -> None:
-    from pipelines.evaluate.all_versions import evaluate_all
-
+def _require_all(all_: bool) -> None:
     if not all_:
         raise UsageError("which version?", "name one (vortex versions lists them), or measure every one with --all")
+
+
+def _all(ws: Workspace, domain: str | None, data: str | None, protocol: Protocol, device: str, batch: int | None) -> None:
+    from pipelines.evaluate.all_versions import evaluate_all
+
     with console.progress() as display:
         task = display.add_task("reading the registry", total=None)
         standings = evaluate_all(
             ws,
-            **options,
+            domain=domain,
+            data=data,
+            protocol=protocol,
+            device=device,
+            batch=batch,
             on_progress=lambda what, count, total: display.update(task, description=what, completed=count, total=total or None),
         )
     console.emit({"versions": standings}, *_standings(standings))
@@ -271,7 +280,17 @@ def _depth_row(metrics: Metrics, suffix: str, wide: bool) -> tuple[Any, ...]:
     )
 
 
-def _measure(ws: Workspace, version: str, options: dict[str, Any]) -> list[Metrics]:
+def _measure(
+    ws: Workspace,
+    version: str,
+    domain: str | None,
+    data: str | None,
+    protocol: Protocol,
+    device: str,
+    batch: int | None,
+    allow_unvalidated: bool,
+) -> list[Metrics]:
+    """What `pipelines.evaluate.version.evaluate` measures, with progress."""
     from pipelines.evaluate.version import evaluate as measure
 
     with console.progress() as display:
@@ -280,19 +299,40 @@ def _measure(ws: Workspace, version: str, options: dict[str, Any]) -> list[Metri
         def show(what: str) -> Callable[[int, int], None]:
             return lambda count, total: display.update(task, description=f"{what} {version}", completed=count, total=total or None)
 
-        return measure(ws, version, **options, on_progress=show("measuring"), on_packing=show("packing frames for"))
+        return measure(
+            ws,
+            version,
+            domain=domain,
+            data=data,
+            protocol=protocol,
+            device=device,
+            batch=batch,
+            allow_unvalidated=allow_unvalidated,
+            on_progress=show("measuring"),
+            on_packing=show("packing frames for"),
+        )
 
 
 def _compare(
-    ws: Workspace, version: str, against: str, measured: Metrics, judging: dict[str, Any], options: dict[str, Any]
+    ws: Workspace,
+    version: str,
+    against: str,
+    measure: Callable[[str, str | None], list[Metrics]],
+    domain: str | None,
+    measured: Metrics,
+    *,
+    metrics: Sequence[str],
+    margin: float,
+    seed: int,
 ) -> tuple[Verdict, ...]:
+    """The verdicts on `version` against the other on what was `measured`; the other is measured there first where it was not."""
     from pipelines.compare.versions import compare_measured
 
-    def measure(name: str, domain: str) -> None:
+    def measure_too(name: str, of_set: str) -> None:
         console.note(f"{name} was not measured on {measured.dataset} yet: measuring it too")
-        _measure(ws, name, options | {"domain": options["domain"] or domain})
+        measure(name, domain or of_set)
 
-    return compare_measured(ws, version, against, measured, measure, **judging)
+    return compare_measured(ws, version, against, measured, measure_too, metrics=tuple(metrics), margin=margin, seed=seed)
 
 
 def _comparisons(verdicts: Iterable[tuple[Metrics, tuple[Verdict, ...]]]) -> list[dict[str, Any]]:
