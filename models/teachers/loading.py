@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import VortexError
-from core.files import LARGEST_TEXT, read_regular, sha256_file
+from core.files import LARGEST_TEXT, read_regular, sha256_file, state_of
 from models.teachers.contract import TeacherError
 
 if TYPE_CHECKING:
@@ -46,13 +46,12 @@ class Weights:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file, remembered as long as its size and time stay. Weights of 1.4 GB take seconds to hash."""
-    status = path.stat()
-    return _file_hash(path.resolve(), status.st_size, status.st_mtime_ns)
+    """SHA-256 of a file, remembered as long as its state stays. Weights of 1.4 GB take seconds to hash."""
+    return _file_hash(path.resolve(), state_of(path.stat()))
 
 
 @lru_cache(maxsize=256)
-def _file_hash(path: Path, _size: int, _mtime: int) -> str:
+def _file_hash(path: Path, _state: tuple[int, int, int]) -> str:
     return sha256_file(path)
 
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from core.errors import Interrupted, VortexError
 from core.files import disk_full, read_text_of_user, write_atomic
 from pipelines.data import switch
-from pipelines.data.digests import dataset_digest
+from pipelines.data.digests import CACHE, dataset_digest
 from pipelines.data.pointer import FETCH, data_hash, unfetched
 from pipelines.data.publication import pending, publish, refuse_existing, settle, staging_folder
 from pipelines.workspace import FILE, NAME, Workspace
@@ -186,7 +186,8 @@ def _survey(ws: Workspace, manifest: Path, root: Path) -> tuple[set[str], str]:
         domains.add(frame.domain)
         files.update(frame.files().values())
     try:
-        return domains, dataset_digest(manifest, root, files, ws.build / "digests.sqlite")
+        versioned = root.resolve().is_relative_to(ws.data.resolve())
+        return domains, dataset_digest(manifest, root, files, ws.build / CACHE, versioned=versioned)
     except VortexError as error:
         raise VortexError(f"{manifest}: {error.message}", error.hint) from error
 

@@ -11,17 +11,22 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
-from core.files import inside, require_regular, sha256_file
+from core.files import inside, require_regular, sha256_file, state_of
 from core.machine import cores
 
-_TABLE: Final = "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, sha256 TEXT) WITHOUT ROWID"
-_Entry = tuple[str, int, int, str]
+CACHE: Final = "digests.sqlite"
+"""Below `build/`: what the files of all datasets were in which state."""
+_TABLE: Final = (
+    "CREATE TABLE IF NOT EXISTS states (path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, sha256 TEXT) WITHOUT ROWID"
+)
+_Entry = tuple[str, int, int, int, str]
 
 
-def dataset_digest(manifest: Path, root: Path, files: Iterable[str], cache: Path) -> str:
+def dataset_digest(manifest: Path, root: Path, files: Iterable[str], cache: Path, *, versioned: bool = False) -> str:
     """Hex SHA-256 of the manifest and of `files` (relative to `root`); a missing file counts as missing, for validation to report.
 
-    A file is read again only when its size or modification time changed. Raises VortexError when a path leads out of `root`.
+    A file is read again only when its state changed (`core.files.state_of`). Raises VortexError when a path leads out of `root`.
+    Where DVC versions the files, one with other bytes under its old size and time gets a new time: DVC goes by these.
     """
     names = sorted(set(files))
     for folder in {os.path.dirname(name) for name in names}:
@@ -34,18 +39,22 @@ def dataset_digest(manifest: Path, root: Path, files: Iterable[str], cache: Path
     def entry(name: str) -> str:
         path = os.path.join(base, name)
         try:
-            state = os.lstat(path)
+            status = os.lstat(path)
             if os.path.islink(path):
-                state = inside(root, name).stat()
-            cached = entries.get(path)
-            if cached and cached[1:3] == (state.st_size, state.st_mtime_ns):
-                return cached[3]
+                status = inside(root, name).stat()
+            state, cached = state_of(status), entries.get(path)
+            if cached and cached[1:4] == state:
+                return cached[4]
             digest = sha256_file(Path(path))
+            if versioned and cached and cached[1:3] == state[:2] and cached[4] != digest:
+                with suppress(OSError):  # who may only read the data cannot version it either
+                    os.utime(path)
+                state = state_of(os.stat(path))
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return "missing"
         except OSError:  # no permission, a bad disk, a name that is too long: validation names the frame
             return "unreadable"
-        updates.append((path, state.st_size, state.st_mtime_ns, digest))
+        updates.append((path, *state, digest))
         return digest
 
     total = hashlib.sha256(f"manifest {sha256_file(manifest)}\n".encode())
@@ -58,13 +67,24 @@ def dataset_digest(manifest: Path, root: Path, files: Iterable[str], cache: Path
     return total.hexdigest()
 
 
+def digest_of(store: sqlite3.Connection, path: str) -> str | None:
+    """The digest that a cache has of a file in the state that it is in; None where it has none or cannot be read."""
+    try:
+        row = store.execute("SELECT size, mtime_ns, ctime_ns, sha256 FROM states WHERE path = ?", (path,)).fetchone()
+        return str(row[3]) if row and tuple(row[:3]) == state_of(os.stat(path)) else None
+    except (OSError, sqlite3.Error, UnicodeEncodeError):
+        return None
+
+
 def _read(cache: Path, base: str) -> dict[str, _Entry]:
     if not cache.exists():
         return {}
     try:
         require_regular(cache)
         with closing(sqlite3.connect(f"{cache.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as store:
-            rows = store.execute("SELECT path, size, mtime_ns, sha256 FROM files WHERE path >= ? AND path < ?", (f"{base}/", f"{base}0"))
+            rows = store.execute(
+                "SELECT path, size, mtime_ns, ctime_ns, sha256 FROM states WHERE path >= ? AND path < ?", (f"{base}/", f"{base}0")
+            )
             return {row[0]: row for row in rows}
     except (sqlite3.Error, OSError, UnicodeEncodeError):  # the last for a path that is no text
         # A cache that cannot be used costs time and nothing else.
@@ -77,7 +97,7 @@ def _write(cache: Path, entries: list[_Entry]) -> None:
         require_regular(cache)
         with closing(sqlite3.connect(cache, timeout=10)) as store, store:
             store.execute(_TABLE)
-            store.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", entries)
+            store.executemany("INSERT OR REPLACE INTO states VALUES (?, ?, ?, ?, ?)", entries)
     except UnicodeEncodeError:  # a path that is no text is hashed each time
         return
     except (sqlite3.Error, OSError):

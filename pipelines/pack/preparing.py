@@ -16,7 +16,7 @@ from core.files import disk_full, staged_directory
 from core.machine import cores
 from core.progress import Progress
 from pipelines.data.datasets import DataRef
-from pipelines.data.digests import dataset_digest
+from pipelines.data.digests import CACHE, dataset_digest
 from pipelines.pack.layout import INDEX, PackError, check_size, folder_name, is_folder_of, is_staging_of, read_index
 from pipelines.pack.reading import Pack
 from pipelines.pack.writing import Plan, manifest_digest, write_pack
@@ -122,7 +122,7 @@ def _build(packs: Path, final: Path, ref: DataRef, size: tuple[int, int], worker
 def _require_as_resolved(packs: Path, ref: DataRef) -> None:
     """Raise VortexError when the dataset is no longer the one that `ref` was resolved to: the pack would be called what it is not."""
     files = {path for frame in read_manifest(ref.manifest) for path in frame.files().values()}
-    if dataset_digest(ref.manifest, ref.root, files, packs.parent / "digests.sqlite") != ref.digest:
+    if dataset_digest(ref.manifest, ref.root, files, packs.parent / CACHE) != ref.digest:
         lost = next((f": {path} is missing" for path in sorted(files) if not (ref.root / path).is_file()), "")
         raise VortexError(f"{ref.name} is no longer what it was when this command began{lost}; nothing was packed", "run the command again")
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from core.errors import VortexError
 from core.files import require_regular
 from core.progress import Progress
+from pipelines.data.digests import CACHE, digest_of
 from validation.frames import VERSION
 from validation.manifest import count_rows, read_manifest
 from validation.rows import Frame
@@ -42,7 +43,7 @@ def statistics_of(
             progress(len(statistics), len(statistics))
         return statistics, 0, path
     total = count_rows(ref.manifest) if progress else 0
-    with closing(_Digests(ref.root, ws.build / "digests.sqlite")) as digests:
+    with closing(_Digests(ref.root, ws.build / CACHE)) as digests:
         statistics, read = gather(
             ref.root,
             read_manifest(ref.manifest),
@@ -78,18 +79,8 @@ class _Digests:
         """SHA-256 of roles, paths, file digests and units; "" when a file's digest is not known, so that it is read."""
         parts = [str(VERSION), str(frame.depth_unit), str(frame.tof_unit), str(frame.teacher_unit), str(frame.teacher)]
         for role, relative in frame.files().items():
-            digest = self._digest(os.path.join(self.base, relative))
+            digest = digest_of(self.store, os.path.join(self.base, relative)) if self.store else None
             if digest is None:
                 return ""
             parts += [role, relative, digest]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-    def _digest(self, path: str) -> str | None:
-        if self.store is None:
-            return None
-        try:
-            state = os.stat(path)
-            row = self.store.execute("SELECT size, mtime_ns, sha256 FROM files WHERE path = ?", (path,)).fetchone()
-        except (OSError, sqlite3.Error, UnicodeEncodeError):
-            return None
-        return str(row[2]) if row and tuple(row[:2]) == (state.st_size, state.st_mtime_ns) else None

@@ -51,6 +51,18 @@ def test_data_that_dvc_cannot_version_is_refused_before_the_work(workspace: Work
     assert not list(elsewhere.iterdir())
 
 
+def test_other_bytes_of_the_same_size_and_time_are_other_data(workspace: Workspace) -> None:
+    first(workspace)
+    picture = workspace.data / "one" / "rgb" / "1.png"
+    before, kept = datasets.resolve(workspace, name_or_manifest="one").digest, picture.stat()
+    assert unversioned_changes(workspace) is False
+    picture.write_bytes(picture.read_bytes()[::-1])
+    os.utime(picture, ns=(kept.st_atime_ns, kept.st_mtime_ns))  # as `cp -p`, `rsync -t` and `tar` do
+    assert picture.stat().st_size == kept.st_size
+    assert datasets.resolve(workspace, name_or_manifest="one").digest != before
+    assert unversioned_changes(workspace) is True, "DVC sees it too"
+
+
 def test_a_mount_is_staged_on_itself_and_left_out_of_the_version(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = version(workspace)
     devices = {workspace.data: 2}
