@@ -15,16 +15,10 @@ from tests.preloaded import Preloaded
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if path.stem != "__init__")
 
-DEAR = (
-    *("torch", "torchvision", "timm", "onnx", "onnxscript", "albumentations", "cv2", "pandas", "scipy.stats", "dvc.repo"),
-    *("alembic.command", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"),
-)
-"""What the benchmarks import of others, and takes seconds. None of ours: each benchmark has to import what it needs."""
-
 
 @pytest.fixture(scope="module")
 def preloaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Preloaded]:
-    with Preloaded(DEAR, tmp_path_factory.mktemp("benchmarks")) as process:
+    with Preloaded(tmp_path_factory.mktemp("benchmarks")) as process:
         yield process
 
 

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.preloaded import Preloaded
 
 
 class Shell:
-    """Runs `vortex` in a process of its own, as a shell would."""
+    """Runs `vortex` in a process of its own, as a shell would, but for the imports that they share."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, processes: Preloaded) -> None:
+        self.folder, self._processes = folder, processes
 
     def __call__(self, line: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "VORTEX_ACTOR": "tester", "COLUMNS": "140"}
-        command = [sys.executable, "-m", "vortex_cli.main", *line.split()]
-        result = subprocess.run(command, capture_output=True, text=True, cwd=self.folder, env=environment, timeout=280, check=False)
+        result = self._processes.run("vortex_cli.main", *line.split(), timeout=280, cwd=self.folder)
         assert result.returncode == code, f"vortex {line}: exit {result.returncode}\n{result.stdout}\n{result.stderr}"
         assert "Traceback" not in result.stderr
         return result
@@ -37,9 +33,10 @@ class Shell:
 @pytest.fixture(scope="module")
 def vortex(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     folder = tmp_path_factory.mktemp("main-job")
-    shell = Shell(folder)
-    shell("init")
-    yield shell
+    with Preloaded(tmp_path_factory.mktemp("said"), VORTEX_ACTOR="tester", COLUMNS="140") as processes:
+        shell = Shell(folder, processes)
+        shell("init")
+        yield shell
 
 
 @pytest.mark.slow
