@@ -345,7 +345,8 @@ def is_uri(place: str) -> bool:
 def state_of(status: os.stat_result) -> tuple[int, int, int]:
     """Size, time of change and time of the system's own (ctime), in bytes and ns: while all three stay, a file has the bytes it had.
 
-    `cp -p`, `rsync -t` and `tar` set the second as they like, and files of fixed size share the first; the third only who sets the machine's clock.
+    `cp -p`, `rsync -t` and `tar` set the second as they like, and files of fixed size share the first; the third only
+    who sets the machine's clock.
     """
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
