@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 
 def statistics_path(ws: Workspace, ref: DataRef) -> Path:
-    """The table of this manifest; it is replaced when the set changes."""
-    key = hashlib.sha256(str(ref.manifest.resolve()).encode(errors="surrogateescape")).hexdigest()[:16]
+    """The table of this manifest; it is replaced when the set changes, and found again in a workspace that was moved or copied."""
+    manifest, root = ref.manifest.resolve(), ws.root.resolve()
+    place = manifest.relative_to(root) if manifest.is_relative_to(root) else manifest
+    key = hashlib.sha256(str(place).encode(errors="surrogateescape")).hexdigest()[:16]
     return ws.build / "validation" / "statistics" / f"{key}.parquet"
 
 

@@ -28,9 +28,10 @@ PIXELS = 1000.0
 
 @pytest.fixture(scope="session")
 def exam_template(tmp_path_factory: pytest.TempPathFactory, fresh_store: Path) -> Path:
-    """A workspace with the dataset `rooms`, validated: 40 training frames, 10 to be judged by, each of a sequence of its own."""
+    """A workspace with the dataset `rooms`, validated and packed: 40 training frames, 10 to be judged by, each of a sequence of its own."""
     from pipelines.data.datasets import resolve
     from pipelines.init import init
+    from pipelines.pack.preparing import pack
     from pipelines.synthetic.dataset import synthesise
     from pipelines.validate.gate_run import validate
 
@@ -38,7 +39,9 @@ def exam_template(tmp_path_factory: pytest.TempPathFactory, fresh_store: Path) -
     shutil.copytree(fresh_store, ws.root / "mlruns", dirs_exist_ok=True)
     synthesise(ws, "rooms", world="rooms", frames=60, seed=1, size=SIZE)
     ws = load(ws.root)
-    assert validate(ws, resolve(ws, name_or_manifest="rooms")).passed
+    ref = resolve(ws, name_or_manifest="rooms")
+    assert validate(ws, ref).passed
+    pack(ws, ref, SIZE)
     return ws.root
 
 

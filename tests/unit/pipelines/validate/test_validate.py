@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,7 @@ from pipelines.validate import validation_report
 from pipelines.validate.formats import github, junit
 from pipelines.validate.gate_run import validate
 from pipelines.validate.validation_report import passed, today, verdict
-from pipelines.workspace import Workspace
+from pipelines.workspace import Workspace, load
 from tests.unit.validation.frame_sets import SIZE, FrameSet, data_judgement
 from validation.manifest import ManifestError, write_manifest
 from vortex_cli.app import register
@@ -43,8 +44,6 @@ def frames(workspace: Workspace, tmp_path: Path) -> FrameSet:
 
 
 def reload(workspace: Workspace) -> Workspace:
-    from pipelines.workspace import load
-
     return load(workspace.root)
 
 
@@ -131,6 +130,14 @@ def test_an_unchanged_set_is_not_read_again_and_of_a_changed_one_only_the_new_fr
     assert validate(workspace, resolved(workspace, frames)).read == 12
     Path(changed.statistics).write_bytes(b"PAR1")
     assert validate(workspace, resolved(workspace, frames)).read == 12
+
+
+def test_in_a_copy_of_the_workspace_no_frame_is_read_again(workspace: Workspace, frames: FrameSet, tmp_path: Path) -> None:
+    inside = Path("frames", "manifest.jsonl")
+    shutil.copytree(frames.root, (workspace.root / inside).parent)
+    assert validate(workspace, datasets.resolve(reload(workspace), name_or_manifest=str(workspace.root / inside))).read == 12
+    copy = load(shutil.copytree(workspace.root, tmp_path / "copy"))
+    assert validate(copy, datasets.resolve(copy, name_or_manifest=str(copy.root / inside))).read == 0
 
 
 def test_a_set_for_evaluation_passes_for_evaluation_and_never_for_training(workspace: Workspace, frames: FrameSet) -> None:

@@ -29,6 +29,8 @@ Tensors = dict[str, Tensor]
 CPU = torch.device("cpu")
 CUDA = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is visible to torch"))
 PLAIN = Switches.eager()
+QUICK = {"cpp.vec_isa_ok": True, "cpp_cache_precompile_headers": False}
+"""Without the compiler's trials of the processor, and headers for the next time: half of the time that it takes."""
 
 
 class Watched(MultiTaskLoss):
@@ -133,10 +135,13 @@ def block_of(device: str) -> tuple[UpBlock, Callable[[UpBlock | Callable[..., Te
 
 @pytest.mark.parametrize("device", ["cpu", CUDA])
 def test_a_compiled_network_computes_the_same(device: str) -> None:
+    import torch._inductor.config
+
     torch.compiler.reset()
     notes: list[str] = []
     block, results = block_of(device)
-    found = results(_compiled(block, notes.append))
+    with torch._inductor.config.patch(QUICK):
+        found = results(_compiled(block, notes.append))
     if notes and "InvalidCxxCompiler" in notes[0]:
         pytest.skip(f"no C++ compiler for torch.compile: {notes[0]}")
     assert notes == []
@@ -163,6 +168,7 @@ def test_a_compiler_that_fails_is_said_once_and_the_network_runs_as_it_is(tmp_pa
 @torch.compiler.config.patch(force_disable_caches=True)
 def test_a_compiler_that_fails_at_the_backward_pass_is_noticed_in_the_forward_one(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch._inductor.compile_fx
+    import torch._inductor.config
 
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("no such kernel")
@@ -171,7 +177,9 @@ def test_a_compiler_that_fails_at_the_backward_pass_is_noticed_in_the_forward_on
     torch.compiler.reset()
     notes: list[str] = []
     block, results = block_of("cpu")
-    for ours, eager in zip(results(_compiled(block, notes.append)), results(block), strict=True):
+    with torch._inductor.config.patch(QUICK):
+        found = results(_compiled(block, notes.append))
+    for ours, eager in zip(found, results(block), strict=True):
         torch.testing.assert_close(ours, eager)
     assert len(notes) == 1 and notes[0] == "torch.compile failed, the step goes on without it: RuntimeError: no such kernel"
 
