@@ -45,7 +45,7 @@ contracts: setup
 	$(RUN)lint-imports
 
 pytest: setup
-	$(RUN)python -m pytest -n 4 --dist worksteal
+	$(RUN)python -m pytest -n 3 --dist worksteal
 
 jetson: $(UV)    ## the robot's tests on its own Pythons, 3.10 and 3.12, with the packages of jetson/uv.lock
 	jetson/test.sh $(UV)

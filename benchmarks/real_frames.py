@@ -78,7 +78,8 @@ def main() -> None:
     init(folder)
     for name in options.sets:
         native, flags = SETS[name]
-        vortex(folder, f"data add {name} {shlex.quote(str((source / native).absolute()))} {flags}")
+        few = " --every 4" if options.smoke else ""
+        vortex(folder, f"data add {name} {shlex.quote(str((source / native).absolute()))} {flags}{few}")
         vortex(folder, f"validate {name}")
         limit = " --limit 16" if options.smoke else ""
         trained = vortex(

@@ -38,13 +38,15 @@ def replay(
     Example: vortex replay --scale tiny --seeds 3
     """
     from pipelines.experiments.replay.place import workspace_for
-    from pipelines.experiments.replay.run import replay as carry_out
     from pipelines.experiments.replay.scales import SCALES
-    from pipelines.experiments.replay.version_runs import Watch
 
     scale_settings = SCALES[scale.value]
     ws = workspace_for(console.session.workspace_dir, scale_settings)
     console.note(f"the replay's workspace is {ws.root}")
+    # What trains takes seconds to import; a place that cannot be used is said before.
+    from pipelines.experiments.replay.run import replay as carry_out
+    from pipelines.experiments.replay.version_runs import Watch
+
     with console.progress() as display:
         tasks: dict[str, int] = {}
 
