@@ -71,12 +71,14 @@ def folder(path: Path) -> Iterator[Frame]:
     """Frames of a folder in the order of their names. Raises UsageError where there are none, RobotError for one that cannot be read.
 
     Either `NAME.rgb.npy` (uint8 [H,W,3]), with `NAME.depth.npy` (uint16 mm) and `NAME.confidence.npy` (uint8, 255 is sure) where there are
-    any, as bundles have them; or pictures in `rgb/`, with 16-bit pictures of the same names in `depth/` (mm) and `confidence/`, as datasets do.
+    any, as bundles have them; or pictures in `rgb/`, with 16-bit pictures of the same names in `depth/` (mm) and `confidence/`, as datasets do;
+    or pictures of colour alone, where there is no `rgb/`.
     """
     arrays = sorted(path.glob(f"*{_NUMPY_RGB}"))
-    pictures = sorted(file for file in (path / "rgb").glob("*") if file.suffix.lower() in _PICTURES)
+    of_colour = path / "rgb" if (path / "rgb").is_dir() else path
+    pictures = sorted(file for file in of_colour.glob("*") if file.suffix.lower() in _PICTURES)
     if not arrays and not pictures:
-        raise UsageError(f"{path}: holds no frames", f"name a folder of *{_NUMPY_RGB} files, or one with pictures in rgb/")
+        raise UsageError(f"{path}: holds no frames", f"name a folder of *{_NUMPY_RGB} files, or one of pictures")
     for file in arrays:
         name = file.name[: -len(_NUMPY_RGB)]
         depth, confidence = (_array(path / f"{name}.{role}.npy", 2) for role in ("depth", "confidence"))
@@ -85,8 +87,12 @@ def folder(path: Path) -> Iterator[Frame]:
         yield _frame(name, rgb, depth, confidence)
     for file in () if arrays else pictures:
         depth, confidence = (_picture(path / role / f"{file.stem}.png", -1) for role in ("depth", "confidence"))
-        rgb = _picture(file, 1)
+        rgb = _picture(file, 3)  # colour, upright, of as many bits as it has
         assert rgb is not None
+        if rgb.dtype != np.uint8:
+            raise RobotError(
+                f"{file}: is {rgb.dtype} and no picture of colour", "put colour of 8 bits into rgb/, and depth in mm into depth/"
+            )
         yield _frame(file.stem, rgb[..., ::-1], depth, confidence)
 
 

@@ -192,6 +192,18 @@ def test_frames_of_another_kind_are_named(tmp_path: Path, name: str, array: NDAr
         list(folder(tmp_path))
 
 
+def test_a_folder_of_pictures_is_taken_and_depth_among_them_is_never_colour(tmp_path: Path) -> None:
+    cv2 = pytest.importorskip("cv2", reason="OpenCV is an extra")
+    for number in range(2):
+        assert cv2.imwrite(str(tmp_path / f"{number}.png"), picture(number)[..., ::-1])
+    first, second = folder(tmp_path)
+    assert (first.name, second.name, first.tof) == ("0", "1", None)
+    np.testing.assert_array_equal(second.rgb, picture(1))
+    assert cv2.imwrite(str(tmp_path / "0.depth.png"), np.full((12, 16), 2000, np.uint16))
+    with pytest.raises(RobotError, match=r"0\.depth\.png: is uint16 and no picture of colour"):
+        list(folder(tmp_path))
+
+
 @pytest.mark.parametrize("shape", ["(4000, 4000, 3000000)", "(12, 16, 3)", "(-12, -16, 3)"])
 def test_an_array_that_its_file_does_not_hold_takes_no_memory(tmp_path: Path, shape: str) -> None:
     header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}".ljust(117).encode() + b"\n"
