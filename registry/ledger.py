@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol
 
 from core.errors import VortexError
 from core.files import locked, read_regular, write_atomic
-from core.printable import clean
+from core.printable import clean, one_line
 from core.secret import SecretUrl
 from registry import database, outbox
 from registry.chain import COLUMNS, HEAD_COLUMNS, ChainHead, broken, canonical, chained, follow, require_noted, stored
@@ -80,11 +80,18 @@ class Entry(NamedTuple):
     body: dict[str, Any] | None
 
 
-class NotUnderstood(VortexError):
+class EntryError(VortexError):
+    """Something about an entry, whose words somebody else may have written: whatever they hold, the message is one line."""
+
+    def __init__(self, message: str, hint: str = "", details: Sequence[str] = ()) -> None:
+        super().__init__(one_line(message), hint, details)
+
+
+class NotUnderstood(EntryError):
     """An entry says what this vortex does not know."""
 
 
-class Contradiction(VortexError):
+class Contradiction(EntryError):
     """An entry cannot follow those before it: whoever wrote it went round the transaction that decides."""
 
 

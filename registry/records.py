@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, cast, get_args
 
 from registry.channels import Channel
 from registry.declarations import Adoption, Declaration, DeclaredMetric
@@ -432,11 +432,33 @@ def evidence(raw: Mapping[str, Any]) -> Evidence:
     return Evidence(**{**raw, "artifact": Artifact(**raw["artifact"]), "signers": tuple(map(text, raw["signers"]))})
 
 
+def device_status(raw: Mapping[str, Any]) -> DeviceStatus:
+    """What a device said of itself, from its JSON. Raises TypeError or ValueError, naming it, for a field of another kind."""
+    outcome = text(raw["outcome"])
+    if outcome not in get_args(Outcome):
+        raise ValueError(f"{outcome!r:.60} is no outcome")
+    version, bundle, slot, engine = (optional_text(raw[name]) for name in ("version", "bundle", "slot", "engine"))
+    counter, at, reason = count(raw["counter"]), text(raw["at"]), text(raw.get("reason", ""))
+    return DeviceStatus(counter, at, cast(Outcome, outcome), version, bundle, slot, engine, reason, optional_text(raw.get("about")))
+
+
 def text(value: object) -> str:
     """A text from its JSON. Raises TypeError for anything else."""
     if not isinstance(value, str):
         raise TypeError(f"{value!r:.60} is no text")
     return value
+
+
+def optional_text(value: object) -> str | None:
+    """A text or nothing from its JSON. Raises TypeError for anything else."""
+    return None if value is None else text(value)
+
+
+def number(value: object) -> float:
+    """A number from its JSON. Raises TypeError for anything else."""
+    if type(value) not in (int, float):
+        raise TypeError(f"{value!r:.60} is no number")
+    return value  # type: ignore[return-value]
 
 
 def count(value: object) -> int:

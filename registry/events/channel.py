@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
-from core.printable import one_line
 from registry import records
 from registry.channels import Channel, ChannelState
 from registry.events.event import AUDIT, Event, Scope, Sentence
@@ -38,7 +37,9 @@ class ChannelEvent(Event):
     @classmethod
     def parse(cls, entry: Entry) -> Self:
         """The event that was stored as this entry of the ledger."""
-        return cls(Channel.parse(entry.subject), *(entry.head[name] for name in ("version", "stage", "seq", "replaced")))
+        channel, head = Channel.parse(entry.subject), entry.head
+        version, stage = records.text(head["version"]), records.text(head["stage"])
+        return cls(channel, version, stage, records.count(head["seq"]), records.optional_text(head["replaced"]))
 
     def concerns(self, version: str | None, device: str | None, domain: str | None) -> bool:
         """Whether it is about this channel, and about `version` or replaced it."""
@@ -88,7 +89,7 @@ class ChannelPromoted(ChannelJudged, kind="channel.promoted"):
     @classmethod
     def parse(cls, entry: Entry) -> Self:
         """The event that was stored as this entry of the ledger."""
-        return dataclasses.replace(super().parse(entry), share=entry.head.get("share", 1.0))
+        return dataclasses.replace(super().parse(entry), share=records.number(entry.head.get("share", 1.0)))
 
     def claims(self) -> tuple[Claim, ...]:
         """The channel's next move."""
@@ -98,14 +99,14 @@ class ChannelPromoted(ChannelJudged, kind="channel.promoted"):
     def fold_head(entry: Entry, state: State) -> None:
         """The channel has moved; what was in production before is remembered. Raises Contradiction for a move that is not the next."""
         channel = _before_move(entry, state)
-        version, stage = entry.head["version"], entry.head["stage"]
+        version, stage = records.text(entry.head["version"]), records.text(entry.head["stage"])
         replaces = stage == "production" and channel.production not in (None, version)
         earlier = (*channel.earlier, str(channel.production)) if replaces else channel.earlier
         moved = dataclasses.replace(channel, seq=entry.head["seq"], current={**channel.current, stage: version}, earlier=earlier)
         if stage == "production":
             moved = dataclasses.replace(
                 moved,
-                share=entry.head.get("share", 1.0),
+                share=records.number(entry.head.get("share", 1.0)),
                 since=channel.since if version == channel.production else moved.seq,
                 withdrawn=tuple(name for name in channel.withdrawn if name != version),
             )
@@ -153,11 +154,11 @@ class ChannelRolledBack(ChannelEvent, kind="channel.rolled_back"):
         version = entry.head["version"]
         if version not in channel.earlier:
             raise Contradiction(
-                f"the chain breaks at event {entry.seq}: it takes channel {entry.subject} back to {one_line(str(version))[:60]}, which was"
+                f"the chain breaks at event {entry.seq}: it takes channel {entry.subject} back to {version!s:.60}, which was"
                 " not in production there",
                 AUDIT,
             )
-        current, seq = {**channel.current, entry.head["stage"]: version}, entry.head["seq"]
+        current, seq = {**channel.current, records.text(entry.head["stage"]): version}, entry.head["seq"]
         left = (*(name for name in channel.withdrawn if name not in (version, channel.production)), str(channel.production))
         state.channels[entry.subject] = ChannelState(channel.channel, seq, current, channel.before(version), since=seq, withdrawn=left)
 
@@ -201,7 +202,8 @@ class ChannelBundled(ChannelNote, kind="channel.bundled"):
     def parse(cls, entry: Entry) -> Self:
         """The event that was stored as this entry of the ledger."""
         head = entry.head
-        return cls(Channel.parse(entry.subject), head["version"], records.text(head["bundle"]), head["bytes"], head["export"])
+        version, bundle, export = (records.text(head[name]) for name in ("version", "bundle", "export"))
+        return cls(Channel.parse(entry.subject), version, bundle, records.count(head["bytes"]), export)
 
     def sentence(self) -> Sentence:
         """For which channel, and as which bundle."""
@@ -221,7 +223,7 @@ class ChannelHeld(ChannelNote, kind="channel.held"):
     @classmethod
     def parse(cls, entry: Entry) -> Self:
         """The event that was stored as this entry of the ledger."""
-        return cls(Channel.parse(entry.subject), entry.head["version"], entry.head["seq"])
+        return cls(Channel.parse(entry.subject), records.text(entry.head["version"]), records.count(entry.head["seq"]))
 
     def sentence(self) -> Sentence:
         """Whose rollout."""
@@ -231,7 +233,7 @@ class ChannelHeld(ChannelNote, kind="channel.held"):
 def _before_move(entry: Entry, state: State) -> ChannelState:
     """The channel as this move of it finds it."""
     channel = state.channel(entry.subject)
-    if entry.head["seq"] != channel.seq + 1:
+    if records.count(entry.head["seq"]) != channel.seq + 1:
         raise Contradiction(
             f"the chain breaks at event {entry.seq}: it is move {entry.head['seq']!r:.20} of channel {entry.subject}, which is at move {channel.seq}",
             AUDIT,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from registry import records
@@ -93,8 +93,7 @@ class DeviceReported(DeviceEvent, kind="device.reported"):
     @classmethod
     def parse(cls, entry: Entry) -> Self:
         """The event that was stored as this entry of the ledger."""
-        names = {item.name for item in fields(DeviceStatus)}
-        return cls(entry.subject, DeviceStatus(**{name: value for name, value in entry.head.items() if name in names}))
+        return cls(entry.subject, records.device_status(entry.head))
 
     @staticmethod
     def fold_head(entry: Entry, state: State) -> None:

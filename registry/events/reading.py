@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Final
 
 from core.errors import VortexError
-from core.printable import one_line
 from registry.events.event import KINDS, Event, Scope
 from registry.ledger import Contradiction, Entry, NotUnderstood, Reader
 from registry.state import State
@@ -69,7 +68,7 @@ def parse(entry: Entry) -> Event:
 
 
 def _malformed(entry: Entry, error: Exception) -> NotUnderstood:
-    why = one_line(f"{type(error).__name__}: {error}")[:200]
+    why = f"{type(error).__name__}: {error}"[:200]
     return NotUnderstood(f"ledger event {entry.seq} is a {entry.kind!r} that lacks what this vortex expects ({why})", NEWER)
 
 

@@ -17,9 +17,17 @@ from registry.channels import Channel
 from registry.declarations import Adoption, Declaration, DeclaredJob, DeclaredMetric
 from registry.edges import DataEdge, RecipeEdge, TeacherEdge, WeightsEdge
 from registry.events import reading
-from registry.events.channel import ChannelBundled, ChannelHeld, ChannelPromoted, ChannelRefused, ChannelRolledBack
+from registry.events.channel import (
+    ChannelBundled,
+    ChannelEvent,
+    ChannelHeld,
+    ChannelNote,
+    ChannelPromoted,
+    ChannelRefused,
+    ChannelRolledBack,
+)
 from registry.events.data import DataQuarantined, DataReleased
-from registry.events.device import DeviceEnrolled, DeviceReported, DeviceRevoked
+from registry.events.device import DeviceEnrolled, DeviceEvent, DeviceReported, DeviceRevoked
 from registry.events.event import KINDS, Event, Sentence
 from registry.events.version import (
     VersionAdopted,
@@ -138,6 +146,34 @@ def test_an_event_that_its_class_did_not_write_is_named(ledger: Ledger, make_new
     for read in (lambda: reading.fold([of_no_channel]), lambda: reading.parse(of_no_channel)):
         with pytest.raises(NotUnderstood, match=r"event 1 is a 'channel.promoted' that lacks .*channel 'v6' is not DEVICE/DOMAIN"):
             read()
+
+
+@pytest.mark.parametrize("value", [{}, [0], 0.5, True], ids=repr)
+def test_a_field_of_another_kind_is_named_in_every_event_of_channels_and_devices(ledger: Ledger, make_new: New, value: object) -> None:
+    for event, _ in every_kind(make_new()):
+        if isinstance(event, ChannelEvent | ChannelNote | DeviceEvent):
+            ledger.append(event, actor="Ada")
+    fields = [(entry, name) for entry in ledger.entries() for name in entry.head]
+    assert len(fields) >= 30
+    for entry, name in fields:
+        with pytest.raises(NotUnderstood, match=f"event {entry.seq} is a '{entry.kind}' that lacks"):
+            reading.parse(entry._replace(head=entry.head | {name: value}))
+
+
+def test_words_of_an_entry_that_cannot_follow_are_one_line(ledger: Ledger, make_new: New) -> None:
+    ledger.append(VersionRegistered("v6", make_new(), 1), actor="Ada")
+    (entry,) = ledger.entries()
+    twice = entry._replace(subject="v6\n\x1b[2J")
+    with pytest.raises(Contradiction) as caught:
+        reading.fold([twice, twice])
+    assert caught.value.message.startswith("the chain breaks at event 1: it registers v6 ") and caught.value.message.isprintable()
+
+
+def test_a_devices_outcome_that_nobody_knows_is_named(ledger: Ledger) -> None:
+    ledger.append(DeviceReported("orin-07", STATUS), actor="Ada")
+    (entry,) = ledger.entries()
+    with pytest.raises(NotUnderstood, match=r"event 1 is a 'device\.reported' that lacks .*'rolled bAck' is no outcome"):
+        reading.parse(entry._replace(head=entry.head | {"outcome": "rolled bAck"}))
 
 
 def test_sentences_leave_out_what_is_not_there(make_new: New) -> None:
