@@ -154,7 +154,7 @@ class ChannelRolledBack(ChannelEvent, kind="channel.rolled_back"):
         version = entry.head["version"]
         if version not in channel.earlier:
             raise Contradiction(
-                f"the chain breaks at event {entry.seq}: it takes channel {entry.subject} back to {version!s:.60}, which was"
+                f"the chain breaks at event {entry.seq}: it takes channel {entry.subject:.160} back to {version!s:.60}, which was"
                 " not in production there",
                 AUDIT,
             )
@@ -235,7 +235,7 @@ def _before_move(entry: Entry, state: State) -> ChannelState:
     channel = state.channel(entry.subject)
     if records.count(entry.head["seq"]) != channel.seq + 1:
         raise Contradiction(
-            f"the chain breaks at event {entry.seq}: it is move {entry.head['seq']!r:.20} of channel {entry.subject}, which is at move {channel.seq}",
+            f"the chain breaks at event {entry.seq}: it is move {entry.head['seq']!r:.20} of channel {entry.subject:.160}, which is at move {channel.seq}",
             AUDIT,
         )
     return channel

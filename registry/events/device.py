@@ -101,7 +101,7 @@ class DeviceReported(DeviceEvent, kind="device.reported"):
         device, status = state.devices[entry.subject], DeviceReported.parse(entry).status
         if device.status is not None and status.counter <= device.status.counter:
             raise Contradiction(
-                f"the chain breaks at event {entry.seq}: report {status.counter} of device {entry.subject} follows its report"
+                f"the chain breaks at event {entry.seq}: report {status.counter} of device {entry.subject:.160} follows its report"
                 f" {device.status.counter}",
                 AUDIT,
             )

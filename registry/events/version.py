@@ -105,7 +105,7 @@ class VersionRegistered(VersionEvent, kind="version.registered"):
         head = entry.head
         if entry.subject in state.versions:
             raise Contradiction(
-                f"the chain breaks at event {entry.seq}: it registers {entry.subject}, which an earlier event has registered", AUDIT
+                f"the chain breaks at event {entry.seq}: it registers {entry.subject:.160}, which an earlier event has registered", AUDIT
             )
         state.versions[entry.subject] = VersionState(
             **{
@@ -361,7 +361,7 @@ class VersionAdopted(VersionRegistered, kind="version.adopted"):
         declared = state.declared.get(entry.subject)
         if entry.head["takes_name"] == (declared is not None):
             raise Contradiction(
-                f"the chain breaks at event {entry.seq}: it adopts a checkpoint as {entry.subject[:60]}, which it cannot", AUDIT
+                f"the chain breaks at event {entry.seq}: it adopts a checkpoint as {entry.subject:.160}, which it cannot", AUDIT
             )
         VersionRegistered.fold_head(entry, state)
         if declared is not None:
