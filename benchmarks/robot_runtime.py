@@ -223,7 +223,7 @@ def model(metres: float) -> bytes:
     """Two convolutions whose sum is made nothing of, and depth of `metres` everywhere."""
     random, nodes, weights = np.random.default_rng(0), [], []
     name, channels = "rgb", 3
-    for layer, width in enumerate((32, 32, 6)):
+    for layer, width in enumerate((8, 6)):
         kernel: NDArray[np.float32] = random.normal(0, 0.1, (width, channels, 3, 3)).astype(np.float32)
         weights.append(numpy_helper.from_array(kernel, f"w{layer}"))
         nodes.append(helper.make_node("Conv", [name, f"w{layer}"], [f"c{layer}"], pads=[1, 1, 1, 1]))

@@ -456,9 +456,9 @@ def optional_text(value: object) -> str | None:
 
 def number(value: object) -> float:
     """A number from its JSON. Raises TypeError for anything else."""
-    if type(value) not in (int, float):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{value!r:.60} is no number")
-    return value  # type: ignore[return-value]
+    return value
 
 
 def count(value: object) -> int:

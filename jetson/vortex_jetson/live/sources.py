@@ -75,8 +75,8 @@ def folder(path: Path) -> Iterator[Frame]:
     or pictures of colour alone, where there is no `rgb/`.
     """
     arrays = sorted(path.glob(f"*{_NUMPY_RGB}"))
-    of_colour = path / "rgb" if (path / "rgb").is_dir() else path
-    pictures = sorted(file for file in of_colour.glob("*") if file.suffix.lower() in _PICTURES)
+    colour = path / "rgb" if (path / "rgb").is_dir() else path
+    pictures = sorted(file for file in colour.glob("*") if file.suffix.lower() in _PICTURES)
     if not arrays and not pictures:
         raise UsageError(f"{path}: holds no frames", f"name a folder of *{_NUMPY_RGB} files, or one of pictures")
     for file in arrays:
