@@ -3,9 +3,10 @@
     make bench-neighbours        (benchmarks/neighbours.py [--rounds 5] [--seconds 6] [--size 96x128] [--only training …]
                                   [--also GOMP_SPINCOUNT=20000 …] [--smoke])
 
-Each kind of work runs in a process of its own, alone and beside one busy loop a core: in the environment that `core.environment` prepares
-(vortex), with the waiting that OpenMP and ONNX Runtime choose by themselves (libraries), and with each variable of `--also` instead. All
-take turns within each round; what is printed is the median of the rounds, and how many turns beside were slower than a tenth of alone.
+Each kind of work runs alone and beside one busy loop a core: in the environment that `core.environment` prepares (vortex), with the waiting
+that OpenMP and ONNX Runtime choose by themselves (libraries), and with each variable of `--also` instead. Each of these is a process that
+warms up once; then all take turns within each round, and those whose turn it is not sleep. What is printed is the median of the rounds, and
+how many turns beside were slower than a tenth of alone.
 Targets: CPU time a frame beside busy loops ≤ 1.2× of alone, and alone ≥ 0.95× of the frames a second of the libraries' own waiting.
 """
 
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import repeat
 from pathlib import Path
@@ -41,6 +42,8 @@ UNPREPARED = "VORTEX_BENCH_UNPREPARED"
 LOST = 0.1
 """Share of the frames a second of alone below which a turn beside busy loops is counted as lost."""
 CPU_RATIO, SPEED_RATIO = 1.2, 0.95
+WARM, TURN, DONE, END = "warm", "turn", "done", "end"
+"""Files by which a process that works and the one that measures talk."""
 
 
 def main() -> None:
@@ -51,12 +54,13 @@ def main() -> None:
     parser.add_argument("--size", default="96x128", help="H x W")
     parser.add_argument("--only", nargs="+", choices=WORKS, default=WORKS, help="measure these")
     parser.add_argument("--also", nargs="+", default=[], metavar="NAME=VALUE", help="ways of waiting to be measured beside")
-    parser.add_argument("--work", choices=WORKS, help="be the process that works, and print what it did")
+    parser.add_argument("--work", choices=WORKS, help="be a process that works")
+    parser.add_argument("--gate", type=Path, help="the folder in which that process is told its turns, and says what it did")
     parser.add_argument("--smoke", action="store_true", help="one short round of labelling as Vortex sets it: does it work at all?")
     options = parser.parse_args()
     if options.work:
         height, width = (int(side) for side in options.size.split("x"))
-        print(json.dumps(work(options.work, (height, width), options.seconds)))
+        work(options.work, (height, width), options.seconds, options.gate)
         return
     if options.smoke:
         options.rounds, options.seconds, options.size = 1, 0.2, "64x96"
@@ -71,11 +75,13 @@ def main() -> None:
 def _report(kind: str, options: argparse.Namespace) -> bool:
     ways = [OURS] if options.smoke else [OURS, THEIRS, *options.also]
     turns: dict[tuple[str, bool], list[tuple[float, float]]] = {}
-    for _ in range(options.rounds):
-        for way in ways:
-            for beside in (False, True):
-                with busy_loops((1 if options.smoke else cores()) if beside else 0):
-                    turns.setdefault((way, beside), []).append(_turn(kind, way, options))
+    with ExitStack() as workers:
+        at_work = {way: workers.enter_context(worker(kind, way, options)) for way in ways}
+        for _ in range(options.rounds):
+            for way, turn in at_work.items():
+                for beside in (False, True):
+                    with busy_loops((1 if options.smoke else cores()) if beside else 0):
+                        turns.setdefault((way, beside), []).append(turn())
     median = {key: tuple(statistics.median(column) for column in zip(*of_way, strict=True)) for key, of_way in turns.items()}
     for way in ways:
         alone, beside = median[way, False], median[way, True]
@@ -89,8 +95,9 @@ def _report(kind: str, options: argparse.Namespace) -> bool:
     return good
 
 
-def _turn(kind: str, way: str, options: argparse.Namespace) -> tuple[float, float]:
-    """Frames a second, and milliseconds of CPU a frame."""
+@contextmanager
+def worker(kind: str, way: str, options: argparse.Namespace) -> Iterator[Callable[[], tuple[float, float]]]:
+    """A process that is warm: called, it works for one turn, and gives frames a second and milliseconds of CPU a frame."""
     variables = {
         name: value for name, value in os.environ.items() if name not in (*environment.WAITING, *environment.BLAS, "OMP_WAIT_POLICY")
     }
@@ -101,9 +108,30 @@ def _turn(kind: str, way: str, options: argparse.Namespace) -> tuple[float, floa
         name, _, value = way.partition("=")
         variables |= {UNPREPARED: "1"} | ({name: value} if way != THEIRS else {})
     command = [sys.executable, "-m", "benchmarks.neighbours", "--work", kind, "--seconds", str(options.seconds), "--size", options.size]
-    result = subprocess.run(command, env=variables, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
-    frames, seconds, cpu = json.loads(result.stdout.splitlines()[-1])
-    return frames / seconds, 1000 * cpu / frames
+    with tempfile.TemporaryDirectory() as folder:
+        gate = Path(folder)
+        process = subprocess.Popen([*command, "--gate", folder], env=variables, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[1])
+
+        def answer(to: str) -> str:
+            while not (gate / to).exists():
+                if process.poll() is not None:
+                    raise SystemExit(f"{kind}: the process that works ended with {process.returncode}")
+                time.sleep(0.02)
+            text = (gate / to).read_text()
+            (gate / to).unlink()
+            return text
+
+        def turn() -> tuple[float, float]:
+            (gate / TURN).touch()
+            frames, seconds, cpu = json.loads(answer(DONE))
+            return frames / seconds, 1000 * cpu / frames
+
+        answer(WARM)
+        try:
+            yield turn
+        finally:
+            (gate / END).touch()
+            process.wait()
 
 
 @contextmanager
@@ -120,8 +148,11 @@ def busy_loops(count: int) -> Iterator[None]:
             loop.wait()
 
 
-def work(kind: str, size: tuple[int, int], seconds: float) -> tuple[int, float, float]:
-    """Frames, seconds and seconds of CPU of a kind of work, in an environment that is prepared unless this process was told not to."""
+def work(kind: str, size: tuple[int, int], seconds: float, gate: Path) -> None:
+    """Work for so many seconds whenever `gate` says so, in an environment that is prepared unless this process was told not to.
+
+    Writes frames, seconds and seconds of CPU of each turn into `gate`.
+    """
     if not os.environ.get(UNPREPARED):
         environment.prepare()
     if kind == "ray worker":
@@ -129,17 +160,29 @@ def work(kind: str, size: tuple[int, int], seconds: float) -> tuple[int, float, 
 
         ray.init(num_cpus=cores(), include_dashboard=False, log_to_driver=False, _temp_dir=str(environment.socket_folder()))
         try:
-            frames, duration, cpu = ray.get(ray.remote(work).options(num_cpus=cores()).remote("training", size, seconds))
-            return int(frames), float(duration), float(cpu)
+            ray.get(ray.remote(work).options(num_cpus=cores()).remote("training", size, seconds, gate))
         finally:
             ray.shutdown()
+        return
     step = STEPS[kind](size)
     step(), step()
-    started, cpu = time.perf_counter(), time.process_time()
-    frames = 0
-    while time.perf_counter() - started < seconds:
-        frames += step()
-    return frames, time.perf_counter() - started, time.process_time() - cpu
+    _write(gate / WARM, "")
+    while gate.exists() and not (gate / END).exists():
+        if not (gate / TURN).exists():
+            time.sleep(0.02)
+            continue
+        (gate / TURN).unlink()
+        started, cpu = time.perf_counter(), time.process_time()
+        frames = 0
+        while time.perf_counter() - started < seconds:
+            frames += step()
+        _write(gate / DONE, json.dumps((frames, time.perf_counter() - started, time.process_time() - cpu)))
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole, or not there."""
+    path.with_suffix(".part").write_text(text)
+    path.with_suffix(".part").rename(path)
 
 
 def _training(size: tuple[int, int]) -> Step:

@@ -26,9 +26,9 @@ DVC_PLACE: Final = "/var/tmp/dvc/repo"
 """Where DVC keeps its notes on files, for all users of the machine, unless DVC_SITE_CACHE_DIR names another folder."""
 
 
-WAITING: Final = {"GOMP_SPINCOUNT": "10000"}
+WAITING: Final = {"GOMP_SPINCOUNT": "3000"}
 """OpenMP's threads spin for a while before they sleep when they wait for each other, which beside other work takes the cores from it. So many
-rounds are about 0.1 ms, a thirtieth of what libgomp takes by itself (100,000 a millisecond by its `env.c`): a quiet machine trains as fast, where
+rounds are about 0.03 ms, a hundredth of what libgomp takes by itself (100,000 a millisecond by its `env.c`): a quiet machine trains as fast, where
 threads that never spin halve its speed (docs/decisions/environment.md)."""
 
 BLAS: Final = {"OPENBLAS_NUM_THREADS": "1"}
