@@ -1,9 +1,10 @@
-"""Kill -9 what takes part in a training by two Ray workers, at random, and see whether it ends as the one that nobody disturbed.
+"""Kill -9 what takes part in a training by Ray workers, at random, and see whether it ends as the one that nobody disturbed.
 
-    make bench-kills            (benchmarks/kills.py [--points 21] [--seed 0] [--smoke])
+    make bench-kills            (benchmarks/kills.py [--points 21] [--workers 2] [--seed 0] [--smoke])
 
 In turns one worker is killed (the run must go on by itself), the driver alone (what it started must end by itself, then the run is
-resumed), and every process of the run at once, as a power cut does (then resumed); each run is killed in each of the three ways. A kill
+resumed), and every process of the run at once, as a power cut does (then resumed); each run is killed in each of the three ways. Without
+workers the command trains by itself, and only the last way is left. A kill
 comes up to half a second after a random step, so within steps, validations and checkpoints. Asked, after each kill: `latest` is whole,
 and what was trained since then took no longer than the interval between checkpoints and the one step that a checkpoint waits for. Asked
 in the end: each run became one version, with the bits of the run that nobody disturbed, and no process and nothing half written is left.
@@ -21,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -56,11 +58,11 @@ class Kill:
 
 
 class Training:
-    """A training by two workers: the command that drives it, its processes, which bear a mark, and all that the workers have said."""
+    """A training: the command that drives it, its processes, which bear a mark, and all that its workers, or it, have said."""
 
-    def __init__(self, ws: Workspace, epochs: int, mark: str) -> None:
+    def __init__(self, ws: Workspace, epochs: int, workers: int, mark: str) -> None:
         self.ws, self.mark = ws, mark
-        self.plan: TrainPlan = begin(ws, epochs, workers=2, checkpoint_minutes=INTERVAL_S / 60)
+        self.plan: TrainPlan = begin(ws, epochs, workers=workers, checkpoint_minutes=INTERVAL_S / 60)
         self.folder = folder_of(ws, self.plan)
         self.journals: dict[Path, Journal] = {}
         self.heard: list[TrainEvent] = []
@@ -85,10 +87,11 @@ class Training:
         return False
 
     def news(self) -> list[TrainEvent]:
-        """What the workers have said since the training was started the last time."""
+        """What was said since the training was started the last time."""
         from pipelines.runs.events import Journal
+        from pipelines.runs.state import EVENTS
 
-        for path in self.folder.glob("events-*.jsonl"):
+        for path in self.folder.glob("events-*.jsonl") if self.plan.workers else [self.plan.folder(self.ws) / EVENTS]:
             self.heard += self.journals.setdefault(path, Journal(path)).read()
         return [event for event in self.heard if event.at > self.since]
 
@@ -99,7 +102,7 @@ class Training:
     def kill(self, what: str, random_: random.Random) -> Kill | None:
         """Kill, look at what is left, and have the training go on; None when it was done before."""
         before = marked(self.mark)
-        trainers = [pid for pid in before if b"RayTrainWorker" in command_of(pid)]
+        trainers = [pid for pid in before if b"RayTrainWorker" in command_of(pid)] if self.plan.workers else [self.driver.pid]
         if self.driver.poll() is not None or not trainers:
             return None
         killed = time.time()
@@ -156,20 +159,20 @@ def marked(mark: str) -> list[int]:
     return found
 
 
-def undisturbed(ws: Workspace, epochs: int, mark: str) -> tuple[int, str]:
+def undisturbed(ws: Workspace, epochs: int, workers: int, mark: str) -> tuple[int, str]:
     """How many steps a training has, and the bits that it ends with."""
-    calm = Training(ws, epochs, mark)
+    calm = Training(ws, epochs, workers, mark)
     calm.wait(lambda: False, "its end")
     return calm.step(), final_state(ws, calm.plan)
 
 
-def torment(ws: Workspace, points: int, epochs: int, steps: int, random_: random.Random, mark: str) -> tuple[list[Kill], list[Training]]:
+def torment(begin_one: Callable[[], Training], points: int, steps: int, random_: random.Random) -> tuple[list[Kill], list[Training]]:
     """Kill trainings of so many steps, each in as many ways as are left, until there are enough points."""
     kills: list[Kill] = []
     runs: list[Training] = []
     while len(kills) < points:
-        runs.append(run := Training(ws, epochs, mark))
-        kinds = random_.sample(KINDS, 3) if points > 1 else [WORKER]
+        runs.append(run := begin_one())
+        kinds = random_.sample(KINDS, 3) if run.plan.workers else [ALL]
         # Not in the last part: a training that is done cannot be killed any more.
         for what, after in zip(kinds, sorted(random_.sample(range(1, steps * 4 // 5), len(kinds))), strict=True):
             if len(kills) < points and run.wait(lambda run=run, after=after: run.step() >= after, "a step"):  # type: ignore[misc]
@@ -212,9 +215,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--points", type=int, default=21)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--smoke", action="store_true", help="one kill of a worker, and no run to compare with, to see that it works")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--smoke", action="store_true", help="one kill of a training without workers, and no run to compare with")
     options = parser.parse_args()
-    points, epochs = (1, 10) if options.smoke else (options.points, 40)
+    points, epochs, workers = (1, 10, 0) if options.smoke else (options.points, 40, options.workers)
     from pipelines.workspace import load
 
     mark = secrets.token_hex(16)
@@ -224,8 +228,8 @@ def main() -> None:
         prepare(root, 12 if options.smoke else 40)
         ws = load(root)
         try:
-            steps, wanted = (2 * epochs, None) if options.smoke else undisturbed(ws, epochs, mark)
-            kills, runs = torment(ws, points, epochs, steps, random.Random(options.seed), mark)
+            steps, wanted = (2 * epochs, None) if options.smoke else undisturbed(ws, epochs, workers, mark)
+            kills, runs = torment(partial(Training, ws, epochs, workers, mark), points, steps, random.Random(options.seed))
             good = report(kills, runs, wanted) and not orphans(mark)
         finally:
             for pid in marked(mark):

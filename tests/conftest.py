@@ -64,10 +64,15 @@ THIRDS = (
     ("test_slurm", "test_train_workers", "test_two_nodes"),
 )
 """The runs from end to end, as three processes begin with them."""
+SLOWEST_S = 1200
+"""What a run from end to end may take on a machine that is slow and busy; other tests have the time-out of pyproject.toml."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin each third of the tests with runs from end to end: one process waits for SLURM or Ray while others compute, not at the end alone."""
+    for item in items:
+        if any(item.path.stem in third for third in THIRDS):
+            item.add_marker(pytest.mark.timeout(SLOWEST_S))
     parts = [[item for item in items if item.path.stem in third] for third in THIRDS]
     others, third = [item for item in items if not any(item in part for part in parts)], len(items) // 3
     ends = [max(third - len(parts[0]), 0), max(2 * third - len(parts[0]) - len(parts[1]), 0), None]

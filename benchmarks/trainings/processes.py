@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipelines.runs.events import Journal, TrainEvent
 
-STARTING_S = 120.0
+STARTING_S = 300.0
 """Seconds that anything may take to start on a busy machine."""
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.preloaded import Preloaded
 
+PATIENCE_S = 600
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if path.stem != "__init__")
 
@@ -28,9 +29,9 @@ def test_smoke(name: str, preloaded: Preloaded, tmp_path: Path) -> None:
     extra = ["--folder", str(tmp_path)] if name == "real_frames" else []
     if name.startswith("robot"):  # none of it is on a robot, and a limit of a child's memory would count it
         command = [sys.executable, "-m", f"benchmarks.{name}", "--smoke"]
-        result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=240, check=False)
+        result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE_S, check=False)
     else:
-        result = preloaded.run(f"benchmarks.{name}", "--smoke", *extra, timeout=240)
+        result = preloaded.run(f"benchmarks.{name}", "--smoke", *extra, timeout=PATIENCE_S)
     assert result.returncode == 0, result.stderr[-2000:]
     if result.stdout.startswith("skipped"):
         pytest.skip(result.stdout.strip())

@@ -21,7 +21,7 @@ class Shell:
         self.folder, self._processes = folder, processes
 
     def __call__(self, line: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        result = self._processes.run("vortex_cli.main", *line.split(), timeout=280, cwd=self.folder)
+        result = self._processes.run("vortex_cli.main", *line.split(), timeout=600, cwd=self.folder)
         assert result.returncode == code, f"vortex {line}: exit {result.returncode}\n{result.stdout}\n{result.stderr}"
         assert "Traceback" not in result.stderr
         return result

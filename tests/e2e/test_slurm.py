@@ -37,7 +37,7 @@ from tests.unit.pipelines.training_set import publish, recipe_file
 from vortex_cli.app import app
 
 pytestmark = pytest.mark.slow
-PATIENCE = 90.0
+PATIENCE = 240.0
 """Seconds that a job may take to do what a test waits for; the machine can be busy with other tests."""
 
 

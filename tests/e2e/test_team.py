@@ -48,7 +48,7 @@ class Server:
 
 
 def script(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([SCRIPT, *words], capture_output=True, text=True, timeout=180, env={**os.environ, **environment})
+    return subprocess.run([SCRIPT, *words], capture_output=True, text=True, timeout=600, env={**os.environ, **environment})
 
 
 def own_address() -> str:

@@ -106,8 +106,21 @@ def evaluate(
     measured = measure(version, domain)
     verdicts = []
     if against is not None:
+        from pipelines.compare.versions import compare_measured
+
+        def measure_too(name: str, of_set: str) -> None:
+            console.note(f"{name} was not measured on these frames of {of_set} yet: measuring it too")
+            measure(name, domain or of_set)
+
         judge = partial(
-            _compare, ws, version, against, measure, domain, metrics=list(dict.fromkeys(metric or ["rmse"])), margin=margin, seed=seed
+            compare_measured,
+            ws,
+            version,
+            against,
+            measure=measure_too,
+            metrics=tuple(dict.fromkeys(metric or ["rmse"])),
+            margin=margin,
+            seed=seed,
         )
         verdicts = [(metrics, judge(metrics)) for metrics in measured]
     picture_path = _draw(ws, version, measured[0], domain, data, measured_by) if picture else None
@@ -311,28 +324,6 @@ def _measure(
             on_progress=show("measuring"),
             on_packing=show("packing frames for"),
         )
-
-
-def _compare(
-    ws: Workspace,
-    version: str,
-    against: str,
-    measure: Callable[[str, str | None], list[Metrics]],
-    domain: str | None,
-    measured: Metrics,
-    *,
-    metrics: Sequence[str],
-    margin: float,
-    seed: int,
-) -> tuple[Verdict, ...]:
-    """The verdicts on `version` against the other on what was `measured`; the other is measured there first where it was not."""
-    from pipelines.compare.versions import compare_measured
-
-    def measure_too(name: str, of_set: str) -> None:
-        console.note(f"{name} was not measured on {measured.dataset} yet: measuring it too")
-        measure(name, domain or of_set)
-
-    return compare_measured(ws, version, against, measured, measure_too, metrics=tuple(metrics), margin=margin, seed=seed)
 
 
 def _comparisons(verdicts: Iterable[tuple[Metrics, tuple[Verdict, ...]]]) -> list[dict[str, Any]]:

@@ -293,12 +293,12 @@ def test_a_kind_that_this_vortex_does_not_know_is_refused_by_name(place: Hub, as
 
 def test_a_channel_with_an_unknown_move_is_refused_too(ledger: Ledger) -> None:
     @dataclass(frozen=True)
-    class ChannelHeld(ChannelRolledBack, kind="channel.held"):
+    class Unheard(ChannelRolledBack, kind="channel.unheard"):
         """As a newer vortex may have it."""
 
-    ledger.append(ChannelHeld(CHANNEL, "v6", "production", 1, None), actor="Ada")
-    del KINDS["channel.held"]
-    with pytest.raises(NotUnderstood, match=r"'channel\.held'"):
+    ledger.append(Unheard(CHANNEL, "v6", "production", 1, None), actor="Ada")
+    del KINDS["channel.unheard"]
+    with pytest.raises(NotUnderstood, match=r"'channel\.unheard'"):
         channel_state(ledger, CHANNEL)
     assert channel_state(ledger, Channel("host", "rooms")).seq == 0
 
