@@ -23,6 +23,7 @@ from pipelines.runs.stop import Stop, Stopped
 from pipelines.train.driver import ray_cluster
 from pipelines.train.plan.cluster import require_room
 from pipelines.train.plan.train_plan import TrainPlan
+from pipelines.train.worker.loop import StageLoop
 
 STORAGE = "ray-"
 """How the folder begins in which Ray keeps its own notes of a stage; the driver's token follows."""
@@ -165,9 +166,6 @@ def journal_path(orders: Orders) -> Path:
 def _work(config: dict[str, Any]) -> None:
     """The whole life of a worker process."""
     environment.prepare()  # a machine of a cluster may be a container too
-    # Ray's controller imports this module as well, and trains nothing.
-    from pipelines.train.worker.loop import StageLoop
-
     plan, orders = TrainPlan.model_validate_json(config["plan"]), config["orders"]
     journal = Journal(journal_path(orders))
     try:
