@@ -3,9 +3,9 @@
     make bench-kills            (benchmarks/kills.py [--points 21] [--workers 2] [--seed 0] [--smoke])
 
 In turns one worker is killed (the run must go on by itself), the driver alone (what it started must end by itself, then the run is
-resumed), and every process of the run at once, as a power cut does (then resumed); each run is killed in each of the three ways. Without
-workers the command trains by itself, and only the last way is left. A kill
-comes up to half a second after a random step, so within steps, validations and checkpoints. Asked, after each kill: `latest` is whole,
+resumed), and every process of the run at once, as a power cut does (then resumed); each run is killed in each of the three ways. With
+`--workers 0` the command trains by itself, and only the last way is left; so does the smoke, as killed workers and drivers have tests of
+their own (tests/e2e). A kill comes up to half a second after a random step, so within steps, validations and checkpoints. Asked, after each kill: `latest` is whole,
 and what was trained since then took no longer than the interval between checkpoints and the one step that a checkpoint waits for. Asked
 in the end: each run became one version, with the bits of the run that nobody disturbed, and no process and nothing half written is left.
 """

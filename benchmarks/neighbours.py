@@ -5,7 +5,8 @@
 
 Each kind of work runs alone and beside one busy loop a core: in the environment that `core.environment` prepares (vortex), with the waiting
 that OpenMP and ONNX Runtime choose by themselves (libraries), and with each variable of `--also` instead. Each of these is a process that
-warms up once; then all take turns within each round, and those whose turn it is not sleep. What is printed is the median of the rounds, and
+warms up once; then all take turns within each round, and those whose turn it is not sleep
+(a variable of `--also` by which threads never sleep, such as OMP_WAIT_POLICY=ACTIVE, would disturb the others). What is printed is the median of the rounds, and
 how many turns beside were slower than a tenth of alone.
 Targets: CPU time a frame beside busy loops ≤ 1.2× of alone, and alone ≥ 0.95× of the frames a second of the libraries' own waiting.
 """
@@ -126,8 +127,8 @@ def worker(kind: str, way: str, options: argparse.Namespace) -> Iterator[Callabl
             frames, seconds, cpu = json.loads(answer(DONE))
             return frames / seconds, 1000 * cpu / frames
 
-        answer(WARM)
         try:
+            answer(WARM)
             yield turn
         finally:
             (gate / END).touch()

@@ -108,9 +108,9 @@ def evaluate(
     if against is not None:
         from pipelines.compare.versions import compare_measured
 
-        def measure_too(name: str, of_set: str) -> None:
-            console.note(f"{name} was not measured on these frames of {of_set} yet: measuring it too")
-            measure(name, domain or of_set)
+        def measure_too(name: str, measured_domain: str) -> None:
+            console.note(f"{name} was not measured on these frames of {measured_domain} yet: measuring it too")
+            measure(name, domain or measured_domain)
 
         judge = partial(
             compare_measured,
