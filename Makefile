@@ -2,14 +2,13 @@
 PYTHON ?= python3
 UV     := .tools/bin/uv
 RUN    := .venv/bin/
-export UV_COMPILE_BYTECODE := 1
 # Where a shell forbids bytecode, each of the hundreds of commands that the tests start would compile the project anew.
 unexport PYTHONDONTWRITEBYTECODE
 export NO_ALBUMENTATIONS_UPDATE := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help setup demo demo-robot test lint types contracts pytest jetson ros docs clean
+.PHONY: help setup demo demo-robot test lint types contracts pytest collected endurance jetson ros docs clean
 
 help:            ## show this list
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -32,7 +31,11 @@ demo-robot: setup ## what comes after: a robot pulls a version, runs it, and rol
 	$(RUN)vortex demo --robot
 
 test: setup lint contracts   ## lint, types, import contracts, tests
-	$(MAKE) --no-print-directory -j2 types pytest
+	$(MAKE) --no-print-directory -j2 types collected
+	$(MAKE) --no-print-directory pytest
+
+endurance: setup ## what takes minutes on real engines: a node that is lost, jobs that are killed, a registry that moves, dvc repro
+	$(RUN)python -m pytest -n 3 --dist worksteal -m endurance
 
 lint: setup
 	$(RUN)ruff check
@@ -44,8 +47,13 @@ types: setup
 contracts: setup
 	$(RUN)lint-imports
 
+# Compiles what the tests import, once, and not in each of their processes; of all that is installed that is a third.
+collected: setup
+	@mkdir -p build
+	$(RUN)python -m pytest --collect-only -qq > build/collected.txt || (cat build/collected.txt; exit 1)
+
 pytest: setup
-	$(RUN)python -m pytest -n 3 --dist worksteal
+	$(RUN)python -m pytest -n 3 --dist worksteal -m "not endurance"
 
 jetson: $(UV)    ## the robot's tests on its own Pythons, 3.10 and 3.12, with the packages of jetson/uv.lock
 	jetson/test.sh $(UV)

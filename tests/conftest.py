@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import typer.testing
 
 from pipelines.ship.export import onnx as onnx_export
 from pipelines.workspace import Workspace
+from tests.made_once import made_once
 
 # Two test processes with two torch threads each on two cores spend their time waiting for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -30,32 +31,6 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 # A process of `vortex` makes its commands from the app once. Typer's runner makes all seventy anew for each line that it is given, which
 # was a third of the CPU of the tests of commands (measured).
 typer.testing._get_command = functools.cache(typer.testing._get_command)  # type: ignore[attr-defined]
-
-
-def _remembered(translate: Callable[..., None]) -> Callable[..., None]:
-    """The exporter, which takes 6 to 10 s of CPU, asked once a process for each student's weights and size."""
-    files: dict[tuple[str, tuple[int, int]], bytes] = {}
-
-    def once(student: Any, size: tuple[int, int], path: Path) -> None:
-        from models.student import Student
-
-        if not isinstance(student, Student):
-            translate(student, size, path)
-            return
-        digest = hashlib.sha256(repr(student.config).encode())
-        for name, values in student.state_dict().items():
-            digest.update(name.encode() + values.numpy().tobytes())
-        key = (digest.hexdigest(), size)
-        if key in files:
-            path.write_bytes(files[key])
-        else:
-            translate(student, size, path)
-            files[key] = path.read_bytes()
-
-    return once
-
-
-onnx_export._translate = _remembered(onnx_export._translate)
 
 
 THIRDS = (
@@ -71,7 +46,7 @@ SLOWEST_S = 1200
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin each third of the tests with runs from end to end: one process waits for SLURM or Ray while others compute, not at the end alone."""
     for item in items:
-        if any(item.path.stem in third for third in THIRDS):
+        if item.get_closest_marker("endurance") or any(item.path.stem in third for third in THIRDS):
             item.add_marker(pytest.mark.timeout(SLOWEST_S))
     parts = [[item for item in items if item.path.stem in third] for third in THIRDS]
     others, third = [item for item in items if not any(item in part for part in parts)], len(items) // 3
@@ -86,6 +61,26 @@ def fresh_session(monkeypatch: pytest.MonkeyPatch) -> None:
     from vortex_cli import console
 
     monkeypatch.setattr(console, "session", console.Session())
+
+
+@pytest.fixture(autouse=True, scope="session")
+def remembered_exports(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The exporter, which takes 6 to 10 s of CPU, is asked once for each student's weights and size."""
+    translate = onnx_export._translate
+
+    def once(student: Any, size: tuple[int, int], path: Path) -> None:
+        from models.student import Student
+
+        if not isinstance(student, Student):
+            translate(student, size, path)
+            return
+        digest = hashlib.sha256(repr((student.config, size)).encode())
+        for name, values in student.state_dict().items():
+            digest.update(name.encode() + values.numpy().tobytes())
+        made = made_once(tmp_path_factory, f"export-{digest.hexdigest()}", lambda folder: translate(student, size, folder / "student.onnx"))
+        shutil.copyfile(made / "student.onnx", path)
+
+    onnx_export._translate = once
 
 
 @pytest.fixture

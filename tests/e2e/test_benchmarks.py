@@ -23,7 +23,6 @@ def preloaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Preloaded]:
         yield process
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_smoke(name: str, preloaded: Preloaded, tmp_path: Path) -> None:
     extra = ["--folder", str(tmp_path)] if name == "real_frames" else []

@@ -39,7 +39,6 @@ def vortex(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
         yield shell
 
 
-@pytest.mark.slow
 def test_from_frames_to_production(vortex: Shell) -> None:
     vortex("data synth rooms --world rooms --frames 60 --seed 1 --size 96x128")
     vortex("data synth corridor --world corridor --frames 60 --seed 2 --size 96x128")
@@ -64,8 +63,6 @@ def test_from_frames_to_production(vortex: Shell) -> None:
 
     vortex("promote v6 --stage production")
     assert {"channel": "host/rooms", "stage": "production"} in vortex.json("show v6")["stages"]
-    vortex("promote v10 --stage staging --dry-run")
-    assert vortex.json("show v10")["stages"] == []
     untaught = vortex("promote v10 --stage production", code=3)
     assert "better-than-nothing-rmse" in untaught.stdout, (
         "one epoch in a new place does not make a student that knows more of it than a constant"
@@ -83,7 +80,6 @@ def test_from_frames_to_production(vortex: Shell) -> None:
     assert pictures and all((page.parent / picture).resolve().stat().st_size > 10_000 for picture in pictures)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "code", "shown"),
     [

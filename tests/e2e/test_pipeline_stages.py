@@ -79,7 +79,7 @@ def test_every_vortex_line_of_dvc_yaml_is_a_command_with_these_options() -> None
             pass
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 def test_a_fresh_clone_wants_no_remote(clone: Path) -> None:
     good = ["data list", "data push", "data pull", "data diff HEAD", "data checkout HEAD"]
     bad = ["validate rooms", "train v6 --domain rooms", "data show rooms"]
@@ -108,7 +108,7 @@ for line in sys.argv[1:]:
     assert not run(clone, "git", "status", "--porcelain").stdout
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 def test_repro_runs_what_is_new_or_changed_and_nothing_else(clone: Path) -> None:
     path = clone / "dvc.yaml"
     small = (

@@ -36,7 +36,6 @@ from tests.unit.pipelines.training_runs import planned
 from tests.unit.pipelines.training_set import publish, recipe_file
 from vortex_cli.app import app
 
-pytestmark = pytest.mark.slow
 PATIENCE = 240.0
 """Seconds that a job may take to do what a test waits for; the machine can be busy with other tests."""
 
@@ -96,6 +95,14 @@ def weights(ws: Workspace, name: str) -> dict[str, torch.Tensor]:
     return read_tensors(registry.artifacts.path(registry.get(name).checkpoint))[0]
 
 
+def test_a_job_trains_to_its_end_and_is_a_version(ws: Workspace) -> None:
+    run = submitted(ws, epochs=1)
+    finished = until(ws, run, lambda found: found.slurm == "COMPLETED", "a job that has completed")
+    assert (finished.state, finished.epoch, finished.partition) == ("finished", 1, "short")
+    assert finished.version is not None and hub(ws).get(finished.version).run == run
+
+
+@pytest.mark.endurance
 def test_a_job_that_meets_its_wall_is_requeued_and_ends_as_if_it_had_met_none(cluster: Cluster, ws: Workspace) -> None:
     run = submitted(ws, epochs=12, partition="long", time="30:00", requeue=True)
     assert listing.find(ws, run).state in ("waiting", "starting")
@@ -118,6 +125,7 @@ def test_a_job_that_meets_its_wall_is_requeued_and_ends_as_if_it_had_met_none(cl
     assert finished.best_rmse == pytest.approx(made.metrics[0].values["rmse"], abs=1e-6)
 
 
+@pytest.mark.endurance
 def test_a_job_that_gets_nowhere_before_its_wall_is_not_requeued(cluster: Cluster, ws: Workspace) -> None:
     run = submitted(ws, epochs=2, requeue=True)
     job = listing.find(ws, run).job
@@ -129,6 +137,7 @@ def test_a_job_that_gets_nowhere_before_its_wall_is_not_requeued(cluster: Cluste
     assert "without one step more than before" in failed.message and "--time" in failed.hint
 
 
+@pytest.mark.endurance
 def test_killed_and_cancelled_jobs_are_told_apart_and_can_go_on(cluster: Cluster, ws: Workspace) -> None:
     killed, cancelled = submitted(ws, epochs=40), submitted(ws, epochs=40)
     training(ws, killed)

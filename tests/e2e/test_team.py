@@ -123,6 +123,7 @@ def register(ws: Workspace, text: str, *, measured: bool = True) -> str:
     return version.name
 
 
+@pytest.mark.endurance
 def test_a_registry_moves_to_the_servers_and_back_and_nothing_is_lost(member: Server, tmp_path: Path) -> None:
     ws = init(tmp_path / "own")
     name = register(ws, "first")

@@ -22,7 +22,6 @@ from tests.unit.pipelines.training_runs import planned
 from tests.unit.pipelines.training_set import publish, recipe_file
 
 
-@pytest.mark.slow
 def test_two_workers_train_stop_and_leave_a_run_that_resumes(workspace: Workspace, capfd: pytest.CaptureFixture[str]) -> None:
     publish(workspace, "small")
     recipe_file(workspace.root / "tiny.yaml")
@@ -50,7 +49,7 @@ def test_two_workers_train_stop_and_leave_a_run_that_resumes(workspace: Workspac
     assert "ray" not in out.lower() and "INFO" not in err
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 def test_what_a_worker_gives_up_for_is_what_the_command_says(workspace: Workspace) -> None:
     publish(workspace, "small")
     recipe_file(workspace.root / "tiny.yaml")
@@ -65,7 +64,7 @@ def test_what_a_worker_gives_up_for_is_what_the_command_says(workspace: Workspac
     assert [event.kind for event in events].count("started") == 1 and hub(ws).versions() == []
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 def test_a_killed_driver_leaves_nothing_running_and_a_run_that_goes_on(workspace: Workspace) -> None:
     publish(workspace, "small")
     recipe_file(workspace.root / "tiny.yaml")

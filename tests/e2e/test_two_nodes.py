@@ -79,7 +79,7 @@ def reachable(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 def test_a_run_outlives_a_worker_and_then_a_node(
     workspace: Workspace, cluster: tuple[str, str, list[Node]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

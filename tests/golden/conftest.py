@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core.files import locked
 from tests.golden.golden import vortex
 from tests.golden.workspaces import begin, field_report, lineage_file, old_checkpoint, plain_folder, training
+from tests.made_once import made_once
 
 TOUR = """
 doctor
@@ -112,10 +111,6 @@ data remove carried
 """Command lines in their order; what is in braces is put in."""
 
 
-PATIENCE = 900.0
-"""Seconds that the tour may take: half a minute on an idle machine, minutes where others work too."""
-
-
 @dataclass(frozen=True)
 class Tour:
     """A workspace in which the commands of `TOUR` were run, and what each printed under `--json`."""
@@ -127,12 +122,11 @@ class Tour:
 @pytest.fixture(scope="session")
 def tour(tmp_path_factory: pytest.TempPathFactory) -> Tour:
     """Made once, also for several test processes: it takes a while."""
-    shared = tmp_path_factory.getbasetemp()
-    folder = (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / "golden-tour"
-    with locked(folder.with_suffix(".lock"), PATIENCE):
-        if not (folder / "printed.json").exists():
-            folder.mkdir()
-            (folder / "printed.json").write_text(json.dumps(_walk(folder / "workspace")))
+
+    def make(folder: Path) -> None:
+        (folder / "printed.json").write_text(json.dumps(_walk(folder / "workspace")))
+
+    folder = made_once(tmp_path_factory, "golden-tour", make)
     return Tour(folder / "workspace", json.loads((folder / "printed.json").read_text()))
 
 

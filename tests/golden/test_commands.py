@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import typer
 
-from tests.golden.conftest import PATIENCE, TOUR, Tour
+from tests.golden.conftest import TOUR, Tour
 from tests.golden.golden import check, dumped, listing, nameless, shape, vortex
 from tests.golden.workspaces import OLD_JOB, OLD_RUN, RUNS, load_runs
+from tests.made_once import PATIENCE
 from vortex_cli.app import app
 
 pytestmark = pytest.mark.timeout(PATIENCE)

@@ -152,7 +152,6 @@ def silent_server() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-@pytest.mark.slow
 def test_a_tracking_server_that_does_not_answer_is_said_in_time(
     silent_server: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,7 +178,6 @@ def test_the_patience_with_a_server_is_at_most_a_quarter_of_a_minute_unless_the_
     assert timeout * (retries + 1) + backoff * 2**retries * retries + jitter <= 15
 
 
-@pytest.mark.slow
 def test_a_tracking_server_that_refuses_is_said_at_once(tmp_path: Path) -> None:
     from registry.store import MlflowStore
 

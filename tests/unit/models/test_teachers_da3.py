@@ -266,7 +266,6 @@ def environment() -> str:
     return str(python)
 
 
-@pytest.mark.slow
 def test_depth_anything_3_itself_on_random_weights(started) -> None:
     python = environment()
     teacher = started("depth_anything", python=python, start_seconds=240.0)
@@ -279,7 +278,6 @@ def test_depth_anything_3_itself_on_random_weights(started) -> None:
     assert "depth-anything-3 0.1.1" in str(teacher.describe()["library"])
 
 
-@pytest.mark.slow
 def test_depth_anything_3_with_a_tensor_missing_is_refused(started) -> None:
     teacher = started("depth_anything_cut", python=environment(), start_seconds=240.0)
     with pytest.raises(TeacherError, match=r"1 of the network's tensors are not in model\.safetensors"):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pipelines.workspace import Workspace
+from tests.made_once import made_once
 from validation.manifest import load_manifest, write_manifest
 from validation.rows import Frame
 
@@ -90,9 +91,10 @@ def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from pipelines.hub.open import hub
     from pipelines.init import init
 
-    made = init(tmp_path_factory.mktemp("template") / "workspace")
-    assert hub(made).store
-    return made.root / "mlruns"
+    def make(folder: Path) -> None:
+        assert hub(init(folder / "workspace")).store
+
+    return made_once(tmp_path_factory, "fresh-store", make) / "workspace" / "mlruns"
 
 
 @pytest.fixture
@@ -143,12 +145,13 @@ def registry_templates(tmp_path_factory: pytest.TempPathFactory, fresh_store: Pa
     from pipelines.workspace import load
     from tests.unit.pipelines.small_registry import fill
 
-    folder = tmp_path_factory.mktemp("registries")
-    blank = init(folder / "blank")
-    shutil.copytree(fresh_store, blank.root / "mlruns", dirs_exist_ok=True)
-    filled = shutil.copytree(blank.root, folder / "filled", symlinks=True)
-    fill(load(filled), folder)
-    return blank.root, filled
+    def make(folder: Path) -> None:
+        blank = init(folder / "blank")
+        shutil.copytree(fresh_store, blank.root / "mlruns", dirs_exist_ok=True)
+        fill(load(shutil.copytree(blank.root, folder / "filled", symlinks=True)), folder)
+
+    folder = made_once(tmp_path_factory, "registries", make)
+    return folder / "blank", folder / "filled"
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ main()
 """
 
 
+@pytest.mark.endurance
 def test_the_export_measures_without_torch_and_to_the_same_figures(
     workspace: Workspace, small_set: Path, make_version: Callable[..., str]
 ) -> None:

@@ -196,7 +196,6 @@ def test_a_read_only_workspace_and_a_full_disk_end_in_one_line(workspace: Worksp
     assert label(workspace, "place", ["da3", "geometric"]).depth == 6
 
 
-@pytest.mark.slow
 def test_workers_give_the_same_bytes_and_a_frame_that_ends_them_is_put_aside(workspace: Workspace) -> None:
     for name in ("place", "deadly"):
         frames(workspace, name)

@@ -21,6 +21,7 @@ from pipelines.ship.promote import PromotionReport, promote
 from pipelines.workspace import FILE, Workspace, load
 from registry.edges import Edge
 from registry.records import DataUse, Export, Metrics, NewVersion
+from tests.made_once import made_once
 
 SIZE = (64, 96)
 PIXELS = 1000.0
@@ -35,14 +36,16 @@ def exam_template(tmp_path_factory: pytest.TempPathFactory, fresh_store: Path) -
     from pipelines.synthetic.dataset import synthesise
     from pipelines.validate.gate_run import validate
 
-    ws = init(tmp_path_factory.mktemp("exam") / "workspace")
-    shutil.copytree(fresh_store, ws.root / "mlruns", dirs_exist_ok=True)
-    synthesise(ws, "rooms", world="rooms", frames=60, seed=1, size=SIZE)
-    ws = load(ws.root)
-    ref = resolve(ws, name_or_manifest="rooms")
-    assert validate(ws, ref).passed
-    pack(ws, ref, SIZE)
-    return ws.root
+    def make(folder: Path) -> None:
+        ws = init(folder / "workspace")
+        shutil.copytree(fresh_store, ws.root / "mlruns", dirs_exist_ok=True)
+        synthesise(ws, "rooms", world="rooms", frames=60, seed=1, size=SIZE)
+        ws = load(ws.root)
+        ref = resolve(ws, name_or_manifest="rooms")
+        assert validate(ws, ref).passed
+        pack(ws, ref, SIZE)
+
+    return made_once(tmp_path_factory, "exam", make) / "workspace"
 
 
 @dataclass
@@ -173,9 +176,12 @@ def arena(exam_template: Path, random_checkpoint: Path, tmp_path: Path) -> Arena
 @pytest.fixture(scope="session")
 def held_template(exam_template: Path, random_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The template with v10, which has 0.4 m, in production."""
-    arena = _copied(exam_template, random_checkpoint, tmp_path_factory.mktemp("held"))
-    assert arena.promote(arena.version(0.4)).passed
-    return arena.ws.root
+
+    def make(folder: Path) -> None:
+        arena = _copied(exam_template, random_checkpoint, folder)
+        assert arena.promote(arena.version(0.4)).passed
+
+    return made_once(tmp_path_factory, "held", make) / "workspace"
 
 
 @pytest.fixture

@@ -85,6 +85,7 @@ def test_half_precision_is_said_aloud_where_the_cpu_would_hide_it(source: Path, 
         half_model(source, ["nose"])
 
 
+@pytest.mark.endurance
 def test_an_overflow_is_refused_named_and_worked_round(arena: Arena):
     overflowing(arena.checkpoint)
     arena.configure('[devices.arm]\nprecision = "fp16"\n')

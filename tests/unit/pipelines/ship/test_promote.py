@@ -213,6 +213,7 @@ except VortexError as error:
 """
 
 
+@pytest.mark.endurance
 def test_of_two_processes_exactly_one_wins(arena: Arena, tmp_path: Path):
     names = [arena.version(0.4), arena.version(0.3, seed=2)]
     flags = tmp_path / "flags"

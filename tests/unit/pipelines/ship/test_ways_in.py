@@ -31,6 +31,7 @@ from registry.channels import Channel
 from registry.edges import WeightsEdge
 from registry.records import Artifact, DataUse
 from registry.stages import channel_state, newest_exam
+from tests.made_once import made_once
 from tests.unit.pipelines.ship.conftest import SIZE, Arena, failed
 from tests.unit.pipelines.training_set import FILES, publish
 from validation.manifest import load_manifest, write_manifest
@@ -542,11 +543,14 @@ def data_is_another_folder(arena: Arena) -> None:
 @pytest.fixture(scope="session")
 def wide_template(exam_template: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
     """The workspace with a second set, and `data.dvc` of before it came."""
-    root = shutil.copytree(exam_template, tmp_path_factory.mktemp("wide") / "workspace", symlinks=True)
-    ws = load(root)
-    older = pointer(ws).read_bytes()
-    film_another(ws)
-    return root, older
+
+    def make(folder: Path) -> None:
+        ws = load(shutil.copytree(exam_template, folder / "workspace", symlinks=True))
+        shutil.copy(pointer(ws), folder / "older.dvc")
+        film_another(ws)
+
+    folder = made_once(tmp_path_factory, "wide", make)
+    return folder / "workspace", (folder / "older.dvc").read_bytes()
 
 
 @pytest.mark.parametrize(("way", "check"), [pytest.param(way, check, id=way.__name__) for way, check in LESS])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from pipelines.workspace import Workspace, load
 from registry.channels import Channel
 from registry.quarantine import record
 from registry.stages import StageJudgement, channel_state, record_promotion
+from tests.made_once import made_once
 from tests.unit.pipelines.compare.lineage_registry import register
 
 HOSTILE = "glass </dd><script>alert(1)</script> **door** ‮\x1b[31m {{7*7}} [x](javascript:alert(2)) " + 200 * "w"
@@ -33,7 +35,11 @@ def promote(ws: Workspace, channel: str, version: str, *stages: str, reason: str
 @pytest.fixture(scope="session")
 def lineage_template(empty_workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Made once: v4, then v9 runs on host/corridor, where v7 is a candidate and v8 was refused; v5 runs on host/rooms; v6 is in quarantine."""
-    ws = load(shutil.copytree(empty_workspace.root, tmp_path_factory.mktemp("lineage") / "workspace"))
+    return made_once(tmp_path_factory, "lineage", partial(_with_lineage, empty_workspace)) / "workspace"
+
+
+def _with_lineage(empty: Workspace, folder: Path) -> None:
+    ws = load(shutil.copytree(empty.root, folder / "workspace"))
     for domain in ("corridor", "rooms"):
         ws = ws.add_domain(domain, "indoor")
     register(ws)
@@ -45,7 +51,6 @@ def lineage_template(empty_workspace: Workspace, tmp_path_factory: pytest.TempPa
     promote(ws, "host/corridor", "v8", "candidate", passed=False)
     record(hub(ws).ledger, "version", "v6", actor="Ada", reason=f"its data was mixed up {HOSTILE}")
     write_report(ws)
-    return ws.root
 
 
 @pytest.fixture

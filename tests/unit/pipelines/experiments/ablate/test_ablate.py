@@ -109,7 +109,6 @@ def test_a_recipe_with_variants_is_its_own_control(ws: Workspace) -> None:
         arms(ws, tiny(ws), None, None)
 
 
-@pytest.mark.slow
 def test_an_effect_that_exists_is_found_and_a_stop_costs_nothing(ws: Workspace) -> None:
     vary = "optimizer.decoder_lr=1.0e-7,1.0e-3"
     publish(ws, "many", val=16)
@@ -143,7 +142,6 @@ def test_an_effect_that_exists_is_found_and_a_stop_costs_nothing(ws: Workspace) 
     assert ablate(ws, options, vary=vary) == result
 
 
-@pytest.mark.slow
 def test_a_factor_that_is_not_used_has_an_effect_of_exactly_0(ws: Workspace) -> None:
     # With mean squared errors nothing reads BerHu's threshold.
     command = ["ablate", str(ws.root / "tiny.yaml"), "--domain", "rooms", "--encoder-weights", "none", "--epochs", "1", "--size", "32x48",
@@ -156,7 +154,6 @@ def test_a_factor_that_is_not_used_has_an_effect_of_exactly_0(ws: Workspace) -> 
         assert all(each["difference"] == 0.0 for each in one["frames"])
 
 
-@pytest.mark.slow
 def test_an_arm_that_diverges_is_a_result_and_the_others_go_on(ws: Workspace) -> None:
     options = tiny(ws, settings=("loss.weighting=fixed",), max_bad_batches=2, epochs=1)
     heard: list[TrainEvent] = []

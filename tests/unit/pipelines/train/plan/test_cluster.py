@@ -36,7 +36,6 @@ def test_a_port_where_nothing_listens_is_refused_at_once(form: str) -> None:
     assert time.monotonic() - started < cluster.CONNECT_S + 1
 
 
-@pytest.mark.slow
 def test_a_listener_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "ANSWER_S", 3.0)
     with socket.socket() as silent:

@@ -67,7 +67,6 @@ def work(rank: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
-@pytest.mark.slow
 def test_two_learn_what_one_does_and_see_each_frame_once(tmp_path: Path) -> None:
     mp.spawn(work, (str(tmp_path),), nprocs=2)
     alone, batches = learn(ProcessGroup(0, 1, torch.device("cpu")))
