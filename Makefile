@@ -30,8 +30,8 @@ demo: setup      ## run the main job on synthetic frames: two domains, a special
 demo-robot: setup ## what comes after: a robot pulls a version, runs it, and rolls a broken one back by itself
 	$(RUN)vortex demo --robot
 
-test: setup lint contracts   ## lint, types, import contracts, tests
-	$(MAKE) --no-print-directory -j2 types collected
+test: setup lint ## lint, types, import contracts, tests
+	$(MAKE) --no-print-directory -j2 collected types contracts
 	$(MAKE) --no-print-directory pytest
 
 endurance: setup ## what takes minutes on real engines: a node that is lost, jobs that are killed, a registry that moves, dvc repro

@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4, help="of swaps, and of runs with and without a shadow")
     parser.add_argument("--smoke", action="store_true", help="a few seconds each: does it work at all?")
     options = parser.parse_args()
-    seconds, rounds = (4.0, 1) if options.smoke else (options.seconds, options.rounds)
+    seconds, rounds = (2.0, 1) if options.smoke else (options.seconds, options.rounds)
     print(f"one frame takes {1000 * warm_up(perception('v9')):.1f} ms of {1000 * PERIOD:.1f}, on {os.cpu_count()} cores")
     reached = True
     if options.only != "shadow":

@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 
 DEAR = (
     *("torch", "torchvision", "timm", "onnx", "onnxscript", "albumentations", "cv2", "pandas", "scipy.stats", "dvc.repo"),
+    "great_expectations",
     *("alembic.command", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"),
 )
 """What Vortex and its benchmarks import of others, and takes seconds. None of ours: each module has to import what it needs."""

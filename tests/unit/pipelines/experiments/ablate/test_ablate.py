@@ -109,6 +109,7 @@ def test_a_recipe_with_variants_is_its_own_control(ws: Workspace) -> None:
         arms(ws, tiny(ws), None, None)
 
 
+@pytest.mark.endurance
 def test_an_effect_that_exists_is_found_and_a_stop_costs_nothing(ws: Workspace) -> None:
     vary = "optimizer.decoder_lr=1.0e-7,1.0e-3"
     publish(ws, "many", val=16)

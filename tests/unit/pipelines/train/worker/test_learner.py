@@ -133,6 +133,7 @@ def block_of(device: str) -> tuple[UpBlock, Callable[[UpBlock | Callable[..., Te
     return block, results
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("device", ["cpu", CUDA])
 def test_a_compiled_network_computes_the_same(device: str) -> None:
     import torch._inductor.config
@@ -165,6 +166,7 @@ def test_a_compiler_that_fails_is_said_once_and_the_network_runs_as_it_is(tmp_pa
     assert len(notes) == 1 and notes[0].startswith("torch.compile failed, the step goes on without it: ")
 
 
+@pytest.mark.endurance
 @torch.compiler.config.patch(force_disable_caches=True)
 def test_a_compiler_that_fails_at_the_backward_pass_is_noticed_in_the_forward_one(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch._inductor.compile_fx
