@@ -77,19 +77,23 @@ class Source:
             elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.ExceptHandler)) and node.name:
                 yield node.name
 
-    def imports(self, *, inside_functions: bool) -> Iterator[str]:
-        """Modules that the file imports at its top, or those that it imports inside functions; imports for types alone do not count."""
+    @cached_property
+    def imports(self) -> list[tuple[str, bool]]:
+        """Modules that the file imports, and whether inside a function; imports for types alone do not count."""
+        found: list[tuple[str, bool]] = []
         stack: list[tuple[ast.AST, bool]] = [(self.tree, False)]
         while stack:
             node, inside = stack.pop()
             if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
                 continue
-            if inside == inside_functions and isinstance(node, ast.Import):
-                yield from (alias.name for alias in node.names)
-            elif inside == inside_functions and isinstance(node, ast.ImportFrom) and node.module:
-                yield from (f"{node.module}.{alias.name}" for alias in node.names)
-            within = inside or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-            stack.extend((child, within) for child in ast.iter_child_nodes(node))
+            if isinstance(node, ast.Import):
+                found += ((alias.name, inside) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found += ((f"{node.module}.{alias.name}", inside) for alias in node.names)
+            elif not isinstance(node, ast.expr):
+                within = inside or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+                stack.extend((child, within) for child in ast.iter_child_nodes(node))
+        return found
 
 
 def sources() -> list[Source]:
@@ -118,8 +122,8 @@ def late_imports(files: list[Source]) -> list[tuple[str, str]]:
         (source.module, module)
         for source in files
         if "commands" not in source.path.parts
-        for name in source.imports(inside_functions=True)
-        if (module := own_import(name, modules))
+        for name, inside in source.imports
+        if inside and (module := own_import(name, modules))
     ]
 
 
@@ -128,8 +132,7 @@ def circles(files: list[Source]) -> list[list[str]]:
     modules = frozenset(source.module for source in files)
     graph: dict[str, set[str]] = {}
     for source in files:
-        names = [*source.imports(inside_functions=False), *source.imports(inside_functions=True)]
-        targets = {own_import(name, modules) for name in names}
+        targets = {own_import(name, modules) for name, _ in source.imports}
         graph[source.module] = {target for target in targets if target and target != source.module}
     return sorted(component for component in _components(graph) if len(component) > 1)
 

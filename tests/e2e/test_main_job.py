@@ -47,7 +47,8 @@ def test_from_frames_to_production(vortex: Shell) -> None:
     vortex("validate rooms")
     vortex("validate corridor")
 
-    trained = vortex("train v6 --domain rooms --encoder-weights none --epochs 40 --size 48x64")
+    small = "--size 48x64 --set student.encoder=mobilenetv3_small_100"
+    trained = vortex(f"train v6 --domain rooms --encoder-weights none --epochs 40 {small}")
     assert "v6" in trained.stdout
     derived = vortex("train --from v6 --domain corridor --epochs 1")
     assert "v10" in derived.stdout

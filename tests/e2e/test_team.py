@@ -237,6 +237,7 @@ def test_artifacts_lie_in_an_object_store_and_come_back_from_it(bucket: str, tmp
     assert "its content is not what was registered" in fault.found
 
 
+@pytest.mark.endurance
 def test_who_has_no_password_is_told_so_and_sees_nothing(
     member: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -255,6 +256,7 @@ def test_who_has_no_password_is_told_so_and_sees_nothing(
     assert "neither-this" not in refused.value.message
 
 
+@pytest.mark.endurance
 def test_the_servers_secrets_are_their_owners_alone_and_stand_in_no_command_line(server: Server) -> None:
     for name in ("settings", "auth.ini", "mlflow.log"):
         assert stat.S_IMODE((server.folder / name).stat().st_mode) == 0o600
@@ -267,6 +269,7 @@ def test_the_servers_secrets_are_their_owners_alone_and_stand_in_no_command_line
     assert not any(secret.encode() in line for secret in secrets for line in lines)
 
 
+@pytest.mark.endurance
 def test_the_script_says_what_it_lacks(server: Server, tmp_path: Path) -> None:
     assert script("status", server.folder).returncode == 0
     for name, odd in (("PORT", "0x"), ("PORT", "65535"), ("HOST", "0.0.0.0"), ("HOST", "a b")):

@@ -11,8 +11,13 @@ from benchmarks import structure
 MAP = structure.ROOT / "docs" / "developers.md"
 
 
-def test_no_files_import_each_other_in_a_circle() -> None:
-    assert structure.circles(structure.sources()) == []
+@pytest.fixture(scope="module")
+def files() -> list[structure.Source]:
+    return structure.sources()
+
+
+def test_no_files_import_each_other_in_a_circle(files: list[structure.Source]) -> None:
+    assert structure.circles(files) == []
 
 
 def test_a_circle_would_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,16 +29,16 @@ def test_a_circle_would_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert structure.circles([structure.Source(tmp_path / f"{name}.py") for name in "abcd"]) == [["a", "b", "c"]]
 
 
-def test_modules_import_each_other_at_their_top() -> None:
-    late = structure.late_imports(structure.sources())
+def test_modules_import_each_other_at_their_top(files: list[structure.Source]) -> None:
+    late = structure.late_imports(files)
     row = next(line for line in MAP.read_text().splitlines() if line.startswith("| imports of own modules inside functions"))
     assert len(late) <= int(row.split("|")[3]), (
         f"an import inside a function spares a caller a heavy library, or belongs to the top: {late}"
     )
 
 
-def test_a_variable_is_called_what_it_is() -> None:
-    vague, bindings = structure.vague_names(structure.sources())
+def test_a_variable_is_called_what_it_is(files: list[structure.Source]) -> None:
+    vague, bindings = structure.vague_names(files)
     assert bindings > 10_000
     assert vague.total() <= 0.01 * bindings, vague
 

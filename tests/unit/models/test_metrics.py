@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from torchmetrics.classification import MulticlassJaccardIndex
 
 from core.classes import CLASSES
 from models.metrics import FRAME_KEYS, DepthMetrics, SegmentationMetrics, frame_errors
@@ -129,6 +128,8 @@ def test_bfloat16_predictions_are_taken() -> None:
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_iou_agrees_with_torchmetrics_to_1e_6(seed: int) -> None:
+    from torchmetrics.classification import MulticlassJaccardIndex  # loads transformers, which takes seconds
+
     g = torch.Generator().manual_seed(seed)
     present = 6 if seed == 0 else 4
     logits = torch.randn(3, 6, H, W, generator=g)

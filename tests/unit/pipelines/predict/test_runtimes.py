@@ -17,7 +17,7 @@ SIZE = (64, 96)
 def predictor(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     """Of an untrained student, with two threads."""
     torch.manual_seed(0)
-    student = Student(StudentConfig(size=SIZE)).eval()
+    student = Student(StudentConfig(encoder="mobilenetv3_small_100", size=SIZE)).eval()
     if request.param == "torch":
         return of_student(student)
     path = tmp_path_factory.mktemp("runtimes") / "student.onnx"
