@@ -120,6 +120,7 @@ def segments(ws: Workspace, run: str, clock: Clock, hours: float, on_event: Call
             assert error.exit_code == 75 and run in error.hint
 
 
+@pytest.mark.endurance
 def test_twelve_hours_in_three_requeued_segments_are_one_training(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(REQUEUE, "1")
     whole, cut = tiny(ws, epochs=4), tiny(ws, epochs=4)

@@ -183,6 +183,7 @@ def test_a_replay_that_is_stopped_goes_on_and_every_seed_has_its_own_parents(tmp
     assert again.runs == made.runs and results.record_path(ws, "v7", 1).stat().st_mtime_ns == before
 
 
+@pytest.mark.endurance
 def test_a_record_that_is_lost_is_measured_again_without_training(tmp_path: Path) -> None:
     ws = workspace_for(tmp_path / "replay", LITTLE)
     scale = replace(LITTLE, versions=("v5",), train=2)
@@ -207,6 +208,7 @@ class Diverging(Scale):
         return (*super().settings(recipe), "loss.weights.depth=1e39", "optimizer.batch_size=2")
 
 
+@pytest.mark.endurance
 def test_a_version_that_diverges_leaves_findings_open_and_does_not_end_the_replay(tmp_path: Path) -> None:
     ws = workspace_for(tmp_path / "replay", LITTLE)
     scale = Diverging("little", (64, 96), LITTLE.frames, train=3, fine_tune=1, versions=("v5", "v7"), measured=("nyu", "lilocbench"))
