@@ -34,7 +34,7 @@ test: setup lint ## lint, types, import contracts, tests
 	$(MAKE) --no-print-directory -j2 collected types contracts
 	$(MAKE) --no-print-directory pytest
 
-endurance: setup ## what takes minutes on real engines: a node that is lost, jobs that are killed, a registry that moves, dvc repro
+endurance: setup ## the tests that are long runs: a node that is lost, jobs that are killed, a registry that moves, dvc repro
 	$(RUN)python -m pytest -n 3 --dist worksteal -m endurance
 
 lint: setup

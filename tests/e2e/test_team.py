@@ -256,7 +256,6 @@ def test_who_has_no_password_is_told_so_and_sees_nothing(
     assert "neither-this" not in refused.value.message
 
 
-@pytest.mark.endurance
 def test_the_servers_secrets_are_their_owners_alone_and_stand_in_no_command_line(server: Server) -> None:
     for name in ("settings", "auth.ini", "mlflow.log"):
         assert stat.S_IMODE((server.folder / name).stat().st_mode) == 0o600
