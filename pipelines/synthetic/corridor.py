@@ -177,7 +177,7 @@ def _end(end: Spot, width: float, height: float, style: Style, rng: np.random.Ge
 
 def _walk(length: float, width: float, rng: np.random.Generator) -> Walk:
     """Patrols from end to end: drive, turn on the spot, drive back; never quite straight."""
-    waves, level = rng.uniform(0, 2 * math.pi, 4), float(rng.uniform(0.42, 0.58))
+    waves, level = rng.uniform(0, 2 * math.pi, 3), float(rng.uniform(0.42, 0.58))
     first, last = 1.6, length - 1.7
     offset = float(rng.uniform(0, 1))
 
@@ -186,13 +186,14 @@ def _walk(length: float, width: float, rng: np.random.Generator) -> Walk:
         back, part = lap >= 0.5, (lap % 0.5) / 0.5
         drive, turn = min(part / 0.84, 1.0), max(part - 0.84, 0.0) / 0.16
         along = first + (last - first) * (1 - drive if back else drive)
-        # Not a whole number of sways a lap: the second lap must not show the pictures of the first, which would leak into validation.
+        # Not a whole number of sways a lap: the second lap must not show the pictures of the first, which would leak into validation. Yaw and
+        # pitch are a quarter apart, because each of them is the same in both laps where it crosses its middle.
         sway = 2 * math.pi * 0.7 * LAPS * phase
         side = width * 0.46 + 0.07 * math.sin(3 * sway + waves[0])
         smooth = turn * turn * (3 - 2 * turn)
         yaw = math.pi * (smooth + back) + 0.16 * math.sin(5 * sway + waves[1])
         bump = 0.012 * math.sin(40 * sway + waves[2])
-        return Pose((along, side, level + 0.3 * bump), yaw, 0.02 + bump + 0.03 * math.sin(2 * sway + waves[3]), 0.5 * bump)
+        return Pose((along, side, level + 0.3 * bump), yaw, 0.02 + bump + 0.05 * math.cos(5 * sway + waves[1]), 0.5 * bump)
 
     return walk
 
