@@ -1,4 +1,4 @@
-"""What a shell offers while a command is typed: names of recipes, versions and runs. An error would be printed into the line."""
+"""What a shell offers while a command is typed: names of recipes, versions, datasets, domains and runs. An error would be printed into the line."""
 
 from __future__ import annotations
 
@@ -21,6 +21,27 @@ def complete_versions(incomplete: str) -> list[str]:
         return [name for name in names if name.startswith(incomplete)]
     except VortexError:
         return []
+
+
+def complete_datasets(incomplete: str) -> list[str]:
+    """Names of datasets, which are the folders of `data/`; none outside a workspace."""
+    try:
+        return sorted(path.name for path in console.workspace().data.glob("*/") if path.name.startswith(incomplete))
+    except VortexError:
+        return []
+
+
+def complete_domains(incomplete: str) -> list[str]:
+    """Names of the domains of `vortex.toml`; none outside a workspace."""
+    try:
+        return sorted(name for name in console.workspace().config.domains if name.startswith(incomplete))
+    except VortexError:
+        return []
+
+
+def complete_versions_and_datasets(incomplete: str) -> list[str]:
+    """Both, for what takes either."""
+    return [*complete_versions(incomplete), *complete_datasets(incomplete)]
 
 
 def complete_runs(incomplete: str) -> list[str]:

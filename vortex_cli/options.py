@@ -19,9 +19,14 @@ import typer
 from core.errors import Interrupted, UsageError
 from core.option import Option
 from vortex_cli import console
-from vortex_cli.completion import complete_recipes, complete_versions
+from vortex_cli.completion import complete_datasets, complete_domains, complete_recipes, complete_versions
 
-COMPLETIONS: Final = {"recipes": complete_recipes, "versions": complete_versions}
+COMPLETIONS: Final = {
+    "recipes": complete_recipes,
+    "versions": complete_versions,
+    "datasets": complete_datasets,
+    "domains": complete_domains,
+}
 LARGEST_SIDE: Final = 4096
 
 

@@ -7,14 +7,18 @@ from typing import Annotated
 
 import typer
 
-from vortex_cli.completion import complete_versions
+from vortex_cli.completion import complete_datasets, complete_domains, complete_versions
 
 VersionName = Annotated[str, typer.Argument(metavar="VERSION", help="A registered version.", autocompletion=complete_versions)]
+DatasetName = Annotated[str, typer.Argument(metavar="NAME", help="A dataset of `vortex data list`.", autocompletion=complete_datasets)]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the history.")]
 SigningKey = Annotated[Path | None, typer.Option("--sign", metavar="KEY", help="Sign it with this ed25519 key (PEM), as a DSSE envelope.")]
 
 ChannelDevice = Annotated[str | None, typer.Option("--device", metavar="X", help="Device of the channel; default: the only one.")]
-ChannelDomain = Annotated[str | None, typer.Option("--domain", metavar="D", help="Domain of the channel; default: the version's own.")]
+ChannelDomain = Annotated[
+    str | None,
+    typer.Option("--domain", metavar="D", help="Domain of the channel; default: the version's own.", autocompletion=complete_domains),
+]
 
 ComputeDevice = Annotated[str, typer.Option("--device", help="What torch computes on: auto, cpu or cuda.")]
 PredictionRuntime = Annotated[

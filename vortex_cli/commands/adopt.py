@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vortex_cli import console, wording
-from vortex_cli.completion import complete_recipes, complete_versions
+from vortex_cli.completion import complete_domains, complete_recipes, complete_versions
 from vortex_cli.parameters import Reason
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ def adopt(
         Path | None,
         typer.Option("--metrics", metavar="FILE", help="Declared figures, as `published:` of a lineage file; no gate takes them."),
     ] = None,
-    domain: Annotated[str | None, typer.Option("--domain", metavar="D", help="The domain that it is for.")] = None,
+    domain: Annotated[
+        str | None, typer.Option("--domain", metavar="D", help="The domain that it is for.", autocompletion=complete_domains)
+    ] = None,
     parent: Annotated[
         list[str] | None,
         typer.Option(

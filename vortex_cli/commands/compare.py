@@ -10,7 +10,7 @@ import typer
 
 from core.errors import UsageError
 from vortex_cli import console, published, wording
-from vortex_cli.completion import complete_recipes, complete_versions
+from vortex_cli.completion import complete_domains, complete_recipes, complete_versions
 from vortex_cli.parameters import JudgedMetrics, Margin
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ def _complete(incomplete: str) -> list[str]:
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="A version, a shipped recipe or a recipe file.", autocompletion=_complete)],
     b: Annotated[str, typer.Argument(metavar="B", help="Another one.", autocompletion=_complete)],
-    domain: Annotated[str | None, typer.Option("--domain", metavar="D", help="Only what was measured on this domain.")] = None,
+    domain: Annotated[
+        str | None, typer.Option("--domain", metavar="D", help="Only what was measured on this domain.", autocompletion=complete_domains)
+    ] = None,
     metric: JudgedMetrics = None,
     margin: Margin = 0.01,
     html: Annotated[Path | None, typer.Option("--html", metavar="PATH", help="Write the comparison as one HTML page, too.")] = None,

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from vortex_cli import console
+from vortex_cli.completion import complete_datasets
 from vortex_cli.options import parse_size
+from vortex_cli.parameters import DatasetName
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -179,7 +181,7 @@ def list_() -> None:
 
 
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A dataset of `vortex data list`.")],
+    name: DatasetName,
     frames: Annotated[int, typer.Option(min=1, max=64, help="Frames on the contact sheet.")] = 8,
     frame: Annotated[
         str | None, typer.Option("--frame", metavar="ID", help="All that is known of this frame alone, and its picture.")
@@ -218,7 +220,7 @@ def show(
     console.emit(payload, console.table(("dataset", name), [*facts, ("contact sheet", sheet or "–")]))
 
 
-def remove(name: Annotated[str, typer.Argument(metavar="NAME", help="A dataset of `vortex data list`.")]) -> None:
+def remove(name: DatasetName) -> None:
     """Take a dataset out of data/, and record data/ without it. DVC's cache keeps its frames, and checkout brings them back.
 
     Refuses while data/ has changes that no version holds, while a run at work uses the dataset, and where an exam names it.
@@ -235,7 +237,7 @@ def remove(name: Annotated[str, typer.Argument(metavar="NAME", help="A dataset o
 
 
 def rename(
-    name: Annotated[str, typer.Argument(metavar="OLD", help="A dataset of `vortex data list`.")],
+    name: Annotated[str, typer.Argument(metavar="OLD", help="A dataset of `vortex data list`.", autocompletion=complete_datasets)],
     new_name: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],
 ) -> None:
     """Give a dataset another name. Its frames and its digest stay, so what was judged and measured of it holds; exams follow.

@@ -13,7 +13,7 @@ from core.classes import CLASSES
 from core.depth import RANGES_M
 from core.errors import UsageError
 from vortex_cli import console, wording
-from vortex_cli.completion import complete_versions
+from vortex_cli.completion import complete_datasets, complete_domains, complete_versions
 from vortex_cli.parameters import ComputeDevice, JudgedMetrics, Margin
 
 if TYPE_CHECKING:
@@ -49,9 +49,12 @@ def evaluate(
         bool, typer.Option("--all", help="Measure every version that was not measured there, and show all in one table.")
     ] = False,
     domain: Annotated[
-        str | None, typer.Option("--domain", metavar="D", help="Measure on its datasets; default: the version's own.")
+        str | None,
+        typer.Option("--domain", metavar="D", help="Measure on its datasets; default: the version's own.", autocompletion=complete_domains),
     ] = None,
-    data: Annotated[str | None, typer.Option("--data", metavar="NAME|MANIFEST", help="Measure on this set alone.")] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="NAME|MANIFEST", help="Measure on this set alone.", autocompletion=complete_datasets)
+    ] = None,
     split: Annotated[str | None, typer.Option("--split", help="Which frames: val, test or train; default: val.")] = None,
     protocol: Annotated[
         str | None, typer.Option("--protocol", metavar="NAME", help="A published one: nyu654-eigen, lineage-val or femto459-da3.")

@@ -10,7 +10,7 @@ import typer
 
 from core.errors import UsageError
 from vortex_cli import console, wording
-from vortex_cli.completion import complete_versions
+from vortex_cli.completion import complete_domains, complete_versions
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,7 +28,9 @@ def history(
     version: Annotated[
         str | None, typer.Argument(metavar="VERSION", help="Only what concerns this version.", autocompletion=complete_versions)
     ] = None,
-    domain: Annotated[str | None, typer.Option("--domain", metavar="D", help="Only promotions in this domain.")] = None,
+    domain: Annotated[
+        str | None, typer.Option("--domain", metavar="D", help="Only promotions in this domain.", autocompletion=complete_domains)
+    ] = None,
     device: Annotated[str | None, typer.Option("--device", metavar="X", help="Only promotions on this device.")] = None,
     last: Annotated[
         int | None, typer.Option("--last", min=1, metavar="N", help="Only the newest N lines; a table shows 100 unless told.")

@@ -11,6 +11,7 @@ import typer
 
 from core.errors import UsageError
 from vortex_cli import console
+from vortex_cli.parameters import DatasetName
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -30,7 +31,7 @@ class Split(StrEnum):
 
 
 def label(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A dataset of `vortex data list`.")],
+    name: DatasetName,
     teachers: Annotated[str, typer.Option(metavar="A,B,…", help="Any of da3, da2, da2-metric, yolo, sam2, geometric.")],
     resume: Annotated[bool, typer.Option("--resume", help="Continue unfinished work, and say so when there is none.")] = False,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Processes, each with teachers of its own; the labels are the same.")] = 1,

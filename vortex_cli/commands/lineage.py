@@ -11,7 +11,7 @@ import typer
 
 from core.errors import UsageError
 from vortex_cli import branches, console, wording
-from vortex_cli.completion import complete_versions
+from vortex_cli.completion import complete_versions_and_datasets
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -47,7 +47,7 @@ def lineage(
         typer.Argument(
             metavar="NAME",
             help="A version, DATASET, DATASET@HASH, teacher, FRAME or DATASET/FRAME, channel, device, robot or commit; or KIND:NAME.",
-            autocompletion=complete_versions,
+            autocompletion=complete_versions_and_datasets,
         ),
     ] = None,
     data: Annotated[bool, typer.Option("--data/--no-data", help="Show teachers and datasets below each version.")] = True,

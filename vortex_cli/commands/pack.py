@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vortex_cli import console
+from vortex_cli.completion import complete_datasets
 from vortex_cli.options import parse_size
 
 if TYPE_CHECKING:
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def pack(
-    name: Annotated[str, typer.Argument(metavar="NAME|MANIFEST", help="A dataset, or the path of a manifest.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME|MANIFEST", help="A dataset, or the path of a manifest.", autocompletion=complete_datasets)
+    ],
     size: Annotated[str, typer.Option(metavar="HxW", help="Height and width of the frames: that of the recipe that will read them.")],
     workers: Annotated[int, typer.Option(min=0, max=256, help="Threads that decode; default: one a core. The bytes are the same.")] = 0,
     verify: Annotated[bool, typer.Option("--verify", help="Read the whole pack and check every row.")] = False,

@@ -8,7 +8,7 @@ import typer
 
 from core.errors import UsageError
 from vortex_cli import console, wording
-from vortex_cli.completion import complete_versions
+from vortex_cli.completion import complete_versions_and_datasets
 from vortex_cli.parameters import Reason
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ def quarantine(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="NAME", help="A version, DATASET or DATASET@HASH; without one: what is in quarantine.", autocompletion=complete_versions
+            metavar="NAME",
+            help="A version, DATASET or DATASET@HASH; without one: what is in quarantine.",
+            autocompletion=complete_versions_and_datasets,
         ),
     ] = None,
     reason: Reason = "",

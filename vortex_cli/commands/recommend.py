@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vortex_cli import console, wording
+from vortex_cli.completion import complete_domains
 from vortex_cli.parameters import Margin
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Use(StrEnum):
 
 
 def recommend(
-    domain: Annotated[str, typer.Option("--domain", metavar="D", help="Where the version is to work.")],
+    domain: Annotated[str, typer.Option("--domain", metavar="D", help="Where the version is to work.", autocompletion=complete_domains)],
     for_: Annotated[Use, typer.Option("--for", help="Deploy it there, or fine-tune from it on the domain's data.")] = Use.deploy,
     margin: Margin = 0.01,
 ) -> None:

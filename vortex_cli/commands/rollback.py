@@ -7,14 +7,17 @@ from typing import Annotated
 import typer
 
 from vortex_cli import console
-from vortex_cli.completion import complete_versions
+from vortex_cli.completion import complete_domains, complete_versions
 from vortex_cli.parameters import ChannelDevice, Reason
 
 
 def rollback(
     device: ChannelDevice = None,
     domain: Annotated[
-        str | None, typer.Option("--domain", metavar="D", help="Domain of the channel; default: the only one in production.")
+        str | None,
+        typer.Option(
+            "--domain", metavar="D", help="Domain of the channel; default: the only one in production.", autocompletion=complete_domains
+        ),
     ] = None,
     to: Annotated[
         str | None,

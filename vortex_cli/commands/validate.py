@@ -10,6 +10,7 @@ import typer
 
 from core.errors import VortexError
 from vortex_cli import console
+from vortex_cli.completion import complete_datasets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,7 +39,10 @@ class Format(StrEnum):
 
 
 def validate(
-    data: Annotated[list[str] | None, typer.Argument(metavar="NAME|MANIFEST", help="Datasets, or paths of a manifest.jsonl.")] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME|MANIFEST", help="Datasets, or paths of a manifest.jsonl.", autocompletion=complete_datasets),
+    ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Every dataset of the workspace.")] = False,
     kind: Annotated[str | None, typer.Option(metavar="KIND", help="Judge by the bounds of this kind instead of the domain's own.")] = None,
     rows_only: Annotated[bool, typer.Option("--rows-only", help="Read the manifests' rows and no frame: for a commit hook.")] = False,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vortex_cli import console, published, wording
+from vortex_cli.completion import complete_domains
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -24,7 +25,10 @@ PRETTY_ROWS = 200
 
 
 def versions(
-    domain: Annotated[str | None, typer.Option("--domain", metavar="D", help="Only versions for, or measured on, this domain.")] = None,
+    domain: Annotated[
+        str | None,
+        typer.Option("--domain", metavar="D", help="Only versions for, or measured on, this domain.", autocompletion=complete_domains),
+    ] = None,
 ) -> None:
     """List every version: what it is, what it was made from, how good it is and where it runs.
 

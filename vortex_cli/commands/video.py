@@ -9,12 +9,18 @@ from typing import Annotated
 import typer
 
 from vortex_cli import console, wording
+from vortex_cli.completion import complete_datasets
 from vortex_cli.parameters import ComputeDevice, Every, PredictionRuntime, VersionName
 
 
 def video(
     version: VersionName,
-    data: Annotated[str, typer.Option("--data", metavar="NAME|MANIFEST", help="The frames, in the order of their manifest.")],
+    data: Annotated[
+        str,
+        typer.Option(
+            "--data", metavar="NAME|MANIFEST", help="The frames, in the order of their manifest.", autocompletion=complete_datasets
+        ),
+    ],
     out: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="An .mp4 or .webm; default: build/videos/VERSION/NAME-SPLIT.mp4."),

@@ -27,7 +27,7 @@ from vortex_cli.commands.history import history
 from vortex_cli.commands.lineage import lineage
 from vortex_cli.commands.show import show
 from vortex_cli.commands.versions import versions
-from vortex_cli.completion import complete_versions
+from vortex_cli.completion import complete_datasets, complete_domains, complete_versions, complete_versions_and_datasets
 
 COMMANDS: list[Callable[..., None]] = [versions, lineage, history]
 
@@ -202,10 +202,14 @@ def test_history_tells_of_a_rollback(filled: Workspace, capsys: pytest.CaptureFi
     assert "glass door" in text
 
 
-def test_completion_offers_versions_and_never_fails(filled: Workspace, tmp_path: Path) -> None:
-    assert complete_versions("v1") == ["v10"]
+def test_completion_offers_what_is_there_and_never_fails(filled: Workspace, tmp_path: Path) -> None:
+    assert complete_versions("v1") == ["v10"] and complete_domains("") == ["corridor", "rooms"]
+    for name in ("kitchen", "office"):
+        (filled.data / name).mkdir(parents=True)
+    assert complete_datasets("") == ["kitchen", "office"] and complete_datasets("off") == ["office"] and complete_datasets("*") == []
+    assert complete_versions_and_datasets("") == ["v6", "v10", "kitchen", "office"]
     console.session.workspace_dir = tmp_path / "nowhere"
-    assert complete_versions("v") == []
+    assert complete_versions_and_datasets("") == complete_domains("") == []
 
 
 def test_actor_and_commit_come_from_git_where_there_is_one(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
