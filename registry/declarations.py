@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from core.errors import VortexError
 from core.shipped import SHIPPED
+from registry import stored
 
 if TYPE_CHECKING:
     from registry.edges import Edge
@@ -137,6 +138,6 @@ def figures(metrics: Iterable[DeclaredMetric]) -> list[tuple[str, str]]:
     return [(place, ", ".join(texts)) for place, texts in places.items()]
 
 
-def declared_metrics(raw: Iterable[Mapping[str, Any]]) -> tuple[DeclaredMetric, ...]:
+def declared_metrics(raw: object) -> tuple[DeclaredMetric, ...]:
     """Declared metrics from their JSON."""
-    return tuple(DeclaredMetric(**{**metric, "value": float(metric["value"])}) for metric in raw)
+    return tuple(stored.record(DeclaredMetric, metric) for metric in stored.array(raw))

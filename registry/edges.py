@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final, Literal
 
+from registry import stored
+
 EdgeKind = Literal["recipe", "weights", "teacher", "data"]
 
 
@@ -69,5 +71,5 @@ EDGES: Final[Mapping[str, type[WeightsEdge | RecipeEdge | TeacherEdge | DataEdge
 
 
 def edges(triples: Iterable[tuple[str, str, str]]) -> tuple[Edge, ...]:
-    """Edges from what the ledger stores of them. Raises KeyError for an unknown kind."""
-    return tuple([EDGES[kind](ref, detail) for kind, ref, detail in triples])
+    """Edges from what the ledger stores of them. Raises KeyError for an unknown kind, TypeError for a part that is no text."""
+    return tuple([EDGES[kind](stored.text(ref), stored.text(detail)) for kind, ref, detail in triples])

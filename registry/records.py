@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal, NamedTuple, cast, get_args
 
+from registry import stored
 from registry.channels import Channel
 from registry.declarations import Adoption, Declaration, DeclaredMetric
 from registry.edges import Edge
@@ -409,67 +410,44 @@ def is_exam(protocol: str) -> bool:
     return _EXAM.fullmatch(protocol) is not None
 
 
-def artifact(raw: Mapping[str, Any] | None) -> Artifact | None:
+def artifact(raw: object) -> Artifact:
     """An artifact from its JSON."""
-    return Artifact(**raw) if raw else None
+    return stored.record(Artifact, raw)
 
 
-def metrics(raw: Mapping[str, Any]) -> Metrics:
+def optional_artifact(raw: object) -> Artifact | None:
+    """An artifact or nothing from its JSON."""
+    return None if raw is None else artifact(raw)
+
+
+def data_use(raw: object) -> DataUse:
+    """How a run used a dataset, from its JSON. Raises ValueError for a state that is none."""
+    state = stored.mapping(raw).get("state", "")
+    if state not in ("", *get_args(DataState)):
+        raise ValueError(f"{state!r:.60} is nothing that a gate says")
+    return stored.record(DataUse, raw, state=state)
+
+
+def metrics(raw: object) -> Metrics:
     """Metrics from their JSON; `nan` and `inf` come back as numbers, so that a gate sees them."""
-    values = {name: float(value) for name, value in raw["values"].items()}
-    return Metrics(**{**raw, "values": values, "digest": text(raw["digest"]), "errors": artifact(raw["errors"])})
+    return stored.record(Metrics, raw, errors=optional_artifact(stored.mapping(raw)["errors"]))
 
 
-def export(raw: Mapping[str, Any]) -> Export:
+def export(raw: object) -> Export:
     """An export from its JSON."""
-    size = raw["size"]
-    numbers = {key: None if raw[key] is None else float(raw[key]) for key in ("parity_m", "class_agreement")}
-    return Export(**{**raw, **numbers, "artifact": Artifact(**raw["artifact"]), "size": (size[0], size[1]) if size else None})
+    return stored.record(Export, raw, artifact=artifact(stored.mapping(raw)["artifact"]))
 
 
-def evidence(raw: Mapping[str, Any]) -> Evidence:
+def evidence(raw: object) -> Evidence:
     """Evidence from its JSON."""
-    return Evidence(**{**raw, "artifact": Artifact(**raw["artifact"]), "signers": tuple(map(text, raw["signers"]))})
+    return stored.record(Evidence, raw, artifact=artifact(stored.mapping(raw)["artifact"]))
 
 
 def device_status(raw: Mapping[str, Any]) -> DeviceStatus:
     """What a device said of itself, from its JSON. Raises TypeError or ValueError, naming it, for a field of another kind."""
-    outcome = text(raw["outcome"])
+    outcome = stored.text(raw["outcome"])
     if outcome not in get_args(Outcome):
         raise ValueError(f"{outcome!r:.60} is no outcome")
-    version, bundle, slot, engine = (optional_text(raw[name]) for name in ("version", "bundle", "slot", "engine"))
-    counter, at, reason = count(raw["counter"]), text(raw["at"]), text(raw.get("reason", ""))
-    return DeviceStatus(counter, at, cast(Outcome, outcome), version, bundle, slot, engine, reason, optional_text(raw.get("about")))
-
-
-def text(value: object) -> str:
-    """A text from its JSON. Raises TypeError for anything else."""
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r:.60} is no text")
-    return value
-
-
-def optional_text(value: object) -> str | None:
-    """A text or nothing from its JSON. Raises TypeError for anything else."""
-    return None if value is None else text(value)
-
-
-def number(value: object) -> float:
-    """A number from its JSON. Raises TypeError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{value!r:.60} is no number")
-    return value
-
-
-def count(value: object) -> int:
-    """A whole number from its JSON. Raises TypeError for anything else."""
-    if type(value) is not int:
-        raise TypeError(f"{value!r:.60} is no whole number")
-    return value
-
-
-def mapping(value: object) -> Mapping[str, Any]:
-    """An object from its JSON. Raises TypeError for anything else."""
-    if not isinstance(value, dict):
-        raise TypeError(f"{value!r:.60} is no object")
-    return value
+    version, bundle, slot, engine = (stored.optional_text(raw[name]) for name in ("version", "bundle", "slot", "engine"))
+    counter, at, reason = stored.count(raw["counter"]), stored.text(raw["at"]), stored.text(raw.get("reason", ""))
+    return DeviceStatus(counter, at, cast(Outcome, outcome), version, bundle, slot, engine, reason, stored.optional_text(raw.get("about")))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
-from registry import records
+from registry import stored
 from registry.channels import Channel, ChannelState
 from registry.events.event import AUDIT, Event, Scope, Sentence
 from registry.ledger import Claim, Contradiction, Entry
@@ -38,8 +38,8 @@ class ChannelEvent(Event):
     def parse(cls, entry: Entry) -> Self:
         """The event that was stored as this entry of the ledger."""
         channel, head = Channel.parse(entry.subject), entry.head
-        version, stage = records.text(head["version"]), records.text(head["stage"])
-        return cls(channel, version, stage, records.count(head["seq"]), records.optional_text(head["replaced"]))
+        version, stage = stored.text(head["version"]), stored.text(head["stage"])
+        return cls(channel, version, stage, stored.count(head["seq"]), stored.optional_text(head["replaced"]))
 
     def concerns(self, version: str | None, device: str | None, domain: str | None) -> bool:
         """Whether it is about this channel, and about `version` or replaced it."""
@@ -71,9 +71,9 @@ class ChannelJudged(ChannelEvent):
     def parse(cls, entry: Entry) -> Self:
         """The event that was stored as this entry of the ledger."""
         body, parsed = entry.body or {}, super().parse(entry)
-        exam = {record["set"]: record["frames"] for record in map(records.mapping, body.get("exam", ()))}
-        checks = tuple(map(records.mapping, body["checks"]))
-        return dataclasses.replace(parsed, checks=checks, exam=exam, policies=body.get("policies", ""))
+        exam = {stored.text(part["set"]): stored.count(part["frames"]) for part in map(stored.mapping, stored.array(body.get("exam", ())))}
+        checks = tuple(map(stored.mapping, stored.array(body["checks"])))
+        return dataclasses.replace(parsed, checks=checks, exam=exam, policies=stored.text(body.get("policies", "")))
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class ChannelPromoted(ChannelJudged, kind="channel.promoted"):
     @classmethod
     def parse(cls, entry: Entry) -> Self:
         """The event that was stored as this entry of the ledger."""
-        return dataclasses.replace(super().parse(entry), share=records.number(entry.head.get("share", 1.0)))
+        return dataclasses.replace(super().parse(entry), share=stored.number(entry.head.get("share", 1.0)))
 
     def claims(self) -> tuple[Claim, ...]:
         """The channel's next move."""
@@ -99,14 +99,14 @@ class ChannelPromoted(ChannelJudged, kind="channel.promoted"):
     def fold_head(entry: Entry, state: State) -> None:
         """The channel has moved; what was in production before is remembered. Raises Contradiction for a move that is not the next."""
         channel = _before_move(entry, state)
-        version, stage = records.text(entry.head["version"]), records.text(entry.head["stage"])
+        version, stage = stored.text(entry.head["version"]), stored.text(entry.head["stage"])
         replaces = stage == "production" and channel.production not in (None, version)
         earlier = (*channel.earlier, str(channel.production)) if replaces else channel.earlier
         moved = dataclasses.replace(channel, seq=entry.head["seq"], current={**channel.current, stage: version}, earlier=earlier)
         if stage == "production":
             moved = dataclasses.replace(
                 moved,
-                share=records.number(entry.head.get("share", 1.0)),
+                share=stored.number(entry.head.get("share", 1.0)),
                 since=channel.since if version == channel.production else moved.seq,
                 withdrawn=tuple(name for name in channel.withdrawn if name != version),
             )
@@ -158,7 +158,7 @@ class ChannelRolledBack(ChannelEvent, kind="channel.rolled_back"):
                 " not in production there",
                 AUDIT,
             )
-        current, seq = {**channel.current, records.text(entry.head["stage"]): version}, entry.head["seq"]
+        current, seq = {**channel.current, stored.text(entry.head["stage"]): version}, entry.head["seq"]
         left = (*(name for name in channel.withdrawn if name not in (version, channel.production)), str(channel.production))
         state.channels[entry.subject] = ChannelState(channel.channel, seq, current, channel.before(version), since=seq, withdrawn=left)
 
@@ -202,8 +202,8 @@ class ChannelBundled(ChannelNote, kind="channel.bundled"):
     def parse(cls, entry: Entry) -> Self:
         """The event that was stored as this entry of the ledger."""
         head = entry.head
-        version, bundle, export = (records.text(head[name]) for name in ("version", "bundle", "export"))
-        return cls(Channel.parse(entry.subject), version, bundle, records.count(head["bytes"]), export)
+        version, bundle, export = (stored.text(head[name]) for name in ("version", "bundle", "export"))
+        return cls(Channel.parse(entry.subject), version, bundle, stored.count(head["bytes"]), export)
 
     def sentence(self) -> Sentence:
         """For which channel, and as which bundle."""
@@ -223,7 +223,7 @@ class ChannelHeld(ChannelNote, kind="channel.held"):
     @classmethod
     def parse(cls, entry: Entry) -> Self:
         """The event that was stored as this entry of the ledger."""
-        return cls(Channel.parse(entry.subject), records.text(entry.head["version"]), records.count(entry.head["seq"]))
+        return cls(Channel.parse(entry.subject), stored.text(entry.head["version"]), stored.count(entry.head["seq"]))
 
     def sentence(self) -> Sentence:
         """Whose rollout."""
@@ -233,7 +233,7 @@ class ChannelHeld(ChannelNote, kind="channel.held"):
 def _before_move(entry: Entry, state: State) -> ChannelState:
     """The channel as this move of it finds it."""
     channel = state.channel(entry.subject)
-    if records.count(entry.head["seq"]) != channel.seq + 1:
+    if stored.count(entry.head["seq"]) != channel.seq + 1:
         raise Contradiction(
             f"the chain breaks at event {entry.seq}: it is move {entry.head['seq']!r:.20} of channel {entry.subject:.160}, which is at move {channel.seq}",
             AUDIT,

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+from registry import stored
 from registry.events.event import Event, Scope, Sentence
 from registry.ledger import Entry
 from registry.records import Quarantine
@@ -41,7 +42,7 @@ class DataQuarantined(DataEvent, kind="data.quarantined"):
     @classmethod
     def parse(cls, entry: Entry) -> Self:
         """The event that was stored as this entry of the ledger."""
-        return cls(entry.subject, tuple((entry.body or {})["contents"]))
+        return cls(entry.subject, stored.texts((entry.body or {})["contents"]))
 
     @staticmethod
     def fold_head(entry: Entry, state: State) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from registry import records
+from registry import records, stored
 from registry.channels import Channel
 from registry.events.event import AUDIT, Event, Scope, Sentence
 from registry.ledger import Contradiction, Entry
@@ -50,7 +50,7 @@ class DeviceEnrolled(DeviceEvent, kind="device.enrolled"):
     @classmethod
     def parse(cls, entry: Entry) -> Self:
         """The event that was stored as this entry of the ledger."""
-        return cls(entry.subject, Channel.parse(entry.head["channel"]), *(records.text(entry.head[name]) for name in ("keyid", "key")))
+        return cls(entry.subject, Channel.parse(entry.head["channel"]), *(stored.text(entry.head[name]) for name in ("keyid", "key")))
 
     @staticmethod
     def fold_head(entry: Entry, state: State) -> None:

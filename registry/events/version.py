@@ -6,14 +6,13 @@ import dataclasses
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Final, Self
 
-from registry import records
+from registry import records, stored
 from registry.declarations import Adoption, Declaration, DeclaredJob, DeclaredVersion, declared_metrics
 from registry.edges import VersionEdge, edges
 from registry.events.event import AUDIT, Event, Scope, Sentence
 from registry.ledger import Claim, Contradiction, Entry
 from registry.records import (
     Artifact,
-    DataUse,
     Evidence,
     Export,
     Headline,
@@ -86,18 +85,15 @@ class VersionRegistered(VersionEvent, kind="version.registered"):
         """The event that was stored as this entry of the ledger."""
         head, body = entry.head, entry.body or {}
         names = {item.name for item in fields(NewVersion)}
-        parts = {name: value for name, value in (head | body).items() if name in names}
-        new = NewVersion(
-            **{
-                **parts,
-                "size": (head["size"][0], head["size"][1]),
-                "parents": edges(head["parents"]),
-                "data": tuple(DataUse(**use) for use in body["data"]),
-                "checkpoint": Artifact(**body["checkpoint"]),
-                "fingerprints": records.artifact(body.get("fingerprints")),
-            }
+        new = stored.record(
+            NewVersion,
+            {name: value for name, value in (head | body).items() if name in names},
+            parents=edges(stored.array(head["parents"])),
+            data=tuple(map(records.data_use, stored.array(body["data"]))),
+            checkpoint=records.artifact(body["checkpoint"]),
+            fingerprints=records.optional_artifact(body.get("fingerprints")),
         )
-        return cls(entry.subject, new, body["mlflow_version"])
+        return cls(entry.subject, new, stored.count(body["mlflow_version"]))
 
     @staticmethod
     def fold_head(entry: Entry, state: State) -> None:
@@ -108,18 +104,19 @@ class VersionRegistered(VersionEvent, kind="version.registered"):
                 f"the chain breaks at event {entry.seq}: it registers {entry.subject:.160}, which an earlier event has registered", AUDIT
             )
         state.versions[entry.subject] = VersionState(
-            **{
-                **{name: head[name] for name in VersionRegistered.HEAD},
-                "number": records.count(head["number"]),
-                "unproven": tuple(head.get("unproven", ())),
-                "name": entry.subject,
-                "size": (head["size"][0], head["size"][1]),
-                "parents": edges(head["parents"]),
-                "created_at": entry.at,
-                "actor": entry.actor,
-                "reason": entry.reason,
-                "commit": entry.commit,
-            }
+            name=entry.subject,
+            number=stored.count(head["number"]),
+            codename=stored.text(head["codename"]),
+            recipe=stored.optional_text(head["recipe"]),
+            parents=edges(stored.array(head["parents"])),
+            domain=stored.optional_text(head["domain"]),
+            size=stored.size(head["size"]),
+            truncated=stored.optional_text(head["truncated"]),
+            created_at=entry.at,
+            actor=entry.actor,
+            reason=entry.reason,
+            commit=entry.commit,
+            unproven=stored.texts(head.get("unproven", ())),
         )
 
     def fold_body(self, state: State) -> None:
@@ -132,7 +129,7 @@ class VersionRegistered(VersionEvent, kind="version.registered"):
     def material_of(entry: Entry) -> Material:
         """What the body says of the training data, alone: for a lineage thousands are read, and the rest of them would take most of the time."""
         body = entry.body or {}
-        return Material(tuple([DataUse(**use) for use in body["data"]]), records.artifact(body.get("fingerprints")))
+        return Material(tuple(map(records.data_use, stored.array(body["data"]))), records.optional_artifact(body.get("fingerprints")))
 
     def sentence(self) -> Sentence:
         """What it was made from."""
@@ -169,12 +166,13 @@ class VersionMeasured(VersionEvent, kind="version.measured"):
     def fold_head(entry: Entry, state: State) -> None:
         """The headline, as the newest one. Only an exam makes one; heads of older ledgers name no protocol."""
         head = entry.head
-        if "protocol" in head and not records.is_exam(head["protocol"]):
+        if "protocol" in head and not records.is_exam(stored.text(head["protocol"])):
             return
         headlines = state.versions[entry.subject].headlines
-        domain, camera, rmse, miou = head["domain"], head["camera"], head["rmse"], head["miou"]
+        domain, camera = stored.text(head["domain"]), stored.text(head["camera"])
+        rmse, miou = (None if head[name] is None else stored.measured(head[name]) for name in ("rmse", "miou"))
         headlines.pop((domain, camera), None)
-        headlines[domain, camera] = Headline(domain, camera, None if rmse is None else float(rmse), None if miou is None else float(miou))
+        headlines[domain, camera] = Headline(domain, camera, rmse, miou)
 
     def fold_body(self, state: State) -> None:
         """The measurement, as the newest one."""
@@ -288,16 +286,14 @@ class VersionDeclared(VersionEvent, kind="version.declared"):
         """The event that was stored as this entry of the ledger."""
         names = {item.name for item in fields(Declaration)}
         parts = {name: value for name, value in entry.head.items() if name in names}
-        declaration = Declaration(
-            **{
-                **parts,
-                "parents": edges(parts["parents"]),
-                "data": tuple(parts["data"]),
-                "jobs": tuple(DeclaredJob(**job) for job in parts["jobs"]),
-                "metrics": declared_metrics(parts["metrics"]),
-            }
+        declaration = stored.record(
+            Declaration,
+            parts,
+            parents=edges(stored.array(parts["parents"])),
+            jobs=tuple(stored.record(DeclaredJob, job) for job in stored.array(parts["jobs"])),
+            metrics=declared_metrics(parts["metrics"]),
         )
-        return cls(entry.subject, declaration, entry.head["takes_name"])
+        return cls(entry.subject, declaration, stored.truth(entry.head["takes_name"]))
 
     @staticmethod
     def fold_head(entry: Entry, state: State) -> None:
@@ -347,19 +343,15 @@ class VersionAdopted(VersionRegistered, kind="version.adopted"):
     @classmethod
     def parse(cls, entry: Entry) -> Self:
         """The event that was stored as this entry of the ledger."""
-        plain, raw = VersionRegistered.parse(entry), (entry.body or {})["adoption"]
-        parts = {
-            "class_order": tuple(raw["class_order"]),
-            "metrics": declared_metrics(raw["metrics"]),
-            "sha256": records.text(raw["sha256"]),
-        }
-        return cls(plain.version, plain.new, plain.mlflow_version, Adoption(**{**raw, **parts}), entry.head["takes_name"])
+        plain, raw = VersionRegistered.parse(entry), stored.mapping((entry.body or {})["adoption"])
+        adoption = stored.record(Adoption, raw, metrics=declared_metrics(raw["metrics"]))
+        return cls(plain.version, plain.new, plain.mlflow_version, adoption, stored.truth(entry.head["takes_name"]))
 
     @staticmethod
     def fold_head(entry: Entry, state: State) -> None:
         """A new version; a declared one of its name has weights now. Raises Contradiction where the name is taken, or is not declared."""
         declared = state.declared.get(entry.subject)
-        if entry.head["takes_name"] == (declared is not None):
+        if stored.truth(entry.head["takes_name"]) == (declared is not None):
             raise Contradiction(
                 f"the chain breaks at event {entry.seq}: it adopts a checkpoint as {entry.subject:.160}, which it cannot", AUDIT
             )
