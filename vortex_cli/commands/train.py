@@ -35,7 +35,7 @@ def train(
 ) -> None:
     """Train a student and register it as a version. Ctrl-C, or the wall of a job, leaves a run that --resume continues.
 
-    A recipe is trained anew and on its own datasets, or with --domain or --data on others; --from takes a version's weights and
+    A recipe is trained anew and on its own datasets, or with --domain or --manifest on others; --from takes a version's weights and
     recipe and fine-tunes them. The first training of a shipped recipe takes its name, later ones the next number from v10.
 
     Example: vortex train --from v6 --domain corridor --epochs 12

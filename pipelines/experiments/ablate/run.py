@@ -74,7 +74,7 @@ def _require_frames(plan: TrainPlan, on_event: Emit) -> None:
     if count < FEWEST_FRAMES:
         raise VortexError(
             f"{', '.join(data.name for data in judged)}: {count} validation frame(s), and an ablation needs at least {FEWEST_FRAMES}",
-            "train on data with a larger validation split: --data",
+            "train on data with a larger validation split: --manifest",
         )
     if count < FEWEST_EFFECTIVE:
         message = f"{count} validation frames will be too little to say anything: {FEWEST_EFFECTIVE:.0f} independent ones are needed"

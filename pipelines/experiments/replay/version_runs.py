@@ -145,7 +145,7 @@ def _plan(ws: Workspace, scale: Scale, version: str, seed: int, device: str) -> 
     options = TrainOptions(
         recipe=version,
         # V1 and V2 learn from the same frames with other depth, which the gate does not let through.
-        data=(RELATIVE,) if relative else (),
+        manifest=(RELATIVE,) if relative else (),
         allow_unvalidated=relative,
         size=scale.size,
         seed=seed,

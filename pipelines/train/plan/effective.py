@@ -94,7 +94,7 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     """
     changed = recipes.with_settings(recipe, settings)
     if [_datasets(stage) for stage in changed.stages] != [_datasets(stage) for stage in recipe.stages]:
-        raise UsageError("--set cannot change which datasets a stage has", "name them with --data, --domain or --replay")
+        raise UsageError("--set cannot change which datasets a stage has", "name them with --manifest, --domain or --replay")
     if changed.weights_parent and changed.student.encoder != recipe.student.encoder:
         raise UsageError(
             f"--set student.encoder={changed.student.encoder} does not fit the weights of {changed.weights_parent}, which are of {recipe.student.encoder}",

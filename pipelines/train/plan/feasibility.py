@@ -20,7 +20,7 @@ def require_different(refs: Sequence[DataRef]) -> None:
         other = by_digest.setdefault(ref.digest, ref)
         if other is not ref:
             same = f"{ref.name} is named twice" if ref.name == other.name else f"{other.name} and {ref.name} hold the same frames"
-            raise VortexError(f"{same}: a stage takes every dataset once", "name each once, with --data NAME")
+            raise VortexError(f"{same}: a stage takes every dataset once", "name each once, with --manifest NAME")
 
 
 def require_feasible(stages: Sequence[StagePlan], recipe: Recipe, target: str, workers: int) -> None:

@@ -87,7 +87,7 @@ def gather(ws: Workspace, options: TrainOptions, gpus: int | None = None) -> Wor
     else:
         start, parent = sources.version_start(registry, options.from_version)
         recipe = recipes.parse(parent.recipe_config, f"the recipe of {parent.name}")
-    own = sources.named_data(ws, options.domain, options.data) if options.own_data else None
+    own = sources.named_data(ws, options.domain, options.manifest) if options.own_data else None
     datasets = sources.recipe_data(ws, recipe) if own is None else (own,)
     replayed = tuple(replayed_dataset(ws, name) for name, _ in options.replay_shares)
     present = tuple(dataset.name for dataset in listing(ws))

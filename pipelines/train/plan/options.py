@@ -21,7 +21,7 @@ class TrainOptions:
     """What a person says about a training; the rest is inferred, and told before it starts.
 
     `recipe` is a shipped name or a file, `from_version` a registered version to derive from: exactly one of them. `domain` and
-    `data` (names of datasets or paths of manifests) replace the recipe's own datasets, which makes it one stage, its last.
+    `manifest` (names of datasets or paths of manifests) replace the recipe's own datasets, which makes it one stage, its last.
     `replay` adds old data to the last stage, `settings` sets dotted keys of the recipe as it will be trained.
     """
 
@@ -34,8 +34,8 @@ class TrainOptions:
     domain: Annotated[
         str | None, Option("Train on this domain's datasets, and judge by its validation frames.", metavar="D", completes="domains")
     ] = None
-    data: Annotated[
-        tuple[str, ...], Option("Train on this dataset or manifest; may be repeated.", metavar="NAME|MANIFEST", completes="datasets")
+    manifest: Annotated[
+        tuple[str, ...], Option("Train on this dataset or manifest; may be repeated.", metavar="NAME|PATH", completes="datasets")
     ] = ()
     epochs: Annotated[int | None, Option("Length of the schedule; default: the recipe's, 50 with --from.", least=1)] = None
     batch_size: Annotated[int | None, Option("Frames a step, over all workers.", least=1)] = None
@@ -73,7 +73,7 @@ class TrainOptions:
     @property
     def own_data(self) -> bool:
         """Whether the recipe's datasets are replaced by others."""
-        return bool(self.domain or self.data)
+        return bool(self.domain or self.manifest)
 
     @property
     def claim(self) -> str | None:

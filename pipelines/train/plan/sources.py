@@ -153,12 +153,12 @@ def version_start(registry: Hub, name: str) -> tuple[Start, Version]:
     return Start(kind="version", ref=name, path=path), version
 
 
-def named_data(ws: Workspace, domain: str | None, data: Sequence[str]) -> tuple[DataRef, ...]:
-    """The datasets that `--domain` and `--data` name. Raises VortexError naming what exists."""
+def named_data(ws: Workspace, domain: str | None, manifests: Sequence[str]) -> tuple[DataRef, ...]:
+    """The datasets that `--domain` and `--manifest` name. Raises VortexError naming what exists."""
     if domain:
         ws.domain(domain)
-    if data:
-        return tuple(_named(ws, name, domain) for name in data)
+    if manifests:
+        return tuple(_named(ws, name, domain) for name in manifests)
     return tuple(resolve(ws, name_or_manifest=dataset.name) for dataset in for_domain(ws, str(domain)))
 
 
@@ -189,7 +189,7 @@ def recipe_data(ws: Workspace, recipe: Recipe) -> tuple[tuple[DataRef, ...], ...
         raise VortexError(
             f"recipe {recipe.name} trains on {', '.join(needed)}; not in this workspace: {', '.join(missing)} "
             f"(datasets here: {', '.join(by_name) or 'none'})",
-            f"train the recipe on other data: vortex train {recipe.name} --domain DOMAIN (or --data NAME)",
+            f"train the recipe on other data: vortex train {recipe.name} --domain DOMAIN (or --manifest NAME)",
         )
     return tuple(
         tuple(resolve(ws, name_or_manifest=name) for data in stage.data for name in names[data.dataset]) for stage in recipe.stages

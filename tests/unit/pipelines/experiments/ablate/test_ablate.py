@@ -113,7 +113,7 @@ def test_a_recipe_with_variants_is_its_own_control(ws: Workspace) -> None:
 def test_an_effect_that_exists_is_found_and_a_stop_costs_nothing(ws: Workspace) -> None:
     vary = "optimizer.decoder_lr=1.0e-7,1.0e-3"
     publish(ws, "many", val=16)
-    options = tiny(ws, domain=None, data=("many",))
+    options = tiny(ws, domain=None, manifest=("many",))
     begun: list[str] = []
 
     def interrupt(event: TrainEvent) -> None:
@@ -186,8 +186,8 @@ def test_a_divergence_in_a_worker_is_one_for_the_driver_and_nothing_else_is(tmp_
 def test_too_few_validation_frames_are_refused_before_anything_is_trained(ws: Workspace) -> None:
     publish(ws, "single", val=1)
     with pytest.raises(VortexError, match=r"single: 1 validation frame\(s\), and an ablation needs at least 2") as caught:
-        ablate(ws, tiny(ws, domain=None, data=("single",)), vary="loss.weighting=kendall,fixed")
-    assert "--data" in caught.value.hint and not (ws.build / "runs").exists()
+        ablate(ws, tiny(ws, domain=None, manifest=("single",)), vary="loss.weighting=kendall,fixed")
+    assert "--manifest" in caught.value.hint and not (ws.build / "runs").exists()
 
 
 def test_too_few_validation_frames_are_told_of_before_anything_is_trained(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

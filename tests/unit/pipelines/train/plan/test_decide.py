@@ -96,7 +96,7 @@ def test_a_version_is_trained_on_under_the_fine_tuning_schedule() -> None:
 
 
 def test_replayed_data_has_its_share_and_the_rest_is_divided_by_size() -> None:
-    options = TrainOptions(recipe="v6", data=("new", "few"), replay=("old:0.25",))
+    options = TrainOptions(recipe="v6", manifest=("new", "few"), replay=("old:0.25",))
     plan = decide(options, world((data("new"), data("few", train=4)), replayed=(data("old", "attic"),)))
     assert shares(plan) == {"new": pytest.approx(0.5), "few": pytest.approx(0.25), "old": 0.25}
     assert plan.target == "rooms", "old data is not what the student is judged by"

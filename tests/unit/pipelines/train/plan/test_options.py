@@ -41,7 +41,7 @@ def test_options_that_no_training_can_have_are_refused(options: dict[str, Any], 
 
 def test_options_that_fit_are_taken() -> None:
     TrainOptions(recipe="v6").validate()
-    options = TrainOptions(from_version="v6", data=("rooms",), replay=("a:b:0.25", "c:0.5"), settings=("optimizer.encoder_lr=1e-5",))
+    options = TrainOptions(from_version="v6", manifest=("rooms",), replay=("a:b:0.25", "c:0.5"), settings=("optimizer.encoder_lr=1e-5",))
     options.validate()
     assert options.replay_shares == (("a:b", 0.25), ("c", 0.5)) and options.own_data and options.claim is None
     assert TrainOptions(recipe="v9").claim == "v9" and TrainOptions(recipe="mine.yaml").claim is None

@@ -96,7 +96,7 @@ def test_whole_batches_of_one_dataset_say_how_often_none_of_them_has_a_label(ws:
 
 
 def test_old_data_by_manifest_does_not_become_the_target(ws: Workspace) -> None:
-    assert made(ws, domain=None, data=("new",), replay=("old:0.2",)).target == "corridor"
+    assert made(ws, domain=None, manifest=("new",), replay=("old:0.2",)).target == "corridor"
 
 
 @pytest.mark.parametrize(
@@ -119,16 +119,16 @@ def test_old_data_by_manifest_does_not_become_the_target(ws: Workspace) -> None:
         ({"replay": ("bare:0.2",)}, VortexError, "bare: no frame has the split 'train'"),
         ({"replay": ("new:0.2",)}, VortexError, "new is named twice"),
         ({"replay": ("old:0.01",)}, UsageError, "cannot hold a share of each of 3 datasets"),
-        ({"domain": None, "data": ("bare",), "replay": ("old:0.5",)}, VortexError, "bare: no frame has the split 'train'"),
-        ({"domain": None, "data": ("bare", "new")}, VortexError, "mixes bare \\+ new, but bare: no frame has the split 'train'"),
+        ({"domain": None, "manifest": ("bare",), "replay": ("old:0.5",)}, VortexError, "bare: no frame has the split 'train'"),
+        ({"domain": None, "manifest": ("bare", "new")}, VortexError, "mixes bare \\+ new, but bare: no frame has the split 'train'"),
         # Two shares of 0.65 frames are beaten to the last place of the batch by one of 0.7.
         (
-            {"domain": None, "data": ("new",), "replay": ("old:0.08125", "rear:0.08125")},
+            {"domain": None, "manifest": ("new",), "replay": ("old:0.08125", "rear:0.08125")},
             UsageError,
             "cannot hold a share of each of 3 datasets: none is left for rear",
         ),
         (
-            {"domain": None, "data": ("long", "few"), "batch_size": 16, "settings": ("stages.1.mixing=alternating",)},
+            {"domain": None, "manifest": ("long", "few"), "batch_size": 16, "settings": ("stages.1.mixing=alternating",)},
             UsageError,
             "alternates whole batches of 16, and few would never get one",
         ),
@@ -150,22 +150,22 @@ def test_a_mixture_or_setting_that_cannot_be_is_refused(
 def test_a_copy_is_refused_under_any_name(ws: Workspace, tmp_path: Path) -> None:
     shutil.copytree(ws.data / "new", tmp_path / "copy")
     with pytest.raises(VortexError, match="new and outside:copy hold the same frames"):
-        made(ws, domain=None, data=("new", str(tmp_path / "copy")), replay=("old:0.2",))
+        made(ws, domain=None, manifest=("new", str(tmp_path / "copy")), replay=("old:0.2",))
 
 
 def test_two_manifests_in_folders_of_one_name_keep_their_own_sizes(ws: Workspace, tmp_path: Path) -> None:
     for source, place in (("new", "spring"), ("few", "autumn")):
         shutil.copytree(ws.data / source, tmp_path / place / "walk")
     manifests = (str(tmp_path / "spring" / "walk"), str(tmp_path / "autumn" / "walk"))
-    found = made(ws, domain=None, data=manifests, replay=("old:0.25",))
+    found = made(ws, domain=None, manifest=manifests, replay=("old:0.25",))
     assert [data.share for data in found.stages[-1].stage.data] == [pytest.approx(0.5), pytest.approx(0.25), 0.25]
     assert [data.frames["train"] for data in found.stages[-1].data] == [8, 4, 8]
 
 
 def test_workers_get_equal_parts_of_a_set_that_is_smaller_than_a_batch(ws: Workspace) -> None:
-    assert made(ws, limit=4, domain=None, data=("new",), workers=2).workers == 2
+    assert made(ws, limit=4, domain=None, manifest=("new",), workers=2).workers == 2
     with pytest.raises(UsageError, match="3 training frames cannot be divided among 2 workers"):
-        made(ws, limit=3, domain=None, data=("new",), workers=2)
+        made(ws, limit=3, domain=None, manifest=("new",), workers=2)
 
 
 def test_shares_that_do_not_sum_to_one_are_refused(ws: Workspace) -> None:

@@ -107,7 +107,7 @@ def test_what_no_batch_can_hold_is_refused(ws: Workspace) -> None:
     recipe = recipe_file(ws.root / "one.yaml")
     recipe.write_text(recipe.read_text().replace('"labelled_per_batch": 0', '"labelled_per_batch": 1'))
     with pytest.raises(VortexError, match="none of outside:bare has labels"):
-        planned(ws, recipe=str(recipe), data=[str(ws.root / "bare" / "manifest.jsonl")], encoder_weights="none", allow_unvalidated=True)
+        planned(ws, recipe=str(recipe), manifest=[str(ws.root / "bare" / "manifest.jsonl")], encoder_weights="none", allow_unvalidated=True)
 
 
 @pytest.fixture
