@@ -40,7 +40,8 @@ def vortex(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
 
 
 def test_from_frames_to_production(vortex: Shell) -> None:
-    vortex("data synth rooms --world rooms --frames 60 --seed 1 --size 96x128")
+    # As many frames as a student needs to be better than their mean map beyond doubt: 60 of them left that to chance.
+    vortex("data synth rooms --world rooms --frames 200 --seed 3 --size 96x128")
     vortex("data synth corridor --world corridor --frames 60 --seed 2 --size 96x128")
     refused = vortex("train v6 --domain rooms --encoder-weights none", code=3)
     assert "vortex validate rooms" in refused.stderr
@@ -48,7 +49,7 @@ def test_from_frames_to_production(vortex: Shell) -> None:
     vortex("validate corridor")
 
     small = "--size 48x64 --set student.encoder=mobilenetv3_small_100"
-    trained = vortex(f"train v6 --domain rooms --encoder-weights none --epochs 40 {small}")
+    trained = vortex(f"train v6 --domain rooms --encoder-weights none --epochs 20 {small}")
     assert "v6" in trained.stdout
     derived = vortex("train --from v6 --domain corridor --epochs 1")
     assert "v10" in derived.stdout

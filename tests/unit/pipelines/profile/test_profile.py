@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from pipelines.profile.timing import Timings
 from pipelines.runs.folder import runs_folder
 from pipelines.train.plan.switches import Switches
 from pipelines.train.plan.train_plan import STALL, TrainPlan
+from pipelines.train.worker.validation import evaluations
 from pipelines.workspace import Workspace
 from tests.unit.pipelines.training_runs import planned
 from tests.unit.pipelines.training_set import publish, recipe_file
@@ -166,7 +168,13 @@ def test_the_digest_is_of_the_work_alone(ws: Workspace) -> None:
     assert cost_digest(plan) != cost_digest(tiny(ws, limit=4))
 
 
-def test_the_command_measures_and_refuses(ws: Workspace) -> None:
+def test_the_command_measures_and_refuses(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slowly(*arguments: object) -> object:
+        """Judges as training does, after a wait: so short an epoch could otherwise be all computing, which is the 100% that is asked."""
+        time.sleep(0.2)
+        return evaluations(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("pipelines.profile.rehearsal.evaluations", slowly)
     text = (ws.root / "vortex.toml").read_text()
     (ws.root / "vortex.toml").write_text(f"{text}\n[partitions.gpu]\nmin_utilisation = 1.0\n")
     planned = [str(ws.root / "tiny.yaml"), "--domain", "rooms", "--encoder-weights", "none", "--device", "cpu", "--allow-unvalidated"]
