@@ -45,7 +45,7 @@ def clean(text: str) -> str:
 
 def escaped(document: str) -> str:
     r"""A JSON document, whose strings alone can hold such characters, with each of them spelt as JSON spells it: `\u202e`."""
-    if document.isascii() and document.isprintable():
+    if document.isascii() and "\x7f" not in document:  # what is below 32 is spelt so already, but for the line breaks between the strings
         return document
     return document.translate(_json_escapes())
 

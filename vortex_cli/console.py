@@ -10,6 +10,8 @@ import sys
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,6 +21,8 @@ from core.printable import clean, escaped
 from core.secret import hide
 
 if TYPE_CHECKING:
+    from json import JSONEncoder
+
     from rich.console import Console, RenderableType
     from rich.progress import Progress
     from rich.table import Table
@@ -83,6 +87,8 @@ class _Silence:
 session = Session()
 silence = _Silence()
 PATIENCE_S = 1.0
+CHUNK = 500
+"""Items of an array that are written at a time."""
 BOUNDLESS = 10_000
 """Columns of a terminal on which every table has room."""
 MOST_DETAILS = 50
@@ -116,14 +122,18 @@ def _terminal(**options: Any) -> Console:
 def emit(payload: object, *renderables: RenderableType) -> None:
     """Print the result of a command: `payload` as one JSON document under `--json`, otherwise the renderables.
 
-    What a generator yields is an array, written an item a line as it comes: a listing of any length takes the memory of one item.
+    What a generator yields is an array, written an item a line as it comes: a listing of any length takes the memory of some items.
+    So is what a generator yields that is a value of the payload.
     """
     if session.json:
         silence.end()
         if isinstance(payload, Iterator):
             _write_array(payload)
-            return
-        sys.stdout.write(document(payload) + "\n")
+            sys.stdout.write("\n")
+        elif isinstance(payload, dict) and any(isinstance(value, Iterator) for value in payload.values()):
+            _write_object(payload)
+        else:
+            sys.stdout.write(document(payload) + "\n")
         return
     if not renderables:  # rich takes 50 ms to load
         return
@@ -135,27 +145,55 @@ def emit(payload: object, *renderables: RenderableType) -> None:
             console.print(renderable, markup=False)
 
 
-def _write_array(items: Iterator[object]) -> None:
+def _write_array(items: Iterator[object], left: str = "") -> None:
+    """An item a line, each after `left`; some hundreds are looked through at a time, for one at a time takes longer than to write it."""
     opening = "[\n"
-    for item in items:
-        sys.stdout.write(f"{opening}{document(item, indent=None)}")
+    while some := list(islice(items, CHUNK)):
+        sys.stdout.write(opening + _spelt(",\n".join([f"{left}{_encoded(item, None)}" for item in some])))
         opening = ",\n"
-    sys.stdout.write("[]\n" if opening == "[\n" else "\n]\n")
+    sys.stdout.write("[]" if opening == "[\n" else f"\n{left[2:]}]")
 
 
-def document(payload: object, indent: int | None = 2) -> str:
+def _write_object(payload: dict[str, object]) -> None:
+    opening = "{\n"
+    for name, value in payload.items():
+        sys.stdout.write(f"{opening}  {document(name)}: ")
+        if isinstance(value, Iterator):
+            _write_array(value, "    ")
+        else:
+            sys.stdout.write(document(value).replace("\n", "\n  "))
+        opening = ",\n"
+    sys.stdout.write("\n}\n")
+
+
+def document(payload: object) -> str:
     """`payload` as one JSON document, without secrets. What is no printable character is spelt as JSON spells it."""
+    return _spelt(_encoded(payload, 2))
+
+
+def _encoded(payload: object, indent: int | None) -> str:
+    try:
+        return _encoder(indent).encode(payload)
+    except (ValueError, TypeError):  # a number that is not finite, or a key that is no text
+        return _encoder(indent).encode(plain(payload))
+
+
+@cache
+def _encoder(indent: int | None) -> JSONEncoder:
     import json  # a millisecond, which `--help` does without
 
-    try:
-        text = json.dumps(payload, indent=indent, ensure_ascii=False, allow_nan=False, default=plain)
-    except (ValueError, TypeError):  # a number that is not finite, or a key that is no text
-        text = json.dumps(plain(payload), indent=indent, ensure_ascii=False, allow_nan=False)
+    return json.JSONEncoder(indent=indent, ensure_ascii=False, allow_nan=False, default=plain)
+
+
+def _spelt(text: str) -> str:
+    """JSON without secrets, in characters that stdout takes."""
     text = escaped(hide(text))
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:  # an ASCII terminal, or a file name that is no text: JSON has its own spelling for both
-        return json.dumps(json.loads(text), indent=indent, allow_nan=False)
+        import json
+
+        return re.sub(r"[^\x00-\x7f]+", lambda match: json.dumps(match[0])[1:-1], text)
     return text
 
 

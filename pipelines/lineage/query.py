@@ -90,12 +90,12 @@ def steps(lineage: Lineage, starts: Sequence[Node], direction: Direction) -> dic
 
 
 def document(answer: Answer) -> dict[str, Any]:
-    """The answer for machines: its nodes and links by id, and what runs or ran."""
+    """The answer for machines: its nodes and links by id, and what runs or ran; each array is an iterator."""
     part = answer.part()
     ids = {node: f"{node.kind}:{node.detail}/{node.name}" if node.kind == "frame" else _id(node) for node in part.nodes}
     return {
         "focus": [ids[start] for start in answer.starts],
-        "nodes": [
+        "nodes": (
             {
                 "id": ids[node],
                 "kind": node.kind,
@@ -105,8 +105,8 @@ def document(answer: Answer) -> dict[str, Any]:
                 "quarantined": _why_barred(answer.lineage, node),
             }
             for node in part.nodes
-        ],
-        "links": [
+        ),
+        "links": (
             {
                 "kind": link.kind,
                 "from": ids[link.source],
@@ -116,10 +116,10 @@ def document(answer: Answer) -> dict[str, Any]:
                 "until": link.until,
             }
             for link in part.links
-        ],
-        "runs": answer.tenures,
-        "robots": answer.runs,
-        "setbacks": answer.setbacks,
+        ),
+        "runs": iter(answer.tenures),
+        "robots": iter(answer.runs),
+        "setbacks": iter(answer.setbacks),
     }
 
 

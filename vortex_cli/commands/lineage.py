@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
@@ -15,7 +15,6 @@ from vortex_cli.completion import complete_versions_and_datasets
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.text import Text
 
     from pipelines.lineage.ancestry import Lineage, Tenure
     from pipelines.lineage.device_runs import DeviceRun
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from registry.lineage import Node
     from registry.quarantine import Bar
     from registry.records import Summary
+    from vortex_cli.branches import Line
 
 Form = Literal["tree", "json", "mermaid", "svg"]
 
@@ -119,7 +119,7 @@ def _forest(ws: Workspace, version: str | None, data: bool) -> None:
         )
         return
 
-    def label(node: Node) -> Text:
+    def label(node: Node) -> Line:
         return _label(node, by_name.get(node.name) or declared.get(node.name), remarks, bars, version)
 
     _print_lines(len(branches.every(roots)), branches.lines(roots, label, lambda node: _others(node) if data and node.others else None))
@@ -192,76 +192,74 @@ def _payload(node: Node) -> dict[str, Any]:
     return {"name": node.name, "declared": node.declared, "parents": parents, "children": [child.name for child in node.children]}
 
 
-def _print_lines(size: int, lines: Iterator[tuple[str, Text]]) -> None:
+def _print_lines(size: int, lines: Iterator[tuple[str, Line]]) -> None:
     if size > PRETTY_NODES:
-        console.write("\n".join(f"{guide}{text.plain}" for guide, text in lines))
-    else:
-        console.emit([], *(_line(guide, text) for guide, text in lines))
-
-
-def _line(guide: str, text: Text) -> Text:
+        console.write("\n".join(guide + branches.plain(line) for guide, line in lines))
+        return
     from rich.text import Text
 
-    return Text.assemble((guide, "dim"), text)
+    console.emit([], *(Text.assemble((guide, "dim"), *line) for guide, line in lines))
 
 
 def _label(
     node: Node, summary: Summary | DeclaredVersion | None, remarks: dict[str, str], bars: dict[str, tuple[Bar, ...]], focus: str | None
-) -> Text:
-    from rich.text import Text
-
+) -> Line:
     from registry.declarations import DeclaredVersion
 
-    label = Text()
-    for number, edge in enumerate(node.edges):
-        label.append(" + " if number else "").append(edge.kind, wording.EDGE_STYLES[edge.kind])
-    label.append(" → " if node.edges else "")
+    label = _kinds([edge.kind for edge in node.edges])
+    if node.edges:
+        label.append(" → ")
     if summary is None:
-        return label.append(f"({node.name})", "dim").append("  declared, not registered here", "dim")
-    label.append(node.name, "bold reverse" if node.name == focus else "bold")
-    label.append_text(_declared(summary, bars) if isinstance(summary, DeclaredVersion) else _said_of(summary, bars))
+        return [*label, (f"({node.name})", "dim"), ("  declared, not registered here", "dim")]
+    label.append((node.name, "bold reverse" if node.name == focus else "bold"))
+    label += _declared(summary, bars) if isinstance(summary, DeclaredVersion) else _said_of(summary, bars)
     if node.name in remarks:
-        label.append(f"  {remarks[node.name]}", "red")
+        label.append((f"  {remarks[node.name]}", "red"))
     return label
 
 
-def _declared(version: DeclaredVersion, bars: dict[str, tuple[Bar, ...]]) -> Text:
-    """What stands behind the name of a version without weights: the first published error, as such."""
-    from rich.text import Text
+def _kinds(kinds: Iterable[str]) -> Line:
+    """Kinds of edges, each in its colour."""
+    line: Line = []
+    for kind in kinds:
+        line += [" + ", (kind, _style(kind))] if line else [(kind, _style(kind))]
+    return line
 
+
+def _style(kind: str) -> str:
+    return wording.EDGE_STYLES.get(kind, "green")
+
+
+def _declared(version: DeclaredVersion, bars: dict[str, tuple[Bar, ...]]) -> Line:
+    """What stands behind the name of a version without weights: the first published error, as such."""
     errors = [metric for metric in version.declaration.metrics if metric.metric == "rmse"][:1]
     published = "".join(f", published {metric.value:g} m on {metric.domain} · {metric.camera}" for metric in errors)
     barred = wording.barred(version.name, bars.get(version.name, ()))
-    return Text.assemble(
-        f"  {version.declaration.codename}", (f"  declared{published}", "dim"), (f"  {barred}" if barred else "", "bold red")
-    )
+    return [f"  {version.declaration.codename}", (f"  declared{published}", "dim"), (f"  {barred}" if barred else "", "bold red")]
 
 
-def _said_of(summary: Summary, bars: dict[str, tuple[Bar, ...]]) -> Text:
+def _said_of(summary: Summary, bars: dict[str, tuple[Bar, ...]]) -> Line:
     """What stands behind a version's name."""
-    from rich.text import Text
-
-    label = Text(f"  {summary.codename}" if summary.codename else "")
+    label: Line = [f"  {summary.codename}" if summary.codename else ""]
     if line := summary.headline:
-        label.append(f"  {wording.metres(line.rmse) or '–'} m", "bold").append(f" on {wording.measured_on(line)}", "dim")
-    if standing := wording.standing(summary, bars.get(summary.name, ())):
-        label.append("  ").append_text(standing)
+        label += [(f"  {wording.metres(line.rmse) or '–'} m", "bold"), (f" on {wording.measured_on(line)}", "dim")]
+    barred = bars.get(summary.name, ())
+    if summary.stages or barred:
+        label += ["  ", wording.standing(summary, barred)]
     if summary.truncated:
-        label.append("  cut short", "red")
+        label.append(("  cut short", "red"))
     return label
 
 
-def _others(node: Node) -> Text:
-    from rich.text import Text
-
+def _others(node: Node) -> Line:
     from registry.edges import DataEdge
 
-    line = Text()
+    line: Line = []
     for kind in ("weights", "recipe", "teacher", "data"):
         edges = [edge for edge in node.others if edge.kind == kind]
         refs = [f"{edge.name}@{edge.hash[:8]}" if isinstance(edge, DataEdge) and edge.hash else edge.triple()[1] for edge in edges]
         if refs:
-            line.append("  " if line else "").append(kind, wording.EDGE_STYLES[kind]).append(f" {', '.join(dict.fromkeys(refs))}", "dim")
+            line += ["  " if line else "", (kind, _style(kind)), (f" {', '.join(dict.fromkeys(refs))}", "dim")]
     return line
 
 
@@ -274,36 +272,34 @@ def _print_tree(lineage: Lineage, starts: Sequence[graph.Node], direction: graph
     if both:
         console.emit([], Text("Made from" if direction == "up" else "\nWhat came of it", "bold"))
 
-    def elsewhere(step: Step) -> Text | None:
+    def elsewhere(step: Step) -> Line | None:
         names = [f"{link.kind} {link.source if direction == 'down' else link.target}" for link in step.elsewhere]
-        return Text(f"also {', '.join(dict.fromkeys(names))}", "dim") if names else None
+        return [(f"also {', '.join(dict.fromkeys(names))}", "dim")] if names else None
 
     roots = [steps[start] for start in starts if start in steps]
     focused = set(starts)
     _print_lines(len(steps), branches.lines(roots, lambda step: _step_label(lineage, step, direction, step.node in focused), elsewhere))
 
 
-def _step_label(lineage: Lineage, step: Step, direction: graph.Direction, focused: bool) -> Text:
-    from rich.text import Text
-
-    label = Text()
-    for number, kind in enumerate(dict.fromkeys(link.kind for link in step.links)):
-        label.append(" + " if number else "").append(kind, wording.EDGE_STYLES.get(kind, "green"))
-    label.append(f" {'→' if direction == 'down' else '←'} " if step.links else "")
+def _step_label(lineage: Lineage, step: Step, direction: graph.Direction, focused: bool) -> Line:
+    label = _kinds(dict.fromkeys(link.kind for link in step.links))
+    if step.links:
+        label.append(" → " if direction == "down" else " ← ")
     node = step.node
+    style = "bold reverse" if focused else "bold"
     if published := lineage.state.declared.get(node.name) if lineage.graph.declared(node) else None:
-        return label.append(node.name, "bold reverse" if focused else "bold").append_text(_declared(published, lineage.bars))
+        return [*label, (node.name, style), *_declared(published, lineage.bars)]
     if lineage.graph.declared(node):
-        return label.append(f"({node.name})", "dim").append("  declared, not registered here", "dim")
+        return [*label, (f"({node.name})", "dim"), ("  declared, not registered here", "dim")]
     if not step.links and node.kind != "version":
-        label.append(f"{_kind(node)} ", "dim")
-    label.append(str(node), "bold reverse" if focused else "bold")
+        label.append((f"{_kind(node)} ", "dim"))
+    label.append((str(node), style))
     if node.kind == "version":
-        return label.append_text(_said_of(lineage.summaries[node.name], lineage.bars))
+        return label + _said_of(lineage.summaries[node.name], lineage.bars)
     notes = dict.fromkeys(_note(link) for link in step.links)
-    label.append("".join(f"  {note}" for note in notes if note), "dim")
+    label.append(("".join(f"  {note}" for note in notes if note), "dim"))
     if quarantine := lineage.quarantine_of(node):
-        label.append(f"  quarantined: {quarantine.reason}", "bold red")
+        label.append((f"  quarantined: {quarantine.reason}", "bold red"))
     return label
 
 
