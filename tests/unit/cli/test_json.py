@@ -1,0 +1,55 @@
+"""What `--json` prints is one document, whatever is in it, however long it is and wherever it goes."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+import pytest
+
+from core.secret import remember
+from vortex_cli import console
+
+ODD = ["küche", "\x7f", "\x9b31m", "\u202e", "\ud800", "\U0001f600", "a\nb", "\x1b[31m"]
+
+
+@pytest.fixture(autouse=True)
+def session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "session", console.Session(json=True))
+
+
+def printed(payload: object, monkeypatch: pytest.MonkeyPatch, encoding: str = "utf-8") -> str:
+    stream = io.TextIOWrapper(raw := io.BytesIO(), encoding=encoding)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stream)
+        console.emit(payload)
+        stream.flush()
+    return raw.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_every_text_comes_back(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    items = [{"text": text} for text in ODD]
+    for payload in (items, iter(items), {"of": "ödd", "items": iter(items), "nested": {"items": items}, "none": iter([])}):
+        text = printed(payload, monkeypatch, encoding)
+        assert not set(text) & set("\x7f\x9b\u202e\x1b") and text.endswith("\n")
+        read = json.loads(text)
+        assert (read if isinstance(read, list) else read["items"]) == items
+        if isinstance(read, dict):
+            assert read == {"of": "ödd", "items": items, "nested": {"items": items}, "none": []}
+
+
+@pytest.mark.parametrize("count", [0, 1, console.CHUNK, console.CHUNK + 1])
+def test_an_array_of_any_length_is_an_item_a_line(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert json.loads(text := printed(({"n": n} for n in range(count)), monkeypatch)) == [{"n": n} for n in range(count)]
+    assert len(text.splitlines()) == (count + 2 if count else 1)
+    within = printed({"items": ({"n": n} for n in range(count)), "last": float("nan")}, monkeypatch)
+    assert json.loads(within) == {"items": [{"n": n} for n in range(count)], "last": None}
+    assert len(within.splitlines()) == (count + 5 if count else 4)
+
+
+def test_no_secret_is_in_an_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    remember("correct-horse-battery")
+    text = printed({"items": iter(["correct-horse-battery", "http://ada:tr0ub4dor@host/x"])}, monkeypatch)
+    assert "correct-horse" not in text and "tr0ub4dor" not in text and len(json.loads(text)["items"]) == 2
