@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from rich.text import Text
 
 from core.errors import VortexError
 from registry.edges import Edge, EdgeKind, edges
@@ -89,13 +88,11 @@ def test_nothing_makes_no_tree() -> None:
 
 
 def text_of(forest: list[Node]) -> list[str]:
-    from vortex_cli.branches import lines
+    from vortex_cli.branches import lines, plain
     from vortex_cli.commands.lineage import _others
 
-    return [
-        f"{guide}{text.plain}"
-        for guide, text in lines(forest, lambda node: Text(node.name), lambda node: _others(node) if node.others else None)
-    ]
+    drawn = lines(forest, lambda node: [node.name], lambda node: _others(node) if node.others else None)
+    return [guide + plain(line) for guide, line in drawn]
 
 
 def test_the_child_from_which_most_descend_goes_on_straight_and_the_others_are_indented() -> None:
