@@ -302,6 +302,21 @@ class Ledger(Reader):
             self.require_file()
         return rows
 
+    def parts(self, kinds: Sequence[str], names: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
+        """What each entry of these kinds is about, with the fields `names` of its body, oldest first; None for a field that it does not have.
+
+        The database takes the fields out of the bodies: of thousands that is a sixth of the time of reading them whole.
+        """
+        try:
+            rows = self._rows(*_select_parts(kinds, names, sqlite=self.path is not None))
+            taken = [(str(subject), _object(text)) for subject, text in rows]
+        except (VortexError, ValueError, RecursionError):
+            taken = []
+        if not taken or any(all(value is None for value in fields.values()) for _, fields in taken):
+            # A body that is no JSON, or no object, is read once more, by what names it.
+            return [(entry.subject, {name: (entry.body or {}).get(name) for name in names}) for entry in self.entries(kinds=kinds)]
+        return taken
+
     def require_file(self) -> None:
         """Raise VortexError where the ledger's file is gone or without a byte, and an event of it was noted: nothing would be in quarantine."""
         if self.path and not (self.path.exists() and self.path.stat().st_size) and (noted := self.noted()).seq:
@@ -508,6 +523,15 @@ def _select(
     conditions = f" WHERE {' AND '.join(where)}" if where else ""
     order = f" DESC LIMIT {int(last)}" if last is not None else f" LIMIT {int(first)}" if first is not None else ""
     return f"SELECT {HEAD_COLUMNS}{', body' if bodies else ''} FROM events{conditions} ORDER BY seq{order}", values
+
+
+def _select_parts(kinds: Sequence[str], names: Sequence[str], *, sqlite: bool) -> tuple[str, dict[str, object]]:
+    """Subjects, and one JSON object of these fields of each body: both databases have the functions, but not by the same names."""
+    where, values = _select(kinds, (), None, False)
+    field = "json_extract(body, '$.{0}')" if sqlite else "CAST(body AS json) -> '{0}'"
+    fields = ", ".join(f"'{name}', {field.format(name)}" for name in names)
+    built = f"json_object({fields})" if sqlite else f"CAST(json_build_object({fields}) AS text)"
+    return where.replace(f"SELECT {HEAD_COLUMNS}", f"SELECT subject, {built}", 1), values
 
 
 def entry_of(row: Sequence[Any]) -> Entry:

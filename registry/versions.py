@@ -22,6 +22,7 @@ from registry.declarations import Adoption, Declaration, DeclaredMetric, Declare
 from registry.edges import Edge, WeightsEdge
 from registry.events import reading
 from registry.events.version import (
+    MATERIAL,
     NAMING,
     REGISTERING,
     VersionAdopted,
@@ -168,9 +169,9 @@ class Hub:
     def _complete(self, state: State) -> None:
         """Put what stands in quarantine into a state, and what each of its versions was trained on."""
         state.quarantines = {(each.scope, each.subject): each for each in quarantine.standing(self.ledger)}
-        for entry in self.ledger.entries(kinds=REGISTERING):
-            if entry.subject in state.versions:  # or it was registered a moment ago
-                state.versions[entry.subject].material = VersionRegistered.material_of(entry)
+        for version, parts in self.ledger.parts(REGISTERING, MATERIAL):
+            if version in state.versions:  # or it was registered a moment ago
+                state.versions[version].material = VersionRegistered.material_of(parts)
 
     def barred(self) -> dict[str, tuple[Bar, ...]]:
         """Every version that may enter no stage → what bars it. Next to nothing is read where nothing is in quarantine."""

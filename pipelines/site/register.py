@@ -139,7 +139,7 @@ def read(ws: Workspace) -> Register:
             if entry.kind in quarantine.KINDS:
                 quarantining.append(entry)
             if entry.kind in REGISTERING:
-                materials[entry.subject] = VersionRegistered.material_of(entry)
+                materials[entry.subject] = VersionRegistered.material_of(entry.body or {})
             of_channel = event_type.scope == "channel"
             if event_type.scope == "device":
                 concerned: tuple[str | None, ...] = (went_wrong.get(entry.seq),)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Final, Self
 
@@ -126,10 +127,9 @@ class VersionRegistered(VersionEvent, kind="version.registered"):
         version.material = Material(self.new.data, self.new.fingerprints)
 
     @staticmethod
-    def material_of(entry: Entry) -> Material:
-        """What the body says of the training data, alone: for a lineage thousands are read, and the rest of them would take most of the time."""
-        body = entry.body or {}
-        return Material(tuple(map(records.data_use, stored.array(body["data"]))), records.optional_artifact(body.get("fingerprints")))
+    def material_of(parts: Mapping[str, Any]) -> Material:
+        """The training data by the fields `MATERIAL` of a body: for a lineage thousands are read, and the rest would take most of the time."""
+        return Material(tuple(map(records.data_use, stored.array(parts["data"]))), records.optional_artifact(parts.get("fingerprints")))
 
     def sentence(self) -> Sentence:
         """What it was made from."""
@@ -410,6 +410,9 @@ class VersionEvidenced(VersionEvent, kind="version.evidenced"):
 
 REGISTERING: Final = (VersionRegistered.kind, VersionAdopted.kind)
 """The kinds of event after which a version has weights."""
+
+MATERIAL: Final = ("data", "fingerprints")
+"""What the body of such an event says of the training data."""
 
 NAMING: Final = (VersionDeclared.kind, *REGISTERING)
 """The kinds of event that give a version its name: an adopted one folds only after its declaration."""

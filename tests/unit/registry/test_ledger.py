@@ -92,6 +92,30 @@ def test_events_come_back_in_order_with_who_what_when_why_and_commit(both: Ledge
     assert both.verify() == ChainHead(first.hash, 3, events[2].hash)
 
 
+def test_parts_of_bodies_are_what_the_bodies_hold(both: Ledger) -> None:
+    odd = {"a": ["ünïcode \\ \" ' %", 0.1, 1e300, 2**53, None, {"b": []}], "none": None}
+    both.append(Note("first", text=cast(str, odd)), actor="Ada")
+    both.append(Note("second"), actor="Ada")
+    assert both.parts(("note", "other"), ("text", "absent")) == [
+        ("first", {"text": odd, "absent": None}),
+        ("second", {"text": "ünïcode", "absent": None}),
+    ]
+    assert both.parts(("note",), ("absent",)) == [("first", {"absent": None}), ("second", {"absent": None})]
+    assert both.parts(("other",), ("text",)) == []
+
+
+@pytest.mark.parametrize("body", ["{", "[]", "", "7"])
+def test_a_body_that_is_no_object_is_named_by_its_event_where_parts_are_asked(body: str, tmp_path: Path) -> None:
+    ledger = Ledger(url := f"sqlite:///{tmp_path / 'ledger.db'}", guarded=False)
+    add(ledger, 2)
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection, connection:
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            connection.execute(f"DROP TRIGGER {name}")
+        connection.execute("UPDATE events SET body = ? WHERE seq = 2", (body,))
+    with pytest.raises(VortexError, match="event 2 is not readable"):
+        ledger.parts(("note",), ("text",))
+
+
 class Proxy:
     """A way to a server; once it is `lossy`, the answer to a commit never arrives: the connection breaks off between the two."""
 
