@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from core.errors import UsageError, VortexError
 from core.option import Option
 from core.printable import clean, escaped
-from core.secret import hide
+from core.secret import MASK, hide
 
 if TYPE_CHECKING:
     from json import JSONEncoder
@@ -123,7 +123,7 @@ def emit(payload: object, *renderables: RenderableType) -> None:
     """Print the result of a command: `payload` as one JSON document under `--json`, otherwise the renderables.
 
     What a generator yields is an array, written an item a line as it comes: a listing of any length takes the memory of some items.
-    So is what a generator yields that is a value of the payload.
+    So is what a generator yields that stands at the top of a payload that is an object.
     """
     if session.json:
         silence.end()
@@ -148,8 +148,10 @@ def emit(payload: object, *renderables: RenderableType) -> None:
 def _write_array(items: Iterator[object], left: str = "") -> None:
     """An item a line, each after `left`; some hundreds are looked through at a time, for one at a time takes longer than to write it."""
     opening = "[\n"
-    while some := list(islice(items, CHUNK)):
-        sys.stdout.write(opening + _spelt(",\n".join([f"{left}{_encoded(item, None)}" for item in some])))
+    while some := [_encoded(item, None) for item in islice(items, CHUNK)]:
+        if hide(text := f",\n{left}".join(some)) != text:
+            text = f",\n{left}".join([_kept(item, None) for item in some])
+        sys.stdout.write(opening + left + _spelt(text))
         opening = ",\n"
     sys.stdout.write("[]" if opening == "[\n" else f"\n{left[2:]}]")
 
@@ -157,18 +159,18 @@ def _write_array(items: Iterator[object], left: str = "") -> None:
 def _write_object(payload: dict[str, object]) -> None:
     opening = "{\n"
     for name, value in payload.items():
-        sys.stdout.write(f"{opening}  {document(name)}: ")
         if isinstance(value, Iterator):
+            sys.stdout.write(f"{opening}  {document(str(name))}: ")
             _write_array(value, "    ")
         else:
-            sys.stdout.write(document(value).replace("\n", "\n  "))
+            sys.stdout.write(opening + document({name: value})[len("{\n") : -len("\n}")])
         opening = ",\n"
     sys.stdout.write("\n}\n")
 
 
 def document(payload: object) -> str:
     """`payload` as one JSON document, without secrets. What is no printable character is spelt as JSON spells it."""
-    return _spelt(_encoded(payload, 2))
+    return _spelt(_kept(_encoded(payload, 2), 2))
 
 
 def _encoded(payload: object, indent: int | None) -> str:
@@ -176,6 +178,26 @@ def _encoded(payload: object, indent: int | None) -> str:
         return _encoder(indent).encode(payload)
     except (ValueError, TypeError):  # a number that is not finite, or a key that is no text
         return _encoder(indent).encode(plain(payload))
+
+
+def _kept(text: str, indent: int | None) -> str:
+    """JSON without secrets. They are looked for in all of it, but taken out of each text by itself: in JSON a pattern may reach from one
+    text into the next, or between a quote and its backslash, and what is left would be another document or none."""
+    if hide(text) == text:
+        return text
+    import json
+
+    return _encoder(indent).encode(_hidden(json.loads(text)))
+
+
+def _hidden(value: Any, name: str = "") -> Any:
+    """What JSON holds without the secrets in it, under the name that it has in its object."""
+    if isinstance(value, str):
+        named = value and hide(f"'{name}': 'of it'") != f"'{name}': 'of it'"
+        return MASK if named else hide(value)
+    if isinstance(value, dict):
+        return {hide(key): _hidden(item, key) for key, item in value.items()}
+    return [_hidden(item) for item in value] if isinstance(value, list) else value
 
 
 @cache
@@ -186,8 +208,8 @@ def _encoder(indent: int | None) -> JSONEncoder:
 
 
 def _spelt(text: str) -> str:
-    """JSON without secrets, in characters that stdout takes."""
-    text = escaped(hide(text))
+    """JSON in characters that stdout takes."""
+    text = escaped(text)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:  # an ASCII terminal, or a file name that is no text: JSON has its own spelling for both

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from core.secret import remember
+from core.secret import hide, remember
 from vortex_cli import console
 
 ODD = ["küche", "\x7f", "\x9b31m", "\u202e", "\ud800", "\U0001f600", "a\nb", "\x1b[31m"]
@@ -53,3 +53,37 @@ def test_no_secret_is_in_an_item(monkeypatch: pytest.MonkeyPatch) -> None:
     remember("correct-horse-battery")
     text = printed({"items": iter(["correct-horse-battery", "http://ada:tr0ub4dor@host/x"])}, monkeypatch)
     assert "correct-horse" not in text and "tr0ub4dor" not in text and len(json.loads(text)["items"]) == 2
+
+
+HIDING = [
+    "rotate token='",
+    "it's done",
+    'see "https://tracker/x?id=5" please',
+    'x "http://h/a@b" y',
+    'password="abc',
+    'authorization: "abc"',
+    "plain",
+]
+
+
+@pytest.mark.parametrize("at", range(len(HIDING)))
+def test_what_is_hidden_in_one_text_takes_nothing_of_another(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    reasons = [*HIDING[at:], *HIDING[:at]]
+    items = [{"seq": seq, "reason": reason} for seq, reason in enumerate(reasons)]
+    for payload in (items, iter(items), {"items": iter(items)}, {"items": items, "none": iter([])}):
+        read = json.loads(printed(payload, monkeypatch))
+        shown = read if isinstance(read, list) else read["items"]
+        assert [item["seq"] for item in shown] == list(range(len(items)))
+        assert [item["reason"] for item in shown] == [hide(reason) for reason in reasons]
+
+
+@pytest.mark.parametrize("value", ["hunter22", 'a"b', "it's", "a\\"])
+def test_a_value_is_hidden_by_its_name(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for payload in ({"token": value, "a": []}, {"token": value, "a": iter([])}, {"a": iter([{"token": value}])}):
+        text = printed(payload, monkeypatch)
+        assert value not in text and value not in str(json.loads(text)) and "***" in text
+    assert json.loads(printed({"token": "", "authorization": None, "a": iter([1])}, monkeypatch)) == {
+        "token": "",
+        "authorization": None,
+        "a": [1],
+    }
