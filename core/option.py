@@ -22,5 +22,5 @@ class Option:
     example: str = ""
     argument: bool = False
     """A word without a name, such as the recipe in `vortex train v6`."""
-    completes: Literal["recipes", "versions"] | None = None
+    completes: Literal["datasets", "domains", "recipes", "versions"] | None = None
     """Of what a shell offers the names."""

@@ -35,7 +35,7 @@ def number(value: object) -> float:
 
 
 def measured(value: object) -> float:
-    """A number that may not be finite, which JSON has as the text `nan` or `inf`. Raises TypeError or ValueError for anything else."""
+    """A number, also as a text, which JSON has for those that are not finite. Raises TypeError or ValueError for anything else."""
     return float(value) if isinstance(value, str) else float(number(value))
 
 

@@ -227,8 +227,10 @@ def answer(message: str) -> None:
 def write(text: str) -> None:
     """Print a result that is already text (JUnit XML, GitHub annotations, the lines of a log), cleaned and otherwise as it is."""
     silence.end()
-    text = clean(text)
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    cleaned = clean(text)
+    if cleaned.count("\n") != text.count("\n"):  # what was taken for a secret reached from one line into another
+        cleaned = "\n".join([clean(line) for line in text.split("\n")])
+    sys.stdout.write(cleaned if cleaned.endswith("\n") else cleaned + "\n")
 
 
 def note(message: str) -> None:

@@ -90,7 +90,7 @@ def steps(lineage: Lineage, starts: Sequence[Node], direction: Direction) -> dic
 
 
 def document(answer: Answer) -> dict[str, Any]:
-    """The answer for machines: its nodes and links by id, and what runs or ran; each array is an iterator."""
+    """The answer for machines: its nodes and links by id, and what runs or ran; each array but the focus is an iterator."""
     part = answer.part()
     ids = {node: f"{node.kind}:{node.detail}/{node.name}" if node.kind == "frame" else _id(node) for node in part.nodes}
     return {

@@ -87,3 +87,8 @@ def test_a_value_is_hidden_by_its_name(value: str, monkeypatch: pytest.MonkeyPat
         "authorization": None,
         "a": [1],
     }
+
+
+def test_what_is_hidden_in_one_line_takes_nothing_of_another(capsys: pytest.CaptureFixture[str]) -> None:
+    console.write("v10  rotate token='\nv11  promoted, password=hunter22\nv12  it's done")
+    assert capsys.readouterr().out == "v10  rotate token='\nv11  promoted, password=***\nv12  it's done\n"
