@@ -79,8 +79,9 @@ class SecretUrl:
 
 
 def remember(secret: str) -> None:
-    """Hide this text from now on wherever it stands, as it is written and as it is meant (`%40` for `@`)."""
-    for value in {secret, unquote(secret)}:
+    """Hide this text from now on wherever it stands: as it is written, as it is meant (`%40` for `@`), and as JSON spells it."""
+    spelt = {secret, unquote(secret)}
+    for value in spelt | {text.replace("\\", "\\\\").replace('"', '\\"') for text in spelt}:
         if len(value) >= LEAST and value.lower() not in COMMON:
             _remembered.add(value)
 

@@ -305,14 +305,14 @@ class Ledger(Reader):
     def parts(self, kinds: Sequence[str], names: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
         """What each entry of these kinds is about, with the fields `names` of its body, oldest first; None for a field that it does not have.
 
-        The database takes the fields out of the bodies: of thousands that is a sixth of the time of reading them whole.
+        The database takes the fields out of the bodies: of thousands, reading them whole would take most of a listing's time and memory.
         """
         try:
             rows = self._rows(*_select_parts(kinds, names, sqlite=self.path is not None))
-            taken = [(str(subject), _object(text)) for subject, text in rows]
+            taken: list[tuple[str, dict[str, Any]]] | None = [(str(subject), _object(text)) for subject, text in rows]
         except (VortexError, ValueError, RecursionError):
-            taken = []
-        if not taken or any(all(value is None for value in fields.values()) for _, fields in taken):
+            taken = None
+        if taken is None or any(all(value is None for value in fields.values()) for _, fields in taken):
             # A body that is no JSON, or no object, is read once more, by what names it.
             return [(entry.subject, {name: (entry.body or {}).get(name) for name in names}) for entry in self.entries(kinds=kinds)]
         return taken

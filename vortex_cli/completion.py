@@ -26,7 +26,7 @@ def complete_versions(incomplete: str) -> list[str]:
 def complete_datasets(incomplete: str) -> list[str]:
     """Names of datasets, which are the folders of `data/`; none outside a workspace."""
     try:
-        return sorted(path.name for path in console.workspace().data.glob("*/") if path.name.startswith(incomplete))
+        return sorted(path.name for path in console.workspace().data.glob("[!.]*/") if path.name.startswith(incomplete))
     except VortexError:
         return []
 

@@ -193,7 +193,7 @@ def _kept(text: str, indent: int | None) -> str:
 def _hidden(value: Any, name: str = "") -> Any:
     """What JSON holds without the secrets in it, under the name that it has in its object."""
     if isinstance(value, str):
-        named = value and hide(f"'{name}': 'of it'") != f"'{name}': 'of it'"
+        named = value and "of it" not in hide(f"'{name}': 'of it'")
         return MASK if named else hide(value)
     if isinstance(value, dict):
         return {hide(key): _hidden(item, key) for key, item in value.items()}

@@ -244,8 +244,8 @@ def _said_of(summary: Summary, bars: dict[str, tuple[Bar, ...]]) -> Line:
     if line := summary.headline:
         label += [(f"  {wording.metres(line.rmse) or '–'} m", "bold"), (f" on {wording.measured_on(line)}", "dim")]
     barred = bars.get(summary.name, ())
-    if summary.stages or barred:
-        label += ["  ", wording.standing(summary, barred)]
+    if (summary.stages or barred) and (standing := wording.standing(summary, barred)):
+        label += ["  ", standing]
     if summary.truncated:
         label.append(("  cut short", "red"))
     return label

@@ -51,8 +51,13 @@ def test_an_array_of_any_length_is_an_item_a_line(count: int, monkeypatch: pytes
 
 def test_no_secret_is_in_an_item(monkeypatch: pytest.MonkeyPatch) -> None:
     remember("correct-horse-battery")
-    text = printed({"items": iter(["correct-horse-battery", "http://ada:tr0ub4dor@host/x"])}, monkeypatch)
-    assert "correct-horse" not in text and "tr0ub4dor" not in text and len(json.loads(text)["items"]) == 2
+    remember('stap"le\\gun')
+    text = printed({"items": iter(["correct-horse-battery", "http://ada:tr0ub4dor@host/x", 'stap"le\\gun'])}, monkeypatch)
+    assert "correct-horse" not in text and "tr0ub4dor" not in text and "gun" not in text and len(json.loads(text)["items"]) == 3
+
+
+def test_a_name_that_holds_a_secret_hides_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert json.loads(printed({"http://ada:tr0ub4dor@host/x": "stays"}, monkeypatch)) == {"http://…@host/x": "stays"}
 
 
 HIDING = [
